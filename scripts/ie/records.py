@@ -21,6 +21,7 @@ from wasabi import msg
 from ie.errors import UserError
 from ie.files import atomic_write
 from ie.scheme import Scheme
+from ie.tokenizing import adapt
 
 Misaligned = Literal["error", "snap", "drop"]
 Duplicates = Literal["error", "first"]
@@ -190,13 +191,13 @@ def write_records(path: Path, records: Iterable[Record]) -> int:
 
 
 def blank(lang: str) -> Language:
-    """An empty spaCy pipeline of a language: the tokenizer that decides where spans may end.
+    """An empty spaCy pipeline of a language with the tokenizer that decides where spans may end.
 
     Raises:
         UserError: spaCy doesn't know the language.
     """
     try:
-        return spacy.blank(lang)
+        return adapt(spacy.blank(lang))
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({reason}).") from None
@@ -327,7 +328,9 @@ def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation)
         if not isinstance(named, dict):
             continue
         found = [
-            i for i, s in enumerate(record.spans) if (s.start, s.end) == (named.get("start"), named.get("end"))
+            i
+            for i, s in enumerate(record.spans)
+            if (s.start, s.end) == (named.get("start"), named.get("end"))
         ]
         if not found:
             raise UserError(
@@ -405,7 +408,13 @@ def _check_label(where: str, label: str, kind: str, scheme: Scheme | None) -> No
 
 
 def _duplicate(
-    path: Path, number: int, record: Record, line: int, first: Record, duplicates: Duplicates, told: ReadReport
+    path: Path,
+    number: int,
+    record: Record,
+    line: int,
+    first: Record,
+    duplicates: Duplicates,
+    told: ReadReport,
 ) -> None:
     if duplicates == "error":
         raise UserError(

@@ -55,7 +55,9 @@ def load_scheme(path: Path) -> Scheme:
         kind = _kind(str(task.get("@llm_tasks", "")))
         for label in _label_list(path, section, task["labels"]):
             if label in labels[kind]:
-                raise UserError(f"{path}: {section} lists the {kind} label {label!r} twice; keep one of them.")
+                raise UserError(
+                    f"{path}: {section} lists the {kind} label {label!r} twice; keep one of them."
+                )
             labels[kind].append(label)
         definitions[kind] |= _definitions(path, section, task.get("label_definitions"))
     if not any(labels.values()):

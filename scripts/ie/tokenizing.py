@@ -1,0 +1,38 @@
+"""The tokenizer of the project: spaCy's, with amounts and names kept clear of the punctuation beside them.
+
+Spans must start and end on tokens, and some of spaCy's tokens run past the end of an amount or a name.
+A pipeline keeps these rules in its own `tokenizer` file, so what is packaged needs none of this code.
+"""
+
+from collections.abc import Callable
+
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from spacy.util import compile_infix_regex, compile_suffix_regex, registry
+
+# spaCy's English takes any letter with a period for an initial, and so the end of "raised $240m." too.
+SCALES = ("k.", "m.", "b.", "t.", "K.", "M.", "B.", "T.")
+SUFFIXES = [
+    r"(?<=[a-z0-9][A-Z])\.",  # "Velto GmbH.", "$210M."
+    r"(?<=[A-Z]\.)\.",  # "Maison Bertrand S.A.." where the name's own period comes first
+]
+ELLIPSIS = {r"\.\.+": r"(?<![A-Z])\.\.+"}
+INFIXES = [r"(?<=\S)—(?=\S)"]  # "Ironwood Ledger—$33 million"
+
+
+def adapt(nlp: Language) -> Language:
+    """Change the tokenizer of `nlp` in place; languages with a tokenizer of another kind stay as they are."""
+    tokenizer = nlp.tokenizer
+    if isinstance(tokenizer, Tokenizer):
+        tokenizer.rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
+        suffixes = [*(ELLIPSIS.get(s, s) for s in nlp.Defaults.suffixes or []), *SUFFIXES]
+        infixes = [*(nlp.Defaults.infixes or []), *INFIXES]
+        tokenizer.suffix_search = compile_suffix_regex(suffixes).search
+        tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
+    return nlp
+
+
+@registry.callbacks("ie.tokenizer.v1")
+def create_tokenizer_callback() -> Callable[[Language], Language]:
+    """For `[initialize.before_init]` of a training config: train on the tokens that `split` wrote."""
+    return adapt
