@@ -1,0 +1,217 @@
+"""Which example is for training, development or test: a function of its own text, so that it stays put.
+
+Texts are grouped by near-duplicates, and the group's first text is hashed into [0, 1). Adding data never
+moves a reviewed example from one side to another, and no near-duplicate sits on two sides.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+import numpy as np
+
+from ie.errors import UserError
+from ie.records import Record
+
+SIDES = ("train", "dev", "test")
+# Scripts that don't put blanks between words are taken character by character.
+WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
+DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """A text that resembles one before it in the file: the most similar, by Jaccard of word pairs."""
+
+    id: str
+    of: str
+    similarity: float
+    source: str
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A text that is used nowhere, and why."""
+
+    id: str
+    source: str
+    reason: str
+    near: tuple[str, ...] = ()
+
+
+@dataclass
+class Split:
+    """Where every text went, in file order.
+
+    Attributes:
+        train, dev, test: reviewed and accepted records.
+        raw: unreviewed texts that may be annotated by a model and trained on.
+        set_aside: what is used nowhere. Reasons: "bridge" (reviewed, and close to texts of two sides),
+            "near dev" and "near test" (unreviewed), "reject" and "ignore" (the reviewer's answer).
+        near_duplicates: one for every text that resembles an earlier reviewed one.
+        reviewed_texts: how many raw texts were left out because they have been reviewed.
+    """
+
+    train: list[Record] = field(default_factory=list)
+    dev: list[Record] = field(default_factory=list)
+    test: list[Record] = field(default_factory=list)
+    raw: list[Record] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    near_duplicates: list[NearDuplicate] = field(default_factory=list)
+    reviewed_texts: int = 0
+
+    @property
+    def silver_ids(self) -> set[str]:
+        """Ids of the unreviewed texts that may be trained on."""
+        return {record.id for record in self.raw}
+
+
+def assign(
+    reviewed: Sequence[Record],
+    raw: Sequence[Record],
+    *,
+    test_percent: float,
+    dev_percent: float,
+    near_duplicate: float = 0.8,
+) -> Split:
+    """Split reviewed records, and tell which unreviewed ones are safe to train on.
+
+    A reviewed text joins the group of the most similar text before it whose similarity is at least
+    `near_duplicate`; without such a text it founds a group, and the hash of its normalised text is the
+    group's side for ever. Every answer takes part in the grouping, only "accept" is used. A text close to
+    texts of two sides would leak wherever it went: it is set aside, the earlier ones stay. As decisions
+    look back only, `reviewed` must be append-only for the split to be stable. Unreviewed texts go to
+    training, except those close to dev or test; where a text is in both lists the reviewed one counts.
+
+    Args:
+        test_percent, dev_percent: shares of the groups, 0 < each, together < 100.
+        near_duplicate: Jaccard similarity of word pairs (see `near_earlier`) in (0, 1].
+
+    Raises:
+        UserError: shares or similarity out of range.
+    """
+    _check_shares(test_percent, dev_percent, near_duplicate)
+    seen = {record.text for record in reviewed}
+    unreviewed = [record for record in raw if record.text not in seen]
+    split = Split(reviewed_texts=len(raw) - len(unreviewed))
+    records = [*reviewed, *unreviewed]
+    words = [normalise(record.text) for record in records]
+    roots: list[int] = []  # first text of the group, by index of the reviewed text
+    side_of: dict[int, str] = {}  # side of the used texts alike to this one
+    for i, (record, near) in enumerate(
+        zip(records, near_earlier(words, near_duplicate, indexed=len(reviewed)), strict=True)
+    ):
+        source = "reviewed" if i < len(reviewed) else "raw"
+        if near:
+            of, similarity = max(near, key=lambda pair: (pair[1], -pair[0]))
+            split.near_duplicates.append(NearDuplicate(record.id, records[of].id, similarity, source))
+        sides = {side_of[j] for j, _ in near if j in side_of}
+        if source == "raw":
+            leaks = [side for side in ("test", "dev") if side in sides]
+            if leaks:
+                found = tuple(records[j].id for j, _ in near if side_of.get(j) == leaks[0])
+                split.set_aside.append(SetAside(record.id, source, f"near {leaks[0]}", found))
+            else:
+                split.raw.append(record)
+            continue
+        roots.append(roots[of] if near else i)
+        side = _side(words[roots[i]], test_percent, dev_percent)
+        if record.answer != "accept":
+            split.set_aside.append(SetAside(record.id, source, record.answer))
+        elif sides - {side}:
+            found = tuple(records[j].id for j, _ in near if j in side_of)
+            split.set_aside.append(SetAside(record.id, source, "bridge", found))
+        else:
+            getattr(split, side).append(record)
+            # Texts with the same word pairs are compared through the first of them.
+            first = next((j for j, similarity in near if similarity == 1), i)
+            side_of[first] = side
+    return split
+
+
+def normalise(text: str) -> list[str]:
+    """The words by which texts are compared: no case, punctuation or digits' values, compatible forms one.
+
+    A text without any word (emoji, say) is a single word of its own.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    words = [DIGITS.sub("0", word) for word in WORDS.findall(folded)]
+    return words or [" ".join(folded.split())]
+
+
+def near_earlier(
+    words: Sequence[Sequence[str]], threshold: float, *, indexed: int | None = None
+) -> Iterator[list[tuple[int, float]]]:
+    """For each text the earlier ones whose Jaccard similarity of word pairs is at least `threshold`.
+
+    Exact, by prefix filtering: two sets that similar share one of their rarest elements (Bayardo, Ma and
+    Srikant 2007, "Scaling up all pairs similarity search"). Texts with equal sets of pairs are represented
+    by the first. Only the first `indexed` texts are found, so the rest are compared with those alone.
+
+    Yields:
+        (index of the earlier text, similarity), by index; one list a text.
+    """
+    indexed = len(words) if indexed is None else indexed
+    postings: dict[int, list[int]] = {}
+    known: set[bytes] = set()
+    elements = _ranked_pairs(words)
+    for i, mine in enumerate(elements):
+        n = len(mine)
+        prefix = mine[: n - ceil(threshold * n - 1e-9) + 1].tolist()
+        found = []
+        for j in sorted({j for element in prefix for j in postings.get(element, ())}):
+            m = len(elements[j])
+            if min(n, m) < threshold * max(n, m) - 1e-9:
+                continue
+            common = len(np.intersect1d(mine, elements[j], assume_unique=True))
+            similarity = common / (n + m - common)
+            if similarity >= threshold:
+                found.append((j, similarity))
+        yield found
+        key = mine.tobytes()
+        if i < indexed and key not in known:
+            known.add(key)
+            for element in prefix:
+                postings.setdefault(element, []).append(i)
+
+
+def _ranked_pairs(words: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Each text's set of pairs of neighbouring words, as ranks from the rarest pair up, sorted."""
+    if not words:
+        return []
+    vocabulary: dict[str, int] = {}
+    # 0 ends a text, so that a text of one word has a pair as well
+    flat = [i for text in words for i in (*(vocabulary.setdefault(w, len(vocabulary) + 1) for w in text), 0)]
+    ids = np.array(flat, dtype=np.int64)
+    starts = np.flatnonzero(ids[:-1])  # every word but not the ends
+    _, pairs = np.unique(ids[starts] << 32 | ids[starts + 1], return_inverse=True)
+    owner = np.repeat(np.arange(len(words)), [len(text) for text in words])
+    size = int(pairs.max()) + 1
+    distinct = np.unique(owner * size + pairs)
+    owner, pairs = distinct // size, distinct % size
+    rank = np.empty(size, dtype=np.int64)
+    rank[np.argsort(np.bincount(pairs, minlength=size), kind="stable")] = np.arange(size)
+    ordered = np.sort(owner * size + rank[pairs])
+    edges = np.searchsorted(ordered, np.arange(1, len(words)) * size)
+    return np.split(ordered % size, edges)
+
+
+def _side(words: Sequence[str], test_percent: float, dev_percent: float) -> str:
+    digest = hashlib.sha256(" ".join(words).encode()).digest()
+    percent = int.from_bytes(digest[:8], "big") / 2**64 * 100
+    if percent < test_percent:
+        return "test"
+    return "dev" if percent < test_percent + dev_percent else "train"
+
+
+def _check_shares(test_percent: float, dev_percent: float, near_duplicate: float) -> None:
+    if not (test_percent > 0 and dev_percent > 0 and test_percent + dev_percent < 100):
+        raise UserError(
+            f"test_percent {test_percent} and dev_percent {dev_percent} must be above 0 and together below "
+            "100, so that train, dev and test all get some."
+        )
+    if not 0 < near_duplicate <= 1:
+        raise UserError(f"near_duplicate {near_duplicate} must be a similarity above 0 and at most 1.")
