@@ -1,0 +1,148 @@
+"""The store of answers: a call that was answered once is never paid for again."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+from ie.errors import UserError
+from ie.llm.types import Answer
+
+KEPT = ("prompt_tokens", "completion_tokens", "estimated", "seconds", "finish_reason")
+TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, about TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class AnswerCache:
+    """Answers by key in one SQLite file, shared by threads and processes.
+
+    Written ahead and synchronised at every commit, so what `put` has returned survives the death
+    of the process at any moment, and of the machine too. spacy-llm's own BatchCache knows a
+    document by the sum of its words' hashes and so confuses documents; here the key is a hash of
+    everything that can change the answer (`Prompt.key`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
+
+    def get(self, key: str) -> Answer | None:
+        """The stored answer, or None."""
+        with self._lock, self._explained():
+            return self._get(key)
+
+    def put(self, answers: Iterable[Answer], model: str = "") -> list[Answer]:
+        """Store answers in one transaction; return what is stored under their keys now.
+
+        Where another process was first, its answer stays: every later run will see that one.
+
+        Raises:
+            ValueError: an answer is an error; those must be asked again.
+            UserError: the disk is full or the file is no database.
+        """
+        answers = list(answers)
+        if failed := [a for a in answers if a.error is not None or not a.key]:
+            raise ValueError(f"an answer without key or with an error can't be stored: {failed[0].error}")
+        rows = [
+            (a.key, model, _clean(a), json.dumps({name: getattr(a, name) for name in KEPT})) for a in answers
+        ]
+        with self._lock, self._explained():
+            connection = self._open()
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
+            stored = [self._get(a.key) for a in answers]
+        return [Answer(str(kept), **vars(ours)) for ours, kept in zip(answers, stored, strict=True)]
+
+    def count(self) -> int:
+        """Number of stored answers."""
+        with self._lock, self._explained():
+            return self._open().execute("SELECT count(*) FROM answers").fetchone()[0]
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def close(self) -> None:
+        """Give the file back; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _get(self, key: str) -> Answer | None:
+        row = self._open().execute("SELECT text, about FROM answers WHERE key = ?", (key,)).fetchone()
+        return Answer(row[0], key=key, cached=True, **json.loads(row[1])) if row else None
+
+    def _open(self) -> sqlite3.Connection:
+        # A connection must not cross a fork.
+        if self._connection is not None and self._process == os.getpid():
+            return self._connection
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.path.parent}: can't be made ({error.strerror}); "
+                "make the folder writable or choose another cache path."
+            ) from error
+        connection = sqlite3.connect(
+            self.path, timeout=60, check_same_thread=False, isolation_level=None, cached_statements=16
+        )
+        try:
+            _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            connection.execute("PRAGMA synchronous = FULL")
+            _patiently(lambda: connection.execute(TABLE))
+        except sqlite3.Error:
+            connection.close()
+            raise
+        self._connection, self._process = connection, os.getpid()
+        return connection
+
+    @contextmanager
+    def _explained(self):
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "") or ""
+            text = str(error)
+            if "FULL" in name or "IOERR" in name or "disk" in text:
+                fault, remedy = f"the disk is full or failing ({text})", "free some space and run it again"
+            elif "NOTADB" in name or "CORRUPT" in name or "not a database" in text or "malformed" in text:
+                fault, remedy = f"it is no usable cache ({text})", "move it away and run again"
+            elif "CANTOPEN" in name or "READONLY" in name or "unable to open" in text:
+                fault, remedy = (
+                    f"it can't be written ({text})",
+                    "make it writable or choose another cache path",
+                )
+            elif "BUSY" in name or "locked" in text:
+                fault, remedy = "another process has held it for a minute", "stop that one or wait for it"
+            else:
+                raise
+            raise UserError(f"{self.path}: {fault}; {remedy}, answers stored so far are kept.") from error
+
+
+def _patiently(action, seconds: float = 60) -> None:
+    # Turning write-ahead logging on needs the file for itself and, unlike other
+    # statements, doesn't wait for its turn.
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            action()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _clean(text: str) -> str:
+    # A lone surrogate (half an emoji cut off by a token limit) has no UTF-8 form.
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,135 @@
+"""What goes to a model and what comes back: strings, so that any spacy-llm task can use them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+# Errors that may be gone on the next run; the others belong to the prompt itself.
+TRANSIENT = ("unavailable", "empty", "malformed")
+
+
+class Prompt(str):
+    """A rendered prompt, with what the model should know about it.
+
+    A plain string is a prompt too: spacy-llm's own tasks make those.
+
+    Attributes:
+        prefix: number of leading characters that other prompts share (0: unknown).
+        stop: strings at which the answer ends.
+        max_tokens: upper limit of the answer's length, or None for the model's own.
+        schema: JSON schema of the answer, or None.
+        grammar: grammar of the answer in llama.cpp's GBNF, or None.
+        group: name of the shared prefix, for those who read statistics.
+    """
+
+    prefix: int
+    stop: tuple[str, ...]
+    max_tokens: int | None
+    schema: dict | None
+    grammar: str | None
+    group: str
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        prefix: int = 0,
+        stop: tuple[str, ...] = (),
+        max_tokens: int | None = None,
+        schema: dict | None = None,
+        grammar: str | None = None,
+        group: str = "",
+    ) -> "Prompt":
+        prompt = super().__new__(cls, text)
+        prompt.prefix = min(prefix, len(text))
+        prompt.stop = tuple(stop)
+        prompt.max_tokens = max_tokens
+        prompt.schema = schema
+        prompt.grammar = grammar
+        prompt.group = group
+        return prompt
+
+    @classmethod
+    def of(cls, text: str) -> "Prompt":
+        """The prompt itself, or a prompt without attributes made of a plain string."""
+        return text if isinstance(text, cls) else cls(text)
+
+    def key(self, identity: dict) -> str:
+        """SHA-256 over the model's identity and all of the prompt that can change its answer."""
+        parts = [identity, str(self), list(self.stop), self.max_tokens, self.schema, self.grammar]
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Answer(str):
+    """A model's answer; its text is empty where there is an error.
+
+    Attributes:
+        key: cache key of the call.
+        prompt_tokens, completion_tokens: as the provider counted them.
+        estimated: the provider counted nothing; the numbers are guesses from the text's length.
+        seconds: time from sending to the whole answer.
+        cached: it came from the store (or from the same prompt asked in this run).
+        finish_reason: "stop", "length" or the provider's own word.
+        error: None, or a short reason: "content_filter", "context_overflow", "refused: ...",
+            "empty", "malformed", "unavailable: ..." or "dry".
+    """
+
+    key: str
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    seconds: float
+    cached: bool
+    finish_reason: str
+    error: str | None
+
+    def __new__(
+        cls,
+        text: str = "",
+        *,
+        key: str = "",
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        estimated: bool = False,
+        seconds: float = 0.0,
+        cached: bool = False,
+        finish_reason: str = "stop",
+        error: str | None = None,
+    ) -> "Answer":
+        answer = super().__new__(cls, text)
+        answer.key = key
+        answer.prompt_tokens = prompt_tokens
+        answer.completion_tokens = completion_tokens
+        answer.estimated = estimated
+        answer.seconds = seconds
+        answer.cached = cached
+        answer.finish_reason = finish_reason
+        answer.error = error
+        return answer
+
+    def replace(self, **changes: object) -> "Answer":
+        """The same answer with some attributes changed."""
+        return Answer(str(self), **{**vars(self), **changes})
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may well succeed on another day."""
+        return self.error is not None and self.error.split(":")[0] in TRANSIENT
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens read and a million tokens written."""
+
+    input: float = 0.0
+    output: float = 0.0
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Cost of one call, in dollars."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has: four bytes each, the usual rule for English."""
+    return max(1, round(len(text.encode("utf-8", "replace")) / 4))
