@@ -1,0 +1,247 @@
+"""Train a pipeline from a spaCy config inside this process: quiet if wanted, and the same on every run."""
+
+import configparser
+import io
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from weakref import WeakKeyDictionary
+
+import spacy
+from catalogue import RegistryError
+from confection import ConfigValidationError
+from spacy.language import Language
+from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import DIR_MODEL_BEST, clean_output_dir
+from spacy.training.loop import train as run_training_loop
+from spacy.util import load_config
+from thinc.api import Config
+from threadpoolctl import threadpool_limits
+
+import ie.tokenizing  # noqa: F401  (registers the callback that configs name in [initialize.before_init])
+from ie import tracking
+from ie.errors import UserError
+
+# What spaCy's logger saw, by pipeline: the only hook that gets every evaluation's scores.
+_history: WeakKeyDictionary[Language, list[dict]] = WeakKeyDictionary()
+
+
+def train(
+    config_path: Path,
+    *,
+    train: Path,
+    dev: Path,
+    output: Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    seed: int = 0,
+    quiet: bool = True,
+    gpu_id: int = -1,
+) -> dict[str, Any]:
+    """Train on a DocBin file, pick the checkpoint that scores best on another.
+
+    Same inputs and machine, same weights: seeds are fixed (for the whole process, as spaCy does) and
+    linear algebra runs on one thread, so the number of cores and of trainings side by side changes nothing.
+
+    Args:
+        config_path: a complete spaCy training config.
+        train, dev: `.spacy` files, as `split` writes them.
+        output: folder that gets `model-best`, replaced as a whole at the end; None keeps no weights.
+        overrides: values by dotted name, such as `{"training.max_steps": 100}`.
+        quiet: no table on the terminal and no wandb run.
+
+    Returns:
+        `score` (weighted, 0 to 1) and spaCy's scores (`ents_f`, `ents_per_type`, ...) of the best
+        checkpoint on `dev`, its `step` and `epoch`, `examples` in train, and `history`: one dict with
+        `step`, `epoch`, `score`, `losses` for each evaluation. JSON-serialisable, without timings.
+
+    Raises:
+        UserError: config missing, broken or not trainable; a corpus missing or empty; losses not finite.
+    """
+    config_path = Path(config_path)
+    examples = _count_examples(Path(train))
+    _count_examples(Path(dev))
+    overrides = {"paths.train": str(train), "paths.dev": str(dev), "system.seed": seed, **(overrides or {})}
+    with threadpool_limits(limits=1):
+        with _explained(config_path):
+            _use_device(gpu_id)
+            config = load_config(config_path, overrides=overrides, interpolate=False)
+            logger = config.get("training", {}).get("logger")
+            config["training"]["logger"] = {
+                "@loggers": "ie.Recorder.v1",
+                "logger": None if quiet else _guard_wandb(logger),
+            }
+            nlp = init_nlp(config, use_gpu=gpu_id)
+        _check_labels(nlp, Path(train))
+        history: list[dict] = []
+        _history[nlp] = history
+        if output is None:
+            _run(nlp, None, config_path, gpu_id, quiet)
+        else:
+            _run_and_publish(nlp, Path(output), config_path, gpu_id, quiet, logger)
+    best = max(history, key=lambda entry: (entry["score"], entry["step"]))
+    return {
+        "score": best["score"],
+        **best["scores"],
+        "step": best["step"],
+        "epoch": best["epoch"],
+        "examples": examples,
+        "history": [{k: v for k, v in entry.items() if k != "scores"} for entry in history],
+    }
+
+
+@spacy.registry.loggers("ie.Recorder.v1")
+def create_recorder(logger: Callable | None = None) -> Callable:
+    """A training logger that keeps every evaluation for `train` and passes on to the config's own logger."""
+
+    def setup(nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr) -> tuple[Callable, Callable]:
+        log_inner, finalize = logger(nlp, stdout, stderr) if logger else (lambda info: None, lambda: None)
+        history = _history.setdefault(nlp, [])
+
+        def log_step(info: dict | None) -> None:
+            if info is not None:
+                history.append(_entry(info))
+            log_inner(info)
+
+        return log_step, finalize
+
+    return setup
+
+
+def _entry(info: dict) -> dict[str, Any]:
+    losses = {name: float(loss) for name, loss in info["losses"].items()}
+    if not all(math.isfinite(loss) for loss in losses.values()):
+        raise UserError(
+            f"the loss is no longer a number at step {info['step']}, so the training came apart; "
+            "lower [training.optimizer] learn_rate or keep its grad_clip at 1.0."
+        )
+    # speed is a timing, and would differ between two runs that are otherwise the same
+    scores = {name: value for name, value in info["other_scores"].items() if name != "speed"}
+    return {
+        "step": info["step"],
+        "epoch": info["epoch"],
+        "score": float(info["score"]),
+        "scores": scores,
+        "losses": losses,
+    }
+
+
+class _Terminal(io.TextIOBase):
+    """Standard output without spaCy's closing words on where it saved, as that folder is about to go."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def write(self, text: str) -> int:
+        if self._folder is None or str(self._folder) not in text:
+            sys.stdout.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, quiet: bool) -> None:
+    stdout = io.StringIO() if quiet else _Terminal(folder)
+    with _explained(config_path, only_spacy=True):
+        run_training_loop(nlp, folder, use_gpu=gpu_id, stdout=stdout, stderr=sys.stderr)
+
+
+def _run_and_publish(
+    nlp: Language, output: Path, config_path: Path, gpu_id: int, quiet: bool, logger: dict | None
+) -> None:
+    """Train beside `output`, then put the finished pipeline in its place: a kill leaves the old one whole."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".training-", dir=output))
+    except OSError as error:
+        raise UserError(
+            f"{output}: can't be written ({error.strerror}); make the folder writable, then train again."
+        ) from error
+    try:
+        _run(nlp, folder, config_path, gpu_id, quiet)
+        best = folder / DIR_MODEL_BEST
+        config = Config().from_disk(best / "config.cfg", interpolate=False)
+        # Our recorder is not the user's choice, and whoever loads the pipeline doesn't have it.
+        if logger is None:
+            del config["training"]["logger"]
+        else:
+            config["training"]["logger"] = logger
+        config.to_disk(best / "config.cfg")
+        clean_output_dir(output)
+        best.rename(output / DIR_MODEL_BEST)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _guard_wandb(node: Any) -> Any:
+    """The logger's config with every WandbLogger guarded, or left out where wandb can't run."""
+    if not isinstance(node, dict):
+        return node
+    if str(node.get("@loggers", "")).startswith("spacy.WandbLogger."):
+        if not tracking.prepare():
+            return None
+        return {"@loggers": "ie.Guarded.v1", "logger": dict(node)}
+    return {key: _guard_wandb(value) for key, value in node.items()}
+
+
+def _count_examples(path: Path) -> int:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.")
+    try:
+        count = len(DocBin().from_disk(path))
+    except Exception as error:  # whatever msgpack and zlib make of bytes that are something else
+        raise UserError(f"{path}: is no spaCy corpus ({error}); run `weasel run split` again.") from error
+    if not count:
+        raise UserError(f"{path}: holds no examples; review some more texts, then run `weasel run split`.")
+    return count
+
+
+def _check_labels(nlp: Language, train: Path) -> None:
+    """A component without a label would train to say nothing at all, with perfect losses."""
+    for name, component in nlp.pipeline:
+        # `label_data` is None for components that have no labels by design, such as tok2vec
+        if getattr(component, "label_data", None) is not None and not component.labels:
+            raise UserError(
+                f"{train}: no example has an annotation for the component {name!r}; "
+                "review some more texts, then run `weasel run split`."
+            )
+
+
+def _use_device(gpu_id: int) -> None:
+    if gpu_id >= 0:
+        spacy.require_gpu(gpu_id)
+    else:
+        spacy.require_cpu()
+
+
+@contextmanager
+def _explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
+    """Turn what spaCy says of a broken config or corpus into one sentence."""
+    try:
+        yield
+    except ConfigValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault.get('loc', []))}: {fault.get('msg', '')}"
+            for fault in error.errors or []
+        ]
+        detail = "; ".join(faults) or error.desc or error.title
+        raise UserError(f"{config_path}: {_one_line(detail)}; correct the config.") from error
+    except (configparser.Error, RegistryError) as error:
+        raise UserError(f"{config_path}: {_one_line(error)}; correct the config.") from error
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
+        # In the training loop only spaCy's own messages are about the input; the rest are faults of code.
+        if only_spacy and not str(error).startswith("[E"):
+            raise
+        raise UserError(f"{config_path}: can't be trained ({_one_line(error)}); correct the config.") from error
+
+
+def _one_line(message: object) -> str:
+    # spaCy closes some messages with pages of everything that it does know
+    text = " ".join(str(message).split()).split(" Available names:")[0]
+    return text.rstrip(".")
