@@ -1,0 +1,448 @@
+"""What is asked of a model and how its answer is read: spacy-llm tasks `ie.Spans.v1`, `ie.Relations.v1`
+and `ie.Categories.v1`.
+
+All three are one machine. A task asks for fields: a field has a name and any number of values. A prompt
+shows reviewed examples with their values, then the text, and the model goes on with the values. Chosen
+by config, apart from each other:
+
+- `form`: "joint" asks for all fields in one prompt; "one-label" asks for each field in a prompt of its
+  own (slide 80: keep tasks small).
+- `answer`: "lines" wants `Field: value | value`, a line a field, which the smallest models can do;
+  "json" wants an object of lists and comes with a JSON schema for models that can be held to it.
+- `template`: a Jinja file; see `configs/prompts`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Iterable, Literal, Tuple  # noqa: UP035 (spacy-llm compares them by name)
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+from spacy.pipeline import Sentencizer
+from spacy.tokens import Doc
+from spacy_llm.registry import registry
+
+from ie.errors import UserError
+from ie.llm import answers, grounding
+from ie.llm.grounding import Dropped, Grounded, ground
+from ie.llm.shots import Shots
+from ie.llm.types import Answer, Prompt, estimate_tokens
+from ie.records import Record
+
+Form = Literal["joint", "one-label"]
+AnswerFormat = Literal["lines", "json"]
+
+# Stands for the text while a prompt's shared part is rendered; no text contains it.
+TEXT = "\x00"
+# Tokens of the model: kept free beside what is counted, least for a text, and allowed for a token of spaCy's.
+MARGIN, MIN_ROOM, TOKENS_PER_WORD = 32, 64, 3
+
+if not Doc.has_extension("llm"):
+    Doc.set_extension("llm", default=None)
+
+
+def trace(doc: Doc) -> dict[str, Any]:
+    """What the model's tasks left on a document, besides its `ents` and `cats`.
+
+    Keys: `calls` (one `Answer` each), `spans` (`grounding.Grounded`), `relations` (head, child, label),
+    `dropped` (`grounding.Dropped`), `errors` (short reasons).
+    """
+    if doc._.llm is None:
+        doc._.llm = {"calls": [], "spans": [], "relations": [], "dropped": [], "errors": []}
+    return doc._.llm
+
+
+class Task(ABC):
+    """Prompts and answers of one kind of annotation. Follows spacy-llm's protocol of sharding tasks.
+
+    Args:
+        labels: of the scheme.
+        label_definitions: what each means; shown by templates that have room for it.
+        label_names: how a field is called in prompts; a word a small model knows beats a label.
+        form, answer, template: see the module.
+        instruction: first lines of the prompt.
+        examples: makes the `Shots` at the first prompt, or None for none.
+        separator: between the values on a line.
+        empty: what stands on a line without values.
+        max_tokens: of an answer, per field.
+        max_words: longer texts are split at sentence ends, and split further where the model's context
+            is shorter than that.
+        stop: strings that end an answer, besides the end of the line or of the block.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: Sequence[str],
+        label_definitions: dict[str, str],
+        label_names: dict[str, str],
+        form: Form,
+        answer: AnswerFormat,
+        template: str,
+        instruction: str,
+        examples: Callable[[], Shots] | None,
+        separator: str,
+        empty: str,
+        max_tokens: int,
+        max_words: int,
+    ) -> None:
+        if unknown := [label for label in (*label_definitions, *label_names) if label not in labels]:
+            raise UserError(
+                f"The task defines or names {unknown[0]!r}, which is none of its labels ({', '.join(labels)})."
+            )
+        self._labels = tuple(labels)
+        self.definitions = label_definitions
+        self.names = {label: label_names.get(label, label) for label in self.fields}
+        self.form = form
+        self.answer = answer
+        self.template_path = template
+        self.template = _load_template(template)
+        self.instruction = instruction
+        self.separator = separator
+        self.empty = empty
+        self.max_tokens = max_tokens
+        self.max_words = max_words
+        self._make_shots = examples
+        self._shots: Shots | None = None
+        self._rendered: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    # What a kind of annotation has to say
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What is asked for; the labels unless the kind says otherwise."""
+        return self._labels
+
+    @abstractmethod
+    def values(self, record: Record, field: str) -> list[str]:
+        """The answer a reviewed example gives to a field."""
+
+    @abstractmethod
+    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+        """Put (field, value) pairs said about the tokens of `part` on the document."""
+
+    def finish(self, doc: Doc) -> None:
+        """After the last part of a document."""
+
+    def applies(self, doc: Doc) -> bool:
+        """Whether there is anything to ask about the document."""
+        return True
+
+    def choices(self) -> list[str] | None:
+        """The only values a field can have, or None for any."""
+        return None
+
+    # spacy-llm's protocol
+
+    @property
+    def labels(self) -> Tuple[str, ...]:
+        """Labels of the scheme."""
+        return self._labels
+
+    def generate_prompts(
+        self, docs: Iterable[Doc], context_length: int | None = None
+    ) -> Iterable[Tuple[Iterable[Any], Iterable[Doc]]]:
+        """One prompt per part of a text and group of fields."""
+        for doc in docs:
+            prompts = []
+            if self.applies(doc):
+                trace(doc)["parts"] = parts = self._parts(doc, context_length)
+                prompts = [self._prompt(doc, part, group) for part in parts for group in self._groups]
+            yield prompts, [doc] * max(1, len(prompts))
+
+    def parse_responses(
+        self, shards: Iterable[Iterable[Doc]], responses: Iterable[Iterable[Any]]
+    ) -> Iterable[Doc]:
+        """Read the answers and annotate the documents."""
+        for docs, replies in zip(shards, responses, strict=True):
+            doc = next(iter(docs))
+            if replies := [reply if isinstance(reply, Answer) else Answer(reply) for reply in replies]:
+                self._read(doc, replies)
+            yield doc
+
+    def _read(self, doc: Doc, replies: list[Answer]) -> None:
+        notes = trace(doc)
+        parts = notes.pop("parts")
+        asked = [(part, group) for part in parts for group in self._groups]
+        for (part, group), reply in zip(asked, replies, strict=True):
+            notes["calls"].append(reply)
+            if reply.error:
+                notes["errors"].append(reply.error)
+                continue
+            if reply.finish_reason == "length":
+                notes["errors"].append("answer cut off at max_tokens")
+            names = {self.names[field]: field for field in group}
+            said, malformed = answers.parse(reply, names, self.answer, self.separator, self.empty)
+            notes["dropped"] += [Dropped("", text, "malformed answer") for text in malformed]
+            self.apply(doc, part, said)
+        self.finish(doc)
+
+    # Prompts
+
+    @property
+    def shots(self) -> Shots:
+        """The examples, read when first needed."""
+        if self._shots is None:
+            self._shots = self._make_shots() if self._make_shots else Shots([])
+        return self._shots
+
+    @property
+    def _groups(self) -> list[tuple[str, ...]]:
+        """The fields of each prompt."""
+        return [self.fields] if self.form == "joint" else [(field,) for field in self.fields]
+
+    def _prompt(self, doc: Doc, part: tuple[int, int], group: tuple[str, ...]) -> Prompt:
+        text = one_line(doc[part[0] : part[1]].text)
+        before, after = self._around(text, group)
+        names = [self.names[field] for field in group]
+        lines = self.answer == "lines"
+        return Prompt(
+            before + text + after,
+            prefix=len(before) if self.shots.select == "fixed" else 0,
+            # A block of lines ends with an empty one, a single line with its own end.
+            stop=(("\n",) if len(group) == 1 else ("\n\n",)) if lines else (),
+            max_tokens=self.max_tokens * len(group),
+            schema=None if lines else answers.schema(names, self.choices()),
+            group="+".join(group),
+        )
+
+    def _around(self, text: str, group: tuple[str, ...]) -> tuple[str, str]:
+        """What stands before and after the text; rendered once where it is the same for all texts."""
+        if self.shots.select == "fixed" and group in self._rendered:
+            return self._rendered[group]
+        examples = [
+            {
+                "text": one_line(record.text),
+                **answers.example({self.names[f]: self.values(record, f) for f in group}, self.separator, self.empty),
+            }
+            for record in self.shots.choose(text, lambda r: not all(self.values(r, f) for f in group))
+        ]
+        fields = [{"name": self.names[f], "definition": self.definitions.get(f, "")} for f in group]
+        # The text goes in afterwards: nothing in it can be taken for part of the template.
+        rendered = self.template.render(
+            instruction=self.instruction, fields=fields, examples=examples, choices=self.choices(), text=TEXT
+        )
+        before, found, after = rendered.rstrip().partition(TEXT)
+        if not found or TEXT in after:
+            raise UserError(f"{self.template_path}: the template must contain {{{{ text }}}} exactly once.")
+        self._rendered[group] = before, after
+        return before, after
+
+    def _parts(self, doc: Doc, context_length: int | None) -> list[tuple[int, int]]:
+        """The text in runs of whole sentences, as (first token, end), each short enough to ask about."""
+        size = self.max_words
+        if context_length:
+            rest = max(
+                estimate_tokens("".join(self._around(doc.text[:1000], group))) + self.max_tokens * len(group)
+                for group in self._groups
+            )
+            room = context_length - rest - MARGIN
+            if room < MIN_ROOM:
+                raise UserError(
+                    f"The prompt without the text takes about {rest} of the model's {context_length} tokens; "
+                    "show fewer or shorter examples, or raise context_length."
+                )
+            size = min(size, room // TOKENS_PER_WORD)
+        return split_sentences(doc, size)
+
+
+def split_sentences(doc: Doc, size: int) -> list[tuple[int, int]]:
+    """Cut a document into runs of at most `size` tokens, at sentence ends where they are near enough.
+
+    Returns:
+        (first token, end) of each run, together covering all tokens.
+    """
+    if len(doc) <= size:
+        return [(0, len(doc))]
+    if not doc.has_annotation("SENT_START"):
+        Sentencizer()(doc)
+    parts: list[tuple[int, int]] = []
+    start = 0
+    for sentence in doc.sents:
+        if sentence.end - start > size and sentence.start > start:
+            parts.append((start, sentence.start))
+            start = sentence.start
+        while sentence.end - start > size:  # a sentence longer than a run
+            parts.append((start, start + size))
+            start += size
+    if start < len(doc):
+        parts.append((start, len(doc)))
+    return parts
+
+
+def one_line(text: str) -> str:
+    """White space folded to single blanks: a text can't start a line of its own in a prompt."""
+    return " ".join(text.split())
+
+
+def _load_template(path: str) -> jinja2.Template:
+    # Prompts are plain text for a model: nothing to escape. The sandbox is for templates from elsewhere.
+    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    try:
+        return environment.from_string(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: the template can't be read ({error.strerror}); see configs/prompts.") from None
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.message}; correct the template.") from None
+
+
+class SpansTask(Task):
+    """Spans of the scheme's labels, found in the text by `grounding.ground`."""
+
+    def __init__(self, *, fuzzy: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.fuzzy = fuzzy
+
+    def values(self, record: Record, field: str) -> list[str]:
+        """The distinct strings of the record's spans, in order."""
+        spans = sorted((s for s in record.spans if s.label == field), key=lambda s: s.start)
+        return list(dict.fromkeys(one_line(record.text[s.start : s.end]) for s in spans))
+
+    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+        """Keep what was said until all fields of the part are there: overlaps are settled among them."""
+        trace(doc).setdefault("said", {}).setdefault(part, []).extend(said)
+
+    def finish(self, doc: Doc) -> None:
+        """Ground the answers part by part and set `ents`."""
+        notes = trace(doc)
+        spans: list[Grounded] = []
+        for (start, end), said in notes.pop("said", {}).items():
+            whole = start == 0 and end == len(doc)
+            found, dropped = ground(doc if whole else doc[start:end].as_doc(), said, fuzzy=self.fuzzy)
+            shift = 0 if whole else doc[start].idx
+            spans += [replace(s, start=s.start + shift, end=s.end + shift) for s in found]
+            notes["dropped"] += dropped
+        notes["spans"] = spans
+        doc.set_ents([doc.char_span(s.start, s.end, label=s.label) for s in spans], default="outside")
+
+
+class CategoriesTask(Task):
+    """Categories of a text: one field whose values are the scheme's categories."""
+
+    FIELD = "Category"
+
+    def __init__(self, *, exclusive: bool, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.exclusive = exclusive
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A single one: the categories are its values."""
+        return (self.FIELD,)
+
+    def choices(self) -> list[str]:
+        """The categories."""
+        return list(self.labels)
+
+    def values(self, record: Record, field: str) -> list[str]:
+        """The record's categories, in the scheme's order."""
+        return [label for label in self.labels if record.cats.get(label, 0) >= 0.5]
+
+    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+        """Set `cats`. Of exclusive categories the first one named counts, for parts the first part's."""
+        known = {label.casefold(): label for label in self.labels}
+        for _, value in said:
+            label = known.get(value.strip(" .\"'").casefold())
+            if label is None:
+                trace(doc)["dropped"].append(Dropped(self.FIELD, value, "no such category"))
+            elif not (self.exclusive and any(doc.cats.get(other) for other in self.labels)):
+                doc.cats[label] = 1.0
+
+    def finish(self, doc: Doc) -> None:
+        """Categories not named are absent."""
+        doc.cats = {label: doc.cats.get(label, 0.0) for label in self.labels}
+
+
+class RelationsTask(Task):
+    """Relations between the entities a document already has: values `head > child`."""
+
+    ARROW = " > "
+
+    def applies(self, doc: Doc) -> bool:
+        """A relation takes two entities."""
+        return len(doc.ents) > 1
+
+    def values(self, record: Record, field: str) -> list[str]:
+        """The record's relations with the strings of their spans."""
+        texts = [one_line(record.text[span.start : span.end]) for span in record.spans]
+        pairs = [(r.head, r.child) for r in record.relations if r.label == field]
+        return list(dict.fromkeys(texts[head] + self.ARROW + texts[child] for head, child in sorted(pairs)))
+
+    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+        """Relate the two nearest mentions of the strings that were named."""
+        notes = trace(doc)
+        mentions: dict[str, list[int]] = {}
+        for number, ent in enumerate(doc.ents):
+            if part[0] <= ent.start < part[1]:
+                mentions.setdefault(grounding.fold(one_line(ent.text))[0], []).append(number)
+        for label, value in said:
+            ends = [mentions.get(grounding.fold(end.strip())[0], []) for end in value.split(self.ARROW.strip())]
+            if len(ends) != 2:
+                notes["dropped"].append(Dropped(label, value, "malformed answer"))
+                continue
+            pairs = [(head, child) for head in ends[0] for child in ends[1] if head != child]
+            if not pairs:
+                notes["dropped"].append(Dropped(label, value, "names no two entities"))
+                continue
+            head, child = min(pairs, key=lambda p: (abs(doc.ents[p[0]].start - doc.ents[p[1]].start), p))
+            if (head, child, label) not in notes["relations"]:
+                notes["relations"].append((head, child, label))
+
+
+@registry.llm_tasks("ie.Spans.v1")
+def spans_task(
+    labels: list[str],
+    label_definitions: dict[str, str] = {},  # noqa: B006 (confection copies defaults)
+    label_names: dict[str, str] = {},  # noqa: B006
+    form: Form = "joint",
+    answer: AnswerFormat = "lines",
+    template: str = "configs/prompts/lines.jinja",
+    instruction: str = "",
+    examples: Callable[[], Shots] | None = None,
+    separator: str = " | ",
+    empty: str = "none",
+    max_tokens: int = 64,
+    max_words: int = 200,
+    fuzzy: float = 0.9,
+) -> SpansTask:
+    """Spans (entities); see `Task` for the arguments and `grounding.ground` for `fuzzy`."""
+    return SpansTask(**locals())
+
+
+@registry.llm_tasks("ie.Relations.v1")
+def relations_task(
+    labels: list[str],
+    label_definitions: dict[str, str] = {},  # noqa: B006
+    label_names: dict[str, str] = {},  # noqa: B006
+    form: Form = "joint",
+    answer: AnswerFormat = "lines",
+    template: str = "configs/prompts/lines.jinja",
+    instruction: str = "",
+    examples: Callable[[], Shots] | None = None,
+    separator: str = " | ",
+    empty: str = "none",
+    max_tokens: int = 64,
+    max_words: int = 200,
+) -> RelationsTask:
+    """Relations between the entities found before; see `Task` for the arguments."""
+    return RelationsTask(**locals())
+
+
+@registry.llm_tasks("ie.Categories.v1")
+def categories_task(
+    labels: list[str],
+    label_definitions: dict[str, str] = {},  # noqa: B006
+    exclusive: bool = True,
+    answer: AnswerFormat = "lines",
+    template: str = "configs/prompts/lines.jinja",
+    instruction: str = "",
+    examples: Callable[[], Shots] | None = None,
+    separator: str = " | ",
+    empty: str = "none",
+    max_tokens: int = 16,
+    max_words: int = 200,
+) -> CategoriesTask:
+    """Categories of the text (one of them if `exclusive`); see `Task` for the arguments."""
+    return CategoriesTask(label_names={}, form="joint", **locals())

@@ -1,0 +1,266 @@
+"""The executor by itself, with a provider that answers from memory."""
+
+import asyncio
+import threading
+import time
+import tracemalloc
+
+import pytest
+from ie.errors import UserError
+from ie.llm.cache import AnswerCache
+from ie.llm.client import BudgetReached, Interrupted, Model, Provider, Unavailable
+from ie.llm.types import Answer, Prices, Prompt
+
+
+class Memory(Provider):
+    """Answers "re: prompt" after a delay that depends on the prompt, and remembers what it was asked."""
+
+    name = "memory"
+
+    def __init__(self, group_size=1, delay=lambda prompt: 0, fail=lambda prompt: None):
+        self.identity = {"model": "memory"}
+        self.group_size = group_size
+        self.delay, self.fail = delay, fail
+        self.groups = []
+        self.active = self.most = 0
+
+    def bucket(self, prompt):
+        return prompt.group
+
+    async def ask(self, prompts):
+        self.groups.append([str(prompt) for prompt in prompts])
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            await asyncio.sleep(max(self.delay(prompt) for prompt in prompts))
+            for prompt in prompts:
+                if error := self.fail(prompt):
+                    raise error
+        finally:
+            self.active -= 1
+        return [Answer(f"re: {prompt}", prompt_tokens=10, completion_tokens=5) for prompt in prompts]
+
+    @property
+    def asked(self):
+        return [prompt for group in self.groups for prompt in group]
+
+
+def documents(n, start=0):
+    return [[f"p{i}"] for i in range(start, start + n)]
+
+
+def expected(n):
+    return [[f"re: p{i}"] for i in range(n)]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return AnswerCache(tmp_path / "answers.sqlite")
+
+
+def test_answers_keep_the_order_of_documents_and_of_their_prompts(cache):
+    provider = Memory(delay=lambda prompt: 0.03 if prompt.endswith(("0", "3")) else 0)
+    model = Model(provider, cache, concurrency=8)
+    shards = [[f"d{d}s{s}" for s in range(d % 4)] for d in range(40)]
+    assert list(model(shards)) == [[f"re: {p}" for p in prompts] for prompts in shards]
+    assert provider.most == 8
+
+
+def test_documents_are_drawn_only_as_answers_are_taken(cache):
+    drawn = 0
+
+    def source():
+        nonlocal drawn
+        for document in documents(10_000):
+            drawn += 1
+            yield document
+
+    model = Model(Memory(), cache, concurrency=4)
+    answers = model(source())
+    for _ in range(20):
+        next(answers)
+    assert 20 <= drawn <= 20 + 64
+    answers.close()
+
+
+def test_memory_does_not_grow_with_the_number_of_documents():
+    model = Model(Memory(), None, concurrency=4)
+
+    def peak(n):
+        tracemalloc.start()
+        for _ in model([f"{i} " + "x" * 2000] for i in range(n)):
+            model.provider.groups.clear()
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(200)
+    assert peak(4000) < 1.5 * peak(400) + 100_000
+
+
+def test_a_second_run_asks_nothing(cache):
+    assert list(Model(Memory(), cache)(documents(30))) == expected(30)
+    model = Model(Memory(), cache)
+    answers = list(model(documents(31)))
+    assert answers == expected(31)
+    assert model.provider.asked == ["p30"]
+    assert (model.stats.hits, model.stats.misses) == (30, 1)
+    assert [a[0].cached for a in answers] == [True] * 30 + [False]
+
+
+def test_the_same_prompt_in_flight_is_asked_once(cache):
+    model = Model(Memory(delay=lambda prompt: 0.02), cache, concurrency=8)
+    assert list(model([["same"], ["other"], ["same", "same"]])) == [
+        ["re: same"],
+        ["re: other"],
+        ["re: same", "re: same"],
+    ]
+    assert sorted(model.provider.asked) == ["other", "same"]
+    assert (model.stats.misses, model.stats.shared) == (2, 2)
+
+
+def test_every_answer_is_stored_before_it_is_given_out(cache):
+    for answer, *_ in Model(Memory(), cache, concurrency=8)(documents(20)):
+        assert AnswerCache(cache.path).get(answer.key) == answer
+
+
+def test_groups_depend_on_the_order_alone_and_are_the_same_after_a_break(tmp_path):
+    def prompts():
+        for n in range(30):
+            yield [Prompt(f"{label}{n}", group=label) for label in "ab"]
+
+    whole = Model(Memory(group_size=4), AnswerCache(tmp_path / "whole"), concurrency=1)
+    list(whole(prompts()))
+    assert [len(group) for group in whole.provider.groups].count(4) == 14
+    assert all(len({p[0] for p in group}) == 1 for group in whole.provider.groups)
+
+    for broken in (1, 5, 9):
+        path = tmp_path / f"broken{broken}"
+        first = Model(Memory(group_size=4), AnswerCache(path), concurrency=1)
+        answers = first(prompts())
+        for _ in range(broken):
+            next(answers)
+        answers.close()
+        second = Model(Memory(group_size=4), AnswerCache(path), concurrency=1)
+        list(second(prompts()))
+        assert first.provider.groups + second.provider.groups == whole.provider.groups
+
+
+def test_giving_up_early_still_stores_what_was_sent(cache):
+    model = Model(Memory(delay=lambda prompt: 0.02), cache, concurrency=8)
+    answers = model(documents(100))
+    next(answers)
+    answers.close()
+    assert len(model.provider.asked) < 100
+    assert cache.count() == len(model.provider.asked)
+
+
+def test_max_calls_stops_cleanly_and_the_next_run_goes_on(cache):
+    model = Model(Memory(delay=lambda prompt: 0.01), cache, concurrency=4, max_calls=10)
+    taken = []
+    with pytest.raises(BudgetReached, match="10 calls spent of max_calls = 10.*run the same command again"):
+        for answers in model(documents(30)):
+            taken.append(answers)
+    assert taken == expected(10)
+    assert cache.count() == 10 == len(model.provider.asked)
+    again = Model(Memory(), cache, max_calls=20)
+    assert list(again(documents(30))) == expected(30)
+    assert len(again.provider.asked) == 20
+
+
+def test_max_calls_allows_exactly_as_many(cache):
+    assert list(Model(Memory(), cache, max_calls=10)(documents(10))) == expected(10)
+
+
+def test_max_cost_is_not_exceeded_by_calls_in_flight(cache):
+    # 10 read and 5 written tokens a call: 20 cents.
+    prices = Prices(input=10_000, output=20_000)
+    model = Model(Memory(delay=lambda prompt: 0.01), cache, concurrency=16, prices=prices, max_cost=3.0)
+    with pytest.raises(BudgetReached, match=r"max_cost = 3.0"):
+        list(model(documents(100)))
+    assert 0.2 <= model.stats.cost <= 3.0
+    assert cache.count() == model.stats.calls == round(model.stats.cost / 0.2)
+
+
+def test_a_dry_run_sends_nothing_and_estimates(cache):
+    prices = Prices(input=1.0, output=1.0)
+    list(Model(Memory(), cache, prices=prices)(documents(10)))
+    model = Model(Memory(), cache, prices=prices)
+    model.dry = True
+    answers = [a for a, *_ in model(documents(30))]
+    assert model.provider.asked == []
+    assert [a.error for a in answers] == [None] * 10 + ["dry"] * 20
+    assert (model.stats.hits, model.stats.misses) == (10, 20)
+    assert model.stats.planned_prompt_tokens > 0
+    assert model.stats.planned_cost > 0
+    assert model.stats.hit_cost == pytest.approx(10 * 15 / 1_000_000)
+    assert cache.count() == 10
+
+
+def test_progress_is_told_in_order_with_running_cost(cache):
+    model = Model(Memory(), cache, prices=Prices(input=100_000, output=0))
+    seen = []
+    model.on_answer = lambda answer, stats: seen.append((str(answer), stats.answers, stats.cost))
+    list(model(documents(5)))
+    assert [s[:2] for s in seen] == [(f"re: p{i}", i + 1) for i in range(5)]
+    assert seen[-1][2] == pytest.approx(5.0)
+
+
+def test_a_fatal_error_stops_the_run_and_keeps_the_rest(cache):
+    provider = Memory(
+        delay=lambda prompt: 0.01, fail=lambda prompt: UserError("bad key") if prompt == "p5" else None
+    )
+    with pytest.raises(UserError, match="bad key"):
+        list(Model(provider, cache, concurrency=2)(documents(50)))
+    assert len(provider.asked) < 12
+    assert cache.count() == len(provider.asked) - 1
+
+
+def test_one_unavailable_prompt_is_an_error_of_its_own_and_is_asked_again(cache):
+    provider = Memory(fail=lambda prompt: Unavailable("503") if prompt == "p5" else None)
+    answers = [a for a, *_ in Model(provider, cache, concurrency=1)(documents(10))]
+    assert [a.error for a in answers] == [None] * 5 + ["unavailable: 503"] + [None] * 4
+    assert answers[5].transient and answers[5] == ""
+    again = Model(Memory(), cache)
+    assert list(again(documents(10))) == expected(10)
+    assert again.provider.asked == ["p5"]
+
+
+def test_an_endpoint_that_stopped_answering_ends_the_run(cache):
+    provider = Memory(fail=lambda prompt: Unavailable("503") if int(prompt[1:]) >= 5 else None)
+    with pytest.raises(UserError, match="memory doesn't answer \\(503\\).*answers so far are kept"):
+        list(Model(provider, cache, concurrency=1)(documents(100)))
+    assert len(provider.asked) == 15
+    assert cache.count() == 5
+
+
+def test_two_threads_may_use_one_model(cache):
+    model = Model(Memory(delay=lambda prompt: 0.001), cache, concurrency=4)
+    results = {}
+    threads = [
+        threading.Thread(target=lambda n=n: results.update({n: list(model(documents(50, 50 * n)))}))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answers for n in range(4) for answers in results[n]] == expected(200)
+
+
+def test_concurrency_zero_is_refused():
+    with pytest.raises(UserError, match="concurrency = 0"):
+        Model(Memory(), None, concurrency=0)
+
+
+def test_as_fast_as_the_endpoint_allows(cache):
+    model = Model(Memory(delay=lambda prompt: 0.1), cache, concurrency=32)
+    list(model(documents(1)))
+    started = time.perf_counter()
+    list(model(documents(321, 1)))
+    # Ten rounds of 0.1 s and one more; the rest is what the layer itself takes.
+    assert time.perf_counter() - started < 2.2
+
+
+def test_interrupted_is_a_users_error():
+    assert issubclass(Interrupted, UserError) and issubclass(BudgetReached, UserError)

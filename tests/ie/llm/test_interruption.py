@@ -1,0 +1,121 @@
+"""Kill it whenever you like: nothing stored is lost or asked again."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_llm import FakeLLM, reply
+from ie.llm.cache import AnswerCache
+
+TEXTS = 800
+
+
+@pytest.fixture
+def server():
+    with FakeLLM(latency=0.04) as fake:
+        yield fake
+
+
+@pytest.fixture
+def worker(server, tmp_path):
+    command = [sys.executable, Path(__file__).with_name("worker.py"), server.url, tmp_path / "a.sqlite"]
+    process = subprocess.Popen(
+        [*map(str, command), str(tmp_path / "out.json"), str(TEXTS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "stderr").open("wb"),
+        text=True,
+    )
+
+    def run(number: int = 0, seconds: float = 0) -> int:
+        process.stdin.write(f"{number} {seconds}\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    yield run
+    process.stdin.close()
+    assert process.wait(20) == 0
+
+
+def stored_prompts(tmp_path) -> set[str]:
+    """Prompts whose answers are in the store, by what the fake would have answered."""
+    cache = AnswerCache(tmp_path / "a.sqlite")
+    texts = {reply(f"text {i}"): f"text {i}" for i in range(TEXTS)}
+    with cache._lock:
+        return {texts[row[0]] for row in cache._open().execute("SELECT text FROM answers")}
+
+
+def test_kill_9_at_50_random_moments(server, worker, tmp_path):
+    moments = random.Random(20)
+    kills = working = 0
+    latest = 0.4
+    repeated = []
+    for _ in range(50):
+        # From before the first request to somewhere in the middle of the work, never to its end.
+        before, asked = stored_prompts(tmp_path), len(server.requests)
+        status = worker(signal.SIGKILL, moments.uniform(0.0, latest))
+        kills += status == -signal.SIGKILL
+        working += len(server.requests) > asked
+        # A busy machine starts slowly.
+        latest *= 0.93 if len(server.requests) > asked else 1.07
+        repeated += [prompt for prompt in server.prompts[asked:] if prompt in before]
+    before, asked = stored_prompts(tmp_path), len(server.requests)
+    assert kills == 50
+    assert working >= 15 and 0 < len(before) < TEXTS, "the kills must fall into the work"
+    assert not (tmp_path / "out.json").exists()
+
+    assert worker() == 0
+    repeated += [prompt for prompt in server.prompts[asked:] if prompt in before]
+    assert repeated == []
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["answers"] == [reply(f"text {i}") for i in range(TEXTS)]
+    assert (result["hits"], result["calls"]) == (len(before), TEXTS - len(before))
+    assert AnswerCache(tmp_path / "a.sqlite").count() == TEXTS
+    # A killed process can lose the few calls in flight, never more.
+    assert len(server.requests) <= TEXTS + 50 * 5
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(server, worker, tmp_path):
+    assert worker(signal.SIGINT, 1.0) == 1
+    message = (tmp_path / "out.error").read_text()
+    assert message.startswith("Interrupted: ")
+    assert "run the same command again" in message and "a.sqlite" in message
+    assert "Finishing the calls in flight" in (tmp_path / "stderr").read_text()
+    stored = stored_prompts(tmp_path)
+    assert 0 < len(stored) < TEXTS
+    assert stored == set(server.prompts), "every call that was sent is stored"
+
+    assert worker() == 0
+    assert len(server.requests) == TEXTS
+    assert json.loads((tmp_path / "out.json").read_text())["hits"] == len(stored)
+
+
+def test_two_processes_share_one_store(server, tmp_path):
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("worker.py")),
+        server.url,
+        str(tmp_path / "a.sqlite"),
+    ]
+    both = [
+        subprocess.Popen(
+            [*command, str(tmp_path / f"out{n}.json"), str(TEXTS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for n in range(2)
+    ]
+    for process in both:
+        process.stdin.write(b"0 0\n")
+        process.stdin.flush()
+    for process in both:
+        assert process.communicate(timeout=60)[0] == b"0\n"
+    expected = [reply(f"text {i}") for i in range(TEXTS)]
+    assert [json.loads((tmp_path / f"out{n}.json").read_text())["answers"] for n in range(2)] == [
+        expected
+    ] * 2
+    assert AnswerCache(tmp_path / "a.sqlite").count() == TEXTS

@@ -1,0 +1,53 @@
+"""A process to kill: annotates texts against an endpoint, forked anew for each command on stdin.
+
+Usage: worker.py URL CACHE OUTPUT N; commands: `SIGNAL SECONDS` (signal the child after that time; 0: never).
+Prints the child's exit status after each command.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[3] / "scripts"), str(Path(__file__).parent)]
+
+from conftest import make  # noqa: E402
+from ie.errors import UserError  # noqa: E402
+from ie.files import atomic_write  # noqa: E402
+from ie.llm.providers import OpenAIProvider  # noqa: E402
+from openai.resources.chat import completions  # noqa: E402, F401 (loaded once, not in every child)
+
+
+def annotate(url: str, cache: Path, output: Path, n: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    model = make(OpenAIProvider, url + "/v1", cache, {"concurrency": 4, "timeout": 20.0})
+    try:
+        answers = [str(answer) for answer, *_ in model([f"text {i}"] for i in range(n))]
+    except UserError as error:
+        output.with_suffix(".error").write_text(f"{type(error).__name__}: {error}")
+        os._exit(1)
+    with atomic_write(output) as file:
+        json.dump({"answers": answers, "hits": model.stats.hits, "calls": model.stats.calls}, file)
+    os._exit(0)
+
+
+def main() -> None:
+    url, cache, output, n = sys.argv[1:]
+    for line in sys.stdin:
+        number, seconds = line.split()
+        child = os.fork()
+        if child == 0:
+            try:
+                annotate(url, Path(cache), Path(output), int(n))
+            finally:
+                os._exit(70)
+        if float(seconds):
+            time.sleep(float(seconds))
+            os.kill(child, int(number))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
