@@ -7,14 +7,18 @@ moves a reviewed example from one side to another, and no near-duplicate sits on
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ie.errors import UserError
 from ie.records import Record
+from ie.scheme import KINDS, Scheme
 
 SIDES = ("train", "dev", "test")
 # Scripts that don't put blanks between words are taken character by character.
@@ -130,6 +134,66 @@ def assign(
             first = next((j for j, similarity in near if similarity == 1), i)
             side_of[first] = side
     return split
+
+
+def usable_silver(suggested: Sequence[Record], split: Split) -> tuple[list[Record], dict[str, int]]:
+    """A model's annotations that may be trained on, in file order, and how many may not, by reason.
+
+    Beside failed answers and raw texts without any, there are those of dev and test, which the LLM's own
+    score is measured on, and of texts close to them.
+    """
+    raw = {record.text for record in split.raw}
+    reviewed = {record.id for record in (*split.train, *split.dev, *split.test)}
+    aside = {item.id: item.reason for item in split.set_aside}
+    usable, dropped = [], Counter()
+    for record in suggested:
+        if record.text not in raw:
+            known = "reviewed" if record.id in reviewed else "no longer among the texts"
+            dropped[aside.get(record.id, known)] += 1
+        elif ((record.model_extra or {}).get("llm") or {}).get("error"):
+            dropped["failed"] += 1
+        else:
+            usable.append(record)
+    if suggested:
+        dropped["not annotated"] = len(raw - {record.text for record in suggested})
+    return usable, {reason: n for reason, n in sorted(dropped.items()) if n}
+
+
+def count(records: Sequence[Record], scheme: Scheme) -> dict[str, Any]:
+    """Documents, spans, relations, and how many of each label of the scheme (categories above one half)."""
+    found = {
+        "span": Counter(span.label for record in records for span in record.spans),
+        "relation": Counter(relation.label for record in records for relation in record.relations),
+        "category": Counter(name for record in records for name, p in record.cats.items() if p > 0.5),
+    }
+    return {
+        "documents": len(records),
+        "spans": found["span"].total(),
+        "relations": found["relation"].total(),
+        "labels": {kind: {label: found[kind][label] for label in scheme.labels(kind)} for kind in KINDS},
+    }
+
+
+def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: Path) -> None:
+    """Refuse to go on where a side has nothing or a span label can't be learned.
+
+    Args:
+        parts: the records of each of `SIDES`.
+        source: the file of reviewed examples, named in the error.
+
+    Raises:
+        UserError: naming the side or the label.
+    """
+    for side in SIDES:
+        if not parts[side]:
+            remedy = "set train_on to both" if side == "train" else f"raise {side}_percent"
+            raise UserError(f"{source}: no example falls to {side}; review more texts, or {remedy}.")
+    for label, n in count(parts["train"], scheme)["labels"]["span"].items():
+        if not n:
+            raise UserError(
+                f"{source}: the label {label!r} has no training example; annotate some, or remove it from "
+                f"{scheme.path}."
+            )
 
 
 def normalise(text: str) -> list[str]:

@@ -1,0 +1,146 @@
+"""Divide the examples into train, dev and test; what people reviewed wins over what a model suggested."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from wasabi import msg
+
+from ie import records, splitting
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.records import BadRelations, Duplicates, Misaligned, Record
+from ie.scheme import Scheme, load_scheme
+from ie.statistics import digits, expected_half_width
+
+TrainOn = Literal["both", "reviewed", "silver"]
+
+
+def main(
+    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
+    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
+    silver: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels.")] = Path("configs/llm.cfg"),
+    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("corpus"),
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
+    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
+    train_on: Annotated[TrainOn, typer.Option(help="What train.spacy holds.")] = "both",
+    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
+    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+) -> None:
+    """Write train, dev and test (.spacy, .jsonl), the two kinds of training data, and split.json."""
+    labels, nlp = load_scheme(scheme), records.blank(lang)
+    changes: dict[str, dict[str, int]] = {}
+
+    def read(path: Path, *, misaligned: Misaligned = misaligned) -> list[Record]:
+        report = records.ReadReport()
+        found = records.read_records(
+            path,
+            labels=labels,
+            tokenizer=nlp.tokenizer,
+            misaligned=misaligned,
+            duplicates=duplicates,
+            bad_relations=bad_relations,
+            allow_empty=True,
+            report=report,
+        )
+        changes[path.name] = report.counts()
+        if report.counts():
+            msg.warn(report.summary())
+        return found
+
+    gold = read(reviewed)
+    if not records.accepted(gold):
+        raise UserError(f"{reviewed}: no reviewed example with answer accept; review some texts first.")
+    split = splitting.assign(
+        gold,
+        read(texts),
+        test_percent=test_percent,
+        dev_percent=dev_percent,
+        near_duplicate=near_duplicate,
+    )
+    if train_on != "reviewed" and not silver.exists():
+        raise UserError(f"{silver}: there is no such file; run llm-annotate, or set train_on to reviewed.")
+    # A model's spans are no gold: off the edges they are mended and counted, however strict gold must be.
+    suggested = read(silver, misaligned="snap") if silver.exists() else []
+    usable, dropped = splitting.usable_silver(suggested, split)
+    parts = {
+        "train": (split.train if train_on != "silver" else []) + (usable if train_on != "reviewed" else []),
+        "dev": split.dev,
+        "test": split.test,
+        "reviewed": split.train,
+        "silver": usable,
+    }
+    summary = {
+        "settings": {
+            "test_percent": test_percent,
+            "dev_percent": dev_percent,
+            "near_duplicate": near_duplicate,
+            "train_on": train_on,
+        },
+        "splits": {name: splitting.count(part, labels) for name, part in parts.items()},
+        "precision": {name: precision(len(parts[name])) for name in ("dev", "test")},
+        "near_duplicates": [
+            vars(pair) | {"similarity": round(pair.similarity, 4)} for pair in split.near_duplicates
+        ],
+        "set_aside": [vars(aside) | {"near": list(aside.near)} for aside in split.set_aside],
+        "silver_dropped": dropped,
+        "changed_on_reading": changes,
+    }
+    splitting.refuse_gaps(parts, labels, reviewed)
+    # Everything is made before anything is written, so that a fault leaves the old files whole.
+    binaries = {name: records.to_docbin(part, nlp).to_bytes() for name, part in parts.items()}
+    for name, data in binaries.items():
+        with atomic_write(output / f"{name}.spacy", "wb") as file:
+            file.write(data)
+    for name in splitting.SIDES:
+        records.write_records(output / f"{name}.jsonl", parts[name])
+    with atomic_write(output / "split.json") as file:
+        file.write(json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    show(summary, labels)
+
+
+def precision(n: int) -> dict[str, Any]:
+    """What a score on n documents can tell: digits after the point, and half the interval at about .95."""
+    return {"documents": n, "digits": digits(n), "half_width_at_.95": round(expected_half_width(n), 4)}
+
+
+def show(summary: dict[str, Any], labels: Scheme) -> None:
+    """Print the counts as a table, then what was left out and what the sizes can tell."""
+    counts = summary["splits"]
+    names = labels.span_labels
+    rows = [
+        [side, part["documents"], part["spans"], *(part["labels"]["span"][name] for name in names)]
+        for side, part in counts.items()
+    ]
+    header = ["", "documents", "spans", *names]
+    msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
+    for side in ("dev", "test"):
+        told = summary["precision"][side]
+        msg.info(
+            f"{side}: {told['documents']} documents support {told['digits']} digit(s); at .95 the interval "
+            f"is about ±{told['half_width_at_.95']:.3f}"
+        )
+        missing = [label for label, n in counts[side]["labels"]["span"].items() if not n]
+        if missing:
+            msg.warn(f"{side}: no example of {', '.join(missing)}; that score can't be measured")
+    msg.info(f"near-duplicates: {len(summary['near_duplicates'])}; set aside: {tally(summary['set_aside'])}")
+    if summary["silver_dropped"]:
+        msg.info(
+            "silver not used: " + ", ".join(f"{n} {why}" for why, n in summary["silver_dropped"].items())
+        )
+
+
+def tally(set_aside: list[dict[str, Any]]) -> str:
+    """How many were set aside for each reason, in words."""
+    reasons = [aside["reason"] for aside in set_aside]
+    return ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))) or "none"
+
+
+if __name__ == "__main__":
+    run(main)
