@@ -11,7 +11,7 @@ import pytest
 from fake_llm import FakeLLM, reply
 from ie.llm.cache import AnswerCache
 
-TEXTS = 800
+TEXTS, FEW = 800, 200
 
 
 @pytest.fixture
@@ -21,10 +21,11 @@ def server():
 
 
 @pytest.fixture
-def worker(server, tmp_path):
+def worker(server, tmp_path, request):
+    texts = getattr(request, "param", TEXTS)
     command = [sys.executable, Path(__file__).with_name("worker.py"), server.url, tmp_path / "a.sqlite"]
     process = subprocess.Popen(
-        [*map(str, command), str(tmp_path / "out.json"), str(TEXTS)],
+        [*map(str, command), str(tmp_path / "out.json"), str(texts)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=(tmp_path / "stderr").open("wb"),
@@ -79,6 +80,7 @@ def test_kill_9_at_50_random_moments(server, worker, tmp_path):
     assert len(server.requests) <= TEXTS + 50 * 5
 
 
+@pytest.mark.parametrize("worker", [FEW], indirect=True)
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(server, worker, tmp_path):
     assert worker(signal.SIGINT, 1.0) == 1
     message = (tmp_path / "out.error").read_text()
@@ -86,11 +88,11 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(server, worker,
     assert "run the same command again" in message and "a.sqlite" in message
     assert "Finishing the calls in flight" in (tmp_path / "stderr").read_text()
     stored = stored_prompts(tmp_path)
-    assert 0 < len(stored) < TEXTS
+    assert 0 < len(stored) < FEW
     assert stored == set(server.prompts), "every call that was sent is stored"
 
     assert worker() == 0
-    assert len(server.requests) == TEXTS
+    assert len(server.requests) == FEW
     assert json.loads((tmp_path / "out.json").read_text())["hits"] == len(stored)
 
 
@@ -103,7 +105,7 @@ def test_two_processes_share_one_store(server, tmp_path):
     ]
     both = [
         subprocess.Popen(
-            [*command, str(tmp_path / f"out{n}.json"), str(TEXTS)],
+            [*command, str(tmp_path / f"out{n}.json"), str(FEW)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -114,8 +116,8 @@ def test_two_processes_share_one_store(server, tmp_path):
         process.stdin.flush()
     for process in both:
         assert process.communicate(timeout=60)[0] == b"0\n"
-    expected = [reply(f"text {i}") for i in range(TEXTS)]
+    expected = [reply(f"text {i}") for i in range(FEW)]
     assert [json.loads((tmp_path / f"out{n}.json").read_text())["answers"] for n in range(2)] == [
         expected
     ] * 2
-    assert AnswerCache(tmp_path / "a.sqlite").count() == TEXTS
+    assert AnswerCache(tmp_path / "a.sqlite").count() == FEW

@@ -51,11 +51,8 @@ def test_spacy_llms_own_task_runs_on_it(name, path, tmp_path):
         url = server.url + ("/v1" if "OpenAI" in name else "")
         nlp = assembled(url, tmp_path / "a.sqlite", name)
         assert server.requests == [], "assembling asks nothing"
-        docs = list(nlp.pipe(["Acme bought Hooli.", "Hooli bought Acme."] * 3))
-        assert [entities(doc) for doc in docs[:2]] == [
-            [("Acme", "COMPANY"), ("Hooli", "COMPANY")],
-            [("Hooli", "COMPANY")],
-        ], "spacy-llm itself loses what comes out of order"
+        docs = list(nlp.pipe(["Acme bought Hooli.", "Acme likes Hooli."] * 3))
+        assert [entities(doc) for doc in docs] == [[("Acme", "COMPANY"), ("Hooli", "COMPANY")]] * 6
         assert [p for p, _ in server.requests] == [path] * 2, "the same text is asked about once"
         assert server.requests[0][1]["model"] == "any-name-at-all"
 
