@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from wasabi import msg
@@ -11,11 +11,9 @@ from ie import records, splitting
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
-from ie.records import BadRelations, Duplicates, Misaligned, Record
+from ie.records import BadRelations, Duplicates, Misaligned, Reader
 from ie.scheme import Scheme, load_scheme
 from ie.statistics import digits, expected_half_width
-
-TrainOn = Literal["both", "reviewed", "silver"]
 
 
 def main(
@@ -27,7 +25,7 @@ def main(
     test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
     dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
     near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
-    train_on: Annotated[TrainOn, typer.Option(help="What train.spacy holds.")] = "both",
+    train_on: Annotated[splitting.TrainOn, typer.Option(help="What train.spacy holds.")] = "both",
     misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
     duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
     bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
@@ -35,39 +33,17 @@ def main(
 ) -> None:
     """Write train, dev and test (.spacy, .jsonl), the two kinds of training data, and split.json."""
     labels, nlp = load_scheme(scheme), records.blank(lang)
-    changes: dict[str, dict[str, int]] = {}
-
-    def read(path: Path, *, misaligned: Misaligned = misaligned) -> list[Record]:
-        report = records.ReadReport()
-        found = records.read_records(
-            path,
-            labels=labels,
-            tokenizer=nlp.tokenizer,
-            misaligned=misaligned,
-            duplicates=duplicates,
-            bad_relations=bad_relations,
-            allow_empty=True,
-            report=report,
-        )
-        changes[path.name] = report.counts()
-        if report.counts():
-            msg.warn(report.summary())
-        return found
-
-    gold = read(reviewed)
-    if not records.accepted(gold):
-        raise UserError(f"{reviewed}: no reviewed example with answer accept; review some texts first.")
+    reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
     split = splitting.assign(
-        gold,
-        read(texts),
+        reader.read_reviewed(reviewed),
+        reader.read(texts, allow_empty=True),
         test_percent=test_percent,
         dev_percent=dev_percent,
         near_duplicate=near_duplicate,
     )
     if train_on != "reviewed" and not silver.exists():
         raise UserError(f"{silver}: there is no such file; run llm-annotate, or set train_on to reviewed.")
-    # A model's spans are no gold: off the edges they are mended and counted, however strict gold must be.
-    suggested = read(silver, misaligned="snap") if silver.exists() else []
+    suggested = reader.read(silver, allow_empty=True, gold=False) if silver.exists() else []
     usable, dropped = splitting.usable_silver(suggested, split)
     parts = {
         "train": (split.train if train_on != "silver" else []) + (usable if train_on != "reviewed" else []),
@@ -90,9 +66,9 @@ def main(
         ],
         "set_aside": [vars(aside) | {"near": list(aside.near)} for aside in split.set_aside],
         "silver_dropped": dropped,
-        "changed_on_reading": changes,
+        "changed_on_reading": reader.changes,
     }
-    splitting.refuse_gaps(parts, labels, reviewed)
+    splitting.refuse_gaps({side: parts[side] for side in splitting.SIDES}, labels, reviewed)
     # Everything is made before anything is written, so that a fault leaves the old files whole.
     binaries = {name: records.to_docbin(part, nlp).to_bytes() for name, part in parts.items()}
     for name, data in binaries.items():

@@ -168,6 +168,54 @@ def read_records(
     return records
 
 
+@dataclass
+class Reader:
+    """Reads several files by the same rules (those of `read_records`), and remembers what was changed.
+
+    Attributes:
+        changes: the counts of `ReadReport` by name of the file; also printed as a warning.
+    """
+
+    labels: Scheme | None = None
+    tokenizer: Callable[[str], Doc] | None = None
+    misaligned: Misaligned = "error"
+    duplicates: Duplicates = "error"
+    bad_relations: BadRelations = "error"
+    changes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def read(self, path: Path, *, allow_empty: bool = False, gold: bool = True) -> list[Record]:
+        """The records of a file.
+
+        A model's spans are no gold: off the edges they are snapped, however strict gold must be.
+        """
+        report = ReadReport()
+        found = read_records(
+            path,
+            labels=self.labels,
+            tokenizer=self.tokenizer,
+            misaligned=self.misaligned if gold else "snap",
+            duplicates=self.duplicates,
+            bad_relations=self.bad_relations,
+            allow_empty=allow_empty,
+            report=report,
+        )
+        self.changes[Path(path).name] = report.counts()
+        if report.counts():
+            msg.warn(report.summary())
+        return found
+
+    def read_reviewed(self, path: Path) -> list[Record]:
+        """Reviewed examples, whatever their answer.
+
+        Raises:
+            UserError: none of them was accepted.
+        """
+        found = self.read(path, allow_empty=True)
+        if not accepted(found):
+            raise UserError(f"{path}: no reviewed example with answer accept; review some texts first.")
+        return found
+
+
 def accepted(records: Iterable[Record]) -> list[Record]:
     """The records a reviewer accepted: only these are gold."""
     return [record for record in records if record.answer == "accept"]

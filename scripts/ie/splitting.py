@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ie.records import Record
 from ie.scheme import KINDS, Scheme
 
 SIDES = ("train", "dev", "test")
+TrainOn = Literal["both", "reviewed", "silver"]
 # Scripts that don't put blanks between words are taken character by character.
 WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 DIGITS = re.compile(r"\d+")
@@ -178,22 +179,23 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
     """Refuse to go on where a side has nothing or a span label can't be learned.
 
     Args:
-        parts: the records of each of `SIDES`.
+        parts: the records of each of `SIDES`, or of those that are known.
         source: the file of reviewed examples, named in the error.
 
     Raises:
         UserError: naming the side or the label.
     """
-    for side in SIDES:
-        if not parts[side]:
+    for side, records in parts.items():
+        if not records:
             remedy = "set train_on to both" if side == "train" else f"raise {side}_percent"
             raise UserError(f"{source}: no example falls to {side}; review more texts, or {remedy}.")
-    for label, n in count(parts["train"], scheme)["labels"]["span"].items():
-        if not n:
-            raise UserError(
-                f"{source}: the label {label!r} has no training example; annotate some, or remove it from "
-                f"{scheme.path}."
-            )
+    learned = {span.label for record in parts.get("train", ()) for span in record.spans}
+    missing = [label for label in scheme.span_labels if label not in learned]
+    if "train" in parts and missing:
+        raise UserError(
+            f"{source}: the label {missing[0]!r} has no training example; annotate some, or remove it from "
+            f"{scheme.path}."
+        )
 
 
 def normalise(text: str) -> list[str]:

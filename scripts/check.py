@@ -1,0 +1,126 @@
+"""Look for mistakes in data and settings before any time or money is spent on them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from spacy.util import load_config
+from wasabi import msg
+
+from ie import records, splitting
+from ie.cli import run
+from ie.errors import UserError
+from ie.gazetteer import read_gazetteer
+from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record
+from ie.scheme import KINDS, load_scheme
+
+
+def main(
+    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
+    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels.")] = Path("configs/llm.cfg"),
+    guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
+    gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
+    config: Annotated[str, typer.Option(help="Training config; empty for none.")] = "",
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
+    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
+    train_on: Annotated[splitting.TrainOn, typer.Option(help="What will be trained on.")] = "both",
+    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
+    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+) -> None:
+    """Check every file and setting of the project; print what there is, or the first mistake."""
+    labels, nlp = load_scheme(scheme), records.blank(lang)
+    kinds = {kind: labels.labels(kind) for kind in KINDS if labels.labels(kind)}
+    found = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
+    if config:
+        check_config(Path(config), lang)
+        found.append((config, "can be read"))
+    reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
+    gold = reader.read_reviewed(reviewed)
+    answers = Counter(record.answer for record in gold)
+    found.append((str(reviewed), listing(answers | {"spans": sum(len(record.spans) for record in gold)})))
+    raw = reader.read(texts, allow_empty=train_on == "reviewed")
+    refuse_shared_ids(gold, raw, reviewed, texts)
+    split = splitting.assign(
+        gold, raw, test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate
+    )
+    found.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
+    parts = {"train": split.train, "dev": split.dev, "test": split.test}
+    # What the LLM will add to train isn't known yet.
+    known = splitting.SIDES if train_on == "reviewed" else ("dev", "test")
+    splitting.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
+    found.append(("split", listing({side: len(part) for side, part in parts.items()})))
+    found.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
+    if gazetteer:
+        entries = read_gazetteer(Path(gazetteer))
+        found.append((gazetteer, listing({"entries": len(entries)})))
+        warn_unknown_links(gold, {entry.id for entry in entries}, gazetteer)
+    msg.table(found, header=("checked", "found"), divider=True)
+    msg.good("no mistake found")
+
+
+def listing(counts: Mapping[str, int]) -> str:
+    """Counts in a row: `2 accept, 1 reject`."""
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
+def check_config(path: Path, lang: str) -> None:
+    """Refuse a training config that spaCy can't read, or that is for another language."""
+    try:
+        config = load_config(path, interpolate=False)
+    except OSError as error:
+        raise UserError(
+            f"{path}: can't be read ({error.strerror or 'no such file'}); correct the path."
+        ) from None
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        raise UserError(
+            f"{path}: can't be read as a config ({' '.join(str(error).split())}); correct it."
+        ) from None
+    given = config.get("nlp", {}).get("lang")
+    if given != lang:
+        raise UserError(f"{path}: its language is {given!r}, but lang is {lang!r}; make them equal.")
+
+
+def refuse_shared_ids(gold: list[Record], raw: list[Record], reviewed: Path, texts: Path) -> None:
+    """An id stands for one text, in both files: else answers and scores get mixed up."""
+    text_of = {record.id: record.text for record in raw}
+    for record in gold:
+        if text_of.get(record.id, record.text) != record.text:
+            raise UserError(
+                f"{reviewed}: the id {record.id!r} belongs to another text in {texts}; undo the change of "
+                "the text, or give it a new id."
+            )
+
+
+def read_guidelines(path: Path) -> str:
+    """The annotation guidelines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: can't be read ({error.strerror}); write down what decides in doubt."
+        ) from None
+    if not text.strip():
+        raise UserError(f"{path}: the file is empty; write down what decides in doubt.")
+    return text
+
+
+def warn_unknown_links(gold: list[Record], ids: set[str], gazetteer: str) -> None:
+    """Tell of links to nothing: the entry was deleted, or the id mistyped."""
+    links = [(span.model_extra or {}).get("kb_id") for record in gold for span in record.spans]
+    unknown = [link for link in links if link and link != "NIL" and str(link) not in ids]
+    if unknown:
+        msg.warn(
+            f"{len(unknown)} of {len(links)} spans link to ids that aren't in {gazetteer}, as {unknown[0]!r}"
+        )
+
+
+if __name__ == "__main__":
+    run(main)
