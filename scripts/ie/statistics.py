@@ -1,0 +1,292 @@
+"""How sure a score is: intervals, paired tests, and the digits that the data resolves.
+
+All of it works on counts: integer arrays whose last axis holds true positives, false positives and false
+negatives, one row a document. Documents, not spans, are resampled, since spans of one text go wrong together.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import ceil, floor, log10, sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+TP, FP, FN = range(3)
+METRICS = ("p", "r", "f")
+CONFIDENCE = 0.95
+# Weight matrices are made in pieces of this many numbers (64 MB), so memory stays flat for large test sets.
+PIECE = 8_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its interval; `value` is NaN where it isn't defined (precision of no prediction)."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """The distance from the value to the farther end of the interval."""
+        return max(self.value - self.low, self.high - self.value)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems on the same documents: difference in F (first minus second), interval, p-values.
+
+    `p` is that of the pair alone, `holm` the one corrected for all pairs that were compared.
+    """
+
+    first: str
+    second: str
+    difference: Estimate
+    p: float
+    holm: float = float("nan")
+
+    def differs(self, alpha: float = 1 - CONFIDENCE) -> bool:
+        """Whether the difference is more than the noise of the test set, after correction."""
+        return self.holm < alpha
+
+
+def prf(counts: np.ndarray) -> np.ndarray:
+    """Precision, recall and F of counts (..., 3), on the last axis; NaN where the denominator is 0."""
+    tp, fp, fn = (counts[..., i].astype(float) for i in range(3))
+    with np.errstate(invalid="ignore"):
+        return np.stack([tp / (tp + fp), tp / (tp + fn), 2 * tp / (2 * tp + fp + fn)], axis=-1)
+
+
+def bootstrap(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
+    """P, R and F of `samples` resamples of the documents, drawn with replacement (Efron 1979).
+
+    The same seed and number of documents draw the same documents, so that resamples of several systems are
+    paired and their differences may be taken row by row.
+
+    Args:
+        counts: (documents, ..., 3).
+
+    Returns:
+        (samples, ..., 3), NaN where a resample leaves a score undefined.
+    """
+    n = len(counts)
+    flat = counts.reshape(n, -1).astype(float)
+    rng = np.random.default_rng(seed)
+    even = np.full(n, 1 / n)
+    sums = [rng.multinomial(n, even, size=rows) @ flat for rows in _pieces(samples, n)]
+    return prf(np.concatenate(sums).reshape(samples, *counts.shape[1:]))
+
+
+def intervals(
+    counts: np.ndarray, *, confidence: float = CONFIDENCE, samples: int = 2000, seed: int = 0
+) -> tuple[Estimate, Estimate, Estimate]:
+    """P, R and F of a system with their percentile bootstrap intervals.
+
+    Args:
+        counts: (documents, 3) of one label or of all together.
+    """
+    values = prf(counts.sum(axis=0))
+    drawn = bootstrap(counts, samples=samples, seed=seed)
+    # The documents that say something about each score: with predictions, with gold, with either.
+    n = [((counts[:, TP] + counts[:, FP]) > 0).sum(), ((counts[:, TP] + counts[:, FN]) > 0).sum()]
+    n.append((counts.sum(axis=1) > 0).sum())
+    found = [
+        _percentile(float(v), drawn[:, i], int(n[i]), confidence, (0.0, 1.0)) for i, v in enumerate(values)
+    ]
+    return found[0], found[1], found[2]
+
+
+def _percentile(
+    value: float, drawn: np.ndarray, n: int, confidence: float, bounds: tuple[float, float]
+) -> Estimate:
+    if np.isnan(value):
+        return Estimate(value, np.nan, np.nan)
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    if high - low < 1e-12:
+        # All documents alike (everything right, say) would make the bootstrap certain. As in Clopper and
+        # Pearson (1934), a share of 1 - tail^(1/n) of documents may be otherwise without one being seen.
+        unseen = 1 - tail ** (1 / max(n, 1))
+        low, high = value - unseen, value + unseen
+    low, high = max(bounds[0], float(low)), min(bounds[1], float(high))
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    confidence: float = CONFIDENCE,
+    samples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """F of the first system minus F of the second, both on the same documents, with a paired bootstrap.
+
+    Args:
+        first, second: (documents, 3), in the same order.
+    """
+    both = np.stack([first, second], axis=1)
+    drawn = bootstrap(both, samples=samples, seed=seed)[:, :, 2]
+    values = prf(both.sum(axis=0))[:, 2]
+    n = int((both.sum(axis=(1, 2)) > 0).sum())
+    return _percentile(float(values[0] - values[1]), drawn[:, 0] - drawn[:, 1], n, confidence, (-1.0, 1.0))
+
+
+def randomisation(first: np.ndarray, second: np.ndarray, *, samples: int = 9999, seed: int = 0) -> float:
+    """Two-sided p of F being equal, by paired approximate randomisation (Noreen 1989; Yeh 2000).
+
+    Were the systems alike, their outputs on a document could be exchanged: how often does exchanging at
+    random give a difference as large as the one seen? The p can't be below 1 / (samples + 1).
+
+    Args:
+        first, second: (documents, 3), in the same order.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"the systems must be scored on the same documents: {first.shape}, {second.shape}")
+    change = (second - first).astype(float)
+    change = change[np.any(change != 0, axis=1)]  # exchanging equal counts changes nothing
+    sums = first.sum(axis=0), second.sum(axis=0)
+    seen = abs(_f(sums[0]) - _f(sums[1]))
+    if not len(change):
+        return 1.0
+    rng = np.random.default_rng(seed)
+    as_large = 0
+    for rows in _pieces(samples, len(change)):
+        moved = rng.integers(0, 2, size=(rows, len(change)), dtype=np.int8) @ change
+        as_large += int((np.abs(_f(sums[0] + moved) - _f(sums[1] - moved)) >= seen - 1e-12).sum())
+    return (as_large + 1) / (samples + 1)
+
+
+def _f(counts: np.ndarray) -> np.ndarray:
+    """F with 0 for "nothing to find and nothing found", so that exchanges can be compared."""
+    return np.nan_to_num(prf(counts)[..., 2])
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's step-down method (Holm 1979), in the order given."""
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def compare(systems: dict[str, np.ndarray], *, samples: int = 9999, seed: int = 0) -> list[Pair]:
+    """Every two systems on the same documents, Holm-corrected over all the pairs.
+
+    Args:
+        systems: name to counts (documents, 3).
+    """
+    pairs = [
+        Pair(
+            a,
+            b,
+            difference(systems[a], systems[b], seed=seed),
+            randomisation(systems[a], systems[b], samples=samples, seed=seed),
+        )
+        for a, b in combinations(systems, 2)
+    ]
+    corrected = holm([pair.p for pair in pairs])
+    return [
+        Pair(pair.first, pair.second, pair.difference, pair.p, adjusted)
+        for pair, adjusted in zip(pairs, corrected, strict=True)
+    ]
+
+
+def groups(names: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
+    """The largest sets of systems of which no two differ, in the order of `names`.
+
+    A system may be in several: "not told apart" isn't transitive (compact letter display, Piepho 2004).
+    """
+    apart = {frozenset((pair.first, pair.second)) for pair in pairs if pair.differs()}
+    found: list[tuple[str, ...]] = []
+    # The systems are few: all subsets, from the largest, are quickly seen.
+    for size in range(len(names), 0, -1):
+        for subset in combinations(names, size):
+            if any(frozenset(two) in apart for two in combinations(subset, 2)):
+                continue
+            if not any(set(subset) <= set(other) for other in found):
+                found.append(subset)
+    return sorted(found, key=lambda group: [names.index(name) for name in group])
+
+
+def needed(
+    first: np.ndarray, second: np.ndarray, *, power: float = 0.8, confidence: float = CONFIDENCE
+) -> float:
+    """How many documents in all would tell the two apart with probability `power`.
+
+    Supposes that the difference seen is the true one and that more documents are like these: the error
+    of the paired difference falls with the square root of their number. Infinite if the scores are equal.
+    """
+    both = np.stack([first, second], axis=1)
+    drawn = bootstrap(both)[:, :, 2]
+    error = float(np.nanstd(drawn[:, 0] - drawn[:, 1]))
+    seen = abs(float(np.diff(_f(both.sum(axis=0)))[0]))
+    if seen < 1e-12:
+        return float("inf")
+    z = NormalDist().inv_cdf((1 + confidence) / 2) + NormalDist().inv_cdf(power)
+    return len(first) * (z * error / seen) ** 2
+
+
+def digits(n: int, half_width: float | None = None) -> int:
+    """Digits after the point that a score on `n` documents deserves; 0 below ten documents.
+
+    10^k documents for k digits (slide 76), and never past the first digit of the half-width of the
+    interval, where one is given: ±.045 allows two digits, ±.14 one.
+    """
+    found = floor(log10(n) + 1e-9) if n > 0 else 0
+    if half_width is not None and half_width > 0:
+        found = min(found, max(0, ceil(-log10(half_width) - 1e-9)))
+    return found
+
+
+def expected_half_width(n: int, f: float = 0.95) -> float:
+    """Half-width of the 95 % interval of a score about `f` on `n` documents, before anything is measured.
+
+    Takes the score for a share of documents (normal approximation): ±.14 for 10, ±.043 for 100, ±.014 for
+    1,000 documents at .95.
+    """
+    return NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt(f * (1 - f) / n) if n else 1.0
+
+
+def decimals(value: float, places: int) -> str:
+    """A number in [-1, 1] the short way: .87, 1.0, -.02; "–" if it isn't defined."""
+    if np.isnan(value):
+        return "–"
+    text = f"{round(value, places) + 0.0:.{places}f}"  # + 0.0 makes -0.0 a plain 0
+    return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
+
+
+def format_score(estimate: Estimate, n: int | None = None, *, documents: int | None = None) -> str:
+    """`.87 ±.02 (n=512)`, with the digits that the documents resolve and no more.
+
+    Below ten documents no digit is safe and only the interval is given: `.2 to 1.0 (n=4)`.
+
+    Args:
+        n: the number of documents, shown; None shows none.
+        documents: their number where it isn't shown.
+    """
+    if np.isnan(estimate.value):
+        return "–"
+    count = n if n is not None else documents
+    places = digits(count or 0, estimate.half_width)
+    shown = f" (n={n:,})" if n is not None else ""
+    if not places:
+        return f"{decimals(estimate.low, 1)} to {decimals(estimate.high, 1)}{shown}"
+    # Never ±.00, which would claim certainty.
+    half = max(10**-places, estimate.half_width)
+    return f"{decimals(estimate.value, places)} ±{decimals(half, places)}{shown}"
+
+
+def format_difference(estimate: Estimate) -> str:
+    """`.012 (95 % interval -.004 to .028)`: a difference, with a digit more than a score deserves."""
+    value, low, high = (decimals(x, 3) for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({CONFIDENCE * 100:.0f} % interval {low} to {high})"
+
+
+def _pieces(samples: int, n: int) -> Iterator[int]:
+    """`samples` in portions whose (rows, n) matrix stays below PIECE numbers."""
+    size = max(1, PIECE // max(n, 1))
+    for start in range(0, samples, size):
+        yield min(size, samples - start)
