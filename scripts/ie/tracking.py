@@ -1,7 +1,10 @@
 """What wandb may record: nothing leaves this machine unless the user logged in, and no failure of it counts."""
 
+import errno
+import logging
 import netrc
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +26,7 @@ FOLDER = ".wandb"
 PROJECT = "information-extraction"
 SECRETS = ("key", "token", "secret", "password", "credential")
 CONNECT_SECONDS = 3.0
+MINIMUM_BYTES = 20_000_000
 
 _warned = threading.Event()
 
@@ -68,6 +72,11 @@ def prepare(job: str | None = None, name: str | None = None, root: Path | None =
     try:
         # wandb would fall back to the system's temporary folder without a word
         Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
+        # nor would it say that its own process can't write what it was told
+        if shutil.disk_usage(os.environ["WANDB_DIR"]).free < MINIMUM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # a full disk later on: without this, each line of wandb's debug log prints a traceback
+        logging.raiseExceptions = False
         import wandb  # noqa: F401
     except Exception as error:
         _warn(error)

@@ -64,8 +64,11 @@ def train(
         UserError: config missing, broken or not trainable; a corpus missing or empty; losses not finite.
     """
     config_path = Path(config_path)
-    examples = _count_examples(Path(train))
-    _count_examples(Path(dev))
+    for path in (Path(train), Path(dev)):
+        if not count_examples(path):
+            raise UserError(
+                f"{path}: holds no examples; review some more texts, then run `weasel run split`."
+            )
     overrides = {"paths.train": str(train), "paths.dev": str(dev), "system.seed": seed, **(overrides or {})}
     with threadpool_limits(limits=1):
         with _explained(config_path):
@@ -90,9 +93,23 @@ def train(
         **best["scores"],
         "step": best["step"],
         "epoch": best["epoch"],
-        "examples": examples,
+        "examples": count_examples(Path(train)),
         "history": [{k: v for k, v in entry.items() if k != "scores"} for entry in history],
     }
+
+
+def count_examples(path: Path) -> int:
+    """The number of examples in a `.spacy` file, which may be 0.
+
+    Raises:
+        UserError: the file is missing or something else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.")
+    try:
+        return len(DocBin().from_disk(path))
+    except Exception as error:  # whatever msgpack and zlib make of other bytes
+        raise UserError(f"{path}: is no corpus in spaCy's format; run `weasel run split` again.") from error
 
 
 @spacy.registry.loggers("ie.Recorder.v1")
@@ -188,18 +205,6 @@ def _guard_wandb(node: Any) -> Any:
             return None
         return {"@loggers": "ie.Guarded.v1", "logger": dict(node)}
     return {key: _guard_wandb(value) for key, value in node.items()}
-
-
-def _count_examples(path: Path) -> int:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.")
-    try:
-        count = len(DocBin().from_disk(path))
-    except Exception as error:  # whatever msgpack and zlib make of bytes that are something else
-        raise UserError(f"{path}: is no spaCy corpus ({error}); run `weasel run split` again.") from error
-    if not count:
-        raise UserError(f"{path}: holds no examples; review some more texts, then run `weasel run split`.")
-    return count
 
 
 def _check_labels(nlp: Language, train: Path) -> None:

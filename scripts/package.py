@@ -1,0 +1,131 @@
+"""Build an installable wheel of the trained pipeline, and try it where nothing else is installed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import spacy.cli
+import typer
+from packaging.version import InvalidVersion, Version
+from wasabi import msg
+
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+
+SENTENCE = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
+# Run by the empty environment's Python: nothing of this project is there to help.
+TRY = """
+import importlib, json, sys
+nlp = importlib.import_module(sys.argv[1]).load()
+doc = nlp(sys.argv[2])
+print(json.dumps([[ent.text, ent.label_] for ent in doc.ents]))
+"""
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="Trained pipeline")] = Path("training/efficient/both/model-best"),
+    output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
+    name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",
+    version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
+    sentence: Annotated[str, typer.Option(help="Text to try the installed package on; empty for ours")] = "",
+    constraints: Annotated[Path, typer.Option(help="Pinned versions for the try")] = Path("requirements.txt"),
+    check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
+) -> None:
+    """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of this project."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build(model, name, version, Path(folder))
+        published = output / wheel.name
+        with atomic_write(published, "wb") as file:
+            file.write(wheel.read_bytes())
+    msg.good(f"{published} ({published.stat().st_size / 1e6:.1f} MB)")
+    if check:
+        # not the option's default, as a variable of project.yml can't hold the dollar sign
+        sentence = sentence or SENTENCE
+        with tempfile.TemporaryDirectory() as folder:
+            entities = attempt(published, constraints, sentence, Path(folder))
+        msg.good(f"Installed in an empty environment, it says of {sentence!r}:")
+        msg.table(entities or [("(no entities)", "")], header=("Text", "Label"), divider=True)
+
+
+def build(model: Path, name: str, version: str, folder: Path) -> Path:
+    """Package `model` and build its wheel in `folder`; the same model gives the same bytes."""
+    check_name(name, version)
+    if not (model / "meta.json").is_file():
+        raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
+    try:
+        spacy.cli.package(
+            model, folder, name=name, version=version, create_sdist=False, create_wheel=False,
+            require_parent=True, silent=True,
+        )
+    except SystemExit:
+        raise UserError(f"{model}: spaCy can't package this pipeline; try `spacy package` for its reasons.") from None
+    (project,) = folder.iterdir()
+    # A fixed date for the files in the wheel, or each build would differ from the last.
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
+    # Without isolation, build takes the pinned setuptools that is installed and needs no network.
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(project)]
+    call(command, f"{model}: building the wheel failed", "see the lines above", environment)
+    (wheel,) = (project / "dist").glob("*.whl")
+    return wheel
+
+
+def check_name(name: str, version: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise UserError(f"{name!r} can't name a package; use lower-case letters, digits and single underscores.")
+    try:
+        normal = str(Version(version))
+    except InvalidVersion:
+        raise UserError(f"{version!r} is no version of a package; use numbers such as 0.1.0.") from None
+    if normal != version:
+        raise UserError(f"the package's version would become {normal}; write it that way instead of {version!r}.")
+
+
+def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list[list[str]]:
+    """Install `wheel` in a new environment with the pinned versions, and run it on `sentence`.
+
+    Returns:
+        The text and the label of each entity.
+    """
+    python = create_environment(folder / "env")
+    pins = folder / "constraints.txt"
+    # The hashes can't come along: pip would want one for the wheel that was just built, too.
+    lines = constraints.read_text(encoding="utf-8").splitlines() if constraints.exists() else []
+    pins.write_text("\n".join(line.rstrip(" \\") for line in lines if re.match(r"[\w.-]+==", line)) + "\n")
+    if uv := shutil.which("uv"):
+        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
+    else:
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    remedy = "check that pip can install packages here, or add --no-check"
+    call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy)
+    package = wheel.name.split("-")[0]
+    # -I: neither this folder nor PYTHONPATH may lend anything
+    said = call([str(python), "-I", "-c", TRY, package, sentence], f"{wheel}: doesn't run", "see the lines above")
+    return json.loads(said.splitlines()[-1])
+
+
+def create_environment(folder: Path) -> Path:
+    """A virtual environment with nothing but pip in it; returns its Python."""
+    venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def call(command: list[str], fault: str, remedy: str, environment: dict[str, str] | None = None) -> str:
+    """Run quietly; on failure show what was said and raise UserError."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
+    if done.returncode:
+        print((done.stdout + done.stderr).strip()[-3000:], file=sys.stderr)
+        raise UserError(f"{fault}; {remedy}.")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    run(main)

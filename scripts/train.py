@@ -1,0 +1,137 @@
+"""Train the pipeline on all training data, and on its reviewed and its suggested part alone for comparison."""
+
+import json
+import os
+import shutil
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import spacy
+import typer
+from spacy.tokens import DocBin
+from wasabi import msg
+
+from ie import scoring, tracking, training
+from ie.cli import run
+from ie.files import atomic_write
+from ie.records import from_doc
+from ie.statistics import Estimate, format_score, intervals
+
+# The pipeline that is packaged; its training is the one that is shown and recorded.
+MAIN = "both"
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Training config of spaCy")] = Path("configs/efficient.cfg"),
+    train: Annotated[Path, typer.Option(help="All training examples")] = Path("corpus/train.spacy"),
+    reviewed: Annotated[Path, typer.Option(help="The reviewed ones")] = Path("corpus/reviewed.spacy"),
+    silver: Annotated[Path, typer.Option(help="Those the LLM annotated")] = Path("corpus/silver.spacy"),
+    dev: Annotated[Path, typer.Option(help="Reviewed examples that pick the checkpoint")] = Path("corpus/dev.spacy"),
+    output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path("training/efficient"),
+    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches")] = 0,
+    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
+    workers: Annotated[int, typer.Option(help="Trainings beside the main one; 0 takes the cores there are")] = 0,
+) -> None:
+    """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json."""
+    sources = {MAIN: train, "reviewed": reviewed, "silver": silver}
+    overrides: dict[str, Any] = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
+    options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
+    comparisons = {name: path for name, path in sources.items() if name != MAIN and has_examples(path, output / name)}
+    results: dict[str, dict] = {}
+    pool = ProcessPoolExecutor(workers or beside(gpu_id), mp_context=get_context("spawn"))
+    try:
+        futures: dict[str, Future] = {
+            name: pool.submit(training.train, config, train=path, output=output / name, **options)
+            for name, path in comparisons.items()
+        }
+        tracking.prepare("train", name=f"train {MAIN}")
+        results[MAIN] = training.train(config, train=train, output=output / MAIN, quiet=False, **options)
+        results |= {name: future.result() for name, future in futures.items()}
+    finally:
+        pool.shutdown(cancel_futures=True)
+    measured = {name: measure(output / name / "model-best", dev) for name in results}
+    n = training.count_examples(dev)
+    save(output, results, measured, n)
+    show(results, measured, n)
+
+
+def has_examples(path: Path, folder: Path) -> bool:
+    """Whether there is anything to train on; if not, the folder is emptied of an older pipeline."""
+    if path.exists() and training.count_examples(path):
+        return True
+    msg.warn(f"{path} holds no examples, so there will be no pipeline in {folder}.")
+    shutil.rmtree(folder / "model-best", ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return False
+
+
+def beside(gpu_id: int) -> int:
+    """How many trainings run beside the main one: a core each, but one at a time on a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if gpu_id >= 0 else min(2, max(1, cores - 1))
+
+
+def measure(model: Path, dev: Path) -> Estimate | None:
+    """F of exact spans on dev with its interval; None for a pipeline that finds no entities."""
+    nlp = spacy.load(model)
+    gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
+    if not any(name.endswith("ner") for name in nlp.pipe_names):
+        return None
+    right = [from_doc(doc) for doc in gold]
+    found = [from_doc(doc) for doc in nlp.pipe(doc.text for doc in gold)]
+    counts: np.ndarray = scoring.count(right, found, scoring.labels_of(right))
+    return intervals(counts.sum(axis=1))[2]
+
+
+def save(output: Path, results: dict[str, dict], measured: dict[str, Estimate | None], n: int) -> None:
+    """Scores on dev and how they grew; timings would differ between equal runs and are left out."""
+    scores = {
+        name: {
+            "examples": result["examples"],
+            "step": result["step"],
+            "score": round(result["score"], 4),
+            "dev_documents": n,
+            **({"f": estimate_of(measured[name])} if measured[name] else {}),
+        }
+        for name, result in results.items()
+    }
+    history = [
+        {"trained_on": name, "step": entry["step"], "score": round(entry["score"], 4), "loss": total(entry)}
+        for name, result in results.items()
+        for entry in result["history"]
+    ]
+    for file_name, data in {"train.json": scores, "history.json": history}.items():
+        with atomic_write(output / file_name) as file:
+            json.dump(data, file, indent=2)
+            file.write("\n")
+
+
+def total(entry: dict) -> float:
+    return round(sum(entry["losses"].values()), 2)
+
+
+def estimate_of(estimate: Estimate) -> dict[str, float]:
+    return {name: round(getattr(estimate, name), 4) for name in ("value", "low", "high")}
+
+
+def show(results: dict[str, dict], measured: dict[str, Estimate | None], n: int) -> None:
+    """The pipelines side by side on the terminal and in wandb."""
+    columns = ("Trained on", "Examples", "Best step", "F on dev")
+    rows = [
+        (name, r["examples"], r["step"], format_score(measured[name], n) if measured[name] else f"{r['score']:.2f}")
+        for name, r in results.items()
+    ]
+    msg.table(rows, header=columns, divider=True, aligns=("l", "r", "r", "r"))
+    msg.info("Dev picked these checkpoints, so its scores flatter them: `evaluate` measures on test.")
+    with tracking.run("train", name="train: pipelines side by side") as tracker:
+        tracker.table("pipelines", columns, rows)
+        tracker.summary({f"{name}.dev_score": r["score"] for name, r in results.items()})
+
+
+if __name__ == "__main__":
+    run(main)

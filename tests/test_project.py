@@ -1,0 +1,180 @@
+"""project.yml says all that weasel and DVC need to know: options that exist, and every file read or written."""
+
+import ast
+import re
+import shlex
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import srsly
+from weasel.cli.document import project_document
+from weasel.util import load_project_config
+
+from running import ROOT
+
+SCRIPTS = ROOT / "scripts"
+PROJECT = srsly.read_yaml(ROOT / "project.yml")
+COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
+# Options that name a folder to write into; what ends up there is in the command's outputs.
+FOLDERS = {"output"}
+# Options with a file that a command makes and keeps for itself, such as a cache.
+PRIVATE = {"cache"}
+
+
+def calls(command: dict) -> list[tuple[Path, dict[str, str]]]:
+    """The scripts that a command runs, each with its options as written."""
+    found = []
+    for line in command["script"]:
+        words = shlex.split(line)
+        if words[0] == "python" and words[1].endswith(".py"):
+            options = dict(zip(words[2::2], words[3::2], strict=True))
+            assert all(name.startswith("--") for name in options), line
+            found.append((Path(words[1]), {name[2:]: value for name, value in options.items()}))
+    return found
+
+
+ALL_CALLS = [(name, *call) for name, command in COMMANDS.items() for call in calls(command)]
+
+
+@cache
+def imported(path: Path) -> frozenset[Path]:
+    """The project's own files that a script imports, at any remove, and the data files that they hold on to."""
+    seen: set[Path] = set()
+    todo = [path]
+    while todo:
+        current = todo.pop()
+        for node in ast.walk(ast.parse((ROOT / current).read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                for file in files_of(name):
+                    if file not in seen and file != path:
+                        seen.add(file)
+                        todo.append(file)
+    return frozenset(seen)
+
+
+def files_of(module: str) -> list[Path]:
+    """The files below scripts/ that importing a module executes."""
+    parts = module.split(".")
+    if parts[0] not in ("ie", "components"):
+        return []
+    found = [Path("scripts", *parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
+    found.append(Path("scripts", *parts).with_suffix(".py"))
+    return [path for path in found if (ROOT / path).exists()]
+
+
+def interpolated(text: str) -> str:
+    return re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(PROJECT["vars"][match[1]]), text)
+
+
+def is_within(path: str, others: list[str]) -> bool:
+    """Whether a path is one of `others`, in one of them, or the folder around some."""
+    return any(f"{path}/".startswith(f"{o}/") or f"{o}/".startswith(f"{path}/") for o in others)
+
+
+@pytest.mark.parametrize(("name", "script", "options"), ALL_CALLS, ids=[call[0] for call in ALL_CALLS])
+class TestCommand:
+    def test_its_options_exist(self, name: str, script: Path, options: dict[str, str]) -> None:
+        spec = spec_from_file_location(script.stem, ROOT / script)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        known = {parameter.replace("_", "-") for parameter in signature(module.main).parameters}
+        assert set(options) <= known
+
+    def test_its_own_code_is_a_dep(self, name: str, script: Path, options: dict[str, str]) -> None:
+        wanted = {path.as_posix() for path in {script, *imported(script)}}
+        missing = sorted(wanted - set(COMMANDS[name]["deps"]))
+        assert not missing, f"add to the deps of {name}: {missing}"
+
+    def test_no_dep_is_left_from_an_earlier_time(self, name: str, script: Path, options: dict[str, str]) -> None:
+        code = [dep for dep in COMMANDS[name]["deps"] if dep.endswith(".py")]
+        wanted = {path.as_posix() for path in {script, *imported(script)}}
+        assert not sorted(set(code) - wanted)
+
+    def test_files_in_options_are_deps_or_outputs(self, name: str, script: Path, options: dict[str, str]) -> None:
+        command = COMMANDS[name]
+        known = [interpolated(path) for kind in ("deps", "outputs", "outputs_no_cache") for path in command.get(kind, [])]
+        for option, value in options.items():
+            path = interpolated(value)
+            if "/" not in path and not (ROOT / path).is_file() and option not in FOLDERS or option in PRIVATE:
+                continue
+            assert is_within(path, known), f"--{option} {value} is no dep or output of {name}"
+
+
+def test_deps_are_shipped_or_made_by_an_earlier_command() -> None:
+    for steps in PROJECT["workflows"].values():
+        made: list[str] = []
+        for name in steps:
+            for dep in map(interpolated, COMMANDS[name].get("deps", [])):
+                assert (ROOT / dep).is_file() or is_within(dep, made), f"{dep}, a dep of {name}"
+            made += map(interpolated, COMMANDS[name].get("outputs", []))
+
+
+def test_no_two_commands_write_the_same_file() -> None:
+    outputs = [interpolated(path) for command in COMMANDS.values() for path in command.get("outputs", [])]
+    for i, path in enumerate(outputs):
+        assert not is_within(path, outputs[:i] + outputs[i + 1 :]), path
+
+
+def test_gold_is_nobodys_output() -> None:
+    for name, command in COMMANDS.items():
+        for path in [*command.get("outputs", []), *command.get("outputs_no_cache", [])]:
+            assert not path.startswith("assets"), name
+
+
+def test_every_command_has_help_and_every_variable_a_use() -> None:
+    assert all(command["help"] for command in COMMANDS.values())
+    text = (ROOT / "project.yml").read_text(encoding="utf-8")
+    used = set(re.findall(r"\$\{vars\.(\w+)\}", text))
+    assert used == set(PROJECT["vars"])
+
+
+def test_variables_are_plain() -> None:
+    # Both weasel and the shell of DVC put them between single quotes; weasel can't nest them.
+    for name, value in PROJECT["vars"].items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        assert not set("'$") & set(str(value))
+
+
+def test_weasel_interpolates_what_dvc_interpolates() -> None:
+    config = load_project_config(ROOT)
+    for command in config["commands"]:
+        raw = COMMANDS[command["name"]]
+        assert command["script"] == [interpolated(line) for line in raw["script"]]
+        assert command.get("outputs", []) == [interpolated(path) for path in raw.get("outputs", [])]
+
+
+def test_readme_tables_are_those_of_the_project_file(tmp_path: Path) -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("no README yet")
+    project_document(ROOT, tmp_path / "README.md", no_emoji=True)
+    start, end = "<!-- WEASEL: AUTO-GENERATED DOCS START", "<!-- WEASEL: AUTO-GENERATED DOCS END"
+
+    def tables(path: Path) -> list[str]:
+        text = path.read_text(encoding="utf-8")
+        assert start in text and end in text, "the README lost weasel's markers; run `weasel document`"
+        section = text.split(start)[1].split(end)[0]
+        return [line for line in section.splitlines() if line.startswith("|")]
+
+    assert tables(readme) == tables(tmp_path / "README.md"), "run `weasel document . --output README.md --no-emoji`"
+
+
+def test_training_configs_are_complete() -> None:
+    from spacy.util import load_config, load_model_from_config
+
+    import ie.training  # noqa: F401
+
+    for path in sorted((ROOT / "configs").glob("*.cfg")):
+        config = load_config(path, interpolate=False)
+        if "training" not in config:
+            continue
+        nlp = load_model_from_config(config, auto_fill=True, validate=True)
+        assert nlp.config == config, f"run `spacy init fill-config {path}`"
