@@ -1,0 +1,234 @@
+from itertools import product
+from math import comb, inf, isclose, isnan
+
+import numpy as np
+import pytest
+
+from ie import statistics
+from ie.statistics import Estimate, Pair
+
+NAN = float("nan")
+
+
+def single_spans(right: int, n: int) -> np.ndarray:
+    """`n` documents of one gold span, found in `right` of them and nothing else predicted."""
+    found = np.arange(n) < right
+    return np.stack([found, np.zeros(n), ~found], axis=1).astype(int)
+
+
+def random_counts(rng: np.random.Generator, n: int, recall: float = 0.8) -> np.ndarray:
+    """Documents of 1 to 4 gold spans, some of them missed and some more predicted."""
+    gold = rng.integers(1, 5, size=n)
+    tp = rng.binomial(gold, recall)
+    return np.stack([tp, rng.binomial(2, 0.15, size=n), gold - tp], axis=1)
+
+
+def test_precision_recall_and_f_by_hand():
+    assert statistics.prf(np.array([6, 2, 4])).tolist() == pytest.approx([6 / 8, 6 / 10, 12 / 18])
+    assert statistics.prf(np.array([0, 3, 1])).tolist() == [0, 0, 0]
+
+
+def test_scores_without_a_denominator_are_undefined():
+    p, r, f = statistics.prf(np.array([[0, 0, 2], [0, 0, 0]])).T
+    assert isnan(p[0])
+    assert r[0] == 0
+    assert f[0] == 0
+    assert isnan(r[1])
+    assert isnan(f[1])
+
+
+def test_interval_is_that_of_the_binomial_where_it_is_one():
+    # One span a document: the bootstrap's recall is binomial, so its quantiles are known exactly.
+    n, right = 50, 40
+    recall = statistics.intervals(single_spans(right, n), samples=20_000)[1]
+    mass = [comb(n, k) * (right / n) ** k * (1 - right / n) ** (n - k) for k in range(n + 1)]
+    low = next(k for k in range(n + 1) if sum(mass[: k + 1]) >= 0.025) / n
+    high = next(k for k in range(n + 1) if sum(mass[: k + 1]) >= 0.975) / n
+    assert recall.value == 0.8
+    assert (recall.low, recall.high) == pytest.approx((low, high), abs=1 / n + 1e-9)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    truth = statistics.prf(random_counts(rng, 400_000).sum(axis=0))[2]
+    held = 0
+    for _ in range(200):
+        f = statistics.intervals(random_counts(rng, 150), samples=400)[2]
+        held += f.low <= truth <= f.high
+    assert 0.9 <= held / 200 <= 0.985
+
+
+def test_interval_is_the_same_every_time_and_whatever_the_pieces(monkeypatch):
+    counts = random_counts(np.random.default_rng(2), 90)
+    whole = statistics.intervals(counts)
+    assert statistics.intervals(counts) == whole
+    assert statistics.intervals(counts, seed=1) != whole
+    monkeypatch.setattr(statistics, "PIECE", 1000)
+    assert statistics.intervals(counts) == whole
+
+
+def test_scores_without_a_miss_are_not_certain():
+    # 0.025^(1/n): the lower end of Clopper and Pearson's interval for n of n.
+    f = statistics.intervals(single_spans(20, 20))[2]
+    assert (f.value, f.high) == (1, 1)
+    assert f.low == pytest.approx(0.025 ** (1 / 20))
+    nothing = statistics.intervals(single_spans(0, 20))[2]
+    assert (nothing.value, nothing.low) == (0, 0)
+    assert nothing.high == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_one_document_says_next_to_nothing():
+    f = statistics.intervals(np.array([[2, 1, 1]]))[2]
+    assert f.low <= 0.05
+    assert f.high == 1
+
+
+def test_documents_that_say_nothing_of_a_label_add_no_certainty():
+    few = statistics.intervals(single_spans(5, 5))[2]
+    many = statistics.intervals(np.vstack([single_spans(5, 5), np.zeros((500, 3), dtype=int)]))[2]
+    assert many.low == pytest.approx(few.low)
+
+
+def test_undefined_scores_have_no_interval():
+    p, r, f = statistics.intervals(np.zeros((4, 3), dtype=int))
+    assert all(isnan(e.value) and isnan(e.low) for e in (p, r, f))
+
+
+def test_difference_is_paired():
+    rng = np.random.default_rng(3)
+    first = random_counts(rng, 200)
+    second = first.copy()
+    worse = np.flatnonzero(first[:, 0] > 0)[:15]
+    second[worse] += [-1, 0, 1]
+    found = statistics.difference(first, second)
+    # Each alone is uncertain by more than the difference; on the same documents it is clear.
+    assert statistics.intervals(first)[2].half_width > found.value
+    assert 0 < found.low < found.value < found.high
+    other = statistics.difference(second, first)
+    assert (other.value, other.low, other.high) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+def exact_p(first: np.ndarray, second: np.ndarray) -> float:
+    """Every possible exchange of outputs, one by one."""
+    f = lambda c: float(np.nan_to_num(statistics.prf(c))[2])  # noqa: E731
+    seen = abs(f(first.sum(axis=0)) - f(second.sum(axis=0)))
+    differences = []
+    for swaps in product([False, True], repeat=len(first)):
+        mask = np.array(swaps)[:, None]
+        a, b = np.where(mask, second, first), np.where(mask, first, second)
+        differences.append(abs(f(a.sum(axis=0)) - f(b.sum(axis=0))))
+    return float(np.mean(np.array(differences) >= seen - 1e-12))
+
+
+def test_randomisation_agrees_with_trying_all_exchanges():
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        first, second = random_counts(rng, 9), random_counts(rng, 9, recall=0.5)
+        assert statistics.randomisation(first, second) == pytest.approx(exact_p(first, second), abs=0.02)
+
+
+def test_randomisation_is_calibrated_where_there_is_no_difference():
+    rng = np.random.default_rng(5)
+    p = np.array(
+        [
+            statistics.randomisation(random_counts(rng, 80), random_counts(rng, 80), samples=299)
+            for _ in range(400)
+        ]
+    )
+    # Uniform p: the share below a level is that level, give or take three standard errors.
+    for level in (0.05, 0.2, 0.5):
+        assert abs((p <= level).mean() - level) <= 3 * np.sqrt(level * (1 - level) / len(p)) + 1 / 300
+
+
+def test_randomisation_finds_what_is_there_and_keeps_its_bounds():
+    rng = np.random.default_rng(6)
+    good, bad = random_counts(rng, 100, 0.95), random_counts(rng, 100, 0.5)
+    assert statistics.randomisation(good, bad, samples=999) == pytest.approx(1 / 1000)
+    assert statistics.randomisation(bad, good, samples=999) == pytest.approx(1 / 1000)
+    assert statistics.randomisation(good, good) == 1
+
+
+def test_randomisation_refuses_other_documents():
+    with pytest.raises(ValueError, match="same documents"):
+        statistics.randomisation(single_spans(1, 4), single_spans(1, 5))
+
+
+def test_holm_by_hand():
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.7, 0.6]) == [1, 1]
+    assert statistics.holm([]) == []
+
+
+def test_compare_corrects_for_the_number_of_pairs():
+    rng = np.random.default_rng(7)
+    systems = {"a": random_counts(rng, 60), "b": random_counts(rng, 60), "c": random_counts(rng, 60, 0.1)}
+    pairs = statistics.compare(systems)
+    assert [(p.first, p.second) for p in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [p.differs() for p in pairs] == [False, True, True]
+    assert [p.holm for p in pairs] == statistics.holm([p.p for p in pairs])
+
+
+def pair(first: str, second: str, holm: float) -> Pair:
+    return Pair(first, second, Estimate(0.1, 0, 0.2), holm, holm)
+
+
+def test_a_system_may_share_groups_with_two_that_differ():
+    pairs = [pair("a", "b", 0.2), pair("b", "c", 0.3), pair("a", "c", 0.01)]
+    assert statistics.groups(["a", "b", "c"], pairs) == [("a", "b"), ("b", "c")]
+
+
+def test_groups_of_all_and_of_none():
+    same = [pair("a", "b", 0.2), pair("a", "c", 0.2), pair("b", "c", 0.2)]
+    assert statistics.groups(["a", "b", "c"], same) == [("a", "b", "c")]
+    apart = [pair("a", "b", 0.02), pair("a", "c", 0.01), pair("b", "c", 0.01)]
+    assert statistics.groups(["a", "b", "c"], apart) == [("a",), ("b",), ("c",)]
+
+
+def test_as_many_documents_as_needed_show_the_difference_with_the_power_asked():
+    rng = np.random.default_rng(8)
+    first, second = random_counts(rng, 300, 0.82), random_counts(rng, 300, 0.8)
+    n = round(statistics.needed(first, second))
+    shown = 0
+    for _ in range(100):
+        drawn = rng.integers(0, 300, size=n)
+        shown += statistics.randomisation(first[drawn], second[drawn], samples=199) <= 0.05
+    assert 0.62 <= shown / 100 <= 0.95
+    assert statistics.needed(first, first) == inf
+
+
+def test_digits_follow_the_rule_of_thumb_and_the_interval():
+    assert [statistics.digits(n) for n in (0, 9, 10, 99, 100, 999, 1000)] == [0, 0, 1, 1, 2, 2, 3]
+    # the half-widths that go with 10, 100 and 1,000 documents at F = .95
+    assert [statistics.digits(n, h) for n, h in ((10, 0.14), (100, 0.045), (1000, 0.014))] == [1, 2, 2]
+    assert statistics.digits(1000, 0.0009) == 3
+    assert statistics.digits(500, 0.3) == 1
+
+
+def test_expected_half_width_is_that_of_the_design():
+    for n, half in ((10, 0.14), (100, 0.045), (1000, 0.014)):
+        assert isclose(statistics.expected_half_width(n), half, rel_tol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "n", "text"),
+    [
+        (Estimate(0.871, 0.851, 0.89), 512, ".87 ±.02 (n=512)"),
+        (Estimate(0.871, 0.8, 0.92), 60, ".9 ±.1 (n=60)"),
+        (Estimate(0.9504, 0.9498, 0.9511), 2000, ".950 ±.001 (n=2,000)"),
+        (Estimate(1.0, 0.9999, 1.0), 200, "1.00 ±.01 (n=200)"),
+        (Estimate(0.5, 0.2, 0.96), 4, ".2 to 1.0 (n=4)"),
+        (Estimate(NAN, NAN, NAN), 100, "–"),
+    ],
+)
+def test_scores_are_shown_with_no_more_digits_than_they_have(estimate, n, text):
+    assert statistics.format_score(estimate, n) == text
+
+
+def test_decimals_the_short_way():
+    assert [statistics.decimals(x, 2) for x in (0, -0.001, -0.02, 0.999, 1.5)] == [
+        ".00",
+        ".00",
+        "-.02",
+        "1.00",
+        "1.50",
+    ]
