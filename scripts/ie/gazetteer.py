@@ -55,8 +55,8 @@ def read_gazetteer(path: Path) -> list[Entry]:
             if row["id"] in entries:
                 first, _ = entries[row["id"]]
                 raise UserError(
-                    f"{where}: the id {row['id']!r} is already used by line {first}; give one of them an id of "
-                    "its own."
+                    f"{where}: the id {row['id']!r} is already used by line {first}; give one of them "
+                    "an id of its own."
                 )
             aliases = tuple(alias.strip() for alias in row["aliases"].split("|") if alias.strip())
             others = {column: field for column, field in row.items() if column not in COLUMNS}

@@ -335,12 +335,14 @@ def _parse(path: Path, number: int, line: str) -> Record:
             'with at least "text".'
         )
     try:
-        json.dumps(data, ensure_ascii=False).encode()
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise UserError(
             f"{path}:{number}: half of a surrogate pair (\\ud800 to \\udfff) that stands for no character; "
             "export the data again or delete it."
         ) from None
+    except ValueError:
+        raise UserError(f"{path}:{number}: a number is too large; correct or delete it.") from None
     if "cats" not in data and "options" in data:
         data["cats"] = _choices(data)
     try:

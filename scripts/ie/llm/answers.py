@@ -40,9 +40,7 @@ def parse(
     Returns:
         (field, value) pairs in the order of the answer, and the pieces that were not understood.
     """
-    said, malformed = (
-        _parse_json(answer, names) if form == "json" else _parse_lines(answer, names, separator)
-    )
+    said, malformed = _parse_json(answer, names) if form == "json" else _parse_lines(answer, names, separator)
     known = {(field, value): None for field, value in said if value and value.casefold() != empty.casefold()}
     return list(known), malformed
 
@@ -52,7 +50,9 @@ def _parse_lines(
 ) -> tuple[list[tuple[str, str]], list[str]]:
     folded = {name.casefold(): field for name, field in names.items()}
     header = re.compile(
-        r"^\W*(" + "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) + r")\W*?:(.*)$",
+        r"^\W*("
+        + "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        + r")\W*?:(.*)$",
         re.IGNORECASE,
     )
     said: list[tuple[str, str]] = []

@@ -10,6 +10,7 @@ import secrets
 import tempfile
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ STOPPED = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
 class EmbeddedProvider(Provider):
-    """llama.cpp's server on 127.0.0.1, a random port and a random key, started at the first prompt.
+    """llama.cpp's servers on 127.0.0.1, random ports and random keys, started at the first prompt.
 
-    What a language model answers depends a little on what was computed before and beside it: the
-    order of additions changes. So that a run has the same answers whenever it was interrupted,
+    One server a core with one thread each: threads that share the work on a small model spend more
+    time waiting for each other than working, five times as much when the machine is busy.
 
-    - prompts go in groups of `slots`, formed by their order alone, one group at a time;
-    - each group starts from the same state: the shared prefix was computed once, by itself, and
-      every slot gets a copy of it. That is also the fastest, as no slot computes it again.
+    What a language model answers depends a little on what was computed before and beside it, as
+    the order of additions changes. So that a run has the same answers however often it was
+    interrupted, and on any number of cores,
+
+    - each prompt starts from the same state: its shared prefix was computed once, by itself, and
+      every server gets a copy of it. That is also the fastest, as no server computes it again;
+    - a prompt is computed alone. With `slots` above 1 several are computed together, which pays for
+      large models; then they go in groups formed by their order alone.
     """
 
     empty_is_answer = True
@@ -43,6 +49,7 @@ class EmbeddedProvider(Provider):
         weights: str,
         sha256: str,
         context_length: int,
+        workers: int,
         slots: int,
         threads: int,
         max_tokens: int,
@@ -50,25 +57,26 @@ class EmbeddedProvider(Provider):
         timeout: float,
         folder: Path,
     ) -> None:
-        if slots < 1:
-            raise UserError(f"slots = {slots} computes nothing; set it to 1 or more.")
+        if slots < 1 or threads < 1:
+            raise UserError(f"slots = {slots}, threads = {threads} compute nothing; set both to 1 or more.")
         self.name = Path(weights).stem
         self.weights = weights
         self.sha256 = sha256
         self.context_length = context_length
+        self.workers = workers or max(1, usable_cores() // threads)
         self.group_size = slots
-        self.threads = threads or usable_cores()
+        self.threads = threads
         self.max_tokens = max_tokens
         self.params = params
         self.timeout = timeout
         self.folder = folder
         self.reused = self.computed = 0
         self._identity: dict | None = None
-        self._server: Any = None
-        self._client: Any = None
+        self._starting: asyncio.Lock | None = None
+        self._idle: asyncio.Queue[_Worker] | None = None
+        self._running: list[_Worker] = []
         self._states: tempfile.TemporaryDirectory | None = None
-        self._prefixes: OrderedDict[str, str] = OrderedDict()
-        self._slots: list[str | None] = []
+        self._prefixes: OrderedDict[str, asyncio.Future] = OrderedDict()
 
     @property
     def identity(self) -> dict:
@@ -90,32 +98,34 @@ class EmbeddedProvider(Provider):
 
     async def ask(self, prompts: list[Prompt]) -> list[Answer]:
         """See `Provider.ask`."""
-        if self._client is None:
-            await asyncio.to_thread(self._start)
+        self._starting = self._starting or asyncio.Lock()
+        async with self._starting:
+            if self._idle is None:
+                self._idle = await self._start()
+        worker = await self._idle.get()
         try:
-            return await self._ask(prompts)
+            return await self._ask(worker, prompts)
         except _Overflow:
             if len(prompts) == 1:
                 return [Answer(error="context_overflow")]
-            # The server refuses the whole group for one prompt; that one gets the error alone.
-            return [(await self.ask([prompt]))[0] for prompt in prompts]
+        finally:
+            self._idle.put_nowait(worker)
+        # The server refuses the whole group for one prompt; that one gets the error alone.
+        return [(await self.ask([prompt]))[0] for prompt in prompts]
 
     async def close(self) -> None:
-        """Stop the server and free the model."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-        server, self._server = self._server, None
-        if server is not None:
-            del server
+        """Stop the servers and free the model."""
+        self._idle = None
+        while self._running:
+            await self._running.pop().client.close()
         if self._states is not None:
             self._states.cleanup()
             self._states = None
         self._prefixes.clear()
 
-    async def _ask(self, prompts: list[Prompt]) -> list[Answer]:
+    async def _ask(self, worker: "_Worker", prompts: list[Prompt]) -> list[Answer]:
         first = prompts[0]
-        await self._prepare(first[: first.prefix])
+        await self._prepare(worker, first[: first.prefix])
         body = {
             "prompt": [str(prompt) for prompt in prompts],
             "n_predict": first.max_tokens or self.max_tokens,
@@ -127,10 +137,11 @@ class EmbeddedProvider(Provider):
             body["grammar"] = first.grammar
         elif first.schema:
             body["json_schema"] = first.schema
-        replies = await self._post("/completion", body)
+        # llama.cpp's own path, not /v1/completions: that one counts the tokens of the first prompt only.
+        replies = await self._post(worker, "/completion", body)
         replies = replies if isinstance(replies, list) else [replies]
         for reply in replies:
-            self._slots[reply["id_slot"]] = None
+            worker.slots[reply["id_slot"]] = None
             self.reused += reply["timings"]["cache_n"]
             self.computed += reply["timings"]["prompt_n"]
         return [
@@ -143,31 +154,46 @@ class EmbeddedProvider(Provider):
             for reply in sorted(replies, key=lambda reply: reply["index"])
         ]
 
-    async def _prepare(self, prefix: str) -> None:
+    async def _prepare(self, worker: "_Worker", prefix: str) -> None:
         """Put every slot into the state just after `prefix`."""
         name = hashlib.sha256(prefix.encode("utf-8", "replace")).hexdigest()[:16] + ".state"
-        if name not in self._prefixes:
-            body = {"prompt": prefix, "n_predict": 0, "id_slot": 0, "cache_prompt": False}
-            await self._post("/completion", body)
-            await self._post("/slots/0?action=save", {"filename": name})
-            self._slots[0] = None
-            self._prefixes[name] = prefix
-            if len(self._prefixes) > PREFIXES_KEPT:
-                old, _ = self._prefixes.popitem(last=False)
-                (Path(self._states.name) / old).unlink(missing_ok=True)
+        while name not in self._prefixes or not self._prefixes[name].done():
+            if name in self._prefixes:
+                await asyncio.wait([self._prefixes[name]])
+                continue
+            saved = self._prefixes[name] = asyncio.get_running_loop().create_future()
+            try:
+                await self._save(worker, prefix, name)
+            except BaseException:
+                del self._prefixes[name]
+                raise
+            finally:
+                saved.set_result(None)
         self._prefixes.move_to_end(name)
         # All slots, also those a small group leaves empty: the server gives a prompt to the slot
         # that holds most of it, so the places in the group depend on what the slots hold.
-        for slot, state in enumerate(self._slots):
+        for slot, state in enumerate(worker.slots):
             if state != name:
-                await self._post(f"/slots/{slot}?action=restore", {"filename": name})
-                self._slots[slot] = name
+                await self._post(worker, f"/slots/{slot}?action=restore", {"filename": name})
+                worker.slots[slot] = name
 
-    async def _post(self, path: str, body: dict) -> Any:
+    async def _save(self, worker: "_Worker", prefix: str, name: str) -> None:
+        worker.slots[0] = None
+        body = {"prompt": prefix, "n_predict": 0, "id_slot": 0, "cache_prompt": False}
+        reply = await self._post(worker, "/completion", body)
+        self.computed += reply["timings"]["prompt_n"]
+        await self._post(worker, "/slots/0?action=save", {"filename": name})
+        if len(self._prefixes) > PREFIXES_KEPT + self.workers:
+            # The oldest: no worker can be about to copy it, as each uses one at a time.
+            old = next(iter(self._prefixes))
+            del self._prefixes[old]
+            (Path(self._states.name) / old).unlink(missing_ok=True)
+
+    async def _post(self, worker: "_Worker", path: str, body: dict) -> Any:
         import openai
 
         try:
-            return await self._client.post(path, cast_to=object, body=body)
+            return await worker.client.post(path, cast_to=object, body=body)
         except openai.APIStatusError as error:
             if "exceed_context_size" in error.message or "exceeds the available context" in error.message:
                 raise _Overflow from None
@@ -178,17 +204,24 @@ class EmbeddedProvider(Provider):
         except openai.APIConnectionError as error:
             raise Unavailable(f"the embedded server: {error.__cause__ or error}") from None
 
-    def _start(self) -> None:
+    async def _start(self) -> "asyncio.Queue[_Worker]":
+        path, _ = await asyncio.to_thread(find_weights, self.weights, self.sha256, self.folder)
+        self._states = tempfile.TemporaryDirectory(prefix="llm-")
+        idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        for _ in range(self.workers):
+            self._running.append(await asyncio.to_thread(self._start_worker, path))
+            idle.put_nowait(self._running[-1])
+        return idle
+
+    def _start_worker(self, path: Path) -> "_Worker":
         import openai
 
-        path, _ = find_weights(self.weights, self.sha256, self.folder)
         try:
             import xllamacpp
         except ImportError as error:
             raise UserError(
                 f"The embedded model needs llama.cpp ({error}); run: pip install -r requirements.txt."
             ) from error
-        self._states = tempfile.TemporaryDirectory(prefix="llm-")
         key = secrets.token_urlsafe(24)
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
@@ -213,19 +246,30 @@ class EmbeddedProvider(Provider):
         params.warmup = False
         params.verbosity = -1
         try:
-            self._server = xllamacpp.Server(params)
+            server = xllamacpp.Server(params)
         except Exception as error:
             raise UserError(
                 f"{path}: llama.cpp can't load it ({error}); check that it is a whole GGUF file "
                 f"and that {self.context_length} x {self.group_size} tokens fit the memory."
             ) from error
-        self._slots = [None] * self.group_size
-        self._client = openai.AsyncOpenAI(
-            base_url=self._server.listening_address,
+        client = openai.AsyncOpenAI(
+            base_url=server.listening_address,
             api_key=key,
             timeout=self.timeout,
             max_retries=0,
+            # Loopback must not be looked for behind a proxy.
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=False, timeout=self.timeout),
         )
+        return _Worker(server, client, [None] * self.group_size)
+
+
+@dataclass
+class _Worker:
+    """A server, its client, and the prefix each of its slots is ready to go on from."""
+
+    server: Any
+    client: Any
+    slots: list[str | None]
 
 
 class _Overflow(Exception):

