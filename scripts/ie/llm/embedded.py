@@ -216,6 +216,9 @@ class EmbeddedProvider(Provider):
     def _start_worker(self, path: Path) -> "_Worker":
         import openai
 
+        # Threads that wait by spinning take the cores from those they wait for as soon as anything else
+        # runs on the machine: with two more busy processes beside it, a group took five times as long.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             import xllamacpp
         except ImportError as error:
