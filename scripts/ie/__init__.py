@@ -1,0 +1,1 @@
+"""What the commands share, by subject. No module here knows a command."""

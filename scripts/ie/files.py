@@ -1,0 +1,56 @@
+"""Writing files so that a reader sees the old content or the new, never half of it."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ie.errors import UserError
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Open a temporary file beside `path` and rename it over `path` on success.
+
+    Text is UTF-8 with `\\n` line ends, so the same content has the same bytes on any system.
+    On any exception the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    path = Path(path)
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; give what we publish the usual mode.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        # The body may fail with an OSError of its own (another file): keep that one as it is.
+        if error.filename not in (None, temporary, str(path), str(path.parent)):
+            raise
+        raise UserError(
+            f"{path}: can't be written ({error.strerror or error}); "
+            "free some space or make the folder writable, then run the command again."
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,170 @@
+"""The pipeline that a config describes, and what it says of each text as records."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confection import Config
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import load_model_from_config
+from spacy_llm.pipeline import LLMWrapper
+from tqdm import tqdm
+
+# Imported for what they register.
+from ie import tokenizing  # noqa: F401
+from ie.errors import UserError
+from ie.llm import models, shots, tasks  # noqa: F401
+from ie.llm.client import Model, Stats
+from ie.llm.tasks import Task, trace
+from ie.records import Record
+
+PROVIDERS = Path("configs/providers")
+
+
+def load_config(path: Path, provider: Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a config, with the sections of a provider's file in place of its own.
+
+    Args:
+        provider: file of `configs/providers`, or None for the config as it is.
+        overrides: settings by dotted name, such as `split.test_percent`.
+
+    Raises:
+        UserError: a missing or broken file, or an override of a setting that isn't there.
+    """
+    try:
+        config = Config().from_disk(path, interpolate=False)
+        if provider:
+            for section, settings in Config().from_disk(provider, interpolate=False).items():
+                # A model's settings belong to its own function: replaced whole, not mixed.
+                config[section] = settings if section == "model" else {**config.get(section, {}), **settings}
+        return Config().from_str(config.to_str(), overrides=overrides or {})
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: there is no such config; see configs/.") from None
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        files = f"{path} with {provider}" if provider else str(path)
+        raise UserError(f"{files}: can't be read as a config ({' '.join(str(error).split())}).") from None
+
+
+def provider_file(name: str) -> Path | None:
+    """The file in `configs/providers` of that name; None for no name.
+
+    Raises:
+        UserError: naming those that exist.
+    """
+    if not name:
+        return None
+    path = PROVIDERS / f"{name}.cfg"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in PROVIDERS.glob("*.cfg")))
+        raise UserError(f"{path}: there is no such provider; the folder has {known or 'none'}.")
+    return path
+
+
+def assemble(config: Config, source: Path) -> Language:
+    """Make the spaCy pipeline of a config. Nothing is loaded or sent before the first prompt.
+
+    Raises:
+        UserError: spaCy or spacy-llm refuses a setting.
+    """
+    try:
+        return load_model_from_config(config, auto_fill=True)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{source}: {' '.join(str(error).split())[:500]}; correct that setting.") from error
+
+
+def llm_models(nlp: Language) -> list[Model]:
+    """The models of the pipeline's llm components that are ours, one each."""
+    found = [pipe._model for _, pipe in nlp.pipeline if isinstance(pipe, LLMWrapper)]
+    return [model for model in dict.fromkeys(found) if isinstance(model, Model)]
+
+
+def annotate(nlp: Language, records: Sequence[Record]) -> Iterator[tuple[Record, list]]:
+    """Run the pipeline over texts; gold annotation of the records isn't shown to it.
+
+    Yields:
+        Per text, in order: the model's record, and its `Answer`s for those who want the timings.
+    """
+    # As docs, since spaCy would refuse a text longer than max_length, which no model here sees whole.
+    docs = ((nlp.tokenizer(record.text), record) for record in records)
+    for doc, record in nlp.pipe(docs, as_tuples=True):
+        notes = trace(doc)
+        yield to_record(doc, record), notes["calls"]
+
+
+def to_record(doc: Doc, source: Record) -> Record:
+    """What the model said of a text, in the data contract, with how it was asked under `llm`.
+
+    Latency isn't there: the same run has the same bytes.
+    """
+    notes = trace(doc)
+    status = {(span.start, span.end, span.label): span.alignment for span in notes["spans"]}
+    calls = notes["calls"]
+    llm: dict[str, Any] = {
+        "prompts": [answer.key for answer in calls],
+        "prompt_tokens": sum(answer.prompt_tokens for answer in calls),
+        "completion_tokens": sum(answer.completion_tokens for answer in calls),
+        "dropped": [vars(dropped) for dropped in notes["dropped"]],
+    }
+    if any(answer.estimated for answer in calls):
+        llm["tokens_estimated"] = True
+    if notes["errors"]:
+        llm["error"] = "; ".join(dict.fromkeys(notes["errors"]))
+    spans = [
+        {
+            "start": ent.start_char,
+            "end": ent.end_char,
+            "label": ent.label_,
+            "alignment": status.get((ent.start_char, ent.end_char, ent.label_), "exact"),
+        }
+        for ent in doc.ents
+    ]
+    relations = [{"head": h, "child": c, "label": label} for h, c, label in notes["relations"]]
+    return Record(
+        text=doc.text, spans=spans, relations=relations, cats=dict(doc.cats), meta=source.meta, llm=llm
+    )
+
+
+def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
+    """Over records of `annotate`: spans by label and alignment, drops by reason, errors by text."""
+    counts: dict[str, dict[str, int]] = {"spans": {}, "alignment": {}, "dropped": {}, "errors": {}}
+
+    def add(kind: str, name: str) -> None:
+        counts[kind][name] = counts[kind].get(name, 0) + 1
+
+    for record in records:
+        for span in record.spans:
+            add("spans", span.label)
+            add("alignment", span.model_extra["alignment"])
+        for dropped in record.model_extra["llm"]["dropped"]:
+            add("dropped", dropped["reason"])
+        if error := record.model_extra["llm"].get("error"):
+            add("errors", error)
+    return {kind: dict(sorted(found.items())) for kind, found in counts.items()}
+
+
+@contextmanager
+def progress(nlp: Language, texts: int, description: str) -> Iterator[None]:
+    """A bar over the prompts that a run of the pipeline sends, with what it has cost so far."""
+    prompts = sum(
+        len(pipe.task.groups) for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "task", None), Task)
+    )
+    with tqdm(total=texts * max(1, prompts), desc=description, unit="prompt", smoothing=0.05) as bar:
+
+        def advance(answer: str, stats: Stats) -> None:
+            # Long texts take several prompts each, which is known only when they are reached.
+            bar.total = max(bar.total, bar.n + 1)
+            bar.set_postfix(asked=stats.misses, kept=stats.hits, cost=f"${stats.cost:.2f}", refresh=False)
+            bar.update()
+
+        models = llm_models(nlp)
+        for model in models:
+            model.on_answer = advance
+        try:
+            yield
+        finally:
+            for model in models:
+                model.on_answer = None

@@ -1,0 +1,149 @@
+"""Ask a language model for spans in the texts that a run uses; each answer is kept as it arrives."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie import tracking
+from ie.cli import run
+from ie.files import atomic_write
+from ie.llm import pipeline
+from ie.llm.client import Model
+from ie.records import Duplicates, Misaligned, BadRelations, Reader, Record, blank, write_records
+from ie.scheme import load_scheme
+from ie.splitting import assign
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline, which is the scheme too.")] = Path(
+        "configs/llm.cfg"
+    ),
+    provider: Annotated[
+        str, typer.Option(help="File of configs/providers (without .cfg) that replaces the model.")
+    ] = "",
+    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
+    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
+    output: Annotated[Path, typer.Option(help="Annotated texts.")] = Path("corpus/llm.jsonl"),
+    stats: Annotated[Path, typer.Option(help="Counts, tokens and cost.")] = Path("corpus/llm.json"),
+    timings: Annotated[Path, typer.Option(help="Seconds per text.")] = Path("training/llm-timings.jsonl"),
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
+    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
+    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
+    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    dry_run: Annotated[bool, typer.Option(help="Count prompts, tokens and cost; send nothing.")] = False,
+) -> None:
+    """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt)."""
+    reader = Reader(load_scheme(config), blank(lang).tokenizer, misaligned, duplicates, bad_relations)
+    split = assign(
+        reader.read_reviewed(reviewed) if reviewed.exists() else [],
+        reader.read(texts, allow_empty=True),
+        test_percent=test_percent,
+        dev_percent=dev_percent,
+        near_duplicate=near_duplicate,
+    )
+    overrides = {
+        "paths.reviewed": str(reviewed),
+        "split.test_percent": test_percent,
+        "split.dev_percent": dev_percent,
+        "split.near_duplicate": near_duplicate,
+        "nlp.lang": lang,
+    }
+    settings = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
+    nlp = pipeline.assemble(settings, config)
+    models = pipeline.llm_models(nlp)
+    for model in models:
+        model.dry = dry_run
+    wanted = [*split.raw, *split.dev, *split.test]
+    started = time.perf_counter()
+    found: list[Record] = []
+    spent: list[dict] = []
+    try:
+        with pipeline.progress(nlp, len(wanted), "llm-annotate"):
+            for record, calls in pipeline.annotate(nlp, wanted):
+                found.append(record)
+                spent.append({"id": record.id, "seconds": [round(call.seconds, 3) for call in calls]})
+    finally:
+        for model in models:
+            model.close()
+    if dry_run:
+        report_plan(models, len(wanted))
+        return
+    counts = summary(found, models)
+    write_records(output, found)
+    for path, lines in ((stats, [json.dumps(counts, indent=2)]), (timings, map(json.dumps, spent))):
+        with atomic_write(path) as file:
+            file.writelines(f"{line}\n" for line in lines)
+    report(counts, models, time.perf_counter() - started)
+    with tracking.run("llm-annotate", config=counts["models"]) as tracker:
+        tracker.summary({name: counts[name] for name in counts if name != "models"})
+
+
+def summary(found: list[Record], models: list[Model]) -> dict:
+    """What a run found and took; the same whether its answers were asked for or kept from before."""
+    notes = [record.model_extra["llm"] for record in found]
+    read, written = (sum(note[f"{kind}_tokens"] for note in notes) for kind in ("prompt", "completion"))
+    return {
+        "models": {model.provider.name: model.provider.identity for model in models},
+        "texts": len(found),
+        "prompts": sum(len(note["prompts"]) for note in notes),
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "cost": round(sum(model.stats.cost + model.stats.hit_cost for model in models), 4),
+        **pipeline.count_notes(found),
+    }
+
+
+def report(counts: dict, models: list[Model], seconds: float) -> None:
+    """Print what was found, what was dropped and why, and what it took."""
+    kept = sum(model.stats.hits for model in models)
+    asked = sum(model.stats.misses for model in models)
+    msg.table(
+        [
+            ("texts", f"{counts['texts']:,}"),
+            ("spans", listed(counts["spans"])),
+            ("found in the text", listed(counts["alignment"])),
+            ("answers dropped", listed(counts["dropped"])),
+            ("texts with an error", listed(counts["errors"])),
+            (
+                "prompts",
+                f"{asked:,} asked, {kept:,} kept from before (asking again would cost ${counts['cost']:.2f})",
+            ),
+            ("tokens", f"{counts['prompt_tokens']:,} read, {counts['completion_tokens']:,} written"),
+            ("time", f"{seconds:.0f} s, {seconds / max(1, counts['texts']):.2f} s a text"),
+        ]
+    )
+
+
+def report_plan(models: list[Model], texts: int) -> None:
+    """Print what a run would ask for and cost."""
+    stats = [model.stats for model in models]
+    asked = sum(s.misses for s in stats)
+    msg.table(
+        [
+            ("texts", f"{texts:,}"),
+            ("prompts", f"{asked:,} to ask, {sum(s.hits for s in stats):,} kept from before"),
+            (
+                "tokens, about",
+                f"{sum(s.planned_prompt_tokens for s in stats):,} to read, "
+                f"{sum(s.planned_completion_tokens for s in stats):,} to write",
+            ),
+            ("cost, about", f"${sum(s.planned_cost for s in stats):.2f}"),
+        ]
+    )
+    msg.info("Nothing was sent.")
+
+
+def listed(counts: dict[str, int]) -> str:
+    """`{"exact": 3}` as `3 exact`; "none" if there is nothing."""
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "none"
+
+
+if __name__ == "__main__":
+    run(main)
