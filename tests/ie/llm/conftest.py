@@ -6,9 +6,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from ie.llm.cache import AnswerCache  # noqa: E402
-from ie.llm.client import Model  # noqa: E402
-from ie.llm.providers import AnthropicProvider, OpenAIProvider  # noqa: E402
+from ie.llm.cache import AnswerCache
+from ie.llm.client import Model
+from ie.llm.providers import AnthropicProvider, OpenAIProvider
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@ import resource
 import threading
 
 import pytest
+
 from ie.errors import UserError
 from ie.llm.cache import AnswerCache
 from ie.llm.types import Answer

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 
 import pytest
+
 from ie.errors import UserError
 from ie.llm.cache import AnswerCache
 from ie.llm.client import BudgetReached, Interrupted, Model, Provider, Unavailable

@@ -16,6 +16,7 @@ from fake_llm import (
     truncated,
     wrong_shape,
 )
+
 from ie.errors import UserError
 from ie.llm.types import Prompt
 

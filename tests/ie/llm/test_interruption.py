@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_llm import FakeLLM, reply
+
 from ie.llm.cache import AnswerCache
 
 TEXTS, FEW = 800, 200

@@ -3,11 +3,12 @@
 import pytest
 from confection import Config
 from fake_llm import FakeLLM, answers
+from spacy_llm.registry import registry
+from spacy_llm.util import assemble_from_config
+
 from ie.errors import UserError
 from ie.llm import models
 from ie.llm.client import Model
-from spacy_llm.registry import registry
-from spacy_llm.util import assemble_from_config
 
 CONFIG = """
 [nlp]

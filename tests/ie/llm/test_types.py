@@ -1,4 +1,5 @@
 import pytest
+
 from ie.llm.types import Answer, Prices, Prompt, estimate_tokens
 
 IDENTITY = {"model": "a", "params": {"temperature": 0.0, "top_p": 1}}

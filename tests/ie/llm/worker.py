@@ -14,10 +14,11 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[3] / "scripts"), str(Path(__file__).parent)]
 
 from conftest import make  # noqa: E402
+from openai.resources.chat import completions  # noqa: E402, F401 (loaded once, not in every child)
+
 from ie.errors import UserError  # noqa: E402
 from ie.files import atomic_write  # noqa: E402
 from ie.llm.providers import OpenAIProvider  # noqa: E402
-from openai.resources.chat import completions  # noqa: E402, F401 (loaded once, not in every child)
 
 
 def annotate(url: str, cache: Path, output: Path, n: int) -> None:
