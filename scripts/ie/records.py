@@ -9,6 +9,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -300,7 +301,7 @@ def write_docbin(path: Path, records: Iterable[Record], nlp: Language) -> None:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered, decoded lines. Split on the byte \\n alone, since texts may hold U+2028 and its like."""
     try:
-        file = open(path, "rb")
+        file = open(path, "rb")  # noqa: SIM115 (closed by the with below; only opening it is tried)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
     except IsADirectoryError:
@@ -405,7 +406,7 @@ def _check(path: Path, number: int, record: Record, scheme: Scheme | None) -> No
             raise UserError(f"{where}: span {_show(record.text, span)} is nothing but whitespace; delete it.")
         _check_label(where, span.label, "span", scheme)
     ordered = sorted(record.spans, key=lambda s: (s.start, s.end))
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if other.start < one.end:
             raise UserError(
                 f"{where}: spans {_show(record.text, one)} and {_show(record.text, other)} overlap; keep one."

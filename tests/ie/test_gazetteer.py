@@ -16,7 +16,7 @@ def test_entries_with_aliases_and_other_columns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ("", ":1: no column id, name, aliases (it has none)"),
         ("id,name\n1,A\n", ":1: no column aliases (it has id, name)"),

@@ -54,7 +54,7 @@ def one_task(name: str, labels: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name, kind",
+    ("name", "kind"),
     [
         ("spacy.NER.v3", "span"),
         ("spacy.SpanCat.v2", "span"),
@@ -80,7 +80,7 @@ def test_variables_elsewhere_may_be_left_open(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ('[nlp]\nlang = "en"\n', "no component has a task with labels"),
         (one_task("ie.Spans.v1", "[]"), "no component has a task with labels"),

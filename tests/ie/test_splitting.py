@@ -1,6 +1,7 @@
 import random
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ DEMO = Path(__file__).parents[2] / "assets"
 def pairs(text: str) -> set[tuple[str, str]]:
     """Word pairs, by the definition, with an end mark."""
     words = [*normalise(text), "</s>"]
-    return set(zip(words, words[1:], strict=False))
+    return set(pairwise(words))
 
 
 def similarity(one: str, other: str) -> float:
@@ -185,17 +186,21 @@ def test_raw_texts_close_to_held_out_ones_are_not_trained_on():
     assert [(item.id, item.reason, item.near) for item in split.set_aside] == [
         (close.id, "near test", (held_out.id,))
     ]
-    assert split.reviewed_texts == 1 and split.silver_ids == {split.raw[0].id}
+    assert split.reviewed_texts == 1
+    assert split.silver_ids == {split.raw[0].id}
 
 
 def test_what_a_reviewer_refused_is_used_nowhere():
     refused = [Record(text="one text", answer="reject"), Record(text="another", answer="ignore")]
     split = assign(refused, refused, **SHARES)
-    assert not (split.train or split.dev or split.test or split.raw)
+    assert not (split.train)
+    assert not (split.dev)
+    assert not (split.test)
+    assert not (split.raw)
     assert [item.reason for item in split.set_aside] == ["reject", "ignore"]
 
 
-@pytest.mark.parametrize("one, other", [("Émile-A. 12", "émile a 7"), ("ﬁne", "FINE"), ("ＡＢＣ", "abc")])
+@pytest.mark.parametrize(("one", "other"), [("Émile-A. 12", "émile a 7"), ("ﬁne", "FINE"), ("ＡＢＣ", "abc")])
 def test_texts_are_compared_by_their_words(one, other):
     assert normalise(one) == normalise(other)
 
@@ -274,6 +279,8 @@ def test_the_demo_has_enough_to_test_on_and_is_split_in_no_time():
     start = time.process_time()
     split = assign(reviewed, raw, test_percent=37, dev_percent=10)
     assert time.process_time() - start < 3
-    assert len(split.test) >= 500 and len(split.dev) >= 120 and len(split.train) >= 500
+    assert len(split.test) >= 500
+    assert len(split.dev) >= 120
+    assert len(split.train) >= 500
     writers = Counter(record.meta["writer"] for record in split.test)
     assert set(writers) == {record.meta["writer"] for record in reviewed}

@@ -5,7 +5,7 @@ from ie import records
 
 
 @pytest.mark.parametrize(
-    "text, tokens",
+    ("text", "tokens"),
     [
         ("raised $240m.", ["raised", "$", "240", "m", "."]),
         ("raised €1.6M.", ["raised", "€", "1.6", "M", "."]),
