@@ -1,0 +1,142 @@
+"""Score the LLM, the baselines and the trained pipelines side by side on the same gold test texts."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+from wasabi import msg
+
+from ie import evaluation, records, reports, tracking
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.scheme import load_scheme
+from ie.statistics import METRICS
+
+PIPELINES = {
+    "silver": "Pipeline, silver only",
+    "reviewed": "Pipeline, reviewed only",
+    "both": "Pipeline, silver and reviewed",
+}
+
+
+def main(
+    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    train: Annotated[Path, typer.Option(help="Training records: the memoriser's memory")] = Path(
+        "corpus/train.jsonl"
+    ),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    llm: Annotated[Path, typer.Option(help="The LLM's annotations")] = Path("corpus/llm.jsonl"),
+    llm_mb: Annotated[
+        float | None, typer.Option(help="Size of the LLM's weights in MB, for the table")
+    ] = None,
+    llm_timings: Annotated[Path, typer.Option(help="Seconds of the LLM's calls by text")] = Path(
+        "training/llm-timings.jsonl"
+    ),
+    llm_parallel: Annotated[int, typer.Option(help="Its calls in flight at a time", min=1)] = 1,
+    patterns: Annotated[str, typer.Option(help="Token patterns of the rules baseline; empty for none")] = (
+        "assets/patterns.jsonl"
+    ),
+    gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
+    gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names")] = "",
+    models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
+        "training/efficient"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for metrics, report and speeds")] = Path(
+        "training/efficient"
+    ),
+    meta_key: Annotated[str, typer.Option(help="Key of meta by which scores are broken down")] = "writer",
+    worst: Annotated[int, typer.Option(help="How many of the worst texts the report shows", min=0)] = 30,
+    repeats: Annotated[int, typer.Option(help="Timed runs of each system", min=0)] = 3,
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
+) -> None:
+    """Write metrics.json, analysis.json, speed.json and report.html; print the table."""
+    labels = load_scheme(scheme)
+    gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
+    evaluation.require(gold, test)
+    known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
+    texts = [record.text for record in gold]
+    nlp = records.blank(lang)
+    counted = [len(nlp.make_doc(text)) for text in texts]
+
+    if gazetteer and gazetteer_label not in labels.span_labels:
+        raise UserError(
+            f"--gazetteer-label {gazetteer_label!r} isn't in the scheme ({', '.join(labels.span_labels)}); "
+            "name the label of the gazetteer's names."
+        )
+    jobs = [
+        lambda: evaluation.llm(
+            "llm",
+            "LLM as prompted",
+            llm,
+            gold,
+            mb=llm_mb,
+            timings=llm_timings,
+            parallel=llm_parallel,
+            words=counted,
+        ),
+        lambda: evaluation.rules(
+            "rules",
+            "Rules",
+            records.blank(lang),
+            gold,
+            patterns=Path(patterns) if patterns else None,
+            gazetteer=Path(gazetteer) if gazetteer else None,
+            label=gazetteer_label,
+            repeats=repeats,
+        ),
+        lambda: evaluation.memoriser("memoriser", "Memoriser", nlp, known, texts, repeats=repeats),
+        *(
+            lambda name=name, title=title: evaluation.pipeline(
+                name, title, models / name / "model-best", texts, repeats=repeats
+            )
+            for name, title in PIPELINES.items()
+        ),
+    ]
+    answers = [job() for job in tqdm(jobs, desc="systems", leave=False)]
+    result = evaluation.evaluate(
+        gold, known, answers, labels.span_labels, words=counted, meta_key=meta_key, seed=seed
+    )
+    inspected = next((name for name in ("both", "reviewed", "silver") if name in result.scores), None)
+    for name, content in {
+        "metrics.json": evaluation.metrics(result),
+        "analysis.json": evaluation.analysis(result),
+        "speed.json": evaluation.speeds(result),
+    }.items():
+        with atomic_write(output / name) as file:
+            json.dump(content, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+    with atomic_write(output / "report.html") as file:
+        file.write(
+            reports.evaluation_page(result, inspected=inspected or result.present[0].name, documents=worst)
+        )
+    print(f"\n{reports.scores_table(result)}\n")
+    for note in reports.scores_notes(result):
+        print(note)
+    msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")
+    track(result, output)
+
+
+def track(result: evaluation.Evaluation, output: Path) -> None:
+    """Record the scores with wandb, where it is used."""
+    with tracking.run("evaluate", config={"texts": len(result.gold)}) as tracker:
+        tracker.summary(evaluation.metrics(result)["systems"])
+        columns = ["system", "label", *(f"{m}{part}" for m in METRICS for part in ("", "_low", "_high"))]
+        systems = evaluation.metrics(result)["systems"]
+        tracker.table(
+            "scores",
+            columns,
+            [
+                [name, label, *(scores[column] for column in columns[2:])]
+                for name, by_label in systems.items()
+                for label, scores in by_label.items()
+                if isinstance(scores, dict)
+            ],
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,451 @@
+"""Several systems on the same gold texts: scores with intervals, what differs, and where they go wrong."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import spacy
+from spacy.language import Language
+
+from ie import baselines, records, scoring, statistics
+from ie.errors import UserError
+from ie.records import Record
+from ie.statistics import Estimate, Pair
+
+ALL = "all"
+
+
+@dataclass
+class Answers:
+    """What one system said about the test texts, or why it said nothing.
+
+    Attributes:
+        name: short name, a key of the JSON files. `title`: for people.
+        predicted: records in the order of the test texts; None if the system is missing.
+        missing: one sentence with the remedy, where it is.
+        mb: size of what must be shipped to run it, in megabytes (10^6 bytes).
+        seconds: duration of each timed run over all the test texts, or over `timed_words` words if set.
+        notes: what the reader must know about the scores.
+    """
+
+    name: str
+    title: str
+    predicted: list[Record] | None = None
+    missing: str = ""
+    mb: float | None = None
+    seconds: list[float] = field(default_factory=list)
+    timed_words: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Evaluation:
+    """The outcome: everything that tables, JSON and the report show.
+
+    `scores` and `counts` are by system name, and by label or "all" within; counts are (documents, 3).
+    """
+
+    gold: list[Record]
+    labels: tuple[str, ...]
+    words: list[int]
+    answers: list[Answers]
+    counts: dict[str, dict[str, np.ndarray]]
+    scores: dict[str, dict[str, tuple[Estimate, Estimate, Estimate]]]
+    pairs: list[Pair]
+    groups: list[tuple[str, ...]]
+    closest: dict[str, Any] | None
+    errors: dict[str, dict[str, dict[str, int]]]
+    slices: dict[str, dict[str, dict[str, Any]]]
+
+    @property
+    def present(self) -> list[Answers]:
+        """The systems that answered, in order."""
+        return [answer for answer in self.answers if answer.predicted is not None]
+
+    def title(self, name: str) -> str:
+        """A system's title."""
+        return next(answer.title for answer in self.answers if answer.name == name)
+
+    def letters(self, name: str) -> str:
+        """Letters of the groups the system is in; systems that share one can't be told apart."""
+        return "".join(chr(ord("a") + i) for i, group in enumerate(self.groups) if name in group)
+
+
+def evaluate(
+    gold: Sequence[Record],
+    train: Sequence[Record],
+    answers: Sequence[Answers],
+    labels: Sequence[str],
+    *,
+    words: Sequence[int],
+    meta_key: str = "",
+    seed: int = 0,
+) -> Evaluation:
+    """Score the systems that answered and compare every two of them.
+
+    Args:
+        gold: the test records, in the order in which the systems answered.
+        train: what the systems may have learnt from; tells seen strings from unseen ones.
+        labels: of the scheme; others that a system predicts are added.
+        words: words of each test text.
+        meta_key: key of the records' `meta` by which to slice (writer, genre); "" for none.
+        seed: of bootstrap and randomisation.
+    """
+    present = {answer.name: answer.predicted for answer in answers if answer.predicted is not None}
+    labels = scoring.labels_of([*gold, *(r for found in present.values() for r in found)], labels)
+    counts: dict[str, dict[str, np.ndarray]] = {}
+    for name, found in present.items():
+        table = scoring.count(gold, found, labels)
+        counts[name] = {label: table[:, i] for i, label in enumerate(labels)} | {ALL: table.sum(axis=1)}
+    scores = {
+        name: {label: statistics.intervals(c, seed=seed) for label, c in by_label.items()}
+        for name, by_label in counts.items()
+    }
+    micro = {name: by_label[ALL] for name, by_label in counts.items()}
+    pairs = statistics.compare(micro, seed=seed)
+    ordered = sorted(micro, key=lambda name: -_zero(scores[name][ALL][2].value))
+    known = scoring.known_strings(train)
+    cuts = [*scoring.by_length(words), *(scoring.by_meta(gold, meta_key) if meta_key else [])]
+    slices: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, found in present.items():
+        parts = scoring.by_novelty(gold, found, labels, known)
+        parts = {f"{novelty} in training": part for novelty, part in parts.items()}
+        parts |= {cut.name: micro[name][cut.documents] for cut in cuts}
+        slices[name] = {part: _slice(c, seed) for part, c in parts.items()}
+    return Evaluation(
+        gold=list(gold),
+        labels=labels,
+        words=list(words),
+        answers=list(answers),
+        counts=counts,
+        scores=scores,
+        pairs=pairs,
+        groups=statistics.groups(ordered, pairs),
+        closest=_closest(micro, pairs),
+        errors={name: scoring.error_counts(gold, found, labels) for name, found in present.items()},
+        slices=slices,
+    )
+
+
+def _slice(counts: np.ndarray, seed: int) -> dict[str, Any]:
+    concerned = int((counts.sum(axis=1) > 0).sum())
+    spans = int(counts[:, statistics.TP].sum() + counts[:, statistics.FN].sum())
+    return {"f": statistics.intervals(counts, seed=seed)[2], "documents": concerned, "spans": spans}
+
+
+def _closest(micro: dict[str, np.ndarray], pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """Of the pairs not told apart the one with the smallest difference, and what it takes to settle it."""
+    open_ = [pair for pair in pairs if not pair.differs()]
+    if not open_:
+        return None
+    pair = min(open_, key=lambda p: (abs(_zero(p.difference.value)), p.first, p.second))
+    n = len(micro[pair.first])
+    total = statistics.needed(micro[pair.first], micro[pair.second])
+    farthest = max(abs(_zero(pair.difference.low)), abs(_zero(pair.difference.high)))
+    seen = abs(_zero(pair.difference.value))
+    # the number needed falls with the square of the difference
+    least = total * (seen / farthest) ** 2 if seen and farthest else math.inf
+    more = None if math.isinf(total) else max(0, _two_digits(total - n))
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "more": more,
+        "at_least": None if more is None else max(0, _two_digits(least - n)),
+    }
+
+
+def _two_digits(number: float) -> int:
+    """Rounded to two significant digits: such estimates deserve no more."""
+    if number <= 0:
+        return 0
+    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return int(round(number / unit) * unit)
+
+
+def _zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else value
+
+
+def closest_sentence(evaluation: Evaluation) -> str:
+    """What would settle the closest pair, in one sentence for people."""
+    closest = evaluation.closest
+    if len(evaluation.present) < 2:
+        return "There is nothing to compare with: only one system answered."
+    if closest is None:
+        return "Every two systems differ by more than the noise of these texts."
+    first, second = (evaluation.title(closest[key]) for key in ("first", "second"))
+    pair = next(p for p in evaluation.pairs if (p.first, p.second) == (closest["first"], closest["second"]))
+    n = len(evaluation.gold)
+    if closest["more"] is None:
+        return f"Closest: {first} and {second} score the same on these {n:,} texts."
+    apart = statistics.format_difference(
+        Estimate(
+            abs(pair.difference.value),
+            *sorted(
+                math.copysign(1, pair.difference.value or 1) * end
+                for end in (pair.difference.low, pair.difference.high)
+            ),
+        )
+    )
+    return (
+        f"Closest: {first} and {second}, {apart} apart in F (n={n:,}). If that is the true difference, about "
+        f"{closest['more']:,} more gold test texts would show it (80 % power); the interval allows anything "
+        f"from {closest['at_least']:,} upwards."
+    )
+
+
+def metrics(evaluation: Evaluation) -> dict[str, Any]:
+    """The scores as a JSON object, without timings: the same inputs give the same bytes."""
+    gold = dict.fromkeys(evaluation.labels, 0)
+    for record in evaluation.gold:
+        for span in record.spans:
+            gold[span.label] += 1
+    systems = {}
+    for answer in evaluation.present:
+        by_label = {}
+        for label, estimates in evaluation.scores[answer.name].items():
+            tp, fp, fn = (int(x) for x in evaluation.counts[answer.name][label].sum(axis=0))
+            by_label[label] = {
+                key: value
+                for metric, estimate in zip(statistics.METRICS, estimates, strict=True)
+                for key, value in _numbers(metric, estimate).items()
+            } | {"gold": tp + fn, "predicted": tp + fp, "correct": tp}
+        size = {} if answer.mb is None else {"mb": round(answer.mb, 1)}
+        systems[answer.name] = by_label | size
+    return {
+        "test": {
+            "documents": len(evaluation.gold),
+            "words": sum(evaluation.words),
+            "spans": gold,
+            "digits": statistics.digits(len(evaluation.gold)),
+        },
+        "systems": systems,
+        "missing": {a.name: a.missing for a in evaluation.answers if a.predicted is None},
+    }
+
+
+def analysis(evaluation: Evaluation) -> dict[str, Any]:
+    """Comparisons and errors as a JSON object, without timings."""
+    return {
+        "pairs": [
+            {"first": p.first, "second": p.second, "p": round(p.p, 4), "holm": round(p.holm, 4)}
+            | _numbers("difference", p.difference)
+            for p in evaluation.pairs
+        ],
+        "groups": [list(group) for group in evaluation.groups],
+        "closest": evaluation.closest,
+        "errors": evaluation.errors,
+        "slices": {
+            name: {
+                part: _numbers("f", entry["f"]) | {"documents": entry["documents"], "spans": entry["spans"]}
+                for part, entry in parts.items()
+            }
+            for name, parts in evaluation.slices.items()
+        },
+        "notes": {a.name: a.notes for a in evaluation.answers if a.notes},
+    }
+
+
+def speeds(evaluation: Evaluation) -> dict[str, Any]:
+    """Words per second as a JSON object: median, slowest and fastest run."""
+    return {
+        answer.name: {
+            "words_per_second": round(middle),
+            "slowest": round(low),
+            "fastest": round(high),
+            "runs": len(answer.seconds),
+            "words": answer.timed_words or sum(evaluation.words),
+        }
+        for answer in evaluation.present
+        if (rates := words_per_second(answer, sum(evaluation.words)))
+        for middle, low, high in [rates]
+    }
+
+
+def words_per_second(answer: Answers, words: int) -> tuple[float, float, float] | None:
+    """Median, slowest and fastest run over the test's `words`; None if it wasn't timed."""
+    if not answer.seconds:
+        return None
+    rates = [(answer.timed_words or words) / max(seconds, 1e-9) for seconds in answer.seconds]
+    return median(rates), min(rates), max(rates)
+
+
+def _numbers(name: str, estimate: Estimate) -> dict[str, float | None]:
+    return {
+        key: None if math.isnan(value) else round(value, 4) + 0.0
+        for key, value in {
+            name: estimate.value,
+            f"{name}_low": estimate.low,
+            f"{name}_high": estimate.high,
+        }.items()
+    }
+
+
+def answer(
+    name: str, title: str, predict: baselines.Predict, texts: Sequence[str], *, repeats: int, mb: float | None
+) -> Answers:
+    """Run a system over the texts: once for its answers and to warm up, then `repeats` times by the clock."""
+    found = Answers(name, title, predict(texts), mb=mb)
+    times = [perf_counter()]
+    for _ in range(repeats):
+        predict(texts)
+        times.append(perf_counter())
+    found.seconds = [after - before for before, after in pairwise(times)]
+    return found
+
+
+def pipeline(name: str, title: str, folder: Path, texts: Sequence[str], *, repeats: int) -> Answers:
+    """Run a trained pipeline; one that isn't there is missing."""
+    if not (folder / "meta.json").is_file():
+        return Answers(name, title, missing=f"{folder}: not trained yet; run `weasel run train`.")
+    try:
+        nlp = spacy.load(folder)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        return Answers(
+            name, title, missing=f"{folder}: can't be loaded ({reason}); run `weasel run train` again."
+        )
+    return answer(name, title, baselines.predict_with(nlp), texts, repeats=repeats, mb=megabytes(folder))
+
+
+def megabytes(path: Path) -> float:
+    """Size of a file, or of all files below a folder, in 10^6 bytes."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def llm(
+    name: str,
+    title: str,
+    path: Path,
+    gold: Sequence[Record],
+    *,
+    mb: float | None = None,
+    timings: Path | None = None,
+    parallel: int = 1,
+    words: Sequence[int] = (),
+) -> Answers:
+    """The LLM's stored annotations of the test texts; missing if some text has none.
+
+    A text on which the model failed counts as one where it found nothing, and a note says how many.
+
+    Args:
+        timings: JSONL with the `id` of a text and `seconds` of each of its calls; no speed without it.
+        parallel: calls that were in flight at a time, so that their seconds overlap.
+        words: words of each text, for the speed.
+
+    Raises:
+        UserError: a file isn't in the data contract, or has no timings.
+    """
+    remedy = "run `weasel run llm-annotate`"
+    if not path.exists():
+        return Answers(name, title, missing=f"{path}: there is no such file; {remedy}.")
+    report = records.ReadReport()
+    stored = records.read_records(
+        path, duplicates="first", bad_relations="drop", report=report, allow_empty=True
+    )
+    by_text = {record.text: record for record in stored}
+    absent = sum(record.text not in by_text for record in gold)
+    if absent:
+        return Answers(
+            name,
+            title,
+            missing=f"{path}: {absent:,} of {len(gold):,} test texts have no annotation; {remedy}.",
+        )
+    found, failed = [], 0
+    for record in gold:
+        answer = by_text[record.text]
+        error = ((answer.model_extra or {}).get("llm") or {}).get("error")
+        failed += bool(error)
+        found.append(Record(text=record.text, spans=[] if error else answer.spans))
+    notes = [f"{failed:,} of {len(gold):,} texts got no usable answer and count as empty."] if failed else []
+    answer = Answers(name, title, found, mb=mb, notes=notes)
+    if timings and timings.exists():
+        seconds = _seconds(timings)
+        timed = [i for i, record in enumerate(gold) if seconds.get(record.id)]
+        if timed:
+            answer.timed_words = sum(words[i] for i in timed)
+            answer.seconds = [sum(seconds[gold[i].id] for i in timed) / parallel]
+    return answer
+
+
+def _seconds(path: Path) -> dict[str, float]:
+    """Seconds of all calls for a text, by its id."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {str(line["id"]): float(sum(line["seconds"])) for line in lines}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f'{path}: each line must be like {{"id": "a1", "seconds": [0.5]}}; run `weasel run llm-annotate`.'
+        ) from None
+
+
+def rules(
+    name: str,
+    title: str,
+    nlp: Language,
+    gold: Sequence[Record],
+    *,
+    patterns: Path | None,
+    gazetteer: Path | None,
+    label: str,
+    repeats: int,
+) -> Answers:
+    """Run the rules baseline (see `baselines.rules`); without patterns and gazetteer it is missing."""
+    texts = [record.text for record in gold]
+    sources = [path for path in (patterns, gazetteer) if path]
+    if not sources:
+        return Answers(name, title, missing="neither patterns nor a gazetteer are given; write some.")
+    ruler = baselines.rules(nlp, patterns=patterns, gazetteer=gazetteer, label=label)
+    size = sum(map(megabytes, sources))
+    found = answer(name, title, baselines.predict_with(ruler), texts, repeats=repeats, mb=size)
+    if gazetteer:
+        known = set(baselines.names(gazetteer))
+        strings = [r.text[s.start : s.end] for r in gold for s in r.spans if s.label == label]
+        share = sum(string in known for string in strings) / max(len(strings), 1)
+        found.notes.append(
+            f"{share:.0%} of the {len(strings):,} annotated {label} spans are names of {gazetteer.name}; on "
+            "texts about others its recall will be lower."
+        )
+    return found
+
+
+def memoriser(
+    name: str, title: str, nlp: Language, train: Sequence[Record], texts: Sequence[str], *, repeats: int
+) -> Answers:
+    """Run the memorising baseline (see `baselines.memoriser`) with the thresholds that suit `train`."""
+    memory = baselines.memoriser(train, nlp.make_doc)
+    strings = sorted((list(key), label) for key, label in memory.memory.items())
+    size = len(json.dumps(strings, ensure_ascii=False).encode()) / 1e6
+    found = answer(name, title, memory, texts, repeats=repeats, mb=size)
+    times = "once" if memory.min_count == 1 else f"{memory.min_count} times"
+    share = f" and in {memory.min_precision:.0%} of their occurrences" if memory.min_precision else ""
+    found.notes.append(
+        f"{len(strings):,} strings of {len(train):,} training texts, annotated at least {times}{share} "
+        "(thresholds chosen on those texts)."
+    )
+    return found
+
+
+def require(gold: Sequence[Record], path: Path) -> None:
+    """Refuse a test set on which nothing can be measured.
+
+    Raises:
+        UserError: no accepted record, or no span in any.
+    """
+    if not gold:
+        raise UserError(
+            f"{path}: holds no accepted example to test on; review some, then run `weasel run split`."
+        )
+    if not any(record.spans for record in gold):
+        raise UserError(
+            f"{path}: none of its {len(gold):,} examples has a span, so nothing can be scored; review some "
+            "that have, then run `weasel run split`."
+        )

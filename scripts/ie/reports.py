@@ -1,0 +1,356 @@
+"""What people look at: terminal tables, pictures, and pages that need nothing beside themselves.
+
+Same figures, same bytes: no dates, no random ids, a font that comes with matplotlib.
+"""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from spacy import displacy
+from wasabi import table
+
+from ie import evaluation, scoring, statistics
+from ie.evaluation import ALL, Evaluation
+from ie.records import Record
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Okabe and Ito's colours, told apart with any kind of colour vision; tints of them behind text.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+TINTS = ("#9fd0ee", "#f7d48a", "#8fd9bf", "#ecc6da", "#c3e4f7", "#f2b58c", "#f8f2a8", "#d0d0d0")
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "path.simplify": False,
+}
+
+
+def page(template: str, **values: Any) -> str:
+    """A self-contained HTML page from a template of this folder; what isn't Markup is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def svg(figure: Figure, name: str, description: str) -> Markup:
+    """A figure as inline SVG; `name` keeps its ids apart from those of other pictures on the page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    label = f'<svg role="img" aria-label="{escape(description)}"'
+    return Markup(drawing.replace("<svg", label, 1))
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG, without the version of the software in it."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure in the style of the project; sizes in inches."""
+    with matplotlib.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def scores_figure(result: Evaluation) -> Figure:
+    """F of every system with its interval, all labels together and each label apart."""
+    present = result.present
+    panels = [ALL, *result.labels]
+    with matplotlib.rc_context(STYLE):
+        drawing = figure(2.2 + 2.4 * len(panels), 0.9 + 0.34 * len(present))
+        axes = drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for panel, (axis, label) in enumerate(zip(axes, panels, strict=True)):
+            for row, answer in enumerate(present):
+                estimate = result.scores[answer.name][label][2]
+                if math.isnan(estimate.value):
+                    continue
+                reach = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+                axis.errorbar(
+                    estimate.value, row, xerr=reach, fmt="o", color=COLOURS[panel % len(COLOURS)], capsize=3
+                )
+            spans = sum(span.label == label or label == ALL for r in result.gold for span in r.spans)
+            axis.set_title(f"{label} (n={spans:,} spans)", fontsize=9)
+            axis.set_xlim(-0.02, 1.02)
+            axis.set_xlabel("F")
+            axis.grid(axis="x", alpha=0.3)
+        axes[0].set_yticks(range(len(present)), [answer.title for answer in present])
+        axes[0].invert_yaxis()
+    return drawing
+
+
+def curve_figure(rows: Sequence[dict[str, Any]], dev: int, verdict: str = "") -> Figure:
+    """F on dev by the share of the training data, with the interval of the dev set.
+
+    Args:
+        rows: `percent`, `examples` and the Estimate `f`, in order; the row of 0 % has no interval.
+        dev: number of dev texts.
+    """
+    with matplotlib.rc_context(STYLE):
+        drawing = figure(6.4, 4.2)
+        axis = drawing.subplots()
+        trained = [row for row in rows if row["percent"] > 0]
+        axis.plot([row["percent"] for row in rows], [row["f"].value for row in rows], color=COLOURS[0])
+        axis.errorbar(
+            [row["percent"] for row in trained],
+            [row["f"].value for row in trained],
+            yerr=[
+                [row["f"].value - row["f"].low for row in trained],
+                [row["f"].high - row["f"].value for row in trained],
+            ],
+            fmt="o",
+            color=COLOURS[0],
+            capsize=4,
+        )
+        axis.set_xticks(
+            [row["percent"] for row in rows],
+            [f"{row['percent']:g} %\nn={row['examples']:,}" for row in rows],
+        )
+        axis.set_xlabel("share and number of training examples")
+        axis.set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
+        axis.set_ylim(0, 1)
+        axis.grid(alpha=0.3)
+        axis.set_title(f"Score by amount of training data (dev n={dev:,})", fontsize=10)
+    return drawing
+
+
+def curve_table(rows: Sequence[dict[str, Any]], component: str = "ner") -> str:
+    """The talk's table, as Prodigy's train-curve prints it: percent, score, score of the component.
+
+    Args:
+        rows: `percent` and `score` in order, from 0 %; an arrow tells how the score moved from the row above.
+    """
+    lines = [f"%      Score    {component}", "----   ------   ------"]
+    before = None
+    for row in rows:
+        arrow = "" if before is None or row["score"] == before else " ▲" if row["score"] > before else " ▼"
+        score = f"{row['score']:.2f}{arrow}"
+        percent = f"{row['percent']:g}%"
+        lines.append(f"{percent:>4}   {score:<6}   {score}".rstrip())
+        before = row["score"]
+    return "\n".join(lines)
+
+
+def scores_table(result: Evaluation) -> str:
+    """The systems side by side, as text for a terminal."""
+    n = len(result.gold)
+    header = ["System", "Label", "n", "P", "R", "F", "Group", "Words/s", "MB"]
+    rows: list[list[str]] = []
+    total = sum(result.words)
+    for answer in result.answers:
+        if answer.predicted is None:
+            rows.append([answer.title, "missing", *[""] * 7])
+            continue
+        for label in (*result.labels, ALL):
+            tp, _, fn = result.counts[answer.name][label].sum(axis=0)
+            scores = [statistics.format_score(e, documents=n) for e in result.scores[answer.name][label]]
+            last = label == ALL
+            rows.append(
+                [
+                    answer.title if label == (*result.labels, ALL)[0] else "",
+                    label,
+                    f"{tp + fn:,}",
+                    *scores,
+                    result.letters(answer.name) if last else "",
+                    rate(evaluation.words_per_second(answer, total)) if last else "",
+                    size(answer.mb) if last else "",
+                ]
+            )
+    aligns = ("l", "l", "r", "l", "l", "l", "l", "r", "r")
+    return table(rows, header=header, divider=True, aligns=aligns).strip("\n")
+
+
+def scores_notes(result: Evaluation) -> list[str]:
+    """What must be said beside the table, one sentence each."""
+    n = len(result.gold)
+    notes = [
+        f"Exact spans on {n:,} gold test texts, the same for every system; n = annotated spans, all = micro "
+        f"average, ± = {statistics.CONFIDENCE * 100:.0f} % bootstrap interval over texts."
+    ]
+    if len(result.present) > 1:
+        notes.append(
+            "Systems that share a group letter can't be told apart in F (paired approximate randomisation, "
+            f"Holm-corrected over {len(result.pairs)} pairs, p ≥ .05, n={n:,})."
+        )
+        notes.append(evaluation.closest_sentence(result))
+    places = statistics.digits(n)
+    notes.append(
+        f"{n:,} texts support {places or 'no'} digit{'' if places == 1 else 's'}"
+        + (f"; {places + 1} digits take {10 ** (places + 1):,}." if places < 3 else ".")
+    )
+    for answer in result.answers:
+        if answer.predicted is None:
+            notes.append(f"{answer.title} is missing: {answer.missing}")
+        notes += [f"{answer.title}: {note}" for note in answer.notes]
+    return notes
+
+
+def rate(found: tuple[float, float, float] | None) -> str:
+    """Words per second with half the spread of the runs, to two digits: `11,000 ±400`."""
+    if found is None:
+        return "–"
+    middle, low, high = found
+    spread = max(high - middle, middle - low)
+    return f"{two_digits(middle):,} ±{two_digits(spread):,}" if spread else f"{two_digits(middle):,}"
+
+
+def two_digits(number: float) -> int:
+    """A number rounded to two significant digits."""
+    if number <= 0:
+        return 0
+    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return int(round(number / unit) * unit)
+
+
+def size(mb: float | None) -> str:
+    """Megabytes with a digit below 10: `3.6`, `253`, `<.1`."""
+    if mb is None:
+        return "–"
+    return "<.1" if mb < 0.05 else f"{mb:.1f}" if mb < 10 else f"{mb:,.0f}"
+
+
+def evaluation_page(result: Evaluation, *, inspected: str, documents: int = 30) -> str:
+    """The report of an evaluation.
+
+    Args:
+        inspected: name of the system whose worst documents are shown.
+        documents: how many.
+    """
+    n = len(result.gold)
+    answer = next(a for a in result.present if a.name == inspected)
+    assert answer.predicted is not None
+    colours = {label.upper(): TINTS[i % len(TINTS)] for i, label in enumerate(result.labels)}
+    worst = []
+    for i in scoring.worst(result.gold, answer.predicted, documents):
+        found = scoring.errors(result.gold[i], answer.predicted[i])
+        worst.append(
+            {
+                "id": result.gold[i].id,
+                "gold": marked(result.gold[i], colours),
+                "predicted": marked(answer.predicted[i], colours),
+                "errors": [describe(result.gold[i], error) for error in found],
+            }
+        )
+    return page(
+        "report.html.j2",
+        result=result,
+        n=n,
+        notes=scores_notes(result),
+        picture=svg(scores_figure(result), "scores", f"F of each system with its interval, {n} test texts"),
+        cells={
+            a.name: {
+                label: [statistics.format_score(e, documents=n) for e in result.scores[a.name][label]]
+                for label in (*result.labels, ALL)
+            }
+            for a in result.present
+        },
+        spans={
+            label: sum(s.label == label or label == ALL for r in result.gold for s in r.spans)
+            for label in (*result.labels, ALL)
+        },
+        rates={a.name: rate(evaluation.words_per_second(a, sum(result.words))) for a in result.present},
+        sizes={a.name: size(a.mb) for a in result.present},
+        groups=[(chr(ord("a") + i), [result.title(name) for name in g]) for i, g in enumerate(result.groups)],
+        pairs=[
+            {
+                "first": result.title(p.first),
+                "second": result.title(p.second),
+                "difference": statistics.format_difference(p.difference),
+                "p": probability(p.p),
+                "holm": probability(p.holm),
+                "verdict": "differ" if p.differs() else "not told apart",
+            }
+            for p in result.pairs
+        ],
+        slices=slice_rows(result),
+        kinds=scoring.KINDS,
+        all_label=ALL,
+        inspected=answer.title,
+        worst=worst,
+        wrong=sum(bool(scoring.errors(g, p)) for g, p in zip(result.gold, answer.predicted, strict=True)),
+    )
+
+
+def slice_rows(result: Evaluation) -> list[dict[str, Any]]:
+    """One row a slice: its name, number of texts, and each system's F in it."""
+    first = result.present[0].name
+    rows = []
+    for part in result.slices[first]:
+        cells, spans = [], result.slices[first][part]["spans"]
+        for answer in result.present:
+            entry = result.slices[answer.name][part]
+            cells.append(statistics.format_score(entry["f"], n=entry["documents"]))
+        rows.append({"name": part, "spans": spans, "cells": cells})
+    return rows
+
+
+def probability(p: float) -> str:
+    """A p-value: `.0001`, `.03`, `.4`."""
+    if p >= 0.1:
+        return statistics.decimals(p, 1 if p < 0.95 else 0)
+    return statistics.decimals(p, 2 if p >= 0.01 else 4)
+
+
+def describe(record: Record, error: scoring.Error) -> str:
+    """An error in words: `boundary: COMPANY "Velto" for "Velto GmbH"`."""
+    gold, predicted = (
+        f'{span.label} "{record.text[span.start : span.end]}"' if span else ""
+        for span in (error.gold, error.predicted)
+    )
+    if gold and predicted:
+        return f"{error.kind}: {predicted} for {gold}"
+    return f"{error.kind}: {gold or predicted}"
+
+
+def marked(record: Record, colours: dict[str, str]) -> Markup:
+    """A text with its spans marked by displaCy."""
+    # displaCy escapes texts but not labels, and a label is whatever stands in somebody's file
+    ents = [
+        {"start": span.start, "end": span.end, "label": str(escape(span.label))}
+        for span in sorted(record.spans, key=lambda s: s.start)
+    ]
+    document = {"text": record.text, "ents": ents, "title": None}
+    drawing = displacy.render(document, style="ent", manual=True, options={"colors": colours}, jupyter=False)
+    return Markup(drawing)
+
+
+def curve_page(rows: Sequence[dict[str, Any]], *, dev: int, train: str, notes: Sequence[str]) -> str:
+    """The report of a train-curve, with a picture that needs no other file."""
+    verdict = notes[0] if notes else ""
+    picture = svg(curve_figure(rows, dev, verdict), "curve", "score on dev by share of the training data")
+    cells = [
+        {
+            "percent": f"{row['percent']:g} %",
+            "examples": f"{row['examples']:,}",
+            "f": statistics.format_score(row["f"], documents=dev) if row["percent"] else "0",
+            "labels": {
+                label: statistics.format_score(estimate, documents=dev) if row["percent"] else "0"
+                for label, estimate in row["labels"].items()
+            },
+        }
+        for row in rows
+    ]
+    labels = list(rows[-1]["labels"])
+    return page(
+        "curve.html.j2", rows=cells, labels=labels, picture=picture, dev=dev, train=train, notes=notes
+    )

@@ -1,0 +1,137 @@
+"""The command from end to end, on a small corpus of the demo's kind."""
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from running import Outcome, run_command, write_lines
+
+SCHEME = """
+[nlp]
+lang = "en"
+[components]
+[components.spans]
+factory = "llm"
+[components.spans.task]
+@llm_tasks = "ie.Spans.v1"
+labels = ["COMPANY", "MONEY"]
+"""
+FILES = ("metrics.json", "analysis.json", "speed.json", "report.html")
+
+
+def row(n: int, text: str = "{} sold boats for € {}.") -> dict:
+    company = ("Velto", "Hooli", "Anker")[n % 3]
+    text = text.format(company, n)
+    money = text.index("€")
+    spans = [
+        {"start": 0, "end": 5, "label": "COMPANY"},
+        {"start": money, "end": money + 2 + len(str(n)), "label": "MONEY"},
+    ]
+    return {"text": text, "spans": spans, "meta": {"id": f"t{n}", "writer": f"w{n % 2}"}, "answer": "accept"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
+    write_lines(tmp_path / "test.jsonl", [row(n) for n in range(40)])
+    write_lines(tmp_path / "train.jsonl", [row(n, "{} bought a harbour for € {}.") for n in range(100, 130)])
+    write_lines(tmp_path / "llm.jsonl", [row(n) for n in range(40)])
+    write_lines(
+        tmp_path / "patterns.jsonl",
+        [{"label": "MONEY", "pattern": [{"TEXT": "€"}, {"TEXT": {"REGEX": r"^\d+$"}}]}],
+    )
+    (tmp_path / "names.csv").write_text("id,name,aliases\n1,Velto,\n2,Hooli,\n", encoding="utf-8")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "COMPANY", "pattern": "Velto"}])
+    folder = tmp_path / "models" / "both" / "model-best"
+    folder.mkdir(parents=True)
+    nlp.to_disk(folder)
+    return tmp_path
+
+
+def evaluate(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
+    options = {
+        "--test": "test.jsonl",
+        "--train": "train.jsonl",
+        "--scheme": "llm.cfg",
+        "--llm": "llm.jsonl",
+        "--patterns": "patterns.jsonl",
+        "--gazetteer": "names.csv",
+        "--models": "models",
+        "--output": "out",
+    }
+    paths = [part for name, file in options.items() for part in (name, project / file)]
+    return run_command("evaluate", [*paths, "--gazetteer-label", "COMPANY", "--repeats", 1, *more], capsys)
+
+
+def test_systems_are_scored_side_by_side(project, capsys):
+    outcome = evaluate(project, capsys, "--llm-mb", 253)
+    assert outcome.status == 0
+    metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
+    f = {name: scores["all"]["f"] for name, scores in metrics["systems"].items()}
+    # The rules miss a third of the companies; the memoriser knows them all, and no amount.
+    assert f == {"llm": 1.0, "rules": 0.9116, "memoriser": 0.6667, "both": 0.2979}
+    assert metrics["systems"]["llm"]["mb"] == 253
+    assert set(metrics["missing"]) == {"silver", "reviewed"}
+    assert "Pipeline, silver only is missing" in outcome.output
+    assert "run `weasel run train`" in outcome.output
+    assert "(n=40)" in (project / "out" / "report.html").read_text(encoding="utf-8")
+    speed = json.loads((project / "out" / "speed.json").read_text(encoding="utf-8"))
+    assert set(speed) == {"rules", "memoriser", "both"}
+
+
+def test_a_second_run_writes_the_same_bytes(project, capsys):
+    assert evaluate(project, capsys).status == 0
+    before = {name: (project / "out" / name).read_bytes() for name in FILES[:2]}
+    assert evaluate(project, capsys).status == 0
+    assert before == {name: (project / "out" / name).read_bytes() for name in FILES[:2]}
+
+
+def test_everything_optional_may_be_absent(project, capsys):
+    (project / "llm.jsonl").unlink()
+    outcome = evaluate(project, capsys, "--gazetteer", "", "--patterns", "", "--models", project / "none")
+    assert outcome.status == 0
+    metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics["systems"]) == {"memoriser"}
+    assert set(metrics["missing"]) == {"llm", "rules", "silver", "reviewed", "both"}
+
+
+def test_answers_other_than_accept_are_not_tested_on(project, capsys):
+    rows = [row(n) | ({"answer": "reject"} if n < 10 else {}) for n in range(40)]
+    write_lines(project / "test.jsonl", rows)
+    assert evaluate(project, capsys).status == 0
+    metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["test"]["documents"] == 30
+
+
+@pytest.mark.parametrize(
+    ("file", "lines", "fault"),
+    [
+        ("test.jsonl", [], "holds no accepted example to test on"),
+        ("test.jsonl", [{"text": "Nothing here."}], "none of its 1 examples has a span"),
+        ("test.jsonl", ["{broken"], "test.jsonl:1"),
+        (
+            "test.jsonl",
+            [{"text": "Velto", "spans": [{"start": 0, "end": 5, "label": "CITY"}]}],
+            "test.jsonl:1: span label 'CITY' isn't in the scheme",
+        ),
+        ("train.jsonl", ["{broken"], "train.jsonl:1"),
+        ("llm.jsonl", ["{broken"], "llm.jsonl:1"),
+        ("patterns.jsonl", ["{broken"], "patterns.jsonl:1: not JSON"),
+        ("names.csv", ["no,header"], "names.csv:1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, file, lines, fault):
+    write_lines(project / file, lines)
+    outcome = evaluate(project, capsys)
+    assert outcome.status == 1
+    assert fault in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not (project / "out").exists()
+
+
+def test_a_gazetteer_needs_a_label_of_the_scheme(project, capsys):
+    outcome = evaluate(project, capsys, "--gazetteer-label", "CITY")
+    assert outcome.status == 1
+    assert "--gazetteer-label 'CITY' isn't in the scheme (COMPANY, MONEY)" in outcome.output
