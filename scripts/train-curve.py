@@ -68,7 +68,7 @@ def main(
     for percent, size in zip(percents, sizes, strict=True):
         if lacking := curves.missing_labels(held, order, size):
             notes.append(
-                f"The portion of {percent:g} % ({size:,} examples) has no {' and no '.join(lacking)}."
+                f"The {percent:g} % portion ({curves.counted(size)}) has no {' and no '.join(lacking)}."
             )
     picture = reports.png(reports.curve_figure(rows, len(checks)))
     with atomic_write(output / "curve.json") as file:
