@@ -4,7 +4,11 @@ import hashlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from ie.llm.cache import AnswerCache
+from ie.llm.client import Model
+from ie.llm.providers import OpenAIProvider
 from ie.llm.stub import Response, Stub, answer_body, prompt_of
 
 Fault = Callable[[str, str], Response | None]  # path, prompt -> what to send, or None for an answer
@@ -108,3 +112,25 @@ def hang(seconds: float) -> Fault:
 def slow_loris(path: str, prompt: str) -> Response:
     """A byte now and then, so that no read ever times out."""
     return Response(answer_body(path, reply(prompt)), drip=0.1)
+
+
+def make_model(kind: type, url: str, cache: Path, options: dict) -> Model:
+    """A model on a fake endpoint; options of the provider and of the model, with short time-outs."""
+    mine = ("concurrency", "tries", "prices", "max_cost", "max_calls", "context_length")
+    model_options = {name: options.pop(name) for name in mine if name in options}
+    common = {
+        "model": "fake-1",
+        "base_url": url,
+        "api_key_env": "OPENAI_API_KEY" if kind is OpenAIProvider else "ANTHROPIC_API_KEY",
+        "system": "",
+        "params": {"temperature": 0.0},
+        "drop_params": [],
+        "structured": "json_schema",
+        "timeout": 5.0,
+        "max_retries": 3,
+    }
+    if kind is OpenAIProvider:
+        common |= {"mode": "chat", "max_tokens_name": "max_tokens", "api_version": ""}
+    else:
+        common |= {"max_tokens": 100}
+    return Model(kind(**(common | options)), AnswerCache(cache), **model_options)

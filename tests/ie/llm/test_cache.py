@@ -82,9 +82,10 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_stored(tmp_path, small_d
     cache = AnswerCache(tmp_path / "a.sqlite")
     cache.put([Answer("early", key="early")])
     small_disk()
-    with pytest.raises(UserError, match="full or failing.*free some space"):
-        for n in range(50):
-            cache.put([Answer("x" * 10_000, key=str(n))])
+    many = [Answer("x" * 10_000, key=str(n)) for n in range(50)]
+    with pytest.raises(UserError, match=r"full or failing.*free some space"):
+        cache.put(many)
+    assert cache.get("49") is None
     assert cache.get("early") == "early"
 
 
@@ -92,7 +93,7 @@ def test_a_file_that_is_no_cache_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes, which are certainly no database " * 50)
     before = path.read_bytes()
-    with pytest.raises(UserError, match="notes.txt: it is no usable cache"):
+    with pytest.raises(UserError, match=r"notes.txt: it is no usable cache"):
         AnswerCache(path).get("k")
     assert path.read_bytes() == before
 

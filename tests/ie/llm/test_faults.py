@@ -84,7 +84,8 @@ def test_a_lasting_fault_of_one_prompt_concerns_only_that_one_and_is_not_stored(
         model = openai(server.url, concurrency=1, max_retries=0, tries=2)
         found = run(model)
         assert [a for a in found if a.error is None] == [reply(p) for p in PROMPTS if p != "text 3"]
-        assert found[3] == "" and found[3].error.startswith(error)
+        assert found[3] == ""
+        assert found[3].error.startswith(error)
         assert sum(model.stats.errors.values()) == 1
         server.per_prompt.clear()
         before = len(server.requests)
@@ -140,7 +141,7 @@ def test_a_fault_of_every_prompt_stops_at_once(fault, message, protocol, request
 def test_a_host_that_does_not_exist_stops_at_once(openai, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     started = time.monotonic()
-    with pytest.raises(UserError, match="no-such-host.invalid: no such host .*check base_url"):
+    with pytest.raises(UserError, match=r"no-such-host.invalid: no such host .*check base_url"):
         run(openai("http://no-such-host.invalid"))
     assert time.monotonic() - started < 10
 
@@ -148,7 +149,7 @@ def test_a_host_that_does_not_exist_stops_at_once(openai, monkeypatch):
 def test_nobody_listens(openai):
     with FakeLLM() as server:
         url = server.url
-    with pytest.raises(UserError, match="fake-1 doesn't answer .*check the address"):
+    with pytest.raises(UserError, match=r"fake-1 doesn't answer .*check the address"):
         run(openai(url, max_retries=1))
 
 
@@ -219,7 +220,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_stored(openai, tmp_path):
         run(model, prompts[:5])
         resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
         try:
-            with pytest.raises(UserError, match="answers.sqlite: the disk is full or failing"):
+            with pytest.raises(UserError, match=r"answers.sqlite: the disk is full or failing"):
                 run(model, prompts)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -257,9 +258,11 @@ def test_what_is_sent(openai, anthropic):
     assert completion == {
         "model": "fake-1", "prompt": "hello", "temperature": 0.0, "stop": ["\n", "END"], "max_tokens": 7,
     }  # fmt: skip
-    assert "temperature" not in dropped and "stop" not in dropped
+    assert "temperature" not in dropped
+    assert "stop" not in dropped
     assert dropped["response_format"] == {"type": "json_object"}
-    assert renamed["max_completion_tokens"] == 7 and "max_tokens" not in renamed
+    assert renamed["max_completion_tokens"] == 7
+    assert "max_tokens" not in renamed
     assert "response_format" not in renamed
     assert messages == {
         "model": "fake-1",

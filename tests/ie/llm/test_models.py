@@ -126,5 +126,6 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 def test_tasks_that_split_long_texts_get_the_context_length():
     model = models.openai_model("m", context_length=8192, cache="")
-    assert isinstance(model, Model) and model.context_length == 8192
+    assert isinstance(model, Model)
+    assert model.context_length == 8192
     assert models.openai_model("m", cache="").context_length is None

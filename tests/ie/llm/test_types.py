@@ -7,7 +7,8 @@ IDENTITY = {"model": "a", "params": {"temperature": 0.0, "top_p": 1}}
 
 def test_prompt_and_answer_are_strings_with_attributes():
     prompt = Prompt("Text: x\nNames:", prefix=6, stop=("\n",), max_tokens=9, group="names")
-    assert prompt == "Text: x\nNames:" and prompt[: prompt.prefix] == "Text: "
+    assert prompt == "Text: x\nNames:"
+    assert prompt[: prompt.prefix] == "Text: "
     assert (prompt.stop, prompt.max_tokens, prompt.schema, prompt.group) == (("\n",), 9, None, "names")
     plain = Prompt.of("hello")
     assert (plain.prefix, plain.stop, plain.max_tokens) == (0, (), None)
@@ -39,8 +40,10 @@ def test_nothing_else_changes_the_key():
 
 
 def test_transient_errors_are_those_worth_another_run():
-    assert Answer(error="unavailable: 503").transient and Answer(error="empty").transient
-    assert not Answer(error="content_filter").transient and not Answer("fine").transient
+    assert Answer(error="unavailable: 503").transient
+    assert Answer(error="empty").transient
+    assert not Answer(error="content_filter").transient
+    assert not Answer("fine").transient
 
 
 def test_costs_and_estimates():

@@ -1,19 +1,18 @@
 """A process to kill: annotates texts against an endpoint, forked anew for each command on stdin.
 
-Usage: worker.py URL CACHE OUTPUT N; commands: `SIGNAL SECONDS` (signal the child after that time; 0: never).
-Prints the child's exit status after each command.
+Usage: worker.py URL CACHE OUTPUT N. For each line on stdin it prints the child's process id and, when
+the child has ended, its exit status.
 """
 
 import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[3] / "scripts"), str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parents[3] / "scripts"), str(Path(__file__).parents[2])]
 
-from conftest import make  # noqa: E402
+from fake_llm import make_model  # noqa: E402
 from openai.resources.chat import completions  # noqa: E402, F401 (loaded once, not in every child)
 
 from ie.errors import UserError  # noqa: E402
@@ -23,7 +22,7 @@ from ie.llm.providers import OpenAIProvider  # noqa: E402
 
 def annotate(url: str, cache: Path, output: Path, n: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    model = make(OpenAIProvider, url + "/v1", cache, {"concurrency": 4, "timeout": 20.0})
+    model = make_model(OpenAIProvider, url + "/v1", cache, {"concurrency": 4, "timeout": 20.0})
     try:
         answers = [str(answer) for answer, *_ in model([f"text {i}"] for i in range(n))]
     except UserError as error:
@@ -36,17 +35,14 @@ def annotate(url: str, cache: Path, output: Path, n: int) -> None:
 
 def main() -> None:
     url, cache, output, n = sys.argv[1:]
-    for line in sys.stdin:
-        number, seconds = line.split()
+    for _ in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
                 annotate(url, Path(cache), Path(output), int(n))
             finally:
                 os._exit(70)
-        if float(seconds):
-            time.sleep(float(seconds))
-            os.kill(child, int(number))
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
