@@ -39,7 +39,8 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
         temporary = None
     except OSError as error:
         # The body may fail with an OSError of its own (another file): keep that one as it is.
-        if error.filename not in (None, temporary, str(path), str(path.parent)):
+        ours = (None, str(path), str(path.parent))
+        if error.filename not in ours and not Path(error.filename).name.startswith(f".{path.name}."):
             raise
         raise UserError(
             f"{path}: can't be written ({error.strerror or error}); "

@@ -1,0 +1,150 @@
+"""Score forms of prompt side by side on dev: what is asked decides more than which small model answers."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confection import Config
+from wasabi import msg
+
+from ie import tracking
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.llm import pipeline
+from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record, blank
+from ie.scheme import Scheme, load_scheme
+from ie.scoring import count
+from ie.splitting import assign
+from ie.statistics import compare, format_score, groups, intervals
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline.")] = Path("configs/llm.cfg"),
+    forms: Annotated[Path, typer.Option(help="Forms to compare, a section each.")] = Path("configs/forms.cfg"),
+    provider: Annotated[str, typer.Option(help="File of configs/providers that replaces the model.")] = "",
+    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
+    output: Annotated[Path, typer.Option(help="Scores.")] = Path("training/prompts.json"),
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
+    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
+    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
+    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    limit: Annotated[int, typer.Option(help="First so many dev texts only (0: all).")] = 0,
+    only: Annotated[str, typer.Option(help="Names of forms, separated by commas.")] = "",
+) -> None:
+    """Print P, R and F on dev, seconds a text and dropped answers of each form."""
+    scheme = load_scheme(config)
+    reader = Reader(scheme, blank(lang).tokenizer, misaligned, duplicates, bad_relations)
+    split = assign(
+        reader.read_reviewed(reviewed),
+        [],
+        test_percent=test_percent,
+        dev_percent=dev_percent,
+        near_duplicate=near_duplicate,
+    )
+    dev = split.dev[:limit] if limit else split.dev
+    if not dev:
+        raise UserError(f"{reviewed}: no reviewed text is for dev; review more, or raise dev_percent.")
+    common = {
+        "paths.reviewed": str(reviewed),
+        "split.test_percent": test_percent,
+        "split.dev_percent": dev_percent,
+        "split.near_duplicate": near_duplicate,
+        "nlp.lang": lang,
+    }
+    sections = read_forms(forms, only)
+    results, counts = [], {}
+    for name, settings in sections.items():
+        nlp = pipeline.assemble(
+            pipeline.load_config(config, pipeline.provider_file(provider), {**common, **settings}), config
+        )
+        started = time.perf_counter()
+        with pipeline.progress(nlp, len(dev), name):
+            answered = list(pipeline.annotate(nlp, dev))
+        models = pipeline.llm_models(nlp)
+        for model in models:
+            model.close()
+        spent = [call.seconds for _, calls in answered for call in calls]
+        counts[name] = count(dev, [record for record, _ in answered], scheme.span_labels)
+        found = pipeline.count_notes(record for record, _ in answered)
+        results.append(
+            {
+                "form": name,
+                "seconds": sum(spent) / len(dev) if spent else (time.perf_counter() - started) / len(dev),
+                "dropped": sum(found["dropped"].values()),
+                "errors": sum(found["errors"].values()),
+                "settings": settings,
+            }
+        )
+    print_table(results, counts, scheme, len(dev))
+    save(results, counts, scheme, len(dev), output)
+
+
+def read_forms(path: Path, only: str) -> dict[str, dict]:
+    """The forms of a file: for each name, settings of the config by dotted name.
+
+    Raises:
+        UserError: a missing or broken file, or a name that isn't in it.
+    """
+    try:
+        config = Config().from_disk(path, interpolate=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    forms = {name: dict(flat(settings)) for name, settings in config.items()}
+    wanted = [name.strip() for name in only.split(",") if name.strip()] or list(forms)
+    if unknown := [name for name in wanted if name not in forms]:
+        raise UserError(f"{path}: no form is called {unknown[0]!r}; there are {', '.join(forms)}.")
+    return {name: forms[name] for name in wanted}
+
+
+def flat(settings: dict, prefix: str = "") -> list[tuple[str, object]]:
+    """Nested sections as dotted names."""
+    found: list[tuple[str, object]] = []
+    for name, value in settings.items():
+        found += flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return found
+
+
+def print_table(results: list[dict], counts: dict, scheme: Scheme, n: int) -> None:
+    """A row a form, and which of them can't be told apart."""
+    rows = []
+    for result in results:
+        tallies = counts[result["form"]]
+        _, _, f = intervals(tallies.sum(axis=1))
+        labels = [intervals(tallies[:, i])[2] for i in range(len(scheme.span_labels))]
+        scores = [format_score(score, documents=n) for score in (f, *labels)]
+        rows.append((result["form"], *scores, f"{result['seconds']:.2f}", str(result["dropped"])))
+    header = ("form", f"F (n={n})", *scheme.span_labels, "s/text", "dropped")
+    msg.table(rows, header=header, divider=True, aligns=("l", *"r" * (len(header) - 1)))
+    if len(counts) > 1:
+        pairs = compare({name: tallies.sum(axis=1) for name, tallies in counts.items()})
+        for group in groups(list(counts), pairs):
+            if len(group) > 1:
+                msg.info(f"Can't be told apart on {n} texts: {', '.join(group)}.")
+
+
+def save(results: list[dict], counts: dict, scheme: Scheme, n: int, output: Path) -> None:
+    """Write what the table shows, unrounded, and log it."""
+    for result in results:
+        tallies = counts[result["form"]]
+        scored = {"micro": tallies.sum(axis=1)}
+        scored |= {label: tallies[:, i] for i, label in enumerate(scheme.span_labels)}
+        result["f"] = {
+            name: [round(value, 4) for value in (e.value, e.low, e.high)]
+            for name, e in ((name, intervals(each)[2]) for name, each in scored.items())
+        }
+        result["seconds"] = round(result["seconds"], 3)
+    with atomic_write(output) as file:
+        file.write(json.dumps({"documents": n, "forms": results}, indent=2) + "\n")
+    with tracking.run("compare-prompts") as tracker:
+        rows = [[r["form"], *r["f"]["micro"], r["seconds"], r["dropped"]] for r in results]
+        tracker.table("prompts", ["form", "f", "low", "high", "seconds", "dropped"], rows)
+
+
+if __name__ == "__main__":
+    run(main)
