@@ -196,7 +196,7 @@ def scores_notes(result: Evaluation) -> list[str]:
     places = statistics.digits(n)
     notes.append(
         f"{n:,} texts support {places or 'no'} digit{'' if places == 1 else 's'}"
-        + (f"; {places + 1} digits take {10 ** (places + 1):,}." if places < 3 else ".")
+        + (f"; {places + 1} digits take at least {10 ** (places + 1):,}." if places < 3 else ".")
     )
     for answer in result.answers:
         if answer.predicted is None:

@@ -4,8 +4,9 @@ All of it works on counts: integer arrays whose last axis holds true positives, 
 negatives, one row a document. Documents, not spans, are resampled, since spans of one text go wrong together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from math import ceil, floor, log10, sqrt
 from statistics import NormalDist
@@ -70,12 +71,26 @@ def bootstrap(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.n
     Returns:
         (samples, ..., 3), NaN where a resample leaves a score undefined.
     """
-    n = len(counts)
-    flat = counts.reshape(n, -1).astype(float)
-    rng = np.random.default_rng(seed)
-    even = np.full(n, 1 / n)
-    sums = [rng.multinomial(n, even, size=rows) @ flat for rows in _pieces(samples, n)]
+    flat = counts.reshape(len(counts), -1).astype(float)
+    sums = [weights @ flat for weights in _resamples(len(counts), samples, seed)]
     return prf(np.concatenate(sums).reshape(samples, *counts.shape[1:]))
+
+
+def _resamples(n: int, samples: int, seed: int) -> Iterable[np.ndarray]:
+    """How often each of `n` documents is drawn, in matrices of (rows, n)."""
+    return _kept_resamples(n, samples, seed) if samples * n <= PIECE else _draw(n, samples, seed)
+
+
+# One evaluation asks for the same resamples for every system and label.
+@lru_cache(maxsize=2)
+def _kept_resamples(n: int, samples: int, seed: int) -> list[np.ndarray]:
+    return list(_draw(n, samples, seed))
+
+
+def _draw(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    for rows in _pieces(samples, n):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(float)
 
 
 def intervals(
