@@ -1,7 +1,7 @@
 """Write dvc.yaml from project.yml, so that `dvc repro` does what `weasel run all` does.
 
-One stage a command. Variables stay variables: DVC reads them from project.yml with the same `${vars.x}`, so an
-edited variable re-runs just the commands that use it, and dvc.yaml changes only with commands, deps and outputs.
+One stage a command. Variables stay variables: DVC reads them from project.yml with the same `${vars.x}`, so
+an edited variable re-runs just the commands that use it, and dvc.yaml changes only with commands and files.
 """
 
 import re
@@ -73,7 +73,8 @@ def stage(command: dict[str, Any], project: str) -> dict[str, Any]:
     kinds: dict[str, list] = {"outs": [], "metrics": [], "plots": []}
     for path, options in outputs.items():
         name = path.rsplit("/", 1)[-1]
-        kind = "metrics" if name in METRICS else "plots" if name in PLOTS or name.endswith(PICTURES) else "outs"
+        plotted = name in PLOTS or name.endswith(PICTURES)
+        kind = "metrics" if name in METRICS else "plots" if plotted else "outs"
         options = options | PLOTS.get(name, {})
         kinds[kind].append({path: options} if options else path)
     found = {

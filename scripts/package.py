@@ -32,7 +32,9 @@ print(json.dumps([[ent.text, ent.label_] for ent in doc.ents]))
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="Trained pipeline")] = Path("training/efficient/both/model-best"),
+    model: Annotated[Path, typer.Option(help="Trained pipeline")] = Path(
+        "training/efficient/both/model-best"
+    ),
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
     name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",
     version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
@@ -40,7 +42,7 @@ def main(
     constraints: Annotated[Path, typer.Option(help="Pinned versions for the try")] = Path("requirements.txt"),
     check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
 ) -> None:
-    """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of this project."""
+    """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of ours."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = build(model, name, version, Path(folder))
         published = output / wheel.name
@@ -63,11 +65,19 @@ def build(model: Path, name: str, version: str, folder: Path) -> Path:
         raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
     try:
         spacy.cli.package(
-            model, folder, name=name, version=version, create_sdist=False, create_wheel=False,
-            require_parent=True, silent=True,
+            model,
+            folder,
+            name=name,
+            version=version,
+            create_sdist=False,
+            create_wheel=False,
+            require_parent=True,
+            silent=True,
         )
-    except SystemExit:
-        raise UserError(f"{model}: spaCy can't package this pipeline; try `spacy package` for its reasons.") from None
+    except (SystemExit, ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{model}: spaCy can't package this pipeline ({error}); run `weasel run train` again."
+        ) from error
     (project,) = folder.iterdir()
     # A fixed date for the files in the wheel, or each build would differ from the last.
     environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
@@ -80,13 +90,15 @@ def build(model: Path, name: str, version: str, folder: Path) -> Path:
 
 def check_name(name: str, version: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        raise UserError(f"{name!r} can't name a package; use lower-case letters, digits and single underscores.")
+        raise UserError(
+            f"{name!r} can't name a package; use lower-case letters, digits and single underscores."
+        )
     try:
         normal = str(Version(version))
     except InvalidVersion:
         raise UserError(f"{version!r} is no version of a package; use numbers such as 0.1.0.") from None
     if normal != version:
-        raise UserError(f"the package's version would become {normal}; write it that way instead of {version!r}.")
+        raise UserError(f"the version {version!r} would become {normal}; write it that way.")
 
 
 def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list[list[str]]:
@@ -108,7 +120,8 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
     call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy)
     package = wheel.name.split("-")[0]
     # -I: neither this folder nor PYTHONPATH may lend anything
-    said = call([str(python), "-I", "-c", TRY, package, sentence], f"{wheel}: doesn't run", "see the lines above")
+    command = [str(python), "-I", "-c", TRY, package, sentence]
+    said = call(command, f"{wheel}: doesn't run", "see the lines above")
     return json.loads(said.splitlines()[-1])
 
 
@@ -120,7 +133,7 @@ def create_environment(folder: Path) -> Path:
 
 def call(command: list[str], fault: str, remedy: str, environment: dict[str, str] | None = None) -> str:
     """Run quietly; on failure show what was said and raise UserError."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         print((done.stdout + done.stderr).strip()[-3000:], file=sys.stderr)
         raise UserError(f"{fault}; {remedy}.")

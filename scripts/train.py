@@ -1,4 +1,4 @@
-"""Train the pipeline on all training data, and on its reviewed and its suggested part alone for comparison."""
+"""Train the pipeline on all training data, and on its reviewed and its silver part for comparison."""
 
 import json
 import os
@@ -29,19 +29,23 @@ def main(
     train: Annotated[Path, typer.Option(help="All training examples")] = Path("corpus/train.spacy"),
     reviewed: Annotated[Path, typer.Option(help="The reviewed ones")] = Path("corpus/reviewed.spacy"),
     silver: Annotated[Path, typer.Option(help="Those the LLM annotated")] = Path("corpus/silver.spacy"),
-    dev: Annotated[Path, typer.Option(help="Reviewed examples that pick the checkpoint")] = Path("corpus/dev.spacy"),
+    dev: Annotated[Path, typer.Option(help="Reviewed ones that pick the checkpoint")] = Path(
+        "corpus/dev.spacy"
+    ),
     output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path("training/efficient"),
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of weights and batches")] = 0,
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
     gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
-    workers: Annotated[int, typer.Option(help="Trainings beside the main one; 0 takes the cores there are")] = 0,
+    workers: Annotated[int, typer.Option(help="Trainings beside the main one; 0: one a core")] = 0,
 ) -> None:
     """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json."""
     sources = {MAIN: train, "reviewed": reviewed, "silver": silver}
     overrides: dict[str, Any] = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
     options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
-    comparisons = {name: path for name, path in sources.items() if name != MAIN and has_examples(path, output / name)}
+    comparisons = {
+        name: path for name, path in sources.items() if name != MAIN and has_examples(path, output / name)
+    }
     results: dict[str, dict] = {}
     pool = ProcessPoolExecutor(workers or beside(gpu_id), mp_context=get_context("spawn"))
     try:
@@ -122,10 +126,11 @@ def estimate_of(estimate: Estimate) -> dict[str, float]:
 def show(results: dict[str, dict], measured: dict[str, Estimate | None], n: int) -> None:
     """The pipelines side by side on the terminal and in wandb."""
     columns = ("Trained on", "Examples", "Best step", "F on dev")
-    rows = [
-        (name, r["examples"], r["step"], format_score(measured[name], n) if measured[name] else f"{r['score']:.2f}")
-        for name, r in results.items()
-    ]
+    rows = []
+    for name, result in results.items():
+        f = measured[name]
+        score = format_score(f, n) if f else f"{result['score']:.2f}"
+        rows.append((name, result["examples"], result["step"], score))
     msg.table(rows, header=columns, divider=True, aligns=("l", "r", "r", "r"))
     msg.info("Dev picked these checkpoints, so its scores flatter them: `evaluate` measures on test.")
     with tracking.run("train", name="train: pipelines side by side") as tracker:

@@ -1,4 +1,4 @@
-"""What wandb may record: nothing leaves this machine unless the user logged in, and no failure of it counts."""
+"""What wandb may record: nothing leaves this machine without a login, and no failure of it counts."""
 
 import errno
 import logging

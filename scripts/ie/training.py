@@ -28,6 +28,10 @@ import ie.tokenizing  # noqa: F401  (registers the callback that configs name in
 from ie import tracking
 from ie.errors import UserError
 
+CAME_APART = (
+    "the loss is no longer a number, so the training came apart; "
+    "lower [training.optimizer] learn_rate or keep its grad_clip at 1.0."
+)
 # What spaCy's logger saw, by pipeline: the only hook that gets every evaluation's scores.
 _history: WeakKeyDictionary[Language, list[dict]] = WeakKeyDictionary()
 
@@ -133,10 +137,7 @@ def create_recorder(logger: Callable | None = None) -> Callable:
 def _entry(info: dict) -> dict[str, Any]:
     losses = {name: float(loss) for name, loss in info["losses"].items()}
     if not all(math.isfinite(loss) for loss in losses.values()):
-        raise UserError(
-            f"the loss is no longer a number at step {info['step']}, so the training came apart; "
-            "lower [training.optimizer] learn_rate or keep its grad_clip at 1.0."
-        )
+        raise UserError(CAME_APART)
     # speed is a timing, and would differ between two runs that are otherwise the same
     scores = {name: value for name, value in info["other_scores"].items() if name != "speed"}
     return {
@@ -165,8 +166,12 @@ class _Terminal(io.TextIOBase):
 
 def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, quiet: bool) -> None:
     stdout = io.StringIO() if quiet else _Terminal(folder)
-    with _explained(config_path, only_spacy=True):
-        run_training_loop(nlp, folder, use_gpu=gpu_id, stdout=stdout, stderr=sys.stderr)
+    try:
+        with _explained(config_path, only_spacy=True):
+            run_training_loop(nlp, folder, use_gpu=gpu_id, stdout=stdout, stderr=sys.stderr)
+    except OverflowError as error:
+        # spaCy puts the losses into meta.json, which can't hold what is no number, before we hear of them
+        raise UserError(CAME_APART) from error
 
 
 def _run_and_publish(
@@ -243,7 +248,9 @@ def _explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
         # In the training loop only spaCy's own messages are about the input; the rest are faults of code.
         if only_spacy and not str(error).startswith("[E"):
             raise
-        raise UserError(f"{config_path}: can't be trained ({_one_line(error)}); correct the config.") from error
+        raise UserError(
+            f"{config_path}: can't be trained ({_one_line(error)}); correct the config."
+        ) from error
 
 
 def _one_line(message: object) -> str:

@@ -1,0 +1,125 @@
+"""The wheel holds all that the pipeline needs, and is tried where there is nothing else."""
+
+import hashlib
+import sys
+import zipfile
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import spacy
+from running import ROOT, Outcome, run_command
+
+from ie.errors import UserError
+
+spec = spec_from_file_location("package", ROOT / "scripts" / "package.py")
+package = module_from_spec(spec)
+spec.loader.exec_module(package)
+
+WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline that needs no training."""
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns(
+        [{"label": "COMPANY", "pattern": "Hooli"}, {"label": "COMPANY", "pattern": "ACME Ventures"}]
+    )
+    folder = tmp_path_factory.mktemp("model")
+    nlp.to_disk(folder)
+    return folder
+
+
+def run_package(model: Path, folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
+    options = ["--model", model, "--output", folder / "packages", "--constraints", ROOT / "requirements.txt"]
+    return run_command("package", [*options, *more], capsys)
+
+
+def test_wheel_has_the_fixed_name_and_is_the_same_each_time(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    sums = []
+    for _ in range(2):
+        outcome = run_package(model, tmp_path, capsys, "--no-check")
+        assert outcome.status == 0, outcome.output
+        assert WHEEL in outcome.output
+        sums.append(hashlib.md5((tmp_path / "packages" / WHEEL).read_bytes()).hexdigest())
+    assert sums[0] == sums[1]
+    assert [path.name for path in (tmp_path / "packages").iterdir()] == [WHEEL]
+    with zipfile.ZipFile(tmp_path / "packages" / WHEEL) as wheel:
+        about = wheel.read("en_deal_news-0.1.0.dist-info/METADATA").decode()
+    assert "Requires-Dist: spacy" in about
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_wheel_works_in_an_empty_environment(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    outcome = run_package(model, tmp_path, capsys)
+    assert outcome.status == 0, outcome.output
+    assert "$5m to revolutionize search" in outcome.output
+    for company in ("Hooli COMPANY", "ACME Ventures COMPANY"):
+        assert company in outcome.output
+
+
+def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def call(command: list[str], *arguments: object) -> str:
+        calls.append([str(word) for word in command])
+        return 'a warning\n[["Hooli", "COMPANY"]]\n'
+
+    monkeypatch.setattr(package, "call", call)
+    monkeypatch.setattr(package.shutil, "which", lambda name: None)
+    pins = tmp_path / "requirements.txt"
+    pins.write_text(
+        "# comment\nspacy==3.8.18 \\\n    --hash=sha256:00\n    # via x\nwin==1 ; sys_platform == 'win32' \\\n"
+    )
+    found = package.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
+    assert found == [["Hooli", "COMPANY"]]
+    install, attempt = calls
+    assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; sys_platform == 'win32'\n"
+    assert install[-3:] == ["-c", str(tmp_path / "constraints.txt"), str(tmp_path / WHEEL)]
+    assert attempt[1] == "-I"
+    assert attempt[-2:] == ["en_deal_news", "a text"]
+    assert attempt[0] != sys.executable
+
+
+def test_empty_environment_is_empty(tmp_path: Path) -> None:
+    python = package.create_environment(tmp_path / "env")
+    with pytest.raises(UserError, match="no spacy; really"):
+        package.call([str(python), "-I", "-c", "import spacy"], "no spacy", "really")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--name", "Deal-News"], "'Deal-News' can't name a package"),
+        (["--name", "a__b"], "'a__b' can't name a package"),
+        (["--version", "one"], "'one' is no version"),
+        (["--version", "1.0-beta"], "would become 1.0b0"),
+        (["--model", "nope"], "nope: there is no trained pipeline; run `weasel run train` first."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    options: list[str], said: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    outcome = run_package(model, tmp_path, capsys, "--no-check", *options)
+    assert outcome.status == 1
+    assert said in outcome.output
+    assert not (tmp_path / "packages").exists()
+
+
+def test_broken_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    broken = tmp_path / "model"
+    broken.mkdir()
+    (broken / "meta.json").write_text("{}")
+    outcome = run_package(broken, tmp_path, capsys, "--no-check")
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.output
+    assert not (tmp_path / "packages").exists()

@@ -1,0 +1,106 @@
+"""Three pipelines side by side, whatever there is to train on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from running import ROOT, Outcome, run_command
+from spacy.tokens import DocBin
+
+TEXTS = [
+    ("Hooli raises $5m", [(0, 5, "COMPANY"), (13, 16, "MONEY")]),
+    ("ACME Ventures lends €2m to Initech", [(0, 13, "COMPANY"), (20, 23, "MONEY"), (27, 34, "COMPANY")]),
+    ("Nothing was sold today", []),
+    ("Globex pays £3m", [(0, 6, "COMPANY"), (12, 15, "MONEY")]),
+]
+
+
+def write_corpus(path: Path, examples: list[tuple[str, list]]) -> None:
+    nlp = spacy.blank("en")
+    docs = DocBin()
+    for text, spans in examples:
+        doc = nlp(text)
+        doc.ents = [doc.char_span(*span, alignment_mode="expand") for span in spans]
+        docs.add(doc)
+    docs.to_disk(path)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for name in ("train", "reviewed", "silver", "dev"):
+        write_corpus(folder / f"{name}.spacy", TEXTS)
+    return folder
+
+
+def run_train(corpus: Path, capsys: pytest.CaptureFixture, **options: object) -> Outcome:
+    options = {
+        "config": ROOT / "configs" / "efficient.cfg",
+        "output": corpus.parent / "out",
+        "max-steps": 3,
+        "workers": 2,
+        **{name: corpus / f"{name}.spacy" for name in ("train", "reviewed", "silver", "dev")},
+    } | options
+    return run_command(
+        "train", [word for name, value in options.items() for word in (f"--{name}", value)], capsys
+    )
+
+
+@pytest.mark.slow
+def test_three_pipelines_and_their_scores(corpus: Path, capsys: pytest.CaptureFixture) -> None:
+    outcome = run_train(corpus, capsys)
+    assert outcome.status == 0, outcome.output
+    out = corpus.parent / "out"
+    for name in ("both", "reviewed", "silver"):
+        assert "ner" in spacy.load(out / name / "model-best").pipe_names
+    scores = json.loads((out / "train.json").read_text())
+    assert {name: entry["examples"] for name, entry in scores.items()} == {
+        "both": 4,
+        "reviewed": 4,
+        "silver": 4,
+    }
+    # the same data in the main process and in the others gives the same pipeline
+    assert scores["both"] == scores["reviewed"]
+    history = json.loads((out / "history.json").read_text())
+    assert {(entry["trained_on"], entry["step"]) for entry in history} >= {("both", 0), ("silver", 0)}
+    assert "LOSS NER" in outcome.output
+    assert outcome.output.count("LOSS NER") == 1
+
+
+@pytest.mark.slow
+def test_a_source_without_examples_is_left_out_with_a_sentence(
+    corpus: Path, capsys: pytest.CaptureFixture
+) -> None:
+    older = corpus.parent / "out" / "silver" / "model-best"
+    older.mkdir(parents=True)
+    write_corpus(corpus / "silver.spacy", [])
+    (corpus / "reviewed.spacy").unlink()
+    outcome = run_train(corpus, capsys)
+    assert outcome.status == 0, outcome.output
+    assert "silver.spacy holds no examples" in outcome.output
+    assert "reviewed.spacy holds no examples" in outcome.output
+    assert not older.exists()
+    assert list(json.loads((corpus.parent / "out" / "train.json").read_text())) == ["both"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dev": "nope.spacy"}, "nope.spacy: there is no such corpus; run `weasel run split` first."),
+        ({"config": "nope.cfg"}, "nope.cfg"),
+        ({"lang": "xx9"}, "xx9"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    options: dict, said: str, corpus: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("reviewed", "silver"):
+        write_corpus(corpus / f"{name}.spacy", [])
+    outcome = run_train(corpus, capsys, **options)
+    assert outcome.status == 1
+    assert said in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not list((corpus.parent / "out").rglob("*.json"))
+    assert not list((corpus.parent / "out").rglob("model-best"))
