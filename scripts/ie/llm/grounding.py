@@ -6,8 +6,10 @@ stands; one that doesn't is kept as `dropped` with the reason, never guessed.
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from rapidfuzz import fuzz
 from spacy.tokens import Doc
@@ -15,10 +17,22 @@ from spacy.tokens import Doc
 # How sure the place is, best first. The order decides between overlapping spans of equal length.
 ALIGNMENTS = ("exact", "normalised", "snapped", "fuzzy")
 
-QUOTES = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‑": "-"})
-WRAPPERS = "\"'“”‘’«»`*•"
+QUOTES = str.maketrans(
+    dict.fromkeys("’‘‚‛`´ʼ′", "'") | dict.fromkeys("“”„‟«»″", '"') | dict.fromkeys("‐‑‒–—―−", "-")
+)
+WRAPPERS = "\"'“”‘’„‚«»`*"
+BULLETS = "•"
+# What a model may add to a value that it copied.
+ENDINGS = " .,;:!?"
 # A shorter string is like too many others for a similarity to mean anything.
 FUZZY_MIN_CHARS = 5
+# Scripts that put no blanks between words: a name may end anywhere in them.
+UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+)
+JOINER, SPACER = "\u200d", "\u200b"
+SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+IN_NUMBERS = ".,'’"
 
 
 @dataclass(frozen=True, order=True)
@@ -45,9 +59,11 @@ def ground(
 ) -> tuple[list[Grounded], list[Dropped]]:
     """Find all mentions of each answer in the text.
 
-    An answer is looked for as it is; then with case, white space, quotes and dashes folded; then, if
-    `fuzzy` is below 1, as the most similar run of about as many tokens. Mentions begin and end where a
-    word does. One that begins or ends inside a token is widened to whole tokens and called "snapped".
+    An answer is looked for as it is, with white space, quotes, dashes and the ways to encode a
+    character folded; if it isn't there, with case folded too and without a full stop at its end; then,
+    if `fuzzy` is below 1, as the most similar run of about as many tokens with the same digits. Mentions
+    begin and end where a word or a number does. One that begins or ends inside a token is widened to
+    whole tokens and called "snapped".
 
     Of overlapping spans the longest stays; of equally long ones the better aligned, then the one
     answered first. An answer is dropped if none of its mentions stays.
@@ -60,28 +76,47 @@ def ground(
     Returns:
         Spans by position, without overlaps, and what was dropped in the order of the answers.
     """
-    folded, offsets = fold(doc.text)
+    text = _Text(doc)
     candidates: list[tuple[Grounded, int]] = []
     said: list[tuple[str, str]] = []
-    dropped: list[Dropped] = []
+    dropped: dict[int, Dropped] = {}
     for label, raw in dict.fromkeys(answers):
-        value = raw.strip().strip(WRAPPERS).strip() or raw.strip()
-        if not value:
+        value = bare(raw)
+        if not value and not raw.strip():
             continue
-        found = _mentions(doc, folded, offsets, value, label, fuzzy)
+        said.append((label, value or raw.strip()))
+        found = _mentions(text, value, label, fuzzy) if value else []
         if not found:
-            dropped.append(Dropped(label, value, "not in the text"))
-        said.append((label, value))
+            dropped[len(said) - 1] = Dropped(*said[-1], "not in the text")
         candidates += [(span, len(said) - 1) for span in found]
     kept = _without_overlaps(candidates)
-    staying = {number for _, number in kept}
-    for number in sorted({number for _, number in candidates} - staying):
-        dropped.append(Dropped(*said[number], "overlaps a longer span"))
-    return sorted(span for span, _ in kept), dropped
+    # The same place under the same label was said in two ways: neither is lost.
+    places = {(span.start, span.end, span.label) for span, _ in kept}
+    staying = {number for span, number in candidates if (span.start, span.end, span.label) in places}
+    for number in {number for _, number in candidates} - staying:
+        dropped[number] = Dropped(*said[number], "overlaps another span")
+    return sorted(span for span, _ in kept), [dropped[number] for number in sorted(dropped)]
 
 
-def fold(text: str) -> tuple[str, list[int]]:
-    """The text with case, white space, quotes and dashes folded, and where each character came from.
+def bare(value: str) -> str:
+    """An answer without what models wrap around it: blanks, and quotes or asterisks at both ends."""
+    start, end = 0, len(value)
+    while start < end:
+        if value[start].isspace() or value[start] in BULLETS:
+            start += 1
+        elif value[end - 1].isspace():
+            end -= 1
+        elif value[start] in WRAPPERS and value[end - 1] in WRAPPERS:
+            start, end = start + 1, end - 1
+        else:
+            break
+    return value[start:end]
+
+
+def fold(text: str, *, case: bool = True) -> tuple[str, list[int]]:
+    """The text with white space, quotes, dashes, compatible and composed characters and case folded.
+
+    Characters without a look of their own (soft hyphens, direction marks) are left out.
 
     Returns:
         The folded text and, for each of its characters and for its end, the offset in `text`.
@@ -89,73 +124,138 @@ def fold(text: str) -> tuple[str, list[int]]:
     characters: list[str] = []
     offsets: list[int] = []
     for place, character in enumerate(text):
-        plain = unicodedata.normalize("NFKC", character).translate(QUOTES).casefold()
-        if character.isspace():
-            plain = "" if characters and characters[-1] == " " else " "
-        for part in plain:
-            characters.append(part)
-            offsets.append(place)
+        for part in _folded(character, case):
+            if part != " " or characters[-1:] != [" "]:
+                characters.append(part)
+                offsets.append(place)
     return "".join(characters), [*offsets, len(text)]
 
 
-def _mentions(
-    doc: Doc, folded: str, offsets: list[int], value: str, label: str, fuzzy: float
-) -> list[Grounded]:
-    found = [(m, m + len(value)) for m in _occurrences(doc.text, value)]
-    if found:
-        return _on_tokens(doc, found, label, "exact")
-    plain = fold(value)[0].strip()
-    found = [
-        # the end is that of the last character, not the beginning of the next: spaces are folded
-        (offsets[m], offsets[m + len(plain) - 1] + 1)
-        for m in (_occurrences(folded, plain) if plain else [])
-    ]
-    if found:
-        return _on_tokens(doc, found, label, "normalised")
-    if fuzzy < 1 and len(plain) >= FUZZY_MIN_CHARS:
-        return _most_similar(doc, plain, label, fuzzy)
-    return []
+@cache
+def _folded(character: str, case: bool) -> str:
+    kind = unicodedata.category(character)
+    if character.isspace() or kind == "Cc":
+        return " "
+    if kind == "Cf":
+        return ""
+    # Decomposed, since a model may compose the accents that a text has apart, or the other way round.
+    plain = unicodedata.normalize("NFKD", character.translate(QUOTES)).translate(QUOTES)
+    return unicodedata.normalize("NFKD", plain.casefold()) if case else plain
 
 
-def _occurrences(text: str, value: str) -> list[int]:
-    """Where `value` stands in `text` and doesn't begin or end in the middle of a word."""
-    before = r"(?<!\w)" if _is_word(value[0]) else ""
-    after = r"(?!\w)" if _is_word(value[-1]) else ""
-    return [match.start() for match in re.finditer(before + re.escape(value) + after, text)]
+class _Text:
+    """A document with its folded forms."""
+
+    def __init__(self, doc: Doc) -> None:
+        self.doc = doc
+        self.text = doc.text
+        self._forms = {case: fold(self.text, case=case) for case in (False, True)}
+
+    def occurrences(self, value: str, *, case: bool) -> list[tuple[int, int]]:
+        """Where `value` stands, folded, without cutting a word or a character; (start, end) offsets."""
+        folded, offsets = self._forms[case]
+        plain = fold(value, case=case)[0].strip()
+        found: list[tuple[int, int]] = []
+        at = folded.find(plain) if plain else -1
+        while at >= 0:
+            last = at + len(plain) - 1
+            # The end is that of the last character, not the beginning of the next: blanks are folded.
+            start, end = offsets[at], offsets[last] + 1
+            halves = (at > 0 and offsets[at - 1] == start) or offsets[last + 1] == offsets[last]
+            if halves or cuts(self.text, start) or cuts(self.text, end):
+                at = folded.find(plain, at + 1)
+            else:
+                found.append((start, end))
+                at = folded.find(plain, last + 1)
+        return found
+
+
+def cuts(text: str, place: int) -> bool:
+    """Whether the text, cut at this offset, would be cut in the middle of a character, word or number."""
+    if not 0 < place < len(text):
+        return False
+    left, right = text[place - 1], text[place]
+    if _is_mark(right) or JOINER in (left, right) or right in SKIN_TONES:
+        return True
+    before, after = place - 1, place
+    while before > 0 and _is_invisible(text[before]):
+        before -= 1
+    while after < len(text) - 1 and _is_invisible(text[after]):
+        after += 1
+    left, right = text[before], text[after]
+    if left in IN_NUMBERS and right.isdigit():
+        return text[before - 1 : before].isdigit()
+    if right in IN_NUMBERS and left.isdigit():
+        return text[after + 1 : after + 2].isdigit()
+    if UNSPACED.match(left) or UNSPACED.match(right):
+        return False
+    return _is_word(left) and _is_word(right)
 
 
 def _is_word(character: str) -> bool:
-    # Combining marks and digits go on with a word, too.
-    return re.match(r"\w", character) is not None or unicodedata.combining(character) > 0
+    return character.isalnum() or character == "_" or _is_mark(character)
 
 
-def _on_tokens(doc: Doc, found: list[tuple[int, int]], label: str, alignment: str) -> list[Grounded]:
-    spans = []
-    for start, end in found:
-        span = doc.char_span(start, end, alignment_mode="expand")
-        first, last = span.start_char, span.end_char
-        spans.append(Grounded(first, last, label, alignment if (first, last) == (start, end) else "snapped"))
-    return spans
+def _is_mark(character: str) -> bool:
+    # Accents on their own, the vowel signs of Indian scripts, the selectors of emoji
+    return unicodedata.category(character)[0] == "M"
 
 
-def _most_similar(doc: Doc, plain: str, label: str, fuzzy: float) -> list[Grounded]:
-    """The run of tokens most like `plain`, if it is like enough; the first of equals."""
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) == "Cf" and character != SPACER
+
+
+def _mentions(text: _Text, value: str, label: str, fuzzy: float) -> list[Grounded]:
+    if found := text.occurrences(value, case=False):
+        return [
+            _on_tokens(
+                text.doc, start, end, label, "exact" if text.text[start:end] == value else "normalised"
+            )
+            for start, end in found
+        ]
+    for variant in (value, value.rstrip(ENDINGS), value.strip(WRAPPERS + ENDINGS)):
+        if found := text.occurrences(variant, case=True):
+            return [_on_tokens(text.doc, start, end, label, "normalised") for start, end in found]
+    if fuzzy < 1 and len(value) >= FUZZY_MIN_CHARS:
+        alike = _most_similar(text.doc, fold(value)[0].strip(), fuzzy)
+        found = text.occurrences(alike, case=False) if alike else []
+        return [_on_tokens(text.doc, start, end, label, "fuzzy") for start, end in found]
+    return []
+
+
+def _on_tokens(doc: Doc, start: int, end: int, label: str, alignment: str) -> Grounded:
+    span = doc.char_span(start, end, alignment_mode="expand")
+    first, last = span.start_char, span.end_char
+    return Grounded(first, last, label, alignment if (first, last) == (start, end) else "snapped")
+
+
+def _most_similar(doc: Doc, plain: str, fuzzy: float) -> str:
+    """The run of tokens most like `plain`, the first of equals; "" if none is like enough.
+
+    Its digits must be the same: another amount is no misspelling.
+    """
     width = len(plain.split())
-    best: tuple[float, int, int] | None = None
-    for start in range(len(doc)):
-        if doc[start].is_space:
-            continue
-        for end in range(start + max(1, width - 1), min(len(doc), start + 2 * width + 2) + 1):
-            text = fold(doc[start:end].text)[0].strip()
+    digits = _digits(plain)
+    whole = doc.text
+    starts = [token.i for token in doc if not token.is_space and not cuts(whole, token.idx)]
+    ends = [token.i + 1 for token in doc if not token.is_space and not cuts(whole, token.idx + len(token))]
+    best, alike = 0.0, ""
+    for start in starts:
+        for end in ends[bisect_left(ends, start + max(1, width - 1)) :]:
+            if end > start + 2 * width + 2:
+                break
+            part = whole[doc[start].idx : doc[end - 1].idx + len(doc[end - 1])]
+            text = fold(part)[0].strip()
             if abs(len(text) - len(plain)) > (1 - fuzzy) * max(len(text), len(plain)):
                 continue
             score = fuzz.ratio(text, plain, score_cutoff=100 * fuzzy) / 100
-            if score and (best is None or score > best[0]):
-                best = (score, start, end)
-    if best is None:
-        return []
-    span = doc[best[1] : best[2]]
-    return [Grounded(span.start_char, span.end_char, label, "fuzzy")]
+            if score > best and _digits(text) == digits:
+                best, alike = score, part
+    return alike
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
 
 
 def _without_overlaps(candidates: list[tuple[Grounded, int]]) -> list[tuple[Grounded, int]]:
