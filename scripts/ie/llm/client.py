@@ -120,19 +120,21 @@ class _Limiter:
         self.maximum = maximum
         self.limit = float(maximum)
         self.active = 0
-        self._waiting: deque[asyncio.Future] = deque()
+        self._waiting: deque[tuple[asyncio.Future, _Run]] = deque()
         self._halved = 0.0
         self._resume = 0.0
 
-    async def acquire(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self.active >= int(self.limit) or time.monotonic() < self._resume:
-            waiter = loop.create_future()
-            self._waiting.append(waiter)
-            if (pause := self._resume - time.monotonic()) > 0:
-                loop.call_later(pause, self.wake)
-            await waiter
-        self.active += 1
+    async def acquire(self, run: "_Run") -> None:
+        """Wait for one's turn, first come, first served; raises the reason if the run is stopped."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, run))
+        self.wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release(answered=False)
+            raise
 
     def release(self, *, answered: bool) -> None:
         self.active -= 1
@@ -141,6 +143,27 @@ class _Limiter:
             self.limit = min(self.maximum, self.limit + 1 / self.limit)
         self.wake()
 
+    def wake(self) -> None:
+        pause = self._resume - time.monotonic()
+        if pause > 0:
+            asyncio.get_running_loop().call_later(pause, self.wake)
+            return
+        while self._waiting and self.active < int(self.limit):
+            turn, run = self._waiting.popleft()
+            if turn.done():
+                continue
+            if run.stop is not None:
+                turn.set_exception(run.stop)
+            else:
+                self.active += 1
+                turn.set_result(None)
+
+    def abandon(self, run: "_Run") -> None:
+        """Let those of a stopped run wait no longer."""
+        for turn, theirs in self._waiting:
+            if theirs is run and not turn.done():
+                turn.set_exception(run.stop)
+
     def halve(self, started: float, wait: float) -> None:
         now = time.monotonic()
         self._resume = max(self._resume, now + wait)
@@ -148,12 +171,6 @@ class _Limiter:
         if started >= self._halved:
             self.limit = max(1.0, self.limit / 2)
             self._halved = now
-
-    def wake(self) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 @dataclass(eq=False)
@@ -358,7 +375,7 @@ class Model:
     def _drain(self, run: _Run, wait: bool) -> None:
         futures = set(run.futures)
         if futures:
-            _loop().call_soon_threadsafe(self._limiter.wake)
+            _loop().call_soon_threadsafe(self._limiter.abandon, run)
         if wait:
             concurrent.futures.wait(futures)
         for future in futures:
@@ -379,7 +396,7 @@ class Model:
                 f"Interrupted; the calls in flight were finished and {kept}: "
                 "run the same command again to go on from there."
             )
-            _loop().call_soon_threadsafe(self._limiter.wake)
+            _loop().call_soon_threadsafe(self._limiter.abandon, run)
             # Not print: the interrupted code may be in the middle of a print itself.
             os.write(2, b"\nFinishing the calls in flight; Ctrl-C again drops them.\n")
 
@@ -393,31 +410,40 @@ class Model:
     # In the event loop's thread
 
     async def _run(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
-        answered = False
-        await self._limiter.acquire()
-        expected = [self._expect(job.prompt) for job in jobs]
-        reserved = sum(self.prices.cost(*tokens) for tokens in expected)
-        self._reserved += reserved
         try:
-            if run.stop is not None:
-                raise run.stop
+            answers = await self._called(run, jobs)
+            return answers if self.cache is None else await self._store(answers)
+        except UserError as error:
+            self._halt(run, error)
+            raise
+
+    def _halt(self, run: _Run, error: UserError) -> None:
+        """Whatever it is, it would hit the next prompt too."""
+        if run.stop is None:
+            run.stop = error
+            self._limiter.abandon(run)
+
+    async def _called(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
+        """The answers, with one place of the limited number taken for as long as the endpoint works."""
+        answered = False
+        reserved = 0.0
+        await self._limiter.acquire(run)
+        try:
+            reserved = sum(self.prices.cost(*self._expect(job.prompt)) for job in jobs)
+            self._reserved += reserved
             self._check_budget(len(jobs))
             self.stats.calls += len(jobs)
             started = time.perf_counter()
             answers = await self._ask(jobs)
             seconds = time.perf_counter() - started
-            answers = [
+            self.stats.seconds += seconds
+            answered = True
+            return [
                 self._counted(answer, job, seconds / len(jobs))
                 for answer, job in zip(answers, jobs, strict=True)
             ]
-            self.stats.seconds += seconds
-            answered = True
-            if self.cache is not None:
-                answers = await self._store(answers)
-            return answers
         except UserError as error:
-            # Whatever it is, it would hit the next prompt too.
-            run.stop = run.stop or error
+            self._halt(run, error)  # before another call gets this one's place
             raise
         finally:
             self._reserved -= reserved

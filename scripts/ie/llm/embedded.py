@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -78,6 +79,21 @@ class EmbeddedProvider(Provider):
         self._states: tempfile.TemporaryDirectory | None = None
         self._prefixes: OrderedDict[str, asyncio.Future] = OrderedDict()
 
+    def variant(self, *, workers: int, slots: int, threads: int) -> "EmbeddedProvider":
+        """The same model computed in another way."""
+        return EmbeddedProvider(
+            weights=self.weights,
+            sha256=self.sha256,
+            context_length=self.context_length,
+            workers=workers,
+            slots=slots,
+            threads=threads,
+            max_tokens=self.max_tokens,
+            params=self.params,
+            timeout=self.timeout,
+            folder=self.folder,
+        )
+
     @property
     def identity(self) -> dict:
         """The weights by their checksum, and what is asked of them; not how fast they are."""
@@ -113,6 +129,22 @@ class EmbeddedProvider(Provider):
         # The server refuses the whole group for one prompt; that one gets the error alone.
         return [(await self.ask([prompt]))[0] for prompt in prompts]
 
+    async def ask_plainly(self, prompts: list[Prompt]) -> tuple[list[str], float]:
+        """One request at a time on one server that keeps nothing: what a benchmark compares with.
+
+        Returns:
+            The answers, and the seconds they took, the server's start apart.
+        """
+        self._idle = self._idle or await self._start()
+        worker = await self._idle.get()
+        begun = time.perf_counter()
+        found = []
+        for prompt in prompts:
+            body = self._body([prompt]) | {"cache_prompt": False, "id_slot": 0}
+            replies = await self._post(worker, "/completion", body)
+            found.append((replies[0] if isinstance(replies, list) else replies)["content"])
+        return found, time.perf_counter() - begun
+
     async def close(self) -> None:
         """Stop the servers and free the model."""
         self._idle = None
@@ -124,21 +156,9 @@ class EmbeddedProvider(Provider):
         self._prefixes.clear()
 
     async def _ask(self, worker: "_Worker", prompts: list[Prompt]) -> list[Answer]:
-        first = prompts[0]
-        await self._prepare(worker, first[: first.prefix])
-        body = {
-            "prompt": [str(prompt) for prompt in prompts],
-            "n_predict": first.max_tokens or self.max_tokens,
-            "stop": list(first.stop),
-            "seed": 0,
-            **self.params,
-        }
-        if first.grammar:
-            body["grammar"] = first.grammar
-        elif first.schema:
-            body["json_schema"] = first.schema
+        await self._prepare(worker, prompts[0][: prompts[0].prefix])
         # llama.cpp's own path, not /v1/completions: that one counts the tokens of the first prompt only.
-        replies = await self._post(worker, "/completion", body)
+        replies = await self._post(worker, "/completion", self._body(prompts))
         replies = replies if isinstance(replies, list) else [replies]
         for reply in replies:
             worker.slots[reply["id_slot"]] = None
@@ -153,6 +173,21 @@ class EmbeddedProvider(Provider):
             )
             for reply in sorted(replies, key=lambda reply: reply["index"])
         ]
+
+    def _body(self, prompts: list[Prompt]) -> dict[str, Any]:
+        first = prompts[0]
+        body = {
+            "prompt": [str(prompt) for prompt in prompts],
+            "n_predict": first.max_tokens or self.max_tokens,
+            "stop": list(first.stop),
+            "seed": 0,
+            **self.params,
+        }
+        if first.grammar:
+            body["grammar"] = first.grammar
+        elif first.schema:
+            body["json_schema"] = first.schema
+        return body
 
     async def _prepare(self, worker: "_Worker", prefix: str) -> None:
         """Put every slot into the state just after `prefix`."""

@@ -11,6 +11,7 @@ neither key nor network.
 
 from pathlib import Path
 from typing import Any, Callable, Iterable, Literal  # noqa: UP035 (spacy-llm compares them by name)
+from weakref import WeakValueDictionary
 
 from spacy_llm.registry import registry
 
@@ -162,7 +163,7 @@ def embedded_model(
         timeout: seconds a group may take; generous, as a busy machine is ten times as slow.
         folder: where assembled weights and notes on checked files go.
     """
-    provider = EmbeddedProvider(
+    provider = _embedded_provider(
         weights=weights,
         sha256=sha256,
         context_length=context_length,
@@ -175,6 +176,17 @@ def embedded_model(
         folder=Path(folder),
     )
     return _assembled(provider, cache, provider.workers, context_length, {}, 0.0, max_calls)
+
+
+_loaded: "WeakValueDictionary[str, EmbeddedProvider]" = WeakValueDictionary()
+
+
+def _embedded_provider(**settings: Any) -> EmbeddedProvider:
+    """One for all components with the same settings: each would load the weights once more."""
+    name = repr(sorted(settings.items()))
+    provider = _loaded.get(name) or EmbeddedProvider(**settings)
+    _loaded[name] = provider
+    return provider
 
 
 def _assembled(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -139,3 +140,15 @@ def answer_body(path: str, text: str | None, *, usage: bool = True, finish: str 
     if usage:
         body["usage"] = {"prompt_tokens": 10, "completion_tokens": written, "total_tokens": 10 + written}
     return body
+
+
+def main() -> None:
+    """`python -m ie.llm.stub SECONDS TEXT`: answer every prompt with TEXT after SECONDS, until stdin ends."""
+    seconds, text = float(sys.argv[1]), sys.argv[2]
+    with Stub(lambda path, _: Response(answer_body(path, text), delay=seconds)) as stub:
+        print(stub.url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
