@@ -9,6 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
+FENCE = re.compile(r"\s*```\w*\s*")
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+TRAILING_COMMA = re.compile(rf"({STRING.pattern})|,(?=\s*[\]}}])", re.DOTALL)
+# An object or list, and the quote with which one that is no prose goes on
+OPENING = re.compile(r'[{\[]\s*(")?')
+# How many broken objects to look at, and how far to go back in each for something whole
+SALVAGE_TRIES = 8
 
 
 def example(values: Mapping[str, Sequence[str]], separator: str, empty: str) -> dict[str, object]:
@@ -40,9 +47,17 @@ def parse(
     Returns:
         (field, value) pairs in the order of the answer, and the pieces that were not understood.
     """
-    said, malformed = _parse_json(answer, names) if form == "json" else _parse_lines(answer, names, separator)
-    known = {(field, value): None for field, value in said if value and value.casefold() != empty.casefold()}
-    return list(known), malformed
+    answer = encodable(answer)
+    read = _parse_json(answer, names) if form == "json" else _parse_lines(answer, names, separator)
+    said, malformed = ([(field, encodable(value)) for field, value in read[0]], read[1])
+    nothing = ("", empty.casefold())
+    known = {pair: None for pair in said if pair[1].strip(" .").casefold() not in nothing}
+    return list(known), [encodable(piece) for piece in malformed if piece]
+
+
+def encodable(text: str) -> str:
+    """Without half characters, which an escape such as \\ud83d leaves and no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _parse_lines(
@@ -59,54 +74,105 @@ def _parse_lines(
     malformed: list[str] = []
     # The prompt ends with the first field's name, so an answer begins with its values.
     field: str | None = next(iter(names.values()))
-    for line in answer.strip().splitlines():
-        if line.strip().startswith("```") or not line.strip():
+    values_follow = True
+    for line in answer.splitlines():
+        line = "" if FENCE.fullmatch(line) else line.strip().strip("`").strip()
+        if not line:
             continue
+        bulleted, line = BULLET.match(line), BULLET.sub("", line)
         if match := header.match(line):
-            field, line = folded[match[1].casefold()], match[2]
-        elif said and not BULLET.match(line):
-            # A line without a name is a remark, unless it is the first one or a bulleted value.
-            malformed.append(line.strip())
+            field, line = folded[match[1].casefold()], match[2].lstrip("*_ ")
+            # Some models put the values below the name.
+            values_follow = not line
+        elif bulleted:
+            pass
+        elif not values_follow:
+            malformed.append(line)  # a remark
             continue
-        values = BULLET.sub("", line).split(separator.strip())
-        said += [(field, value.strip()) for value in values]
+        elif not said:
+            values_follow = False  # the first line goes on with the prompt's
+        said += [(field, value.strip()) for value in line.split(separator.strip()) if value.strip()]
     return said, malformed
 
 
 def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
-    found = _first_object(answer)
-    if found is None:
-        return [], [answer.strip()]
     folded = {name.casefold(): field for name, field in names.items()}
     folded |= {field.casefold(): field for field in names.values()}
     said: list[tuple[str, str]] = []
     malformed: list[str] = []
-    for name, values in found.items():
-        field = folded.get(str(name).casefold())
+
+    def read(name: str, values: object) -> None:
+        field = folded.get(name.casefold())
         for value in values if isinstance(values, list) else [values]:
-            if isinstance(value, str) and field:
+            if isinstance(value, dict) and folded.keys() & {key.casefold() for key in value}:
+                # An object around the answer, or one for each value
+                for inner, found in value.items():
+                    read(inner, found)
+            elif isinstance(value, str) and field:
                 said.append((field, value.strip()))
             elif value is not None:
-                malformed.append(json.dumps({name: value}, ensure_ascii=False))
-    return said, malformed
+                malformed.append(json.dumps({name: value} if name else value, ensure_ascii=False))
 
-
-def _first_object(answer: str) -> dict | None:
-    """The first JSON object in the answer; with trailing commas or a missing end, what can be saved of it."""
-    start = answer.find("{")
-    if start < 0:
-        return None
-    text = re.sub(r",(\s*[\]}])", r"\1", answer[start:])
     try:
-        found = json.JSONDecoder().raw_decode(text)[0]
-        return found if isinstance(found, dict) else None
-    except ValueError:
-        pass
-    # Cut off in the middle: close what is open after the last whole string.
-    for end in [m.end() for m in re.finditer(r'"(?:[^"\\]|\\.)*"', text)][::-1]:
+        found, rest = _json_values(answer)
+        # A bare list can only be meant for the one field that was asked for.
+        only = next(iter(names)) if len(names) == 1 else ""
+        for value in found:
+            if isinstance(value, dict):
+                for name, values in value.items():
+                    read(name, values)
+            else:
+                read(only, value)
+    except RecursionError:
+        return [], [answer.strip()]
+    return said, malformed + rest
+
+
+def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
+    """The JSON objects and lists in an answer, and the part of it that can't be read.
+
+    Prose around them is no part of the answer, unless there is nothing else.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_merged, strict=False)
+    found: list[dict | list] = []
+    opening = OPENING.search(answer)
+    # Only commas outside of strings: a name may end in one.
+    text = TRAILING_COMMA.sub(lambda m: m[1] or "", answer[opening.start() :]) if opening else ""
+    opening = OPENING.search(text)
+    broken, tries = "", SALVAGE_TRIES
+    while opening:
         try:
-            found = json.loads(text[:end] + _closing(text[:end]))
-            return found if isinstance(found, dict) else None
+            value, at = decoder.raw_decode(text, opening.start())
+            found.append(value)
+            broken = ""
+        except ValueError:
+            at = opening.start() + 1
+            if opening[1] and tries:
+                broken = broken or text[opening.start() :].strip()
+                if saved := _salvaged(text[opening.start() :], decoder):
+                    return [*found, saved[0]], [saved[1]]
+                tries -= 1
+        opening = OPENING.search(text, at)
+    return found, [broken if found else answer.strip()]
+
+
+def _merged(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose repeated keys keep all their values."""
+    merged: dict[str, object] = {}
+    for name, value in pairs:
+        if name in merged:
+            both = [v if isinstance(v, list) else [v] for v in (merged[name], value)]
+            value = [*both[0], *both[1]]
+        merged[name] = value
+    return merged
+
+
+def _salvaged(text: str, decoder: json.JSONDecoder) -> tuple[dict | list, str] | None:
+    """What can be read of an object that was cut off: up to its last whole string, and the rest."""
+    ends = [match.end() for match in STRING.finditer(text)]
+    for end in ends[: -SALVAGE_TRIES - 1 : -1]:
+        try:
+            return decoder.decode(text[:end] + _closing(text[:end])), text[end:].strip(" ,]}`\n")
         except ValueError:
             continue
     return None
@@ -114,9 +180,8 @@ def _first_object(answer: str) -> dict | None:
 
 def _closing(text: str) -> str:
     """The brackets that are open at the end of `text`, closed."""
-    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
     opened: list[str] = []
-    for character in bare:
+    for character in STRING.sub("", text):
         if character in "[{":
             opened.append("]" if character == "[" else "}")
         elif character in "]}" and opened:

@@ -1,0 +1,237 @@
+"""Whatever a model answers: it is read, or it is counted as not understood, and it never breaks a run."""
+
+import json
+import re
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ie.llm import answers
+
+NAMES = {"Companies": "COMPANY", "Money": "MONEY"}
+ONE = {"Companies": "COMPANY"}
+ACME_5 = [("COMPANY", "Acme"), ("MONEY", "$5m")]
+
+# What answers are made of, well formed or not.
+# fmt: off
+PARTS = st.sampled_from([
+    "Companies:", "Money:", "Companies", "Acme", "Hooli, Inc.", "$5m", "none", " | ", "|", ", ", "\n", "\n\n",
+    "- ", "1. ", "* ", "**", "```", "```json\n", "{", "}", "[", "]", ":", '"', '\\"', "\\", "\\ud83d", "'",
+    '"Companies"', '"Money": ', "null", "true", "1e999", "-0", "Sure! Here it is", "\x00", "🦄", "\u2028",
+])
+# fmt: on
+ANY = st.lists(PARTS, max_size=25).map("".join) | st.text()
+WORDS = re.compile(r"\w+")
+
+
+def lines(answer, names=NAMES):
+    return answers.parse(answer, names, "lines", " | ", "none")
+
+
+def parsed(answer, names=NAMES):
+    return answers.parse(answer, names, "json", " | ", "none")
+
+
+def words_of(said, malformed):
+    return {word for piece in [value for _, value in said] + malformed for word in WORDS.findall(piece)}
+
+
+@given(ANY, st.sampled_from(["lines", "json"]), st.sampled_from([NAMES, ONE]))
+@example("[" * 100_000, "json", NAMES)
+@example('{"Companies": ' * 900 + '"Acme"' + "}" * 900, "json", NAMES)
+@example('{"a": ' * 100_000, "json", NAMES)
+@example('{"Companies": [1' + "0" * 5000 + "]}", "json", NAMES)
+@example('{"Companies": ["\\ud83d"]}', "json", NAMES)
+@example("\ud83d", "lines", NAMES)
+@settings(max_examples=400, deadline=None)
+def test_no_answer_breaks_anything(answer, form, names):
+    said, malformed = answers.parse(answer, names, form, " | ", "none")
+    assert all(field in names.values() for field, _ in said)
+    assert len(set(said)) == len(said)
+    for piece in [value for _, value in said] + malformed:
+        assert piece.strip()
+        piece.encode("utf-8")  # or the output can't be written
+
+
+@given(ANY)
+@settings(max_examples=200, deadline=None)
+def test_every_word_of_lines_is_said_or_handed_back(answer):
+    said, malformed = lines(answer)
+    kept = words_of(said, malformed) | {"Companies", "companies", "Money", "money", "none", "json", "1"}
+    fences = set(re.findall(r"```(\w+)", answer))
+    assert set(WORDS.findall(answer)) <= kept | fences
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["Companies", "money", "COMPANY", "Investors", "x"]),
+        st.recursive(
+            st.text("abc$ ,|", min_size=1) | st.integers() | st.booleans() | st.none(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner),
+            max_leaves=5,
+        ),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_every_string_and_number_of_an_object_is_said_or_handed_back(answer):
+    said, malformed = parsed(json.dumps(answer))
+    kept = {value for _, value in said} | set(malformed)
+
+    def leaves(value):
+        if isinstance(value, dict):
+            return [leaf for inner in value.values() for leaf in leaves(inner)]
+        if isinstance(value, list):
+            return [leaf for inner in value for leaf in leaves(inner)]
+        return [value]
+
+    for leaf in leaves(answer):
+        text = leaf.strip(" .") if isinstance(leaf, str) else json.dumps(leaf)
+        if text not in ("", "null"):
+            assert any(text in piece for piece in kept)
+
+
+@given(st.dictionaries(st.sampled_from(list(NAMES)), st.lists(st.text("Acme &'\"\\{}[],:.\n|", min_size=1))))
+@settings(max_examples=200, deadline=None)
+def test_well_formed_json_is_read_to_the_letter(answer):
+    """Commas before brackets, braces and quotes inside of strings are part of the name."""
+    said, malformed = parsed(json.dumps(answer))
+    wanted = [(NAMES[name], value.strip()) for name, values in answer.items() for value in values]
+    assert said == list(dict.fromkeys(pair for pair in wanted if pair[1].strip(" .")))
+    assert malformed == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        " Acme\nMoney: $5m",
+        "Acme\nMoney: $5m\n",
+        "Companies: Acme\nMoney: $5m",
+        "companies: Acme\nMONEY: $5m",
+        "**Companies:** Acme\n**Money:** $5m",
+        "- Companies: Acme\n- Money: $5m",
+        "* **Companies**: Acme\n* **Money**: $5m",
+        "1. Companies: Acme\n2. Money: $5m",
+        "Companies:\n- Acme\nMoney:\n- $5m",
+        "Companies:\nAcme\nMoney:\n$5m",
+        "Companies:\n1. Acme\n\nMoney:\n1) $5m",
+        "```\nCompanies: Acme\nMoney: $5m\n```",
+        "```text\nCompanies: Acme\nMoney: $5m```",
+        "```Companies: Acme\nMoney: $5m```",
+        "Companies: Acme | Acme\nMoney: $5m | none",
+        "Companies: Acme\r\nMoney: $5m",
+        "Companies: Acme |\nMoney: | $5m",
+    ],
+)
+def test_forms_of_lines(answer):
+    assert lines(answer) == (ACME_5, [])
+
+
+def test_empty_lines_mean_nothing_was_found():
+    for answer in ("", "none", " none\nMoney: none", "None.\nMoney: NONE", "\nMoney:"):
+        assert lines(answer) == ([], [])
+
+
+def test_remarks_after_the_values_are_handed_back():
+    said, malformed = lines("Acme\nMoney: $5m\nNote that Acme is a company.")
+    assert said == ACME_5
+    assert malformed == ["Note that Acme is a company."]
+
+
+def test_a_field_that_was_not_asked_for_is_handed_back():
+    assert lines("Acme\nProducts: Widget", ONE) == ([("COMPANY", "Acme")], ["Products: Widget"])
+
+
+def test_the_longest_of_two_names_that_begin_alike():
+    names = {"Company": "A", "Company > money": "B"}
+    said, _ = lines("Acme\nCompany > money: Acme > $5m", names)
+    assert said == [("A", "Acme"), ("B", "Acme > $5m")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"Companies": ["Acme"], "Money": ["$5m"]}',
+        '  {"Companies": ["Acme"], "Money": ["$5m"]}\nI hope this helps!',
+        'Here is the {JSON} you "wanted":\n```json\n{"Companies": ["Acme"], "Money": ["$5m"]}\n```\nBye.',
+        '{"Companies": ["Acme",], "Money": ["$5m",],}',
+        '{"Companies": "Acme", "Money": "$5m"}',
+        '{"companies": ["Acme"], "MONEY": ["$5m"]}',
+        '{"COMPANY": ["Acme"], "Money": ["$5m"]}',
+        '{"Companies": ["Acme", "Acme", "", "none"], "Money": ["$5m", null]}',
+        '{"Companies": ["Acme"]}\n{"Money": ["$5m"]}',
+        '[{"Companies": "Acme"}, {"Money": "$5m"}]',
+        '{"answer": {"Companies": ["Acme"], "Money": ["$5m"]}}',
+        '{"Companies": ["Acme"], "Money": ["$5m"]',
+        '{"Companies": ["Acme"], "Money": ["$5m"',
+        '{"Companies": ["Acme"], "Money": ["$5m", ',
+        '{"Companies": [\n  "Acme"\n],\n"Money": [ "$5m" ,\n',
+    ],
+)
+def test_forms_of_json(answer):
+    assert parsed(answer) == (ACME_5, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "malformed"),
+    [
+        ('{"Companies": ["Acme", "Hoo', ["Acme"], ['"Hoo']),
+        ('{"Companies": ["Acme" "Hooli"]}', ["Acme"], ['"Hooli"']),
+        ('{"Companies": ["Acme"]} {"Money": ["$5', ["Acme"], ['{"Money": ["$5']),
+        ('{"it" is here} {"Companies": ["Acme"]}', ["Acme"], []),
+        ('{"Companies": ["Acme"], "Companies": ["Hooli"]}', ["Acme", "Hooli"], []),
+        ('{"Companies": ["Acme"], "Products": ["Widget"]}', ["Acme"], ['{"Products": "Widget"}']),
+        ('{"Companies": ["Acme", 5, true]}', ["Acme"], ['{"Companies": 5}', '{"Companies": true}']),
+        ('{"Companies": [{"name": "Acme"}]}', [], ['{"Companies": {"name": "Acme"}}']),
+        ('{"Companies": [["Acme"]]}', [], ['{"Companies": ["Acme"]}']),
+        ('["Acme"]', [], ['"Acme"']),
+        ("Acme", [], ["Acme"]),
+        ("I can't {do} that", [], ["I can't {do} that"]),
+        ("{'Companies': ['Acme']}", [], None),
+        ('{"Companies": {"name": "Acme"}}', [], ['{"Companies": {"name": "Acme"}}']),
+        ('"Companies"', [], ['"Companies"']),
+        ("", [], []),
+        ("{}", [], []),
+    ],
+)
+def test_what_is_wrong_in_json_is_handed_back(answer, said, malformed):
+    found, rest = parsed(answer)
+    assert [value for _, value in found] == said
+    if malformed is None:
+        assert rest
+    else:
+        assert rest == malformed
+
+
+def test_a_bare_list_answers_the_only_field():
+    assert parsed('["Acme", "Hooli"]', ONE) == ([("COMPANY", "Acme"), ("COMPANY", "Hooli")], [])
+    assert parsed('["Acme", "Hoo', ONE) == ([("COMPANY", "Acme")], ['"Hoo'])
+
+
+@pytest.mark.parametrize(
+    "unit", ["{", "[", '{"', '["', '"', '\\"', '{"a":', '["x",[', '{"x"', "Acme | ", "- a\n"]
+)
+def test_enormous_answers_end_soon(unit):
+    started = time.perf_counter()
+    for form in ("lines", "json"):
+        answers.parse(unit * (10_000 // len(unit)), NAMES, form, " | ", "none")
+    assert time.perf_counter() - started < 3
+
+
+def test_examples_are_read_back_as_what_they_say():
+    values = {"Companies": ["Acme", 'Hooli "H" Inc.'], "Money": []}
+    shown = answers.example(values, " | ", "none")
+    wanted = [("COMPANY", "Acme"), ("COMPANY", 'Hooli "H" Inc.')]
+    text = "\n".join(f"{name}: {line}" for name, line in shown["lines"].items())
+    assert shown["lines"]["Money"] == "none"
+    assert lines(text) == (wanted, [])
+    assert parsed(shown["json"]) == (wanted, [])
+
+
+def test_the_schema_admits_lists_of_strings_for_all_names_and_nothing_else():
+    schema = answers.schema(["Companies", "Money"], None)
+    assert list(schema["properties"]) == schema["required"] == ["Companies", "Money"]
+    assert schema["additionalProperties"] is False
+    item = answers.schema(["Category"], ["A", "B"])["properties"]["Category"]["items"]
+    assert item == {"type": "string", "enum": ["A", "B"]}
