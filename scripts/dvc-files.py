@@ -20,7 +20,7 @@ from ie.files import atomic_write
 HEADER = "# Written by `weasel run dvc-files` from project.yml: edit that file instead.\n"
 VARIABLE = re.compile(r"\$\{vars\.(\w+)\}")
 # Outputs with figures to compare between commits (`dvc metrics diff`), by file name ...
-METRICS = ("llm.json", "split.json", "train.json", "metrics.json")
+METRICS = ("metrics.json", "train.json")
 # ... and those to plot (`dvc plots show`): pictures, and tables with their axes.
 PLOTS: dict[str, dict[str, str]] = {
     "history.json": {"x": "step", "y": "score", "title": "Score on dev while training"},

@@ -77,13 +77,18 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
     monkeypatch.setattr(package, "call", call)
     monkeypatch.setattr(package.shutil, "which", lambda name: None)
     pins = tmp_path / "requirements.txt"
-    pins.write_text(
-        "# comment\nspacy==3.8.18 \\\n    --hash=sha256:00\n    # via x\nwin==1 ; sys_platform == 'win32' \\\n"
-    )
+    lines = [
+        "# a comment",
+        "spacy==3.8.18 \\",
+        "    --hash=sha256:00",
+        "    # via x",
+        "win==1 ; os_name == 'nt' \\",
+    ]
+    pins.write_text("\n".join(lines))
     found = package.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
     assert found == [["Hooli", "COMPANY"]]
     install, attempt = calls
-    assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; sys_platform == 'win32'\n"
+    assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; os_name == 'nt'\n"
     assert install[-3:] == ["-c", str(tmp_path / "constraints.txt"), str(tmp_path / WHEEL)]
     assert attempt[1] == "-I"
     assert attempt[-2:] == ["en_deal_news", "a text"]

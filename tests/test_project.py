@@ -1,4 +1,4 @@
-"""project.yml says all that weasel and DVC need to know: options that exist, and every file read or written."""
+"""project.yml says all that weasel and DVC need: options that exist, and every file read or written."""
 
 import ast
 import re
