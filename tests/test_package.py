@@ -77,13 +77,7 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
     monkeypatch.setattr(package, "call", call)
     monkeypatch.setattr(package.shutil, "which", lambda name: None)
     pins = tmp_path / "requirements.txt"
-    lines = [
-        "# a comment",
-        "spacy==3.8.18 \\",
-        "    --hash=sha256:00",
-        "    # via x",
-        "win==1 ; os_name == 'nt' \\",
-    ]
+    lines = ["# a comment", "spacy==3.8.18 \\", "    --hash=sha256:00", "win==1 ; os_name == 'nt' \\"]
     pins.write_text("\n".join(lines))
     found = package.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
     assert found == [["Hooli", "COMPANY"]]
