@@ -310,6 +310,9 @@ class Model:
             return run.jobs[key], False
         job = run.jobs[key] = _Job(prompt, key)
         job.answer = self.cache.get(key) if self.cache is not None else None
+        if job.answer is None and not _is_unicode(prompt):
+            job.answer = Answer(key=key, error="refused: half a character (a lone surrogate)")
+            self.stats.errors["refused"] += 1
         if job.answer is None and self.dry:
             job.answer = self._plan(job)
         if job.answer is None:
@@ -547,6 +550,14 @@ class Model:
     def _limited(self, started: float, wait: float) -> None:
         self.stats.limited += 1
         self._limiter.halve(started, wait)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _background: dict[int, asyncio.AbstractEventLoop] = {}

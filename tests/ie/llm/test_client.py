@@ -235,6 +235,14 @@ def test_an_endpoint_that_stopped_answering_ends_the_run(cache):
     assert cache.count() == 5
 
 
+def test_half_a_character_is_an_error_of_its_own(cache):
+    model = Model(Memory(), cache)
+    answers = [a for a, *_ in model([["fine"], ["half \ud83d"], ["😀"]])]
+    assert [a.error is None for a in answers] == [True, False, True]
+    assert answers[1].error.startswith("refused")
+    assert model.provider.asked == ["fine", "😀"]
+
+
 def test_two_threads_may_use_one_model(cache):
     model = Model(Memory(delay=lambda prompt: 0.001), cache, concurrency=4)
     results = {}

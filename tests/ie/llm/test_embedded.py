@@ -275,3 +275,44 @@ def test_a_package_whose_parts_are_missing_is_said(package, tmp_path):
 def test_threads_and_slots_below_one_are_refused():
     with pytest.raises(UserError, match="slots = 0"):
         models.embedded_model(slots=0)
+
+
+@needs_model
+def test_the_same_server_serves_openais_protocol(model, tmp_path, monkeypatch):
+    """A real endpoint of another maker's: llama.cpp's own, asked through the client library."""
+    one = model(context_length=1024)
+    texts_of(one(prompts()[:1]))
+    worker = one.provider._running[0]
+    monkeypatch.setenv("LLAMA_KEY", worker.client.api_key)
+    schema = {
+        "type": "object",
+        "properties": {"sky": {"enum": ["green", "purple"]}},
+        "required": ["sky"],
+        "additionalProperties": False,
+    }
+
+    def ask(prompt, **options):
+        remote = models.openai_model(
+            "whatever",
+            f"{worker.server.listening_address}/v1",
+            api_key_env=options.pop("api_key_env", "LLAMA_KEY"),
+            concurrency=1,
+            cache=str(tmp_path / "a.sqlite"),
+            **options,
+        )
+        return next(iter(remote([[prompt]])))[0]
+
+    completed = ask(prompts()[0][0], mode="completion")
+    assert "Hooli" in completed
+    assert completed.prompt_tokens > 80
+    assert (
+        ask(Prompt("The sky is", grammar='root ::= " green"'), mode="completion", structured="grammar")
+        == " green"
+    )
+    for mode in ("chat", "completion"):
+        answer = ask(Prompt("Colour of the sky as JSON:", schema=schema, max_tokens=60), mode=mode)
+        assert json.loads(answer)["sky"] in ("green", "purple")
+    assert ask("word " * 2000).error == "context_overflow"
+    monkeypatch.setenv("WRONG_KEY", "sk-wrong-key-0123456789")
+    with pytest.raises(UserError, match="refuses the key"):
+        ask("something new", api_key_env="WRONG_KEY")
