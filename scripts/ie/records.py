@@ -169,6 +169,21 @@ def read_records(
     return records
 
 
+def read_unchecked(path: Path) -> list[Record]:
+    """The lines of a file as they are, for somebody who wants to count their faults.
+
+    Offsets, labels and relations may be anything, texts may be empty or there twice.
+
+    Raises:
+        UserError: no such file, a line that isn't JSON of the contract, no line.
+    """
+    path = Path(path)
+    found = [_parse(path, number, line) for number, line in _lines(path)]
+    if not found:
+        raise UserError(f"{path}: the file is empty; it must have one example a line.")
+    return found
+
+
 @dataclass
 class Reader:
     """Reads several files by the same rules (those of `read_records`), and remembers what was changed.

@@ -75,7 +75,7 @@ def train(
             )
     overrides = {"paths.train": str(train), "paths.dev": str(dev), "system.seed": seed, **(overrides or {})}
     with threadpool_limits(limits=1):
-        with _explained(config_path):
+        with explained(config_path):
             _use_device(gpu_id)
             config = load_config(config_path, overrides=overrides, interpolate=False)
             logger = config.get("training", {}).get("logger")
@@ -167,7 +167,7 @@ class _Terminal(io.TextIOBase):
 def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, quiet: bool) -> None:
     stdout = io.StringIO() if quiet else _Terminal(folder)
     try:
-        with _explained(config_path, only_spacy=True):
+        with explained(config_path, only_spacy=True):
             run_training_loop(nlp, folder, use_gpu=gpu_id, stdout=stdout, stderr=sys.stderr)
     except OverflowError as error:
         # spaCy puts the losses into meta.json, which can't hold what is no number, before we hear of them
@@ -231,7 +231,7 @@ def _use_device(gpu_id: int) -> None:
 
 
 @contextmanager
-def _explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
+def explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
     """Turn what spaCy says of a broken config or corpus into one sentence."""
     try:
         yield
