@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import srsly
 from running import ROOT
-from weasel.cli.document import project_document
+from weasel.cli.document import MARKER_END, MARKER_START, project_document
 from weasel.util import load_project_config
 
 SCRIPTS = ROOT / "scripts"
@@ -164,7 +164,8 @@ def test_readme_tables_are_those_of_the_project_file(tmp_path: Path) -> None:
     if not readme.exists():
         pytest.skip("no README yet")
     project_document(ROOT, tmp_path / "README.md", no_emoji=True)
-    start, end = "<!-- WEASEL: AUTO-GENERATED DOCS START", "<!-- WEASEL: AUTO-GENERATED DOCS END"
+    # Without the exact words, `weasel document` replaces the whole README.
+    start, end = MARKER_START.format(tag="WEASEL"), MARKER_END.format(tag="WEASEL")
 
     def tables(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
