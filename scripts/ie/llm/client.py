@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 
 # spacy-llm compares annotations by name and knows those of typing only.
 from typing import Iterable  # noqa: UP035
@@ -22,6 +23,7 @@ from ie.llm.types import Answer, Prices, Prompt, estimate_tokens
 
 FAILURES_IN_A_ROW = 10
 BACKOFF = (0.5, 8.0)  # seconds before the second try of an empty or broken answer, and at most
+WORTH_SHARING = 200  # characters
 GUESSED_ANSWER = 64  # tokens, while nothing is known about the model's answers
 
 
@@ -248,6 +250,8 @@ class Model:
         self._failed_in_a_row = 0
         self._reserved = 0.0
         self._seen = self._written = 0  # answers and their tokens, to guess the next one's
+        self._first: Prompt | None = None
+        self._prefix: str | None = None
         self._unwritten: list[tuple[list[Answer], asyncio.Future]] = []
         self._writer: asyncio.Task | None = None
         provider.on_limit = self._limited
@@ -304,7 +308,26 @@ class Model:
                 run.stop = run.stop or Interrupted("The caller took no more answers.")
                 self._drain(run, wait=not isinstance(sys.exc_info()[1], KeyboardInterrupt))
 
+    def _shared(self, prompt: Prompt) -> Prompt:
+        """Find what prompts share that don't say so, such as those of spacy-llm's own tasks.
+
+        That is what the first two have in common, up to the end of a line. All prompts are looked at,
+        also those the store answers, so that it is the same whenever a run was interrupted.
+        """
+        if prompt.prefix:
+            return prompt
+        if self._first is None:
+            self._first = prompt
+        elif self._prefix is None and prompt != self._first:
+            lines = zip(self._first.splitlines(True), prompt.splitlines(True), strict=False)
+            common = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], lines))
+            self._prefix = common if len(common) >= WORTH_SHARING else ""
+        if not self._prefix or not prompt.startswith(self._prefix) or len(prompt) == len(self._prefix):
+            return prompt
+        return Prompt(prompt, **{**vars(prompt), "prefix": len(self._prefix)})
+
     def _submit(self, run: _Run, prompt: Prompt) -> tuple[_Job, bool]:
+        prompt = self._shared(prompt)
         key = prompt.key(self.provider.identity)
         if key in run.jobs:
             return run.jobs[key], False

@@ -156,9 +156,13 @@ class EmbeddedProvider(Provider):
         self._prefixes.clear()
 
     async def _ask(self, worker: "_Worker", prompts: list[Prompt]) -> list[Answer]:
-        await self._prepare(worker, prompts[0][: prompts[0].prefix])
+        body = self._body(prompts)
+        if prompts[0].prefix or self.group_size > 1:
+            await self._prepare(worker, prompts[0][: prompts[0].prefix])
+        else:
+            body["cache_prompt"] = False
         # llama.cpp's own path, not /v1/completions: that one counts the tokens of the first prompt only.
-        replies = await self._post(worker, "/completion", self._body(prompts))
+        replies = await self._post(worker, "/completion", body)
         replies = replies if isinstance(replies, list) else [replies]
         for reply in replies:
             worker.slots[reply["id_slot"]] = None

@@ -243,6 +243,20 @@ def test_half_a_character_is_an_error_of_its_own(cache):
     assert model.provider.asked == ["fine", "😀"]
 
 
+def test_what_plain_prompts_share_is_found(cache):
+    template = "You are an expert.\n" * 20
+    seen = []
+    provider = Memory()
+    provider.bucket = lambda prompt: seen.append(prompt.prefix)
+    model = Model(provider, cache)
+    list(model([[f"{template}Text: {i}"] for i in range(4)] + [["something else"]]))
+    assert seen == [0, *[len(template)] * 3, 0]
+    seen.clear()
+    again = Model(provider, cache)
+    list(again([[f"{template}Text: {i}"] for i in range(6)]))
+    assert seen == [len(template)] * 2, "also when the first answers come from the store"
+
+
 def test_two_threads_may_use_one_model(cache):
     model = Model(Memory(delay=lambda prompt: 0.001), cache, concurrency=4)
     results = {}
