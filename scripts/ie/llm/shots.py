@@ -12,6 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 from spacy_llm.registry import registry
+from threadpoolctl import threadpool_limits
 
 from ie.records import Record, read_records
 from ie.scheme import load_scheme
@@ -35,8 +36,9 @@ class Shots:
             TF-IDF over words and word pairs), the nearest last.
         n: how many. 0, or no records: the prompt has none.
         max_words: longer texts are not shown.
-        max_empty: largest share of fixed examples without an answer for the question asked. A small
-            model that sees "none" half of the time says it most of the time.
+        max_empty: largest share of fixed examples that leave a field of the question empty. A small
+            model that sees "none" half of the time says it most of the time. Where fewer than `n`
+            examples fill all fields, those that fill most of them do.
         seed: of the choice of fixed examples.
     """
 
@@ -47,11 +49,15 @@ class Shots:
     max_empty: float = 0.25
     seed: int = 0
 
-    def choose(self, text: str, is_empty: Callable[[Record], bool]) -> list[Record]:
-        """Examples to show before `text`, in the order in which to show them."""
+    def choose(self, text: str, missing: Callable[[Record], float]) -> list[Record]:
+        """Examples to show before `text`, in the order in which to show them.
+
+        Args:
+            missing: share (0 to 1) of the question's fields to which an example has no answer.
+        """
         if not self.n or not self._shown:
             return []
-        return self._similar(text) if self.select == "similar" else self._fixed(is_empty)
+        return self._similar(text) if self.select == "similar" else self._fixed(missing)
 
     @cached_property
     def _shown(self) -> list[Record]:
@@ -71,9 +77,11 @@ class Shots:
         nearest = np.argsort(-likeness, kind="stable")[: self.n]
         return [self._shown[i] for i in reversed(nearest)]
 
-    def _fixed(self, is_empty: Callable[[Record], bool]) -> list[Record]:
+    def _fixed(self, missing: Callable[[Record], float]) -> list[Record]:
         """Spread over the corpus: the example next to the centre of each of `n` clusters."""
-        empty = np.array([is_empty(record) for record in self._shown])
+        shares = np.array([missing(record) for record in self._shown])
+        fullest = np.sort(shares[shares < 1])[: self.n]
+        empty = shares > (fullest[-1] if len(fullest) else 0)
         allowed = int(self.max_empty * self.n)
         chosen: list[int] = []
         for ranking in self._by_cluster:
@@ -87,13 +95,18 @@ class Shots:
     @cached_property
     def _by_cluster(self) -> list[list[int]]:
         """For each cluster, all examples by distance from its centre."""
+        if len(self._shown) <= self.n:
+            return [[i] for i in range(len(self._shown))]
         vectors = self._vectors
         if min(vectors.shape) > DIMENSIONS:
             vectors = TruncatedSVD(DIMENSIONS, random_state=self.seed).fit_transform(vectors)
         else:
             vectors = vectors.toarray()
         vectors = normalize(vectors)
-        clusters = KMeans(min(self.n, len(vectors)), random_state=self.seed, n_init=10).fit(vectors)
+        n = min(self.n, len(np.unique(vectors, axis=0)))
+        # One thread: the order in which threads add up decides between clusterings that are as good.
+        with threadpool_limits(1):
+            clusters = KMeans(n, random_state=self.seed, n_init=10).fit(vectors)
         distances = clusters.transform(vectors).T
         return [np.argsort(row, kind="stable").tolist() for row in distances]
 
@@ -121,7 +134,10 @@ def reviewed_examples(
         if not path.exists():
             return Shots([], select, n, max_words, max_empty, seed)
         labels = load_scheme(Path(scheme)) if scheme else None
-        records = read_records(path, labels=labels, misaligned="snap", duplicates="first")
+        # Whether these are errors is for the command to say, which reads the same file.
+        records = read_records(
+            path, labels=labels, misaligned="snap", duplicates="first", bad_relations="drop"
+        )
         split = assign(
             records, [], test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate
         )

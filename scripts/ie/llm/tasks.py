@@ -12,6 +12,7 @@ by config, apart from each other:
 - `template`: a Jinja file; see `configs/prompts`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -34,8 +35,10 @@ from ie.records import Record
 Form = Literal["joint", "one-label"]
 AnswerFormat = Literal["lines", "json"]
 
-# Stands for the text while a prompt's shared part is rendered; no text contains it.
+# Stands for the text while a prompt's shared part is rendered; `one_line` leaves none in an example.
 TEXT = "\x00"
+BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+ARROW = re.compile(r"\s*(?:[-=–—]*>|→)\s*")
 # Tokens of the model: kept free beside what is counted, least for a text, and allowed for a token of spaCy's.
 MARGIN, MIN_ROOM, TOKENS_PER_WORD = 32, 64, 3
 
@@ -88,10 +91,7 @@ class Task(ABC):
         max_tokens: int,
         max_words: int,
     ) -> None:
-        if unknown := [label for label in (*label_definitions, *label_names) if label not in labels]:
-            raise UserError(
-                f"The task defines or names {unknown[0]!r}, which is none of its labels ({', '.join(labels)})."
-            )
+        _check_settings(labels, label_definitions, label_names, separator, max_tokens, max_words)
         self._labels = tuple(labels)
         self.definitions = label_definitions
         self.names = {label: label_names.get(label, label) for label in self.fields}
@@ -123,7 +123,7 @@ class Task(ABC):
     def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
         """Put (field, value) pairs said about the tokens of `part` on the document."""
 
-    def finish(self, doc: Doc) -> None:
+    def finish(self, doc: Doc) -> None:  # noqa: B027 (nothing to do is fine)
         """After the last part of a document."""
 
     def applies(self, doc: Doc) -> bool:
@@ -137,17 +137,17 @@ class Task(ABC):
     # spacy-llm's protocol
 
     @property
-    def labels(self) -> Tuple[str, ...]:
+    def labels(self) -> Tuple[str, ...]:  # noqa: UP006
         """Labels of the scheme."""
         return self._labels
 
     def generate_prompts(
         self, docs: Iterable[Doc], context_length: int | None = None
-    ) -> Iterable[Tuple[Iterable[Any], Iterable[Doc]]]:
+    ) -> Iterable[Tuple[Iterable[Any], Iterable[Doc]]]:  # noqa: UP006
         """One prompt per part of a text and group of fields."""
         for doc in docs:
             prompts = []
-            if self.applies(doc):
+            if doc.text.strip() and self.applies(doc):
                 trace(doc)["parts"] = parts = self._parts(doc, context_length)
                 prompts = [self._prompt(doc, part, group) for part in parts for group in self.groups]
             yield prompts, [doc] * max(1, len(prompts))
@@ -219,13 +219,22 @@ class Task(ABC):
                     {self.names[f]: self.values(record, f) for f in group}, self.separator, self.empty
                 ),
             }
-            for record in self.shots.choose(text, lambda r: not all(self.values(r, f) for f in group))
+            for record in self.shots.choose(
+                text, lambda r: sum(not self.values(r, f) for f in group) / len(group)
+            )
         ]
         fields = [{"name": self.names[f], "definition": self.definitions.get(f, "")} for f in group]
         # The text goes in afterwards: nothing in it can be taken for part of the template.
-        rendered = self.template.render(
-            instruction=self.instruction, fields=fields, examples=examples, choices=self.choices(), text=TEXT
-        )
+        try:
+            rendered = self.template.render(
+                instruction=self.instruction,
+                fields=fields,
+                examples=examples,
+                choices=self.choices(),
+                text=TEXT,
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            raise UserError(f"{self.template_path}: {error}; correct the template.") from None
         before, found, after = rendered.rstrip().partition(TEXT)
         if not found or TEXT in after:
             raise UserError(f"{self.template_path}: the template must contain {{{{ text }}}} exactly once.")
@@ -275,8 +284,36 @@ def split_sentences(doc: Doc, size: int) -> list[tuple[int, int]]:
 
 
 def one_line(text: str) -> str:
-    """White space folded to single blanks: a text can't start a line of its own in a prompt."""
-    return " ".join(text.split())
+    """White space and control characters folded to single blanks: a text can't start a line of its own."""
+    return " ".join(BLANKS.sub(" ", text).split())
+
+
+def _check_settings(
+    labels: Sequence[str],
+    definitions: dict[str, str],
+    names: dict[str, str],
+    separator: str,
+    max_tokens: int,
+    max_words: int,
+) -> None:
+    if not labels or len(set(labels)) < len(labels):
+        raise UserError(f"labels = {list(labels)}: a task needs one or more of them, each once.")
+    if unknown := [label for label in (*definitions, *names) if label not in labels]:
+        known = ", ".join(labels)
+        raise UserError(f"The task defines or names {unknown[0]!r}, which is none of its labels ({known}).")
+    shown = [names.get(label, label) for label in labels]
+    if bad := [name for name in shown if not name.strip() or name != one_line(name)]:
+        raise UserError(
+            f"label_names: {bad[0]!r} must be words on one line, for it begins a line of the prompt."
+        )
+    if len({name.casefold() for name in shown}) < len(shown):
+        raise UserError(
+            f"label_names: {', '.join(shown)} must differ, or the answers couldn't be told apart."
+        )
+    if not separator.strip():
+        raise UserError(f"separator = {separator!r} must have a character that is no blank.")
+    if max_tokens < 1 or max_words < 1:
+        raise UserError(f"max_tokens = {max_tokens} and max_words = {max_words} must be 1 or more.")
 
 
 def _load_template(path: str) -> jinja2.Template:
@@ -288,6 +325,8 @@ def _load_template(path: str) -> jinja2.Template:
         raise UserError(
             f"{path}: the template can't be read ({error.strerror}); see configs/prompts."
         ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the template as UTF-8.") from None
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.message}; correct the template.") from None
 
@@ -297,6 +336,8 @@ class SpansTask(Task):
 
     def __init__(self, *, fuzzy: float, **settings: Any) -> None:
         super().__init__(**settings)
+        if not 0 <= fuzzy <= 1:
+            raise UserError(f"fuzzy = {fuzzy} must be a similarity from 0 to 1 (1 turns it off).")
         self.fuzzy = fuzzy
 
     def values(self, record: Record, field: str) -> list[str]:
@@ -330,6 +371,9 @@ class CategoriesTask(Task):
     def __init__(self, *, exclusive: bool, **settings: Any) -> None:
         super().__init__(**settings)
         self.exclusive = exclusive
+        # The field's definition is what its values mean.
+        means = [f"{label} ({text})" for label, text in self.definitions.items()]
+        self.definitions = {self.FIELD: "; ".join(means)}
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -346,23 +390,24 @@ class CategoriesTask(Task):
 
     def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
         """Set `cats`. Of exclusive categories the first one named counts, for parts the first part's."""
+        dropped = trace(doc)["dropped"]
         known = {label.casefold(): label for label in self.labels}
         for _, value in said:
-            label = known.get(value.strip(" .\"'").casefold())
+            label = known.get(grounding.bare(value).strip(" .").casefold())
             if label is None:
-                trace(doc)["dropped"].append(Dropped(self.FIELD, value, "no such category"))
-            elif not (self.exclusive and any(doc.cats.get(other) for other in self.labels)):
+                dropped.append(Dropped(self.FIELD, value, "no such category"))
+            elif self.exclusive and any(doc.cats.get(other) for other in self.labels if other != label):
+                dropped.append(Dropped(self.FIELD, value, "another category came first"))
+            else:
                 doc.cats[label] = 1.0
 
     def finish(self, doc: Doc) -> None:
         """Categories not named are absent."""
-        doc.cats = {label: doc.cats.get(label, 0.0) for label in self.labels}
+        doc.cats = {**doc.cats, **{label: doc.cats.get(label, 0.0) for label in self.labels}}
 
 
 class RelationsTask(Task):
     """Relations between the entities a document already has: values `head > child`."""
-
-    ARROW = " > "
 
     def applies(self, doc: Doc) -> bool:
         """A relation takes two entities."""
@@ -372,7 +417,7 @@ class RelationsTask(Task):
         """The record's relations with the strings of their spans."""
         texts = [one_line(record.text[span.start : span.end]) for span in record.spans]
         pairs = [(r.head, r.child) for r in record.relations if r.label == field]
-        return list(dict.fromkeys(texts[head] + self.ARROW + texts[child] for head, child in sorted(pairs)))
+        return list(dict.fromkeys(texts[head] + " > " + texts[child] for head, child in sorted(pairs)))
 
     def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
         """Relate the two nearest mentions of the strings that were named."""
@@ -382,13 +427,14 @@ class RelationsTask(Task):
             if part[0] <= ent.start < part[1]:
                 mentions.setdefault(grounding.fold(one_line(ent.text))[0], []).append(number)
         for label, value in said:
-            ends = [
-                mentions.get(grounding.fold(end.strip())[0], []) for end in value.split(self.ARROW.strip())
-            ]
+            ends = [grounding.fold(grounding.bare(end))[0] for end in ARROW.split(value)]
             if len(ends) != 2:
                 notes["dropped"].append(Dropped(label, value, "malformed answer"))
                 continue
-            pairs = [(head, child) for head in ends[0] for child in ends[1] if head != child]
+            heads, children = (
+                mentions.get(end) or mentions.get(end.rstrip(grounding.ENDINGS), []) for end in ends
+            )
+            pairs = [(head, child) for head in heads for child in children if ends[0] != ends[1]]
             if not pairs:
                 notes["dropped"].append(Dropped(label, value, "names no two entities"))
                 continue

@@ -1,0 +1,194 @@
+"""Examples in prompts: out of the reviewed training part, never out of what measures the prompt."""
+
+import random
+
+import pytest
+from running import ROOT, write_lines
+
+from ie.errors import UserError
+from ie.llm import pipeline
+from ie.llm.shots import Shots, reviewed_examples
+from ie.records import Record, read_records
+from ie.splitting import assign
+
+CONFIG = ROOT / "configs" / "llm.cfg"
+REVIEWED = ROOT / "assets" / "reviewed.jsonl"
+TOPICS = [
+    "bread oven baker flour",
+    "ship harbour cargo crane",
+    "court judge appeal verdict",
+    "goal match league cup",
+]
+
+
+def record(text, **cats):
+    return Record(text=text, cats=cats)
+
+
+def corpus(n=40, seed=0):
+    """Texts on four topics; every other one has an answer."""
+    rng = random.Random(seed)
+    texts = [f"{' '.join(rng.choices(TOPICS[i % 4].split(), k=6))} {i}" for i in range(n)]
+    return [record(text, X=(i // 4) % 2) for i, text in enumerate(texts)]
+
+
+def missing(example):
+    return 1 - example.cats["X"]
+
+
+def never(example):
+    return 0
+
+
+def topic(example):
+    return next(i for i, words in enumerate(TOPICS) if example.text.split()[0] in words.split())
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo's reviewed examples, split as the config says."""
+    config = pipeline.load_config(CONFIG)
+    records = read_records(REVIEWED, misaligned="snap", duplicates="first", bad_relations="drop")
+    return records, assign(records, [], **config["split"])
+
+
+def demo_task(monkeypatch, select, form="joint", **overrides):
+    monkeypatch.chdir(ROOT)
+    overrides = {"prompt.examples.select": select, "prompt.form": form} | overrides
+    return pipeline.assemble(pipeline.load_config(CONFIG, None, overrides), CONFIG).get_pipe("spans").task
+
+
+@pytest.mark.parametrize("select", ["fixed", "similar"])
+@pytest.mark.parametrize("form", ["joint", "one-label"])
+def test_prompts_of_the_demo_show_training_examples_only(demo, select, form, monkeypatch):
+    _, split = demo
+    task = demo_task(monkeypatch, select, form)
+    train = {example.text for example in split.train}
+    held_out = [*split.dev, *split.test]
+    assert task.shots.records
+    assert {example.text for example in task.shots.records} <= train
+    # And in the prompts themselves: each text of dev or test stands in none but its own.
+    nlp = pipeline.assemble(pipeline.load_config(CONFIG), CONFIG)
+    asked = held_out[:: len(held_out) // 25]
+    docs = [nlp.tokenizer(example.text) for example in asked]
+    shown = set()
+    for example, (prompts, _) in zip(asked, task.generate_prompts(docs, 8192), strict=True):
+        for prompt in prompts:
+            lines = {line.removeprefix("Text: ") for line in prompt.splitlines() if line.startswith("Text: ")}
+            assert not {other.text for other in held_out if other is not example} & lines
+            shown |= lines - {example.text}
+    assert 8 <= len(shown) <= (16 if select == "fixed" else 1000)
+    assert shown <= {" ".join(text.split()) for text in train}
+
+
+def test_whatever_the_config_says_held_out_texts_are_not_shown(demo, monkeypatch):
+    """The section may have literal shares of its own, which the command's options don't reach."""
+    _, split = demo
+    monkeypatch.chdir(ROOT)
+    config = pipeline.load_config(CONFIG, None, {"prompt.examples.test_percent": 1})
+    nlp = pipeline.assemble(config, CONFIG)
+    with pytest.raises(UserError, match=r"\[components.spans\] would show .* as an example"):
+        pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
+    nlp = pipeline.assemble(pipeline.load_config(CONFIG), CONFIG)
+    pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
+
+
+def test_rejected_and_ignored_reviews_are_no_examples(tmp_path):
+    answers = ["accept", "reject", "ignore"]
+    texts = {f"{example.text} x": answers[i % 3] for i, example in enumerate(corpus(60))}
+    path = write_lines(tmp_path / "r.jsonl", [{"text": t, "answer": a} for t, a in texts.items()])
+    shots = reviewed_examples(str(path))()
+    assert {texts[example.text] for example in shots.records} == {"accept"}
+
+
+@pytest.mark.parametrize("select", ["fixed", "similar"])
+def test_the_same_choice_every_time(select):
+    records = corpus(300)
+    chosen = [Shots(records, select, 6).choose("ship in the harbour", missing) for _ in range(3)]
+    assert chosen[0] == chosen[1] == chosen[2]
+    assert len(chosen[0]) == len({example.text for example in chosen[0]}) == 6
+
+
+def test_fixed_examples_are_the_same_for_all_texts_and_spread_over_the_corpus():
+    shots = Shots(corpus(), "fixed", 4)
+    chosen = shots.choose("bread", never)
+    assert shots.choose("a match", never) == chosen
+    assert {topic(example) for example in chosen} == {0, 1, 2, 3}
+
+
+def test_similar_examples_are_the_nearest_with_the_nearest_last():
+    shots = Shots(corpus(), "similar", 5)
+    assert {topic(example) for example in shots.choose("judge and court", never)} == {2}
+    assert {topic(example) for example in shots.choose("a cup for the league", never)} == {3}
+    own = corpus()[7]
+    assert shots.choose(own.text, never)[-1] == own
+
+
+@pytest.mark.parametrize(("max_empty", "most"), [(0.0, 0), (0.25, 2), (0.5, 4)])
+def test_the_share_of_examples_without_an_answer_is_limited(max_empty, most):
+    records = [record(example.text, X=i % 10 == 0) for i, example in enumerate(corpus(100))]
+    chosen = Shots(records, "fixed", 8, max_empty=max_empty).choose("", missing)
+    assert len(chosen) == 8
+    assert sum(missing(example) for example in chosen) == most
+
+
+def test_where_no_example_fills_all_fields_the_fullest_are_shown():
+    """A scheme of many labels: hardly any text has them all."""
+    records = corpus(40)
+    shares = {example.text: (0.5 if i % 4 else 0.75) for i, example in enumerate(records)}
+    shares[records[0].text] = 1.0
+    chosen = Shots(records, "fixed", 8, max_empty=0.0).choose("", lambda example: shares[example.text])
+    assert len(chosen) == 8
+    assert {shares[example.text] for example in chosen} == {0.5}
+
+
+def test_where_no_example_has_any_answer_none_is_shown_beyond_the_share():
+    chosen = Shots(corpus(40), "fixed", 8, max_empty=0.25).choose("", lambda example: 1.0)
+    assert len(chosen) == 2
+
+
+@pytest.mark.parametrize("select", ["fixed", "similar"])
+def test_no_examples(select):
+    assert Shots([], select).choose("text", missing) == []
+    assert Shots(corpus(), select, n=0).choose("text", missing) == []
+    assert Shots(corpus(), select, max_words=2).choose("text", missing) == []
+
+
+@pytest.mark.parametrize("select", ["fixed", "similar"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_fewer_examples_than_wanted_are_all_shown(select, count, recwarn):
+    records = corpus()[:count]
+    chosen = Shots(records, select, n=8).choose("bread", never)
+    assert sorted(example.text for example in chosen) == sorted(example.text for example in records)
+    assert not recwarn.list
+
+
+def test_equal_examples_are_no_trouble(recwarn):
+    records = [record("bread oven", X=1), *[record(f"ship crane {'!' * i}", X=1) for i in range(20)]]
+    assert len(Shots(records, "fixed", n=6).choose("bread", missing)) <= 6
+    records = [record(text, X=1) for text in ("🦄", "...", "$", "€ €", "🦄 🦄") * 3]
+    assert 0 < len(Shots(records, "fixed", n=4).choose("🦄", missing)) <= 4
+    assert len(Shots(records, "similar", n=4).choose("nothing alike", missing)) == 4
+    assert not [warning for warning in recwarn.list if "cluster" in str(warning.message)]
+
+
+def test_long_examples_are_not_shown():
+    records = [record("bread " * 50, X=1), *corpus(10)]
+    for select in ("fixed", "similar"):
+        chosen = Shots(records, select, n=20, max_words=40).choose("bread", never)
+        assert records[0] not in chosen
+
+
+def test_nothing_is_read_before_the_first_prompt(tmp_path):
+    make = reviewed_examples(str(tmp_path / "later.jsonl"))
+    assert make().records == []
+    write_lines(tmp_path / "later.jsonl", [{"text": example.text} for example in corpus(30)])
+    assert make().records
+
+
+def test_relations_that_the_command_was_told_to_drop_are_no_error_here(tmp_path):
+    lines = [{"text": f"Acme {example.text}", "spans": [{"start": 0, "end": 4, "label": "C"}],
+              "relations": [{"head": 0, "child": 0, "label": "R"}]} for example in corpus(30)]  # fmt: skip
+    shots = reviewed_examples(str(write_lines(tmp_path / "r.jsonl", lines)))()
+    assert shots.records
+    assert all(example.relations == [] for example in shots.records)
