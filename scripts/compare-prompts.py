@@ -14,7 +14,7 @@ from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
 from ie.llm import pipeline
-from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record, blank
+from ie.records import BadRelations, Duplicates, Misaligned, Reader, blank
 from ie.scheme import Scheme, load_scheme
 from ie.scoring import count
 from ie.splitting import assign
@@ -23,7 +23,9 @@ from ie.statistics import compare, format_score, groups, intervals
 
 def main(
     config: Annotated[Path, typer.Option(help="Config of the LLM pipeline.")] = Path("configs/llm.cfg"),
-    forms: Annotated[Path, typer.Option(help="Forms to compare, a section each.")] = Path("configs/forms.cfg"),
+    forms: Annotated[Path, typer.Option(help="Forms to compare, a section each.")] = Path(
+        "configs/forms.cfg"
+    ),
     provider: Annotated[str, typer.Option(help="File of configs/providers that replaces the model.")] = "",
     reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
     output: Annotated[Path, typer.Option(help="Scores.")] = Path("training/prompts.json"),
@@ -63,12 +65,14 @@ def main(
         nlp = pipeline.assemble(
             pipeline.load_config(config, pipeline.provider_file(provider), {**common, **settings}), config
         )
+        pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
         started = time.perf_counter()
-        with pipeline.progress(nlp, len(dev), name):
-            answered = list(pipeline.annotate(nlp, dev))
-        models = pipeline.llm_models(nlp)
-        for model in models:
-            model.close()
+        try:
+            with pipeline.progress(nlp, len(dev), name):
+                answered = list(pipeline.annotate(nlp, dev))
+        finally:
+            for model in pipeline.llm_models(nlp):
+                model.close()
         spent = [call.seconds for _, calls in answered for call in calls]
         counts[name] = count(dev, [record for record, _ in answered], scheme.span_labels)
         found = pipeline.count_notes(record for record, _ in answered)

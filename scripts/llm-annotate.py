@@ -13,7 +13,7 @@ from ie.cli import run
 from ie.files import atomic_write
 from ie.llm import pipeline
 from ie.llm.client import Model
-from ie.records import Duplicates, Misaligned, BadRelations, Reader, Record, blank, write_records
+from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record, blank, write_records
 from ie.scheme import load_scheme
 from ie.splitting import assign
 
@@ -60,6 +60,7 @@ def main(
     models = pipeline.llm_models(nlp)
     for model in models:
         model.dry = dry_run
+    pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
     wanted = [*split.raw, *split.dev, *split.test]
     started = time.perf_counter()
     found: list[Record] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from confection import Config
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.util import load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
@@ -18,6 +18,7 @@ from ie.errors import UserError
 from ie.llm import models, shots, tasks  # noqa: F401
 from ie.llm.client import Model, Stats
 from ie.llm.tasks import Task, trace
+from ie.llm.types import Answer
 from ie.records import Record
 
 PROVIDERS = Path("configs/providers")
@@ -36,9 +37,11 @@ def load_config(path: Path, provider: Path | None = None, overrides: dict[str, A
     try:
         config = Config().from_disk(path, interpolate=False)
         if provider:
-            for section, settings in Config().from_disk(provider, interpolate=False).items():
+            other = Config().from_disk(provider, interpolate=False)
+            config = config.merge(other)
+            if "model" in other:
                 # A model's settings belong to its own function: replaced whole, not mixed.
-                config[section] = settings if section == "model" else {**config.get(section, {}), **settings}
+                config["model"] = other["model"]
         return Config().from_str(config.to_str(), overrides=overrides or {})
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: there is no such config; see configs/.") from None
@@ -69,11 +72,36 @@ def assemble(config: Config, source: Path) -> Language:
         UserError: spaCy or spacy-llm refuses a setting.
     """
     try:
-        return load_model_from_config(config, auto_fill=True)
+        nlp = load_model_from_config(config, auto_fill=True)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{source}: {' '.join(str(error).split())[:500]}; correct that setting.") from error
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, LLMWrapper) and not isinstance(pipe.task, Task):
+            _keep_calls(pipe.task)
+    return nlp
+
+
+def _keep_calls(task: Any) -> None:
+    """Let a task of spacy-llm's own note calls and errors too: it takes a failed call for "no entities"."""
+    parse = task.parse_responses
+
+    def parse_responses(shards: Iterable, responses: Iterable[Iterable]) -> Iterator[Doc]:
+        replies: list[list] = []
+
+        def noted() -> Iterator[list]:
+            for given in responses:
+                replies.append(list(given))
+                yield replies[-1]
+
+        for number, doc in enumerate(parse(shards, noted())):
+            calls = [reply for reply in replies[number] if isinstance(reply, Answer)]
+            trace(doc)["calls"] += calls
+            trace(doc)["errors"] += [call.error for call in calls if call.error]
+            yield doc
+
+    task.parse_responses = parse_responses
 
 
 def llm_models(nlp: Language) -> list[Model]:
@@ -90,20 +118,38 @@ def annotate(nlp: Language, records: Sequence[Record]) -> Iterator[tuple[Record,
     """
     # As docs, since spaCy would refuse a text longer than max_length, which no model here sees whole.
     docs = ((nlp.tokenizer(record.text), record) for record in records)
+    name = " + ".join(dict.fromkeys(model.provider.name for model in llm_models(nlp)))
     for doc, record in nlp.pipe(docs, as_tuples=True):
         notes = trace(doc)
-        yield to_record(doc, record), notes["calls"]
+        yield to_record(doc, record, name), notes["calls"]
 
 
-def to_record(doc: Doc, source: Record) -> Record:
+def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
+    """Make sure that no prompt shows an example out of dev or test, whatever the config says.
+
+    Raises:
+        UserError: naming the first one that would be shown.
+    """
+    texts = {record.text for record in held_out}
+    for name, pipe in nlp.pipeline:
+        shown = pipe.task.shots.records if isinstance(getattr(pipe, "task", None), Task) else []
+        if leaks := [record.id for record in shown if record.text in texts]:
+            raise UserError(
+                f"[components.{name}] would show {leaks[0]!r} as an example, which is for dev or test; let "
+                "its examples take test_percent, dev_percent and near_duplicate from [split]."
+            )
+
+
+def to_record(doc: Doc, source: Record, model: str = "") -> Record:
     """What the model said of a text, in the data contract, with how it was asked under `llm`.
 
-    Latency isn't there: the same run has the same bytes.
+    What else the text's line had is kept. Latency isn't there: the same run has the same bytes.
     """
     notes = trace(doc)
     status = {(span.start, span.end, span.label): span.alignment for span in notes["spans"]}
     calls = notes["calls"]
     llm: dict[str, Any] = {
+        "model": model,
         "prompts": [answer.key for answer in calls],
         "prompt_tokens": sum(answer.prompt_tokens for answer in calls),
         "completion_tokens": sum(answer.completion_tokens for answer in calls),
@@ -118,14 +164,26 @@ def to_record(doc: Doc, source: Record) -> Record:
             "start": ent.start_char,
             "end": ent.end_char,
             "label": ent.label_,
-            "alignment": status.get((ent.start_char, ent.end_char, ent.label_), "exact"),
+            "alignment": status.get((ent.start_char, ent.end_char, ent.label_)) or _unaided(ent, calls),
         }
         for ent in doc.ents
     ]
     relations = [{"head": h, "child": c, "label": label} for h, c, label in notes["relations"]]
+    extra = {name: value for name, value in (source.model_extra or {}).items() if name != "llm"}
     return Record(
-        text=doc.text, spans=spans, relations=relations, cats=dict(doc.cats), meta=source.meta, llm=llm
+        text=doc.text,
+        spans=spans,
+        relations=relations,
+        cats=dict(doc.cats),
+        meta=source.meta,
+        **extra,
+        llm=llm,
     )
+
+
+def _unaided(ent: Span, calls: list[Answer]) -> str:
+    """How a task of spacy-llm's own found a span: by searching for what was said, perhaps without case."""
+    return "exact" if any(ent.text in call for call in calls) else "normalised"
 
 
 def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
