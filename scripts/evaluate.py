@@ -13,6 +13,7 @@ from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
 from ie.scheme import load_scheme
+from ie.splitting import TrainOn
 from ie.statistics import METRICS
 
 PIPELINES = {
@@ -40,10 +41,11 @@ def main(
         "assets/patterns.jsonl"
     ),
     gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
-    gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names")] = "",
+    gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names; empty for no gazetteer")] = "",
     models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
         "training/efficient"
     ),
+    inspect: Annotated[TrainOn, typer.Option(help="The pipeline whose errors the report shows")] = "reviewed",
     output: Annotated[Path, typer.Option(help="Folder for metrics, report and speeds")] = Path(
         "training/efficient"
     ),
@@ -62,6 +64,8 @@ def main(
     nlp = records.blank(lang)
     counted = [len(nlp.make_doc(text)) for text in texts]
 
+    if not gazetteer_label:
+        gazetteer = ""
     if gazetteer and gazetteer_label not in labels.span_labels:
         raise UserError(
             f"--gazetteer-label {gazetteer_label!r} isn't in the scheme ({', '.join(labels.span_labels)}); "
@@ -100,7 +104,7 @@ def main(
     result = evaluation.evaluate(
         gold, known, answers, labels.span_labels, words=counted, meta_key=meta_key, seed=seed
     )
-    inspected = next((name for name in ("both", "reviewed", "silver") if name in result.scores), None)
+    inspected = next((name for name in (inspect, *PIPELINES) if name in result.scores), None)
     for name, content in {
         "metrics.json": evaluation.metrics(result),
         "analysis.json": evaluation.analysis(result),

@@ -33,7 +33,7 @@ print(json.dumps([[ent.text, ent.label_] for ent in doc.ents]))
 
 def main(
     model: Annotated[Path, typer.Option(help="Trained pipeline")] = Path(
-        "training/efficient/both/model-best"
+        "training/efficient/reviewed/model-best"
     ),
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
     name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",

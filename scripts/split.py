@@ -25,7 +25,7 @@ def main(
     test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
     dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
     near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
-    train_on: Annotated[splitting.TrainOn, typer.Option(help="What train.spacy holds.")] = "both",
+    train_on: Annotated[splitting.TrainOn, typer.Option(help="What train.spacy holds.")] = "reviewed",
     misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
     duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
     bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
@@ -51,6 +51,7 @@ def main(
         "test": split.test,
         "reviewed": split.train,
         "silver": usable,
+        "both": [*split.train, *usable],
     }
     summary = {
         "settings": {

@@ -1,4 +1,4 @@
-"""Train the pipeline on all training data, and on its reviewed and its silver part for comparison."""
+"""Train the pipeline on reviewed examples, on silver, and on both, to see which serves it best."""
 
 import json
 import os
@@ -18,17 +18,18 @@ from ie import scoring, tracking, training
 from ie.cli import run
 from ie.files import atomic_write
 from ie.records import from_doc
+from ie.splitting import TrainOn
 from ie.statistics import Estimate, format_score, intervals
-
-# The pipeline that is packaged; its training is the one that is shown and recorded.
-MAIN = "both"
 
 
 def main(
     config: Annotated[Path, typer.Option(help="Training config of spaCy")] = Path("configs/efficient.cfg"),
-    train: Annotated[Path, typer.Option(help="All training examples")] = Path("corpus/train.spacy"),
-    reviewed: Annotated[Path, typer.Option(help="The reviewed ones")] = Path("corpus/reviewed.spacy"),
+    reviewed: Annotated[Path, typer.Option(help="Reviewed training examples")] = Path(
+        "corpus/reviewed.spacy"
+    ),
     silver: Annotated[Path, typer.Option(help="Those the LLM annotated")] = Path("corpus/silver.spacy"),
+    both: Annotated[Path, typer.Option(help="All of them")] = Path("corpus/both.spacy"),
+    train_on: Annotated[TrainOn, typer.Option(help="Whose training is shown and recorded")] = "reviewed",
     dev: Annotated[Path, typer.Option(help="Reviewed ones that pick the checkpoint")] = Path(
         "corpus/dev.spacy"
     ),
@@ -40,11 +41,13 @@ def main(
     workers: Annotated[int, typer.Option(help="Trainings beside the main one; 0: one a core")] = 0,
 ) -> None:
     """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json."""
-    sources = {MAIN: train, "reviewed": reviewed, "silver": silver}
+    sources = {"reviewed": reviewed, "silver": silver, "both": both}
     overrides: dict[str, Any] = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
     options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
     comparisons = {
-        name: path for name, path in sources.items() if name != MAIN and has_examples(path, output / name)
+        name: path
+        for name, path in sources.items()
+        if name != train_on and has_examples(path, output / name)
     }
     results: dict[str, dict] = {}
     pool = ProcessPoolExecutor(workers or beside(gpu_id), mp_context=get_context("spawn"))
@@ -53,8 +56,10 @@ def main(
             name: pool.submit(training.train, config, train=path, output=output / name, **options)
             for name, path in comparisons.items()
         }
-        tracking.prepare("train", name=f"train {MAIN}")
-        results[MAIN] = training.train(config, train=train, output=output / MAIN, quiet=False, **options)
+        tracking.prepare("train", name=f"train {train_on}")
+        results[train_on] = training.train(
+            config, train=sources[train_on], output=output / train_on, quiet=False, **options
+        )
         results |= {name: future.result() for name, future in futures.items()}
     finally:
         pool.shutdown(cancel_futures=True)

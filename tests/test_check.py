@@ -49,6 +49,7 @@ class Project:
             "gazetteer": self.folder / "known.csv",
             "test-percent": 30,
             "dev-percent": 20,
+            "train-on": "both",
         } | options
         return run_command("check", [part for k, v in given.items() for part in (f"--{k}", v)], self.capsys)
 

@@ -17,6 +17,7 @@ labels = {labels}
 """
 OUTPUTS = {f"{side}.{kind}" for side in ("train", "dev", "test") for kind in ("spacy", "jsonl")} | {
     "reviewed.spacy",
+    "both.spacy",
     "silver.spacy",
     "split.json",
 }
@@ -52,6 +53,7 @@ class Project:
             "output": self.corpus,
             "test-percent": 30,
             "dev-percent": 20,
+            "train-on": "both",
         } | options
         return run_command("split", [part for k, v in given.items() for part in (f"--{k}", v)], self.capsys)
 
@@ -88,6 +90,7 @@ def test_every_file_is_written_and_agrees_with_the_others(project):
     assert {path.name for path in project.corpus.iterdir()} == OUTPUTS | {"llm.jsonl"}
     reviewed, silver = project.texts_of("reviewed.spacy"), project.texts_of("silver.spacy")
     assert silver == set(project.texts[60:])
+    assert project.texts_of("both.spacy") == reviewed | silver
     assert project.texts_of("train.spacy") == project.texts_of("train.jsonl") == reviewed | silver
     held_out = project.texts_of("dev.spacy") | project.texts_of("test.spacy")
     assert held_out == project.texts_of("dev.jsonl") | project.texts_of("test.jsonl")

@@ -30,7 +30,7 @@ def write_corpus(path: Path, examples: list[tuple[str, list]]) -> None:
 def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     folder.mkdir()
-    for name in ("train", "reviewed", "silver", "dev"):
+    for name in ("both", "reviewed", "silver", "dev"):
         write_corpus(folder / f"{name}.spacy", TEXTS)
     return folder
 
@@ -41,7 +41,7 @@ def run_train(corpus: Path, capsys: pytest.CaptureFixture, **options: object) ->
         "output": corpus.parent / "out",
         "max-steps": 3,
         "workers": 2,
-        **{name: corpus / f"{name}.spacy" for name in ("train", "reviewed", "silver", "dev")},
+        **{name: corpus / f"{name}.spacy" for name in ("both", "reviewed", "silver", "dev")},
     } | options
     return run_command(
         "train", [word for name, value in options.items() for word in (f"--{name}", value)], capsys
@@ -77,7 +77,7 @@ def test_a_source_without_examples_is_left_out_with_a_sentence(
     older.mkdir(parents=True)
     write_corpus(corpus / "silver.spacy", [])
     (corpus / "reviewed.spacy").unlink()
-    outcome = run_train(corpus, capsys)
+    outcome = run_train(corpus, capsys, **{"train-on": "both"})
     assert outcome.status == 0, outcome.output
     assert "silver.spacy holds no examples" in outcome.output
     assert "reviewed.spacy holds no examples" in outcome.output
@@ -96,7 +96,7 @@ def test_a_source_without_examples_is_left_out_with_a_sentence(
 def test_bad_input_is_one_sentence_and_writes_nothing(
     options: dict, said: str, corpus: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    for name in ("reviewed", "silver"):
+    for name in ("both", "silver"):
         write_corpus(corpus / f"{name}.spacy", [])
     outcome = run_train(corpus, capsys, **options)
     assert outcome.status == 1
