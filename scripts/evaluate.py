@@ -41,7 +41,9 @@ def main(
         "assets/patterns.jsonl"
     ),
     gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
-    gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names; empty for no gazetteer")] = "",
+    gazetteer_label: Annotated[
+        str, typer.Option(help="Label of the gazetteer's names; empty for no gazetteer")
+    ] = "",
     models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
         "training/efficient"
     ),
