@@ -10,7 +10,7 @@ from wasabi import msg
 
 from ie import tracking
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import atomic_write, check_writable
 from ie.llm import pipeline
 from ie.llm.client import Model
 from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record, blank, write_records
@@ -61,6 +61,9 @@ def main(
     for model in models:
         model.dry = dry_run
     pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
+    if not dry_run:
+        for path in (output, stats, timings):
+            check_writable(path)
     wanted = [*split.raw, *split.dev, *split.test]
     started = time.perf_counter()
     found: list[Record] = []

@@ -51,6 +51,21 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
             os.unlink(temporary)
 
 
+def check_writable(path: Path) -> None:
+    """Find out before anything is spent whether a file can be written.
+
+    Raises:
+        UserError: it can't.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror}); make its folder writable.") from None
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder; name a file.")
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:

@@ -1,0 +1,385 @@
+"""The command against a fake endpoint: what it asks, what it writes, and what survives a kill."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_llm import FakeLLM, status
+from running import ROOT, run_command, write_lines
+
+from ie.llm.cache import AnswerCache
+from ie.llm.stub import Response, answer_body
+from ie.records import read_records
+from ie.splitting import assign
+
+SHARES = {"test_percent": 30, "dev_percent": 20}
+CONFIG = """
+[paths]
+reviewed = "none"
+
+[split]
+test_percent = 37
+dev_percent = 10
+near_duplicate = 0.8
+
+[nlp]
+lang = "en"
+pipeline = ["spans"]
+batch_size = 512
+
+[model]
+@llm_models = "ie.Embedded.v1"
+
+[components]
+
+[components.spans]
+factory = "llm"
+model = ${model}
+
+[components.spans.task]
+@llm_tasks = "ie.Spans.v1"
+labels = ["COMPANY", "MONEY"]
+template = "TEMPLATE"
+
+[components.spans.task.examples]
+@llm_misc = "ie.ReviewedExamples.v1"
+reviewed = ${paths.reviewed}
+test_percent = ${split.test_percent}
+dev_percent = ${split.dev_percent}
+near_duplicate = ${split.near_duplicate}
+n = 4
+"""
+PROVIDER = """
+[model]
+@llm_models = "ie.OpenAI.v1"
+model = "fake-1"
+base_url = "URL/v1"
+cache = "answers.sqlite"
+context_length = 4096
+max_retries = 0
+timeout = 30.0
+concurrency = 8
+
+[model.prices]
+input = 1.0
+output = 2.0
+"""
+
+
+def reply(path: str, prompt: str) -> Response:
+    """Finds the name at the beginning of the text and the amount at its end; "Initech" is nowhere."""
+    text = re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[-1]
+    return Response(answer_body(path, f"{text.split()[0]} | Initech\nMONEY: {text.split()[-1]}"), delay=0.01)
+
+
+class Project:
+    """A folder with configs, texts and reviewed examples, and the command in it."""
+
+    def __init__(self, folder: Path, url: str, capsys: pytest.CaptureFixture):
+        self.folder, self.capsys = folder, capsys
+        rng = random.Random(0)
+        words = ["".join(rng.choices("abcdefghij", k=6)) for _ in range(800)]
+        texts = [f"Firm{i} {' '.join(rng.sample(words, 8))} ${i}m" for i in range(90)]
+        self.lines = [self.line(text, i) for i, text in enumerate(texts)]
+        write_lines(folder / "assets/reviewed.jsonl", self.lines[:60])
+        raw = [
+            {"text": line["text"], "meta": line["meta"], "url": "https://a.example"} for line in self.lines
+        ]
+        write_lines(folder / "assets/texts.jsonl", raw)
+        template = ROOT / "configs/prompts/lines.jinja"
+        (folder / "llm.cfg").write_text(CONFIG.replace("TEMPLATE", str(template)))
+        self.provider(PROVIDER.replace("URL", url))
+
+    @staticmethod
+    def line(text: str, number: int) -> dict:
+        money = len(text) - len(text.split()[-1])
+        spans = [
+            {"start": 0, "end": len(text.split()[0]), "label": "COMPANY"},
+            {"start": money, "end": len(text), "label": "MONEY"},
+        ]
+        return {"text": text, "spans": spans, "answer": "accept", "meta": {"id": f"id{number}"}}
+
+    def provider(self, text: str) -> None:
+        path = self.folder / "configs/providers/fake.cfg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def options(self, **changes) -> list[str]:
+        given = {
+            "config": "llm.cfg",
+            "provider": "fake",
+            **{name.replace("_", "-"): value for name, value in SHARES.items()},
+            **{name.replace("_", "-"): value for name, value in changes.items()},
+        }
+        return [str(part) for name, value in given.items() for part in (f"--{name}", value)]
+
+    def run(self, *flags: str, **changes):
+        return run_command("llm-annotate", [*self.options(**changes), *flags], self.capsys)
+
+    def start(self) -> subprocess.Popen:
+        command = [sys.executable, str(ROOT / "scripts/llm-annotate.py"), *self.options()]
+        environment = os.environ | {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+        with (self.folder / "log").open("wb") as log:
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
+
+    @property
+    def records(self):
+        return read_records(self.folder / "corpus/llm.jsonl")
+
+    @property
+    def counts(self) -> dict:
+        return json.loads((self.folder / "corpus/llm.json").read_text())
+
+    def bytes(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted((self.folder / "corpus").iterdir())}
+
+    def forget(self) -> None:
+        for path in self.folder.glob("answers.sqlite*"):
+            path.unlink()
+
+
+@pytest.fixture
+def server():
+    with FakeLLM(always=reply) as fake:
+        yield fake
+
+
+@pytest.fixture
+def project(tmp_path, server, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return Project(tmp_path, server.url, capsys)
+
+
+def texts_asked(server) -> list[str]:
+    return [re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[-1] for prompt in server.prompts]
+
+
+def test_what_is_written(project, server):
+    outcome = project.run()
+    assert outcome.status == 0, outcome.output
+    records = project.records
+    for record in records:
+        found = [(record.text[s.start : s.end], s.label, s.model_extra["alignment"]) for s in record.spans]
+        words = record.text.split()
+        assert found == [(words[0], "COMPANY", "exact"), (words[-1], "MONEY", "exact")]
+        llm = record.model_extra["llm"]
+        assert re.fullmatch(r"[0-9a-f]{64}", *llm.pop("prompts"))
+        assert llm == {
+            "model": "fake-1",
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "dropped": [{"label": "COMPANY", "text": "Initech", "reason": "not in the text"}],
+        }
+        assert record.id.startswith("id")
+    raw = [record for record in records if "url" in record.model_extra]
+    assert len(raw) == 30
+    counts = project.counts
+    assert counts.pop("models")["fake-1"]["model"] == "fake-1"
+    n = len(records)
+    assert counts == {
+        "texts": n,
+        "prompts": n,
+        "prompt_tokens": 10 * n,
+        "completion_tokens": 5 * n,
+        "cost": round(20 * n / 1e6, 4),
+        "spans": {"COMPANY": n, "MONEY": n},
+        "alignment": {"exact": 2 * n},
+        "dropped": {"not in the text": n},
+        "errors": {},
+    }
+    timings = [json.loads(line) for line in Path("training/llm-timings.jsonl").read_text().splitlines()]
+    assert [timing["id"] for timing in timings] == [record.id for record in records]
+    assert all(seconds > 0 for timing in timings for seconds in timing["seconds"])
+    assert f"{n} asked, 0 kept" in outcome.output
+    assert f"{n} not in the text" in outcome.output
+
+
+def test_unreviewed_dev_and_test_are_asked_about_and_training_examples_never(project, server):
+    project.run()
+    reviewed = read_records(Path("assets/reviewed.jsonl"))
+    split = assign(reviewed, read_records(Path("assets/texts.jsonl")), **SHARES)
+    wanted = [record.text for record in (*split.raw, *split.dev, *split.test)]
+    assert split.dev
+    assert split.test
+    assert sorted(texts_asked(server)) == sorted(wanted)
+    assert [record.text for record in project.records] == wanted
+    assert not {record.text for record in split.train} & set(texts_asked(server))
+
+
+def test_examples_come_from_the_training_part_that_the_options_make(project, server):
+    """The config's own shares are others."""
+    project.run()
+    split = assign(read_records(Path("assets/reviewed.jsonl")), [], **SHARES)
+    train = {record.text for record in split.train}
+    shown = {
+        text for prompt in server.prompts for text in re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[:-1]
+    }
+    assert len(shown) == 4
+    assert shown <= train
+
+
+def test_shares_of_its_own_in_the_examples_section_are_refused(project, server):
+    text = Path("llm.cfg").read_text()
+    Path("llm.cfg").write_text(text.replace("${split.test_percent}", "1"))
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "which is for dev or test" in outcome.output
+    assert server.requests == []
+
+
+def test_the_same_bytes_whatever_the_concurrency(project, server):
+    runs = []
+    for concurrency in (1, 16):
+        project.provider(PROVIDER.replace("URL", server.url).replace("= 8", f"= {concurrency}"))
+        project.forget()
+        assert project.run().status == 0
+        runs.append(project.bytes())
+    assert runs[0] == runs[1]
+    assert len(server.requests) == 2 * len(project.records)
+
+
+def test_a_second_run_asks_nothing_and_writes_the_same(project, server):
+    project.run()
+    before, asked = project.bytes(), len(server.requests)
+    outcome = project.run()
+    assert project.bytes() == before
+    assert len(server.requests) == asked
+    assert f"0 asked, {asked} kept from before (asking again would cost $0.00)" in outcome.output
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(project, server):
+    project.run()
+    whole, n = project.bytes(), len(project.records)
+    project.forget()
+    for path in Path("corpus").iterdir():
+        path.unlink()
+    server.requests.clear()
+    server.always = lambda path, prompt: Response(reply(path, prompt).body, delay=0.3)
+    process = project.start()
+    limit = time.monotonic() + 60
+    while len(server.requests) < 24 and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, Path("log").read_text()
+    assert list(Path("corpus").iterdir()) == [], "nothing half-written"
+    stored = AnswerCache(Path("answers.sqlite")).count()
+    assert 8 <= stored < n
+    asked = len(server.requests)
+    server.always = reply
+    outcome = project.run()
+    assert outcome.status == 0, outcome.output
+    assert project.bytes() == whole
+    assert len(server.requests) - asked == n - stored, "no answered and stored call is repeated"
+    repeated = len(server.prompts) - len(set(server.prompts))
+    assert repeated <= 8, "only what was in flight"
+
+
+def test_a_dry_run_sends_and_writes_nothing(project, server):
+    outcome = project.run("--dry-run")
+    assert outcome.status == 0
+    assert server.requests == []
+    assert not Path("corpus").exists()
+    assert not Path("training").exists()
+    split = assign(
+        read_records(Path("assets/reviewed.jsonl")), read_records(Path("assets/texts.jsonl")), **SHARES
+    )
+    n = len([*split.raw, *split.dev, *split.test])
+    assert f"{n} to ask, 0 kept from before" in outcome.output
+    assert "Nothing was sent." in outcome.output
+    project.run()
+    assert f"0 to ask, {n} kept from before" in project.run("--dry-run").output
+
+
+def test_without_reviewed_examples_all_texts_are_asked_about(project, server):
+    Path("assets/reviewed.jsonl").unlink()
+    assert project.run().status == 0
+    assert len(project.records) == len(server.requests) == 90
+    assert all(prompt.count("Text: ") == 1 for prompt in server.prompts)
+
+
+def test_a_failed_call_is_told_and_asked_again_next_time(project, server):
+    def answer(path, prompt):
+        if "Text: Firm70 " in prompt.split("\n\n")[-1]:
+            return status(400, "flagged by the content_filter")(path, prompt)
+        return reply(path, prompt)
+
+    server.always = answer
+    outcome = project.run()
+    assert outcome.status == 0
+    assert "1 content_filter" in outcome.output
+    errors = {r.id: r.model_extra["llm"]["error"] for r in project.records if "error" in r.model_extra["llm"]}
+    assert errors == {"id70": "content_filter"}
+    server.always, asked = reply, len(server.requests)
+    assert project.run().status == 0
+    assert len(server.requests) == asked + 1, "and nothing else"
+    assert project.counts["errors"] == {}
+
+
+def test_the_budget_stops_it_with_everything_saved(project, server):
+    limited = PROVIDER.replace("URL", server.url).replace("concurrency = 8", "concurrency = 1\nmax_calls = 5")
+    project.provider(limited)
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "The budget is reached: 5 calls spent of max_calls = 5" in outcome.output
+    assert not Path("corpus/llm.jsonl").exists()
+    project.provider(PROVIDER.replace("URL", server.url))
+    assert project.run().status == 0
+    assert len(server.requests) == len(project.records)
+
+
+@pytest.mark.parametrize("option", ["output", "stats", "timings"])
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_spent(option, project, server):
+    Path("file").write_text("")
+    outcome = project.run(**{option: "file/below/llm.jsonl"})
+    assert outcome.status == 1
+    assert "file/below/llm.jsonl: can't be written" in outcome.output
+    Path("folder").mkdir()
+    outcome = project.run(**{option: "folder"})
+    assert (outcome.status, "this is a folder" in outcome.output) == (1, True)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"texts": "no.jsonl"}, "no.jsonl: there is no such file"),
+        ({"config": "no.cfg"}, "no.cfg: there is no such file"),
+        ({"provider": "no"}, "configs/providers/no.cfg: there is no such provider; the folder has fake"),
+        ({"test_percent": 90}, "test_percent 90"),
+        ({"lang": "xyz"}, "xyz"),
+    ],
+)
+def test_missing_files_and_bad_options_are_one_sentence(changes, message, project, server):
+    outcome = project.run(**changes)
+    assert outcome.status == 1
+    assert message in outcome.output
+    assert "Traceback" not in outcome.output
+    assert server.requests == []
+    assert not Path("corpus").exists()
+
+
+def test_malformed_texts_are_named_by_line(project, server):
+    Path("assets/texts.jsonl").write_text('{"text": "Acme"}\n{"text": 5}\n')
+    outcome = project.run()
+    assert (outcome.status, "assets/texts.jsonl:2: text" in outcome.output) == (1, True)
+    assert server.requests == []
+
+
+def test_the_wrong_key_stops_it_at_once(project, server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecretkey123456")
+    server.always = status(401, "Incorrect API key provided: sk-verysecretkey123456")
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "refuses the key" in outcome.output
+    assert "verysecret" not in outcome.output
+    assert len(server.requests) <= 16
+    assert not Path("corpus/llm.jsonl").exists()
