@@ -15,7 +15,7 @@ from tqdm import tqdm
 # Imported for what they register.
 from ie import tokenizing  # noqa: F401
 from ie.errors import UserError
-from ie.llm import models, shots, tasks  # noqa: F401
+from ie.llm import models, shots, streaming, tasks  # noqa: F401
 from ie.llm.client import Model, Stats
 from ie.llm.tasks import Task, trace
 from ie.llm.types import Answer
@@ -117,9 +117,9 @@ def annotate(nlp: Language, records: Sequence[Record]) -> Iterator[tuple[Record,
         Per text, in order: the model's record, and its `Answer`s for those who want the timings.
     """
     # As docs, since spaCy would refuse a text longer than max_length, which no model here sees whole.
-    docs = ((nlp.tokenizer(record.text), record) for record in records)
+    docs = (nlp.tokenizer(record.text) for record in records)
     name = " + ".join(dict.fromkeys(model.provider.name for model in llm_models(nlp)))
-    for doc, record in nlp.pipe(docs, as_tuples=True):
+    for doc, record in zip(streaming.pipe(nlp, docs), records, strict=True):
         notes = trace(doc)
         yield to_record(doc, record, name), notes["calls"]
 
