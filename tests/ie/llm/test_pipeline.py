@@ -117,7 +117,7 @@ def found(record):
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_every_provider_assembles_without_key_or_network(name, monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was opened"))
-    config = pipeline.load_config(CONFIG, pipeline.provider_file(name))
+    config = pipeline.load_config(CONFIG, pipeline.provider_file(name), {"paths.reviewed": "none.jsonl"})
     config["nlp"]["pipeline"] = ["spans", "relations", "categories"]
     nlp = pipeline.assemble(config, CONFIG)
     for model in pipeline.llm_models(nlp):

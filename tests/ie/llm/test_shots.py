@@ -58,8 +58,9 @@ def demo_task(monkeypatch, select, form="joint", **overrides):
     return pipeline.assemble(pipeline.load_config(CONFIG, None, overrides), CONFIG).get_pipe("spans").task
 
 
-@pytest.mark.parametrize("select", ["fixed", "similar"])
-@pytest.mark.parametrize("form", ["joint", "one-label"])
+@pytest.mark.parametrize(
+    ("select", "form"), [("fixed", "joint"), ("fixed", "one-label"), ("similar", "joint")]
+)
 def test_prompts_of_the_demo_show_training_examples_only(demo, select, form, monkeypatch):
     _, split = demo
     task = demo_task(monkeypatch, select, form)
