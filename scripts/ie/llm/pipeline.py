@@ -71,6 +71,12 @@ def assemble(config: Config, source: Path) -> Language:
     Raises:
         UserError: spaCy or spacy-llm refuses a setting.
     """
+    for name, component in config.get("components", {}).items():
+        if "cache" in component:
+            raise UserError(
+                f"{source}: [components.{name}.cache] is spacy-llm's, which mixes up texts of the same words; "
+                "delete the section, as every model of ours keeps its answers by itself (model.cache)."
+            )
     try:
         nlp = load_model_from_config(config, auto_fill=True)
     except UserError:

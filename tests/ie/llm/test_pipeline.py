@@ -388,3 +388,10 @@ def test_the_config_as_it_is_annotates_the_talks_sentence(tmp_path):
     assert llm["prompt_tokens"] > 100
     assert ("Hooli", "COMPANY", "exact") in found(record)
     assert ("$5m", "MONEY", "exact") in found(record)
+
+
+def test_the_cache_of_spacy_llm_is_refused():
+    config = pipeline.load_config(ROOT / "configs" / "llm.cfg")
+    config["components"]["spans"]["cache"] = {"@llm_misc": "spacy.BatchCache.v1", "path": "cache"}
+    with pytest.raises(UserError, match="mixes up texts"):
+        pipeline.assemble(config, ROOT / "configs" / "llm.cfg")
