@@ -21,7 +21,7 @@ def main(
     parts: Annotated[str, typer.Option(help="Which to run, separated by commas.")] = ",".join(PARTS),
     concurrency: Annotated[str, typer.Option(help="Requests in flight, separated by commas.")] = "1,16,64",
     latency: Annotated[float, typer.Option(help="Seconds the stub takes for an answer.")] = 0.5,
-    rounds: Annotated[int, typer.Option(help="Answers per request in flight.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Answers per request in flight.")] = 60,
     overhead_texts: Annotated[int, typer.Option(help="Texts for the layer's own time.")] = 2000,
     memory_texts: Annotated[int, typer.Option(help="Texts for the memory.")] = 100_000,
     config: Annotated[Path, typer.Option(help="Whose prompts the embedded model gets.")] = Path(
