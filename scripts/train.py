@@ -45,9 +45,7 @@ def main(
     overrides: dict[str, Any] = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
     options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
     comparisons = {
-        name: path
-        for name, path in sources.items()
-        if name != train_on and has_examples(path, output / name)
+        name: path for name, path in sources.items() if name != train_on and has_examples(path, output / name)
     }
     results: dict[str, dict] = {}
     pool = ProcessPoolExecutor(workers or beside(gpu_id), mp_context=get_context("spawn"))

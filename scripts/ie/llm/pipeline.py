@@ -74,7 +74,7 @@ def assemble(config: Config, source: Path) -> Language:
     for name, component in config.get("components", {}).items():
         if "cache" in component:
             raise UserError(
-                f"{source}: [components.{name}.cache] is spacy-llm's, which mixes up texts of the same words; "
+                f"{source}: [components.{name}.cache] is spacy-llm's, which mixes up texts of equal words; "
                 "delete the section, as every model of ours keeps its answers by itself (model.cache)."
             )
     try:

@@ -358,7 +358,7 @@ def _client_class(module: Any) -> Callable[[RemoteProvider], Any]:
             # The timeouts of HTTP clients are per read: a byte a second would go on for ever.
             try:
                 response = await asyncio.wait_for(super().send(request, **options), self._provider.timeout)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise httpx2.ReadTimeout("the whole answer took too long", request=request) from None
             if response.status_code == 429 and self._provider.on_limit:
                 self._provider.on_limit(started, _seconds(response.headers.get("retry-after")))
