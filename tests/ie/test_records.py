@@ -224,7 +224,8 @@ def test_two_spans_in_one_token_are_both_dropped(tmp_path, nlp):
 def test_changes_are_told_even_if_nobody_asks(tmp_path, nlp, capsys):
     path = write_lines(tmp_path / "a.jsonl", [{"text": TEXT, "spans": [span(1, 5)]}])
     read_records(path, tokenizer=nlp.tokenizer, misaligned="snap")
-    assert "snapped 1" in capsys.readouterr().out
+    # wasabi breaks lines at the width of the terminal
+    assert "snapped 1" in " ".join(capsys.readouterr().out.split())
 
 
 def test_duplicates_are_counted_and_conflicts_too(tmp_path):
