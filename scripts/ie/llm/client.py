@@ -115,6 +115,15 @@ class Stats:
         return {**asdict(self), "errors": dict(sorted(self.errors.items()))}
 
 
+@dataclass
+class Ledger:
+    """What a run has spent over all its models; `reserved` are the dollars expected of calls in flight."""
+
+    calls: int = 0
+    cost: float = 0.0
+    reserved: float = 0.0
+
+
 class _Limiter:
     """At most `limit` requests at a time; halved when the endpoint says 429, grown back by answers."""
 
@@ -214,6 +223,7 @@ class Model:
         max_cost, max_calls: stop before more than this is spent in one run (0: no limit).
 
     Attributes:
+        ledger: what counts against the limits; the models of one pipeline share it.
         stats: counts since the model was made.
         dry: look into the store, count what would be asked and what it would cost, send nothing.
         on_answer: called with each answer and the stats, in order, in the caller's thread.
@@ -248,7 +258,7 @@ class Model:
         self._limiter = _Limiter(concurrency)
         self._answered = False
         self._failed_in_a_row = 0
-        self._reserved = 0.0
+        self.ledger = Ledger()
         self._seen = self._written = 0  # answers and their tokens, to guess the next one's
         self._first: Prompt | None = None
         self._prefix: str | None = None
@@ -456,9 +466,10 @@ class Model:
         await self._limiter.acquire(run)
         try:
             reserved = sum(self.prices.cost(*self._expect(job.prompt)) for job in jobs)
-            self._reserved += reserved
+            self.ledger.reserved += reserved
             self._check_budget(len(jobs))
             self.stats.calls += len(jobs)
+            self.ledger.calls += len(jobs)
             started = time.perf_counter()
             answers = await self._ask(jobs)
             seconds = time.perf_counter() - started
@@ -472,7 +483,7 @@ class Model:
             self._halt(run, error)  # before another call gets this one's place
             raise
         finally:
-            self._reserved -= reserved
+            self.ledger.reserved -= reserved
             self._limiter.release(answered=answered)
 
     async def _ask(self, jobs: list[_Job]) -> list[Answer]:
@@ -519,7 +530,9 @@ class Model:
         self.stats.prompt_tokens += read
         self.stats.completion_tokens += written
         self.stats.estimated += estimated
-        self.stats.cost += self.prices.cost(read, written)
+        cost = self.prices.cost(read, written)
+        self.stats.cost += cost
+        self.ledger.cost += cost
         if answer.error:
             self.stats.errors[answer.error.split(":")[0]] += 1
         else:
@@ -534,10 +547,10 @@ class Model:
         )
 
     def _check_budget(self, calls: int) -> None:
-        if self.max_calls and self.stats.calls + calls > self.max_calls:
-            spent, option = f"{self.stats.calls} calls", f"max_calls = {self.max_calls}"
-        elif self.max_cost and self.stats.cost + self._reserved > self.max_cost:
-            spent, option = f"${self.stats.cost:.4f}", f"max_cost = {self.max_cost}"
+        if self.max_calls and self.ledger.calls + calls > self.max_calls:
+            spent, option = f"{self.ledger.calls} calls", f"max_calls = {self.max_calls}"
+        elif self.max_cost and self.ledger.cost + self.ledger.reserved > self.max_cost:
+            spent, option = f"${self.ledger.cost:.4f}", f"max_cost = {self.max_cost}"
         else:
             return
         raise BudgetReached(
