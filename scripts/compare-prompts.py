@@ -107,10 +107,11 @@ def read_forms(path: Path, only: str) -> dict[str, dict]:
 
 
 def flat(settings: dict, prefix: str = "") -> list[tuple[str, object]]:
-    """Nested sections as dotted names."""
+    """Nested sections as dotted names; one that names a function is a single setting, replaced whole."""
     found: list[tuple[str, object]] = []
     for name, value in settings.items():
-        found += flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+        whole = not isinstance(value, dict) or "." in name or any(key.startswith("@") for key in value)
+        found += [(f"{prefix}{name}", value)] if whole else flat(value, f"{prefix}{name}.")
     return found
 
 

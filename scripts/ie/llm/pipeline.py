@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ie import tokenizing  # noqa: F401
 from ie.errors import UserError
 from ie.llm import models, shots, streaming, tasks  # noqa: F401
-from ie.llm.client import Model, Stats
+from ie.llm.client import Ledger, Model, Stats
 from ie.llm.tasks import Task, trace
 from ie.llm.types import Answer
 from ie.records import Record
@@ -29,10 +29,11 @@ def load_config(path: Path, provider: Path | None = None, overrides: dict[str, A
 
     Args:
         provider: file of `configs/providers`, or None for the config as it is.
-        overrides: settings by dotted name, such as `split.test_percent`.
+        overrides: settings by dotted name, such as `split.test_percent`. A section as value replaces
+            that section; a task keeps the labels and definitions of the one it replaces.
 
     Raises:
-        UserError: a missing or broken file, or an override of a setting that isn't there.
+        UserError: a missing or broken file, or an override of a section that isn't there.
     """
     try:
         config = Config().from_disk(path, interpolate=False)
@@ -42,12 +43,30 @@ def load_config(path: Path, provider: Path | None = None, overrides: dict[str, A
             if "model" in other:
                 # A model's settings belong to its own function: replaced whole, not mixed.
                 config["model"] = other["model"]
-        return Config().from_str(config.to_str(), overrides=overrides or {})
+        overrides = dict(overrides or {})
+        for name in [name for name, value in overrides.items() if isinstance(value, dict)]:
+            _replace_section(config, name, overrides.pop(name))
+        return Config().from_str(config.to_str(), overrides=overrides)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: there is no such config; see configs/.") from None
     except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
         files = f"{path} with {provider}" if provider else str(path)
         raise UserError(f"{files}: can't be read as a config ({' '.join(str(error).split())}).") from None
+
+
+def _replace_section(config: Config, name: str, section: dict[str, Any]) -> None:
+    *above, last = name.split(".")
+    node = config
+    for part in above:
+        if not isinstance(node.get(part), dict):
+            raise ValueError(f"there is no section {'.'.join(above)} to set {last} in")
+        node = node[part]
+    if not above and last not in config:
+        raise ValueError(f"there is no section {name} to replace")
+    before = node.get(last) or {}
+    # One scheme: the labels are written in one place, whoever asks about them.
+    kept = {key: before[key] for key in ("labels", "label_definitions") if key in before}
+    node[last] = kept | section
 
 
 def provider_file(name: str) -> Path | None:
@@ -86,6 +105,10 @@ def assemble(config: Config, source: Path) -> Language:
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, LLMWrapper) and not isinstance(pipe.task, Task):
             _keep_calls(pipe.task)
+    # Spans, relations and categories spend from one purse.
+    ledger = Ledger()
+    for model in llm_models(nlp):
+        model.ledger = ledger
     return nlp
 
 
@@ -138,8 +161,11 @@ def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
     """
     texts = {record.text for record in held_out}
     for name, pipe in nlp.pipeline:
-        shown = pipe.task.shots.records if isinstance(getattr(pipe, "task", None), Task) else []
-        if leaks := [record.id for record in shown if record.text in texts]:
+        task = getattr(pipe, "task", None)
+        shown = (
+            task.shots.records if isinstance(task, Task) else getattr(task, "_prompt_examples", None) or []
+        )
+        if leaks := [getattr(example, "id", example.text) for example in shown if example.text in texts]:
             raise UserError(
                 f"[components.{name}] would show {leaks[0]!r} as an example, which is for dev or test; let "
                 "its examples take test_percent, dev_percent and near_duplicate from [split]."

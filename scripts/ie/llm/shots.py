@@ -1,10 +1,10 @@
 """Which reviewed examples a prompt shows: the same for all texts, or those most like the text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -144,3 +144,40 @@ def reviewed_examples(
         return Shots(split.train, select, n, max_words, max_empty, seed)
 
     return load
+
+
+@registry.llm_misc("ie.ReasonedExamples.v1")
+def reasoned_examples(
+    examples: Callable[[], Shots], reasons: dict[str, str]
+) -> Callable[[], list[dict[str, Any]]]:
+    """The same fixed examples as spacy-llm's own `spacy.NER.v3` wants them, to compare with its prompt.
+
+    Args:
+        examples: of `ie.ReviewedExamples.v1`.
+        reasons: for each label, what is written after each of its spans as the reason.
+    """
+
+    def load() -> list[dict[str, Any]]:
+        chosen = examples().choose("", lambda record: _unanswered(record, reasons))
+        return [
+            {
+                "text": record.text,
+                "spans": [
+                    {
+                        "text": record.text[span.start : span.end],
+                        "is_entity": True,
+                        "label": span.label,
+                        "reason": reasons[span.label],
+                    }
+                    for span in sorted(record.spans, key=lambda span: span.start)
+                    if span.label in reasons
+                ],
+            }
+            for record in chosen
+        ]
+
+    return load
+
+
+def _unanswered(record: Record, labels: Collection[str]) -> float:
+    return 1 - len({span.label for span in record.spans} & set(labels)) / len(labels)

@@ -1,5 +1,6 @@
 """From a config to records: providers, spacy-llm's own tasks, and what is written of each text."""
 
+import json
 import re
 
 import pytest
@@ -317,6 +318,41 @@ def test_all_three_tasks_run_one_after_the_other(fake):
     ]
     assert record.cats == {"DEAL": 1.0, "OTHER": 0.0}
     assert len(record.model_extra["llm"]["prompts"]) == 3
+
+
+def test_all_components_spend_from_one_budget(fake):
+    with FakeLLM(always=answers("Acme | Hooli")) as server:
+        nlp = fake(server, components=("spans", "relations", "categories"))
+        for model in pipeline.llm_models(nlp):
+            model.max_calls = 2
+        with pytest.raises(UserError, match="2 calls spent of max_calls = 2"):
+            said([Record(text="Acme bought Hooli")], nlp)
+        assert len(server.requests) == 2
+
+
+def test_no_held_out_text_is_an_example_of_spacy_llms_own_task(tmp_path):
+    reviewed = tmp_path / "reviewed.jsonl"
+    text = "Acme bought Hooli"
+    span = {"start": 0, "end": 4, "label": "COMPANY"}
+    reviewed.write_text(json.dumps({"text": text, "spans": [span]}) + "\n")
+    task = {
+        "@llm_tasks": "spacy.NER.v3",
+        "examples": {
+            "@llm_misc": "ie.ReasonedExamples.v1",
+            "examples": {
+                "@llm_misc": "ie.ReviewedExamples.v1",
+                "reviewed": str(reviewed),
+                "test_percent": 0.1,
+                "dev_percent": 0.1,
+            },
+            "reasons": {"COMPANY": "a firm"},
+        },
+    }
+    nlp = pipeline.assemble(pipeline.load_config(CONFIG, None, {"components.spans.task": task}), CONFIG)
+    [(asked, _)] = nlp.get_pipe("spans").task.generate_prompts([nlp.tokenizer("Velto sold")], 2048)
+    assert "1. Acme | True | COMPANY | a firm" in next(iter(asked))
+    with pytest.raises(UserError, match=re.escape("[components.spans] would show 'Acme bought Hooli'")):
+        pipeline.refuse_leaks(nlp, [Record(text=text)])
 
 
 def test_a_long_text_is_asked_about_in_parts_and_written_whole(fake):

@@ -30,7 +30,9 @@ from ie.records import Record, blank
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = ROOT / "configs" / "llm.cfg"
 LINES, JSON = (str(ROOT / "configs" / "prompts" / f"{name}.jinja") for name in ("lines", "json"))
-FORMS = re.findall(r"^\[(.+)\]$", (ROOT / "configs" / "forms.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+FORMS = re.findall(
+    r"^\[([^.\n]+)\]$", (ROOT / "configs" / "forms.cfg").read_text(encoding="utf-8"), re.MULTILINE
+)
 TALK = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
 NLP = blank("en")
 
@@ -118,6 +120,7 @@ def test_golden_prompts(form, capsys):
     for name in nlp.pipe_names:
         [(asked, _)] = nlp.get_pipe(name).task.generate_prompts([doc], 2048)
         for prompt in asked:
+            prompt = Prompt.of(prompt)
             shape = {"stop": prompt.stop, "max_tokens": prompt.max_tokens, "schema": prompt.schema}
             shown.append(f"=== {name}: {prompt.group} {json.dumps(shape)}\n{prompt}⏎\n")
     path = GOLDEN / f"{form}.txt"
