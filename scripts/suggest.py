@@ -1,0 +1,128 @@
+"""Combine rules, the trained pipeline and the LLM into suggestions for review, and score each on dev."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from wasabi import msg
+
+from ie import statistics, suggesting, tracking
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write, check_writable
+from ie.records import Duplicates, Reader, accepted, blank, write_records
+from ie.scheme import load_scheme
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Sources of each label and how to combine them.")] = Path(
+        "configs/suggest.cfg"
+    ),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels.")] = Path("configs/llm.cfg"),
+    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
+    reviewed: Annotated[Path, typer.Option(help="Reviewed examples: they need no suggestion.")] = Path(
+        "assets/reviewed.jsonl"
+    ),
+    dev: Annotated[Path, typer.Option(help="Gold dev records to score on.")] = Path("corpus/dev.jsonl"),
+    llm: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
+    patterns: Annotated[str, typer.Option(help="Token patterns of the rules; empty for none.")] = (
+        "assets/patterns.jsonl"
+    ),
+    gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
+    gazetteer_label: Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")] = "",
+    model: Annotated[Path, typer.Option(help="Folder of a trained pipeline.")] = Path(
+        "training/efficient/reviewed/model-best"
+    ),
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    output: Annotated[Path, typer.Option(help="Suggestions.")] = Path("corpus/suggest.jsonl"),
+    scores: Annotated[Path, typer.Option(help="Scores on dev.")] = Path("training/suggest.json"),
+) -> None:
+    """Print P, R and F of every source and of their combination; write suggestions for unreviewed texts."""
+    labels = load_scheme(scheme)
+    rules = suggesting.load_rules(config, labels)
+    reader = Reader(labels, blank(lang).tokenizer, "snap", duplicates, "drop")
+    done = {record.text for record in reader.read(reviewed, allow_empty=True)} if reviewed.exists() else set()
+    todo = [record for record in reader.read(texts, allow_empty=True) if record.text not in done]
+    gold = accepted(reader.read(dev, allow_empty=True)) if dev.exists() else []
+    for path in (output, scores):
+        check_writable(path)
+    asked = [*todo, *gold]
+    used = {name for rule in rules.values() for name in rule.sources}
+    makers = {
+        "rules": lambda: suggesting.from_rules(asked, lang, patterns, gazetteer, gazetteer_label),
+        "model": lambda: suggesting.from_model(asked, model),
+        "llm": lambda: suggesting.from_llm(asked, llm, reader),
+    }
+    sources = [make() for name, make in makers.items() if name in used]
+    for source in sources:
+        for sentence in filter(None, (source.missing, *source.notes)):
+            msg.warn(f"{source.name}: {sentence}")
+    if all(source.missing for source in sources):
+        raise UserError(f"{config}: none of its sources ({', '.join(sorted(used))}) has anything to suggest.")
+    suggested = suggesting.combine(todo, sources, rules)
+    table = suggesting.score(
+        gold, sources, suggesting.combine(gold, sources, rules).records, labels.span_labels
+    )
+    write_records(output, suggested.records)
+    report(table, labels.span_labels, len(gold))
+    kinds = Counter(span.model_extra["source"] for record in suggested.records for span in record.spans)
+    msg.good(
+        f"{output}: {sum(kinds.values()):,} spans for {len(todo):,} unreviewed texts "
+        f"({', '.join(f'{n:,} {name}' for name, n in kinds.most_common()) or 'none'}). Left out: "
+        f"{suggested.outvoted:,} outvoted, {suggested.overlapped:,} that overlap a better one, "
+        f"{suggested.unknown:,} of labels that aren't in the scheme."
+    )
+    save(table, labels.span_labels, len(gold), scores)
+
+
+def report(table: dict[str, np.ndarray], labels: Sequence[str], n: int) -> None:
+    """A row per source and label, and which sources can't be told apart."""
+    if not n:
+        msg.warn("There is no dev text, so nothing was scored; review some texts and run `weasel run split`.")
+        return
+    rows = []
+    for name, counts in table.items():
+        for label, each in _by_label(counts, labels):
+            gold = int(each[:, statistics.TP].sum() + each[:, statistics.FN].sum())
+            found = (statistics.format_score(e, documents=n) for e in statistics.intervals(each))
+            rows.append((name, label, f"{gold:,}", *found))
+    header = ("source", "label", "n", "P", "R", "F")
+    msg.table(rows, header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))
+    msg.info(f"Exact spans on {n:,} dev texts; n = annotated spans, ± = 95 % bootstrap interval over texts.")
+    if "model" in table:
+        msg.info("The pipeline's best step was chosen on these texts, so its score is a little flattering.")
+    pairs = statistics.compare({name: counts.sum(axis=1) for name, counts in table.items()})
+    for group in statistics.groups(list(table), pairs):
+        if len(group) > 1:
+            msg.info(f"Can't be told apart on {n:,} texts: {', '.join(group)}.")
+
+
+def _by_label(counts: np.ndarray, labels: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    return [*((label, counts[:, i]) for i, label in enumerate(labels)), ("all", counts.sum(axis=1))]
+
+
+def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path) -> None:
+    """Write what the table shows, and log it."""
+    found = {
+        name: {
+            label: {
+                metric: None if np.isnan(e.value) else [round(x, 4) for x in (e.value, e.low, e.high)]
+                for metric, e in zip(statistics.METRICS, statistics.intervals(each), strict=True)
+            }
+            for label, each in _by_label(counts, labels)
+        }
+        for name, counts in (table.items() if n else ())
+    }
+    with atomic_write(path) as file:
+        file.write(json.dumps({"documents": n, "sources": found}, indent=2) + "\n")
+    with tracking.run("suggest", config={"texts": n}) as tracker:
+        tracker.summary(found)
+
+
+if __name__ == "__main__":
+    run(main)
