@@ -9,29 +9,29 @@ import typer
 from spacy.util import load_config
 from wasabi import msg
 
-from ie import records, splitting
+from ie import options, records, splitting
 from ie.cli import run
 from ie.errors import UserError
 from ie.gazetteer import read_gazetteer
-from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record
+from ie.records import Reader, Record
 from ie.scheme import KINDS, load_scheme
 
 
 def main(
-    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
-    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels.")] = Path("configs/llm.cfg"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    texts: options.Texts = Path("assets/texts.jsonl"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
     gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
     config: Annotated[str, typer.Option(help="Training config; empty for none.")] = "",
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
-    train_on: Annotated[splitting.TrainOn, typer.Option(help="What will be trained on.")] = "reviewed",
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    train_on: options.TrainOn = "reviewed",
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    lang: options.Lang = "en",
 ) -> None:
     """Check every file and setting of the project; print what there is, or the first mistake."""
     labels, nlp = load_scheme(scheme), records.blank(lang)

@@ -9,12 +9,12 @@ import typer
 from confection import Config
 from wasabi import msg
 
-from ie import tracking
+from ie import options, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
 from ie.llm import pipeline
-from ie.records import BadRelations, Duplicates, Misaligned, Reader, blank
+from ie.records import Reader, blank
 from ie.scheme import Scheme, load_scheme
 from ie.scoring import count
 from ie.splitting import assign
@@ -26,16 +26,16 @@ def main(
     forms: Annotated[Path, typer.Option(help="Forms to compare, a section each.")] = Path(
         "configs/forms.cfg"
     ),
-    provider: Annotated[str, typer.Option(help="File of configs/providers that replaces the model.")] = "",
-    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
+    provider: options.Provider = "",
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     output: Annotated[Path, typer.Option(help="Scores.")] = Path("training/prompts.json"),
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    lang: options.Lang = "en",
     limit: Annotated[int, typer.Option(help="First so many dev texts only (0: all).")] = 0,
     only: Annotated[str, typer.Option(help="Names of forms, separated by commas.")] = "",
 ) -> None:

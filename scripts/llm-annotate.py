@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import tracking
+from ie import options, tracking
 from ie.cli import run
 from ie.files import atomic_write, check_writable
 from ie.llm import pipeline
 from ie.llm.client import Model
-from ie.records import BadRelations, Duplicates, Misaligned, Reader, Record, blank, write_records
+from ie.records import Reader, Record, blank, write_records
 from ie.scheme import load_scheme
 from ie.splitting import assign
 
@@ -22,21 +22,19 @@ def main(
     config: Annotated[Path, typer.Option(help="Config of the LLM pipeline, which is the scheme too.")] = Path(
         "configs/llm.cfg"
     ),
-    provider: Annotated[
-        str, typer.Option(help="File of configs/providers (without .cfg) that replaces the model.")
-    ] = "",
-    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
-    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
+    provider: options.Provider = "",
+    texts: options.Texts = Path("assets/texts.jsonl"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     output: Annotated[Path, typer.Option(help="Annotated texts.")] = Path("corpus/llm.jsonl"),
     stats: Annotated[Path, typer.Option(help="Counts, tokens and cost.")] = Path("corpus/llm.json"),
     timings: Annotated[Path, typer.Option(help="Seconds per text.")] = Path("training/llm-timings.jsonl"),
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    lang: options.Lang = "en",
     dry_run: Annotated[bool, typer.Option(help="Count prompts, tokens and cost; send nothing.")] = False,
 ) -> None:
     """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt)."""

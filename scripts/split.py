@@ -7,29 +7,29 @@ from typing import Annotated, Any
 import typer
 from wasabi import msg
 
-from ie import records, splitting
+from ie import options, records, splitting
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
-from ie.records import BadRelations, Duplicates, Misaligned, Reader
+from ie.records import Reader
 from ie.scheme import Scheme, load_scheme
 from ie.statistics import digits, expected_half_width
 
 
 def main(
-    reviewed: Annotated[Path, typer.Option(help="Reviewed examples.")] = Path("assets/reviewed.jsonl"),
-    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    texts: options.Texts = Path("assets/texts.jsonl"),
     silver: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels.")] = Path("configs/llm.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("corpus"),
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test.")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")] = 0.8,
-    train_on: Annotated[splitting.TrainOn, typer.Option(help="What train.spacy holds.")] = "reviewed",
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing.")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    train_on: options.TrainOn = "reviewed",
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    lang: options.Lang = "en",
 ) -> None:
     """Write train, dev and test (.spacy, .jsonl), the two kinds of training data, and split.json."""
     labels, nlp = load_scheme(scheme), records.blank(lang)

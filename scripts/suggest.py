@@ -10,11 +10,11 @@ import numpy as np
 import typer
 from wasabi import msg
 
-from ie import statistics, suggesting, tracking
+from ie import options, statistics, suggesting, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write, check_writable
-from ie.records import Duplicates, Reader, accepted, blank, write_records
+from ie.records import Reader, accepted, blank, write_records
 from ie.scheme import load_scheme
 
 
@@ -22,11 +22,9 @@ def main(
     config: Annotated[Path, typer.Option(help="Sources of each label and how to combine them.")] = Path(
         "configs/suggest.cfg"
     ),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels.")] = Path("configs/llm.cfg"),
-    texts: Annotated[Path, typer.Option(help="All raw texts.")] = Path("assets/texts.jsonl"),
-    reviewed: Annotated[Path, typer.Option(help="Reviewed examples: they need no suggestion.")] = Path(
-        "assets/reviewed.jsonl"
-    ),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
+    texts: options.Texts = Path("assets/texts.jsonl"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     dev: Annotated[Path, typer.Option(help="Gold dev records to score on.")] = Path("corpus/dev.jsonl"),
     llm: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
     patterns: Annotated[str, typer.Option(help="Token patterns of the rules; empty for none.")] = (
@@ -37,8 +35,8 @@ def main(
     model: Annotated[Path, typer.Option(help="Folder of a trained pipeline.")] = Path(
         "training/efficient/reviewed/model-best"
     ),
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file.")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used.")] = "en",
+    duplicates: options.Duplicates = "error",
+    lang: options.Lang = "en",
     output: Annotated[Path, typer.Option(help="Suggestions.")] = Path("corpus/suggest.jsonl"),
     scores: Annotated[Path, typer.Option(help="Scores on dev.")] = Path("training/suggest.json"),
 ) -> None:

@@ -1,0 +1,24 @@
+"""Options that several commands share, declared once so that they mean the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ie import records, splitting
+
+Reviewed = Annotated[Path, typer.Option(help="Reviewed examples.")]
+Texts = Annotated[Path, typer.Option(help="All raw texts.")]
+Scheme = Annotated[Path, typer.Option(help="Config that holds the labels.")]
+Provider = Annotated[
+    str,
+    typer.Option(help="File of configs/providers (without .cfg) that replaces the model; empty for none."),
+]
+TestPercent = Annotated[float, typer.Option(help="Share of the reviewed texts for test.")]
+DevPercent = Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")]
+NearDuplicate = Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")]
+TrainOn = Annotated[splitting.TrainOn, typer.Option(help="What is trained on.")]
+Misaligned = Annotated[records.Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")]
+Duplicates = Annotated[records.Duplicates, typer.Option(help="A text twice in one file.")]
+BadRelations = Annotated[records.BadRelations, typer.Option(help="Relations that join nothing.")]
+Lang = Annotated[str, typer.Option(help="Language whose tokenizer is used.")]
