@@ -8,10 +8,25 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import curves, reports, statistics, tracking
+from ie import (
+    curve_report,
+    curves,
+    evaluation,
+    grid,
+    projection,
+    records,
+    reports,
+    review_speed,
+    scoring,
+    statistics,
+    tracking,
+)
 from ie.cli import run
 from ie.files import atomic_write
 from ie.scheme import load_scheme
+
+# What the curve is projected to, in percent of the largest portion.
+BEYOND = (125, 150, 200)
 
 
 def main(
@@ -21,79 +36,128 @@ def main(
         "corpus/dev.spacy"
     ),
     scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    llm: Annotated[
+        str, typer.Option(help="The LLM's annotations, for its own score on dev; empty for none")
+    ] = "",
     output: Annotated[Path, typer.Option(help="Folder for curve.json, curve.png, curve.html")] = Path(
         "training/efficient/curve"
     ),
     portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,50,75,100",
-    seeds: Annotated[int, typer.Option(help="Trainings of each portion", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Trainings of each portion", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="The first seed")] = 0,
+    targets: Annotated[
+        str, typer.Option(help="Scores to tell the needed examples of; empty for none")
+    ] = "0.9",
+    review_logs: Annotated[
+        str, typer.Option(help="Logs of reviewing, the first that exists tells the seconds an example takes")
+    ] = "assets/review-log.jsonl,training/review.json",
+    seconds_per_example: Annotated[
+        float, typer.Option(help="Seconds an example takes to review, assumed where no log tells", min=0.1)
+    ] = 30,
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
     gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
+    executor: Annotated[grid.Executor, typer.Option(help="Where the trainings run")] = "local",
     workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
     cache: Annotated[str, typer.Option(help="Folder that keeps finished trainings; empty for none")] = (
         ".cache/train-curve"
     ),
 ) -> None:
-    """Print the table, write curve.json, curve.png and curve.html."""
-    labels = load_scheme(scheme).span_labels
-    examples, checks = curves.read_corpus(train), curves.read_corpus(dev)
-    percents = curves.parse_portions(portions)
-    sizes = curves.sizes(percents, len(examples))
-    held = [{ent.label_ for ent in doc.ents} for doc in examples]
-    order = curves.nested_order([doc.text for doc in examples], held, sizes)
-    cells = [
-        curves.Cell(percent, size, seed + k)
-        for percent, size in zip(percents, sizes, strict=True)
-        for k in range(seeds)
-    ]
+    """Print the table, the verdict and the projection; write curve.json, curve.png and curve.html."""
+    labels, goals = load_scheme(scheme).span_labels, projection.parse_targets(targets)
+    examples, checks = grid.read_corpus(train), grid.read_corpus(dev)
+    curves.require(examples, checks, labels, (train, dev))
+    cells = curves.grid(
+        [doc.text for doc in examples],
+        [{ent.label_ for ent in doc.ents} for doc in examples],
+        curves.parse_portions(portions),
+        range(seed, seed + seeds),
+    )
+    prompted, prompted_note = llm_score(Path(llm), checks, labels) if llm else (None, "")
+    seconds, source = review_speed.reviewing(
+        [Path(path.strip()) for path in review_logs.split(",") if path.strip()], seconds_per_example
+    )
     overrides = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
+    percents = sorted({cell.percent for cell in cells})
     print(f"Training {len(cells)} times with {', '.join(f'{p:g}%' for p in percents)} of the data")
     with tqdm(total=len(cells), desc="trainings", leave=False) as bar:
-        results = curves.run_grid(
+        results = grid.run(
             cells,
             examples,
-            order,
             config=config,
             dev=dev,
             labels=labels,
             overrides=overrides,
             gpu_id=gpu_id,
+            executor=executor,
             workers=workers,
             cache=Path(cache) if cache else None,
+            started=lambda reused: resume(bar, reused),
             progress=bar.update,
         )
-    rows = curves.rows(cells, results, labels)
-    notes = [curves.verdict(rows, len(checks))]
-    for percent, size in zip(percents, sizes, strict=True):
-        if lacking := curves.missing_labels(held, order, size):
-            notes.append(
-                f"The {percent:g} % portion ({curves.counted(size)}) has no {' and no '.join(lacking)}."
-            )
-    picture = reports.png(reports.curve_figure(rows, len(checks)))
+    rows = curves.rows(list(cells), results, labels)
+    verdict = curves.verdict(rows, len(checks))
+    have = rows[-1]["examples"]
+    further = projection.project(
+        [row["examples"] for row in rows[1:]],
+        [row["scores"] for row in rows[1:]],
+        [round(have * percent / 100) for percent in BEYOND],
+        targets=goals,
+        seed=seed,
+    )
+    notes = [
+        verdict.text,
+        *projection.sentences(further, have, seconds=seconds, source=source, dev=len(checks)),
+        *curves.overtaking(rows, prompted, further),
+        *([prompted_note] if prompted_note else []),
+        *curves.training_notes(rows),
+        *curves.data_notes(examples, checks, labels, cells),
+    ]
+    picture = reports.png(curve_report.figure(rows, len(checks), projection=further, llm=prompted))
+    page = curve_report.page(
+        rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted
+    )
+    content = curves.to_json(rows, len(checks), verdict, notes, further, prompted)
     with atomic_write(output / "curve.json") as file:
-        json.dump(curves.to_json(rows, len(checks), notes), file, ensure_ascii=False, indent=2)
+        json.dump(content, file, ensure_ascii=False, indent=2)
         file.write("\n")
     with atomic_write(output / "curve.png", "wb") as file:
         file.write(picture)
     with atomic_write(output / "curve.html") as file:
-        file.write(reports.curve_page(rows, dev=len(checks), train=train.name, notes=notes))
-    print(f"\n{reports.curve_table(rows)}\n")
+        file.write(page)
+    print(f"\n{curve_report.table(rows)}\n")
     last = statistics.format_score(rows[-1]["f"], n=len(checks))
-    print(
-        f"With {curves.counted(rows[-1]['examples'])} F is {last} on dev, ± the 95 % interval over its texts."
-    )
+    print(f"With {curves.counted(have)} F is {last} on dev, ± the 95 % interval over its texts and seeds.")
     for note in notes:
         print(note)
     msg.good(f"{output / 'curve.png'}, {output / 'curve.html'}, {output / 'curve.json'}")
     with tracking.run("train-curve", config={"portions": portions, "seeds": seeds}) as tracker:
-        columns = ["percent", "examples", "f", "f_low", "f_high"]
+        columns = ["percent", "examples", "f", "f_low", "f_high", "sd"]
         tracker.table(
             "train_curve",
             columns,
-            [[r["percent"], r["examples"], r["f"].value, r["f"].low, r["f"].high] for r in rows],
+            [[row[column] for column in columns] for row in content["rows"]],
         )
         tracker.picture("curve", output / "curve.png")
+
+
+def llm_score(path: Path, dev: list, labels: tuple[str, ...]) -> tuple[statistics.Estimate | None, str]:
+    """F of the LLM's stored annotations on the dev texts, or one sentence on why there is none."""
+    gold = [records.from_doc(doc) for doc in dev]
+    answers = evaluation.llm("llm", "LLM as prompted", path, gold)
+    if answers.predicted is None:
+        return None, f"No score of the LLM: {answers.missing}".replace("test texts", "dev texts")
+    counts = scoring.count(gold, answers.predicted, labels).sum(axis=1)
+    estimate = statistics.intervals(counts)[2]
+    return estimate, " ".join(f"LLM as prompted: {note}" for note in answers.notes)
+
+
+def resume(bar: tqdm, reused: int) -> None:
+    """Start the bar where an earlier run ended, so that its ETA counts only what is left."""
+    if reused:
+        bar.initial = bar.n = reused
+        bar.refresh()
+        print(f"{reused} of {bar.total} are kept from an earlier run")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
-from running import Outcome, run_command
+from running import ROOT, Outcome, run_command, write_lines
 
-from ie.records import Record, Span, blank, write_docbin
+from ie.records import Record, Span, blank, read_records, write_docbin, write_records
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
 SCHEME = """
@@ -22,22 +25,22 @@ labels = ["COMPANY", "CITY"]
 """
 
 
-def write(path: Path, n: int) -> None:
-    texts = [f"{('Velto', 'Hooli', 'Anker')[i % 3]} sold {i} boats in Oslo." for i in range(n)]
-    gold = []
-    for i, text in enumerate(texts):
+def examples(n: int, start: int = 0) -> list[Record]:
+    found = []
+    for i in range(start, start + n):
+        text = f"{('Velto', 'Hooli', 'Anker')[i % 3]} sold {i} boats in Oslo."
         oslo = text.index("Oslo")
         city = Span(start=oslo, end=oslo + 4, label="CITY")
-        spans = [city] if i == n - 1 else [Span(start=0, end=5, label="COMPANY")]
-        gold.append(Record(text=text, spans=spans))
-    write_docbin(path, gold, blank("en"))
+        spans = [city] if i % 4 == 3 else [Span(start=0, end=5, label="COMPANY")]
+        found.append(Record(text=text, spans=spans))
+    return found
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
-    write(tmp_path / "train.spacy", 24)
-    write(tmp_path / "dev.spacy", 12)
+    write_docbin(tmp_path / "train.spacy", examples(24), blank("en"))
+    write_docbin(tmp_path / "dev.spacy", examples(12, 100), blank("en"))
     return tmp_path
 
 
@@ -48,14 +51,19 @@ def curve(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcom
         "--scheme": "llm.cfg",
         "--output": "out",
         "--cache": "cache",
+        "--review-logs": "log.jsonl",
     }
     paths = [part for name, file in files.items() for part in (name, project / file)]
-    options = ["--config", CONFIG, "--max-steps", 60, "--workers", 1]
+    options = ["--config", CONFIG, "--max-steps", 40, "--workers", 1]
     return run_command("train-curve", [*paths, *options, *more], capsys)
 
 
+def written(project: Path) -> dict:
+    return json.loads((project / "out" / "curve.json").read_text(encoding="utf-8"))
+
+
 def test_the_table_and_the_files(project, capsys):
-    outcome = curve(project, capsys, "--portions", "50,100")
+    outcome = curve(project, capsys, "--portions", "50,100", "--seeds", 1)
     assert outcome.status == 0
     assert "Training 2 times with 50%, 100% of the data" in outcome.output
     assert re.search(
@@ -63,14 +71,17 @@ def test_the_table_and_the_files(project, capsys):
         outcome.output,
     )
     assert "n=12" in outcome.output
-    rows = json.loads((project / "out" / "curve.json").read_text(encoding="utf-8"))["rows"]
+    assert "No projection: a trend takes at least 3 portions, and there are 2." in outcome.output
+    rows = written(project)["rows"]
     assert [(r["percent"], r["examples"]) for r in rows] == [(0, 0), (50, 12), (100, 24)]
     assert rows[2]["f"] > 0
     assert set(rows[2]["labels"]) == {"COMPANY", "CITY"}
     assert (project / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "n=24" in (project / "out" / "curve.html").read_text(encoding="utf-8")
     before = {file.name: file.read_bytes() for file in (project / "out").iterdir()}
-    assert curve(project, capsys, "--portions", "50,100").status == 0
+    outcome = curve(project, capsys, "--portions", "50,100", "--seeds", 1)
+    assert outcome.status == 0
+    assert "2 of 2 are kept from an earlier run" in outcome.output
     assert before == {file.name: file.read_bytes() for file in (project / "out").iterdir()}
 
 
@@ -78,8 +89,78 @@ def test_several_seeds_are_averaged_and_a_label_without_room_is_told(project, ca
     outcome = curve(project, capsys, "--portions", "5", "--seeds", 2, "--max-steps", 10)
     assert outcome.status == 0
     assert "The 5 % portion (1 example) has no" in outcome.output
-    rows = json.loads((project / "out" / "curve.json").read_text(encoding="utf-8"))["rows"]
-    assert len(rows[1]["seeds"]) == 2
+    row = written(project)["rows"][1]
+    assert len(row["seeds"]) == 2
+    assert row["sd"] is not None
+    assert len(row["labels"]["CITY"]["seeds"]) == 2
+
+
+def test_the_llms_own_score_stands_beside_the_curve(project, capsys):
+    gold = examples(12, 100)
+    # right on all but one, where it found nothing
+    found = [Record(text=r.text, spans=r.spans if i else []) for i, r in enumerate(gold)]
+    write_records(project / "llm.jsonl", [*found, *examples(24)])
+    given = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
+    outcome = curve(project, capsys, *given, "--llm", project / "llm.jsonl")
+    assert outcome.status == 0
+    assert written(project)["llm"]["f"] == pytest.approx(22 / 23, abs=1e-3)
+    assert "The LLM as prompted has F .96 on the same texts, better" in outcome.output
+    assert "LLM as prompted" in (project / "out" / "curve.html").read_text(encoding="utf-8")
+    write_records(project / "llm.jsonl", read_records(project / "llm.jsonl")[3:])
+    outcome = curve(project, capsys, *given, "--llm", project / "llm.jsonl")
+    assert written(project)["llm"] is None
+    assert "No score of the LLM: " in outcome.output
+    assert "3 of 12 dev texts have no annotation" in outcome.output
+
+
+def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):
+    from ie import projection
+    from ie.projection import Need, Projection
+
+    needs = (Need(0.9, 144, 100, 200),)
+    monkeypatch.setattr(projection, "project", lambda *given, **more: Projection(needs=needs))
+    given = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
+    outcome = curve(project, capsys, *given, "--seconds-per-example", 60)
+    assert "about 120 more examples" in outcome.output
+    assert "about 2.0 hours at 60 s an example (assumed, as there is no log of reviewing)" in outcome.output
+    write_lines(project / "log.jsonl", [{"id": "a", "seconds": 30}])
+    outcome = curve(project, capsys, *given)
+    assert "about 60 minutes at your reviewing speed (30 s an example, mean of n=1)" in outcome.output
+
+
+def only(label: str, n: int, start: int = 0) -> list[Record]:
+    return [r for r in examples(4 * n, start) if r.spans[0].label == label][:n]
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "said"),
+    [
+        # one label: nothing to complain of
+        (only("COMPANY", 12), only("COMPANY", 6, 100), "moved F by"),
+        # a label only in dev
+        (only("COMPANY", 12), examples(8, 100), "CITY can't be learnt: dev has 2 spans of it"),
+        (examples(12), examples(8), "8 dev texts of 8 are in the training data too"),
+    ],
+)
+def test_odd_data_is_told_and_no_wrong_verdict(project, capsys, train, dev, said):
+    write_docbin(project / "train.spacy", train, blank("en"))
+    write_docbin(project / "dev.spacy", dev, blank("en"))
+    outcome = curve(project, capsys, "--portions", "50,100", "--seeds", 1)
+    assert outcome.status == 0
+    assert said in outcome.output
+    assert written(project)["verdict"]["kind"] != "fall"
+
+
+def test_scores_of_0_are_no_trend(project, capsys, monkeypatch):
+    from ie import grid
+
+    missed = [{"counts": [[[0, 0, 1], [0, 0, 0]]] * 12}]
+    monkeypatch.setattr(grid, "run", lambda portions, *given, **more: missed * len(portions))
+    outcome = curve(project, capsys, "--portions", "25,50,100")
+    assert outcome.status == 0
+    assert written(project)["verdict"]["kind"] == "nothing"
+    assert "look for a fault in data or settings" in outcome.output
+    assert "No projection: every score is 0" in outcome.output
 
 
 @pytest.mark.parametrize(
@@ -87,6 +168,7 @@ def test_several_seeds_are_averaged_and_a_label_without_room_is_told(project, ca
     [
         (["--portions", "1,100"], "1 % of 24 training examples is none"),
         (["--portions", "all"], "--portions 'all' must be percentages"),
+        (["--targets", "90"], "--targets '90' must be scores"),
         (["--train", "nowhere.spacy"], "nowhere.spacy: there is no such corpus"),
         (["--scheme", "nowhere.cfg"], "nowhere.cfg: there is no such file"),
         (["--config", "nowhere.cfg"], "nowhere.cfg"),
@@ -98,3 +180,81 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
     assert fault in outcome.output
     assert "Traceback" not in outcome.output
     assert not (project / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "fault"),
+    [
+        (examples(1), examples(6, 100), "25 % of 1 training example is none"),
+        (examples(8), [], "dev.spacy: holds no examples"),
+        (
+            [Record(text=f"Nothing {i}") for i in range(8)],
+            examples(6, 100),
+            "train.spacy: 8 examples without",
+        ),
+        (
+            examples(8),
+            [Record(text="Nothing here")],
+            "dev.spacy: 1 example without a single span of COMPANY, CITY",
+        ),
+    ],
+)
+def test_data_that_can_not_be_scored_is_refused(project, capsys, train, dev, fault):
+    write_docbin(project / "train.spacy", train, blank("en"))
+    write_docbin(project / "dev.spacy", dev, blank("en"))
+    outcome = curve(project, capsys)
+    assert outcome.status == 1
+    assert fault in outcome.output
+    assert not (project / "out").exists()
+
+
+def test_an_interrupted_run_writes_no_verdict_and_goes_on_where_it_was(project, capsys, monkeypatch):
+    from ie import training
+
+    original, done = training.train, []
+
+    def interrupted(*given, **more):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(*given, **more)
+
+    given = ["--portions", "50,100", "--seeds", 1]
+    monkeypatch.setattr(training, "train", interrupted)
+    outcome = curve(project, capsys, *given)
+    assert outcome.status == 1
+    assert "interrupted: 1 of 2 trainings are done and are kept" in outcome.output
+    assert not (project / "out").exists()
+    monkeypatch.setattr(training, "train", original)
+    outcome = curve(project, capsys, *given)
+    assert outcome.status == 0
+    assert "1 of 2 are kept from an earlier run" in outcome.output
+
+
+@pytest.mark.slow
+def test_a_kill_loses_only_what_was_under_way_and_leaves_no_worker(project, capsys):
+    files = {"--train": "train.spacy", "--dev": "dev.spacy", "--scheme": "llm.cfg", "--output": "out"}
+    command = [sys.executable, ROOT / "scripts" / "train-curve.py", "--config", CONFIG, "--max-steps", "40"]
+    command += ["--cache", project / "cache", "--workers", "2"]
+    command += [part for name, file in files.items() for part in (name, project / file)]
+    with open(project / "log", "w") as log:
+        process = psutil.Popen([str(part) for part in command], cwd=project, stdout=log, stderr=log)
+    wait_until(lambda: list((project / "cache").glob("*.json")))
+    workers = process.children(recursive=True)
+    process.kill()
+    process.wait()
+    assert workers
+    wait_until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
+    finished = len(list((project / "cache").glob("*.json")))
+    assert 1 <= finished < 12
+    outcome = curve(project, capsys)
+    assert outcome.status == 0
+    assert f"{finished} of 12 are kept from an earlier run" in outcome.output
+    assert written(project)["rows"][4]["examples"] == 24
+
+
+def wait_until(happened, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)

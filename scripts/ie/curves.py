@@ -1,63 +1,44 @@
-"""How the score grows with the training data: nested portions, one training each, side by side on the cores.
+"""How the score grows with the training data: nested portions, several seeds, and what the last rise means.
 
-Every portion is the beginning of one order of the examples, so a larger portion holds the smaller ones and
-a difference between two is due to the examples added.
+Each seed puts the examples into an order of its own, and its portions are the beginnings of that order: a
+larger portion holds the smaller ones, so a seed's difference between two is due to the examples added, while
+the spread over seeds shows both kinds of luck, that of the training and that of which examples one has.
 """
 
 import hashlib
-import json
-import multiprocessing
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import spacy
-from spacy.tokens import Doc, DocBin
-from thinc.api import Config
+from scipy import stats
+from spacy.tokens import Doc
 
-from ie import records, scoring, statistics, training
+from ie import projection, statistics
 from ie.errors import UserError
-from ie.files import atomic_write, sha256_file
+from ie.grid import Cell
+from ie.projection import Projection
 from ie.statistics import Estimate
 
 # Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't see it.
 SEED_NOISE = 0.01
-# Linear algebra on one thread each, or the workers would fight for the cores.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+# With a score so high on the smallest portion already, something is wrong or the task too easy to ask.
+PERFECT = 0.995
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training: the first `examples` of the order, with a seed."""
+class Verdict:
+    """What the last segment allows to say.
 
-    percent: float
-    examples: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs for one cell; paths are of files that exist while it runs.
-
-    `cache` is where the result is kept, None for nowhere.
+    `kind`: "rise", "fall" or "noise"; "nothing" (all scores 0), "perfect" (all about 1), "single" (one
+    portion) or "untrained". `rise` is the change of F over the last segment, with its interval.
     """
 
-    cell: Cell
-    config: Path
-    train: Path
-    dev: Path
-    labels: tuple[str, ...]
-    overrides: dict[str, Any]
-    gpu_id: int
-    cache: Path | None
+    kind: str
+    text: str
+    rise: Estimate | None = None
 
 
 def parse_portions(text: str) -> list[float]:
@@ -70,7 +51,7 @@ def parse_portions(text: str) -> list[float]:
         portions = sorted({float(part) for part in text.split(",") if part.strip()})
     except ValueError:
         portions = []
-    if not portions or portions[0] <= 0 or portions[-1] > 100:
+    if not portions or not portions[0] > 0 or not portions[-1] <= 100:
         raise UserError(
             f"--portions {text!r} must be percentages above 0 and at most 100, such as 25,50,75,100."
         )
@@ -86,280 +67,199 @@ def sizes(portions: Sequence[float], n: int) -> list[int]:
     found = [int(n * percent / 100 + 0.5) for percent in portions]
     if not found[0]:
         raise UserError(
-            f"{portions[0]:g} % of {n} training examples is none; review some more texts, or set larger "
-            "portions."
+            f"{portions[0]:g} % of {counted(n, 'training example')} is none; review some more texts, or set "
+            "larger portions."
         )
     for (low, a), (high, b) in zip(
         zip(portions, found, strict=True), zip(portions[1:], found[1:], strict=True), strict=False
     ):
         if a == b:
             raise UserError(
-                f"{low:g} % and {high:g} % of {n} training examples are the same {a}; review some more "
-                "texts, or set fewer portions."
+                f"{low:g} % and {high:g} % of {counted(n, 'training example')} are the same {a}; review some "
+                "more texts, or set fewer portions."
             )
     return found
 
 
-def nested_order(texts: Sequence[str], labels: Sequence[set[str]], portions: Sequence[int]) -> list[int]:
+def grid(
+    texts: Sequence[str],
+    labels: Sequence[set[str]],
+    percents: Sequence[float],
+    seeds: Sequence[int],
+) -> dict[Cell, list[int]]:
+    """The examples of each cell: of every portion with every seed.
+
+    Args:
+        labels: labels of each example.
+        percents: portions of the examples, rising (`parse_portions`).
+
+    Raises:
+        UserError: as `sizes`.
+    """
+    numbers = sizes(percents, len(texts))
+    orders = {seed: nested_order(texts, labels, numbers, seed) for seed in seeds}
+    return {
+        Cell(percent, size, seed): orders[seed][:size]
+        for percent, size in zip(percents, numbers, strict=True)
+        for seed in seeds
+    }
+
+
+def nested_order(
+    texts: Sequence[str], labels: Sequence[set[str]], portions: Sequence[int], seed: int = 0
+) -> list[int]:
     """An order of the examples whose beginnings are the portions, each with every label if it can be.
 
-    Examples are shuffled by a hash of their text, so that neither their order nor other examples matter.
-    Where a label isn't in the smallest portion, the first example that has it moves up to its end, in
-    exchange for the last one there that isn't the only one with some label.
+    Examples are shuffled by a hash of their text and the seed, so that neither their order nor other
+    examples matter. Where a label isn't in the smallest portion, the first example that has it moves up to
+    its end, in exchange for the last one there that isn't the only one with some label.
 
     Args:
         labels: labels of each example.
         portions: number of examples of each portion, rising.
     """
-    order = sorted(range(len(texts)), key=lambda i: (hashlib.sha256(texts[i].encode()).digest(), i))
+
+    def place(i: int) -> tuple[bytes, int]:
+        return hashlib.sha256(f"{seed} {texts[i]}".encode()).digest(), i
+
+    order = sorted(range(len(texts)), key=place)
     everything = set().union(*labels) if labels else set()
     # Each portion in turn: what the smallest has no room for may fit into the next.
     for start, size in zip((0, *portions), portions, strict=False):
+        # How often each label is inside; updated as examples are exchanged.
+        inside = Counter(label for i in order[:size] for label in labels[i])
         for label in sorted(everything):
-            inside = order[:size]
-            if any(label in labels[i] for i in inside):
+            if inside[label]:
                 continue
-            place = next(place for place in range(size, len(order)) if label in labels[order[place]])
+            where = next(where for where in range(size, len(order)) if label in labels[order[where]])
+            arriving = labels[order[where]]
             for out in reversed(range(start, size)):
-                others = set().union(*(labels[i] for k, i in enumerate(inside) if k != out))
-                if labels[order[out]] <= others | labels[order[place]]:
-                    order[out], order[place] = order[place], order[out]
+                if all(inside[other] > 1 or other in arriving for other in labels[order[out]]):
+                    inside.update(arriving)
+                    inside.subtract(labels[order[out]])
+                    order[out], order[where] = order[where], order[out]
                     break
     return order
 
 
-def counted(n: int) -> str:
+def counted(n: int, noun: str = "example") -> str:
     """`1 example`, `1,200 examples`."""
-    return f"{n:,} example{'' if n == 1 else 's'}"
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def missing_labels(labels: Sequence[set[str]], order: Sequence[int], size: int) -> list[str]:
-    """Labels that some example has, but none of the first `size` of the order."""
-    held = set().union(*(labels[i] for i in order[:size]))
+def missing_labels(labels: Sequence[set[str]], chosen: Sequence[int]) -> list[str]:
+    """Labels that some example has, but none of the chosen."""
+    held = set().union(*(labels[i] for i in chosen))
     return sorted(set().union(*labels) - held)
 
 
-def read_corpus(path: Path) -> list[Doc]:
-    """The examples of a `.spacy` file.
-
-    Raises:
-        UserError: missing, not a corpus, or empty.
-    """
-    try:
-        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.") from None
-    except Exception as error:  # whatever msgpack and zlib make of other bytes
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: is no spaCy corpus ({reason}); run `weasel run split` again.") from None
-    if not docs:
-        raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")
-    return docs
-
-
-def train_cell(job: Job) -> dict[str, Any]:
-    """Train one cell in this process and count its hits and misses on dev.
-
-    Returns:
-        `cell`, `best_step`, `labels`, and `counts`: a (documents, labels, 3) list.
-    """
-    key = _key(job)
-    stored = job.cache / f"{key}.json" if job.cache else None
-    if stored and stored.exists():
-        return json.loads(stored.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory(prefix="train-curve-") as folder:
-        scores = training.train(
-            job.config,
-            train=job.train,
-            dev=job.dev,
-            output=Path(folder),
-            overrides=job.overrides,
-            seed=job.cell.seed,
-            gpu_id=job.gpu_id,
-            quiet=True,
-        )
-        nlp = spacy.load(Path(folder) / "model-best")
-        docs = read_corpus(job.dev)
-        gold = [records.from_doc(doc) for doc in docs]
-        found = [records.from_doc(doc) for doc in nlp.pipe([doc.text for doc in docs])]
-    result = {
-        "cell": asdict(job.cell),
-        "best_step": scores.get("step"),
-        "labels": list(job.labels),
-        "counts": scoring.count(gold, found, job.labels).tolist(),
-    }
-    if stored:
-        with atomic_write(stored) as file:
-            json.dump(result, file)
-    return result
-
-
-def _key(job: Job) -> str:
-    """Hash of all that a cell's result depends on."""
-    sources = _sources(job.config)
-    parts = [
-        asdict(job.cell),
-        sha256_file(job.config),
-        sha256_file(job.train),
-        sha256_file(job.dev),
-        list(job.labels),
-        job.overrides,
-        job.gpu_id,
-        {name: version(name) for name in ("spacy", "thinc", "numpy")},
-        [sha256_file(path) for path in sources],
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _sources(config: Path) -> list[Path]:
-    """Files that decide a training beside its data: our code, and weights that the config names."""
-    code = Path(__file__).parent
-    found = [code / f"{name}.py" for name in ("curves", "records", "scoring", "tokenizing", "training")]
-    try:
-        named = Config().from_disk(config, interpolate=False).get("paths", {})
-    except FileNotFoundError:
-        raise UserError(f"{config}: there is no such config; correct the path.") from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        reason = " ".join(str(error).split())
-        raise UserError(f"{config}: can't be read as a config ({reason}); correct that line.") from None
-    for name, value in sorted(named.items()):
-        if name not in ("train", "dev") and isinstance(value, str) and value:
-            path = Path(value)
-            found += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return found
-
-
-def run_grid(
-    cells: Sequence[Cell],
-    docs: Sequence[Doc],
-    order: Sequence[int],
-    *,
-    config: Path,
-    dev: Path,
-    labels: Sequence[str],
-    overrides: dict[str, Any] | None = None,
-    gpu_id: int = -1,
-    workers: int = 0,
-    cache: Path | None = None,
-    progress: Callable[[], Any] = lambda: None,
-) -> list[dict[str, Any]]:
-    """Train every cell, `workers` at a time in processes of their own; results in the order of `cells`.
-
-    The largest go first, so that no core is left waiting for one that started last. Finished cells are kept
-    in `cache`, and found there when a run that was killed is started again.
+def require(train: Sequence[Doc], dev: Sequence[Doc], labels: Sequence[str], names: tuple[Any, Any]) -> None:
+    """Refuse data with which no score means anything, before anything is trained.
 
     Args:
-        workers: processes; 0 for one a core, and on a GPU for one in all.
-        progress: called when a cell is done.
+        names: paths of train and dev, for the message.
+
+    Raises:
+        UserError: no span with a label of the scheme in train or in dev.
     """
-    with tempfile.TemporaryDirectory(prefix="portions-") as folder:
-        paths = {}
-        for size in {cell.examples for cell in cells}:
-            paths[size] = Path(folder) / f"{size}.spacy"
-            portion = [docs[i] for i in order[:size]]
-            DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=portion).to_disk(
-                paths[size]
+    for docs, name in zip((train, dev), names, strict=True):
+        if not any(ent.label_ in labels for doc in docs for ent in doc.ents):
+            raise UserError(
+                f"{name}: {counted(len(docs))} without a single span of {', '.join(labels) or 'any label'}, "
+                "so there is nothing to score; review some more texts, then run `weasel run split`."
             )
-        shared = {"config": config, "dev": dev, "labels": tuple(labels), "overrides": overrides or {}}
-        jobs = [
-            Job(cell=cell, train=paths[cell.examples], cache=cache, gpu_id=gpu_id, **shared) for cell in cells
-        ]
-        queue = sorted(range(len(jobs)), key=lambda i: -jobs[i].cell.examples)
-        workers = min(workers or (cores() if gpu_id < 0 else 1), len(jobs))
-        if workers == 1:
-            found = {}
-            for i in queue:
-                found[i] = train_cell(jobs[i])
-                progress()
-            return [found[i] for i in range(len(jobs))]
-        with _one_thread_each(), _pool(workers) as pool:
-            futures = {i: pool.submit(train_cell, jobs[i]) for i in queue}
-            for future in futures.values():
-                future.add_done_callback(lambda _: progress())
-            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            failed = next((error for f in done if (error := f.exception())), None)
-            if isinstance(failed, BrokenProcessPool):
-                raise UserError(
-                    f"one of {workers} trainings at a time was killed, most likely for want of memory; run "
-                    "it again with --workers 1 (what was finished is kept)."
-                ) from failed
-            if failed:
-                raise failed
-        return [futures[i].result() for i in range(len(jobs))]
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def data_notes(
+    train: Sequence[Doc], dev: Sequence[Doc], labels: Sequence[str], portions: Mapping[Cell, Sequence[int]]
+) -> list[str]:
+    """What the reader must know of the data, one sentence each."""
+    spans = {
+        name: Counter(ent.label_ for doc in docs for ent in doc.ents)
+        for name, docs in (("train", train), ("dev", dev))
+    }
+    notes = []
+    for label in labels:
+        if spans["dev"][label] and not spans["train"][label]:
+            notes.append(
+                f"{label} can't be learnt: dev has {counted(spans['dev'][label], 'span')} of it, the "
+                "training data has none; all of them count as missed, at every portion."
+            )
+        elif spans["train"][label] and not spans["dev"][label]:
+            notes.append(f"{label} can't be scored: dev has no span of it.")
+    if unknown := sorted((set(spans["train"]) | set(spans["dev"])) - set(labels)):
+        notes.append(f"Not scored, as the scheme doesn't have them: {', '.join(unknown)}.")
+    texts = {doc.text for doc in train}
+    if both := sum(doc.text in texts for doc in dev):
+        notes.append(
+            f"{counted(both, 'dev text')} of {len(dev):,} {'is' if both == 1 else 'are'} in the training "
+            "data too, so the scores are too good; run `weasel run split` again."
+        )
+    held = [{ent.label_ for ent in doc.ents} & set(labels) for doc in train]
+    lacking: dict[float, set[str]] = {}
+    for cell, chosen in portions.items():
+        lacking.setdefault(cell.percent, set()).update(missing_labels(held, chosen))
+    shown = {cell.percent: cell.examples for cell in portions}
+    for percent, missing in lacking.items():
+        if missing:
+            notes.append(
+                f"The {percent:g} % portion ({counted(shown[percent])}) has no "
+                f"{' and no '.join(sorted(missing))}."
+            )
+    return notes
 
 
-@contextmanager
-def _pool(workers: int):
-    # A fresh interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield pool
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each():
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def rows(
-    cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Sequence[str]
-) -> list[dict[str, Any]]:
+def rows(cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[Row]:
     """One row a portion, from 0 % (where nothing is predicted) up.
 
     Returns:
-        `percent`, `examples`, `score` (mean F over the seeds), `scores` (F of each seed), `f` (its Estimate,
-        the interval being that of the dev texts, averaged over seeds), `labels` (an Estimate each), `counts`
-        ((documents, 3) of each seed).
+        `percent`, `examples`; `score` (mean F over the seeds), `scores` (F of each seed), `sd` over the seeds
+        (NaN for one), `f` (an Estimate: the mean, with the interval that dev texts and seeds leave); `labels`
+        and `label_sd` (an Estimate and an sd each); `label_scores` (F of each seed); `counts` ((documents,
+        3) of each seed); `unfinished` (trainings whose last checkpoint was the best).
     """
     nothing = Estimate(0.0, 0.0, 0.0)
-    found: list[dict[str, Any]] = [
+    found: list[Row] = [
         {
             "percent": 0,
             "examples": 0,
             "score": 0.0,
             "scores": [],
+            "sd": float("nan"),
             "f": nothing,
             "labels": dict.fromkeys(labels, nothing),
+            "label_sd": dict.fromkeys(labels, float("nan")),
+            "label_scores": {label: [] for label in labels},
             "counts": [],
+            "unfinished": 0,
         }
     ]
     for percent in sorted({cell.percent for cell in cells}):
         chosen = [i for i, cell in enumerate(cells) if cell.percent == percent]
         tables = [np.array(results[i]["counts"], dtype=np.int64) for i in chosen]
         micro = [table.sum(axis=1) for table in tables]
+        by_label = {label: [table[:, i] for table in tables] for i, label in enumerate(labels)}
         scores = [_f(counts) for counts in micro]
+        label_scores = {label: [_f(counts) for counts in found] for label, found in by_label.items()}
         found.append(
             {
                 "percent": percent,
                 "examples": cells[chosen[0]].examples,
                 "score": float(np.mean(scores)),
                 "scores": scores,
-                "f": _mean([statistics.intervals(counts)[2] for counts in micro]),
+                "sd": _sd(scores),
+                "f": _mean([statistics.intervals(counts)[2] for counts in micro], _sd(scores)),
                 "labels": {
-                    label: _mean([statistics.intervals(table[:, i])[2] for table in tables])
-                    for i, label in enumerate(labels)
+                    label: _mean(
+                        [statistics.intervals(counts)[2] for counts in by_label[label]],
+                        _sd(label_scores[label]),
+                    )
+                    for label in labels
                 },
+                "label_sd": {label: _sd(values) for label, values in label_scores.items()},
+                "label_scores": label_scores,
                 "counts": micro,
+                "unfinished": sum(bool(results[i].get("unfinished")) for i in chosen),
             }
         )
     return found
@@ -369,76 +269,178 @@ def _f(counts: np.ndarray) -> float:
     return float(np.nan_to_num(statistics.prf(counts.sum(axis=0))[2]))
 
 
-def _mean(estimates: Iterable[Estimate]) -> Estimate:
-    values = np.array([(e.value, e.low, e.high) for e in estimates])
-    return Estimate(*map(float, np.nan_to_num(values).mean(axis=0)))
+def _sd(values: Sequence[float]) -> float:
+    """Standard deviation of a sample; NaN for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def verdict(found: Sequence[dict[str, Any]], dev: int) -> str:
+def _mean(estimates: Iterable[Estimate], sd: float) -> Estimate:
+    """Mean of the estimates of several seeds; its interval holds the noise of dev texts and that of the mean.
+
+    The two are independent, so their half-widths are added in quadrature.
+    """
+    values = np.nan_to_num(np.array([(e.value, e.low, e.high) for e in estimates]))
+    value, low, high = (float(x) for x in values.mean(axis=0))
+    seeds = 0.0 if np.isnan(sd) else 1.96 * sd / np.sqrt(len(values))
+    down, up = (float(np.hypot(width, seeds)) for width in (value - low, high - value))
+    return Estimate(value, max(0.0, value - down), min(1.0, value + up))
+
+
+def verdict(found: Sequence[Row], dev: int) -> Verdict:
     """What the last portion's rise allows to say, and no more.
 
-    The rise must be beyond sampling noise of the dev texts (paired bootstrap interval), and, with a single
-    seed, beyond the noise between seeds as others measured it.
+    The interval of the rise adds the noise of the dev texts (paired bootstrap, the same texts at both
+    portions) to the noise of the seeds. The latter's sd is pooled over the portions, with Student's t for
+    how few trainings it rests on; with a single seed it is taken from what others measured.
     """
     trained = [row for row in found if row["examples"]]
     if not trained:
-        return "Nothing was trained."
+        return Verdict("untrained", "Nothing was trained.")
     last = trained[-1]
+    if all(row["score"] >= PERFECT for row in trained):
+        return Verdict(
+            "perfect",
+            f"F is about 1 with {counted(trained[0]['examples'])} already (dev n={dev:,}): too good to be "
+            "true, or too easy to ask about more data. Look for dev texts in the training data first.",
+        )
     if len(trained) < 2:
         level = statistics.format_score(last["f"], n=dev)
-        return f"One portion tells no trend: F is {level} on dev."
+        return Verdict("single", f"One portion tells no trend: F is {level} on dev.")
     before = trained[-2]
     seeds = len(last["counts"])
-    rise = _mean(statistics.difference(a, b) for a, b in zip(last["counts"], before["counts"], strict=True))
-    if not last["score"] and not before["score"]:
-        return (
-            f"The model found nothing with {before['examples']:,} and with {last['examples']:,} examples "
-            f"(dev n={dev:,}): look for a fault in data or settings before you annotate more."
+    if not any(row["score"] for row in trained):
+        return Verdict(
+            "nothing",
+            f"The model found nothing right with {before['examples']:,} and with {last['examples']:,} "
+            f"examples (dev n={dev:,}): look for a fault in data or settings before you annotate more.",
         )
+    rise = last_rise(found)
     added = last["examples"] - before["examples"]
-    noise = SEED_NOISE if seeds == 1 else _seed_noise(last["scores"], before["scores"])
     moved = (
-        f"The last {added:,} examples ({before['percent']:g} to {last['percent']:g} %) moved F by "
+        f"The last {counted(added)} ({before['percent']:g} to {last['percent']:g} %) moved F by "
         f"{statistics.format_difference(rise)}, dev n={dev:,}, {seeds} seed{'s' if seeds > 1 else ''}"
     )
-    if rise.low > noise:
-        return f"{moved}: more than noise, so more examples of this kind will probably help."
-    if rise.high < -noise:
-        return f"{moved}: a fall beyond noise, so look at the examples that were added."
-    alone = seeds == 1 and not rise.low <= 0 <= rise.high
-    seed = " (seeds alone move F by about .01)" if alone else ""
-    return (
+    if rise.low > 0:
+        return Verdict("rise", f"{moved}: more than noise, so more of this kind will probably help.", rise)
+    if rise.high < 0:
+        return Verdict(
+            "fall", f"{moved}: a fall beyond noise, so look at the examples that were added.", rise
+        )
+    seed = " (a single seed: seeds alone move F by about .01)" if seeds == 1 else ""
+    return Verdict(
+        "noise",
         f"{moved}: this may be noise{seed}. Whether more examples would help can't be told from it; more "
-        "dev texts or seeds would."
+        "dev texts or seeds would.",
+        rise,
     )
 
 
-def _seed_noise(last: Sequence[float], before: Sequence[float]) -> float:
-    """Half-width of the 95 % interval of the difference of two means over seeds (normal approximation)."""
-    return 1.96 * float(np.sqrt(np.var(last, ddof=1) / len(last) + np.var(before, ddof=1) / len(before)))
+def last_rise(found: Sequence[Row]) -> Estimate:
+    """Change of F over the last segment, with the interval that dev texts and seeds leave it."""
+    before, last = found[-2:]
+    counts = np.stack([*last["counts"], *before["counts"]], axis=1)
+    seeds = len(last["counts"])
+    drawn = np.nan_to_num(statistics.bootstrap(counts)[..., 2])
+    drawn = drawn[:, :seeds].mean(axis=1) - drawn[:, seeds:].mean(axis=1)
+    value = last["score"] - before["score"]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    if high - low < 1e-12:
+        # All texts alike say nothing of the share that isn't: see statistics.intervals.
+        unseen = 1 - 0.025 ** (1 / max(1, int((counts.sum(axis=(1, 2)) > 0).sum())))
+        low, high = value - unseen, value + unseen
+    noise = seed_noise(found) * np.sqrt(2 / seeds)
+    down, up = (float(np.hypot(width, noise)) for width in (value - low, high - value))
+    return Estimate(value, max(-1.0, value - down), min(1.0, value + up))
 
 
-def to_json(found: Sequence[dict[str, Any]], dev: int, notes: Sequence[str]) -> dict[str, Any]:
+def seed_noise(found: Sequence[Row]) -> float:
+    """Half-width of the 95 % interval of one training's F about the mean over seeds."""
+    spreads = [(row["sd"], len(row["scores"])) for row in found if len(row["scores"]) > 1]
+    if not spreads:
+        return 1.96 * SEED_NOISE
+    # The last two portions count: small portions spread more.
+    spreads = spreads[-2:]
+    freedom = sum(n - 1 for _, n in spreads)
+    sd = float(np.sqrt(sum((n - 1) * sd**2 for sd, n in spreads) / freedom))
+    return float(stats.t.ppf(0.975, freedom)) * sd
+
+
+def training_notes(found: Sequence[Row]) -> list[str]:
+    """What the trainings themselves say of the scores."""
+    total = sum(len(row["scores"]) for row in found)
+    unfinished = sum(row["unfinished"] for row in found)
+    if not unfinished:
+        return []
+    return [
+        f"{unfinished} of {counted(total, 'training')} stopped while the score still rose: raise max_steps "
+        "in the config, or larger portions look worse than they are."
+    ]
+
+
+def overtaking(found: Sequence[Row], llm: Estimate | None, further: Projection) -> list[str]:
+    """From how many examples on the trained pipeline beats the prompt: a sentence, or none without an LLM."""
+    if llm is None:
+        return []
+    level = f"The LLM as prompted has F {statistics.decimals(llm.value, 2)} on the same texts"
+    trained = [row for row in found if row["examples"]]
+    # Both intervals hold the noise of the same texts, so that asking for no overlap is on the safe side.
+    for row in trained:
+        if row["f"].low > llm.high:
+            return [f"{level}; with {counted(row['examples'])} the trained pipeline is better beyond noise."]
+    last = trained[-1]["f"]
+    if last.high < llm.low:
+        ahead = next((n for n, f in zip(further.grid, further.f, strict=True) if f >= llm.value), None)
+        when = f"about {ahead:,} examples would catch up" if ahead else "no projection catches up"
+        return [f"{level}, better than the trained pipeline beyond noise; {when}."]
+    return [f"{level}, which the dev texts can't tell from the trained pipeline's."]
+
+
+def to_json(
+    found: Sequence[Row],
+    dev: int,
+    verdict: Verdict,
+    notes: Sequence[str],
+    further: Projection | None = None,
+    llm: Estimate | None = None,
+) -> dict[str, Any]:
     """The curve as a JSON object, without timings."""
 
-    def numbers(estimate: Estimate) -> dict[str, float]:
+    def numbers(estimate: Estimate, sd: float, scores: Sequence[float]) -> dict[str, Any]:
         return {
             "f": round(estimate.value, 4),
             "f_low": round(estimate.low, 4),
             "f_high": round(estimate.high, 4),
+            "sd": None if np.isnan(sd) else round(sd, 4),
+            "seeds": [round(score, 4) for score in scores],
         }
 
+    rise = verdict.rise
     return {
         "dev": {"documents": dev},
         "rows": [
             {
                 "percent": row["percent"],
                 "examples": row["examples"],
-                **numbers(row["f"]),
-                "seeds": [round(score, 4) for score in row["scores"]],
-                "labels": {label: numbers(estimate) for label, estimate in row["labels"].items()},
+                **numbers(row["f"], row["sd"], row["scores"]),
+                "labels": {
+                    label: numbers(estimate, row["label_sd"][label], row["label_scores"][label])
+                    for label, estimate in row["labels"].items()
+                },
             }
             for row in found
         ],
+        "verdict": {
+            "kind": verdict.kind,
+            "text": verdict.text,
+            "rise": [round(x, 4) for x in (rise.value, rise.low, rise.high)] if rise else None,
+        },
+        "projection": projection.to_json(further) if further else None,
+        "llm": {
+            "f": round(llm.value, 4),
+            "f_low": round(llm.low, 4),
+            "f_high": round(llm.high, 4),
+        }
+        if llm
+        else None,
         "notes": list(notes),
     }

@@ -6,7 +6,6 @@ Same figures, same bytes: no dates, no random ids, a font that comes with matplo
 import io
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,58 +96,6 @@ def scores_figure(result: Evaluation) -> Figure:
         axes[0].set_yticks(range(len(present)), [answer.title for answer in present])
         axes[0].invert_yaxis()
     return drawing
-
-
-def curve_figure(rows: Sequence[dict[str, Any]], dev: int, verdict: str = "") -> Figure:
-    """F on dev by the share of the training data, with the interval of the dev set.
-
-    Args:
-        rows: `percent`, `examples` and the Estimate `f`, in order; the row of 0 % has no interval.
-        dev: number of dev texts.
-    """
-    with matplotlib.rc_context(STYLE):
-        drawing = figure(6.4, 4.2)
-        axis = drawing.subplots()
-        trained = [row for row in rows if row["percent"] > 0]
-        axis.plot([row["percent"] for row in rows], [row["f"].value for row in rows], color=COLOURS[0])
-        axis.errorbar(
-            [row["percent"] for row in trained],
-            [row["f"].value for row in trained],
-            yerr=[
-                [row["f"].value - row["f"].low for row in trained],
-                [row["f"].high - row["f"].value for row in trained],
-            ],
-            fmt="o",
-            color=COLOURS[0],
-            capsize=4,
-        )
-        axis.set_xticks(
-            [row["percent"] for row in rows],
-            [f"{row['percent']:g} %\nn={row['examples']:,}" for row in rows],
-        )
-        axis.set_xlabel("share and number of training examples")
-        axis.set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
-        axis.set_ylim(0, 1)
-        axis.grid(alpha=0.3)
-        axis.set_title(f"Score by amount of training data (dev n={dev:,})", fontsize=10)
-    return drawing
-
-
-def curve_table(rows: Sequence[dict[str, Any]], component: str = "ner") -> str:
-    """The talk's table, as Prodigy's train-curve prints it: percent, score, score of the component.
-
-    Args:
-        rows: `percent` and `score` in order, from 0 %; an arrow tells how the score moved from the row above.
-    """
-    lines = [f"%      Score    {component}", "----   ------   ------"]
-    before = None
-    for row in rows:
-        arrow = "" if before is None or row["score"] == before else " ▲" if row["score"] > before else " ▼"
-        score = f"{row['score']:.2f}{arrow}"
-        percent = f"{row['percent']:g}%"
-        lines.append(f"{percent:>4}   {score:<6}   {score}".rstrip())
-        before = row["score"]
-    return "\n".join(lines)
 
 
 def scores_table(result: Evaluation) -> str:
@@ -332,25 +279,3 @@ def marked(record: Record, colours: dict[str, str]) -> Markup:
     document = {"text": record.text, "ents": ents, "title": None}
     drawing = displacy.render(document, style="ent", manual=True, options={"colors": colours}, jupyter=False)
     return Markup(drawing)
-
-
-def curve_page(rows: Sequence[dict[str, Any]], *, dev: int, train: str, notes: Sequence[str]) -> str:
-    """The report of a train-curve, with a picture that needs no other file."""
-    verdict = notes[0] if notes else ""
-    picture = svg(curve_figure(rows, dev, verdict), "curve", "score on dev by share of the training data")
-    cells = [
-        {
-            "percent": f"{row['percent']:g} %",
-            "examples": f"{row['examples']:,}",
-            "f": statistics.format_score(row["f"], documents=dev) if row["percent"] else "0",
-            "labels": {
-                label: statistics.format_score(estimate, documents=dev) if row["percent"] else "0"
-                for label, estimate in row["labels"].items()
-            },
-        }
-        for row in rows
-    ]
-    labels = list(rows[-1]["labels"])
-    return page(
-        "curve.html.j2", rows=cells, labels=labels, picture=picture, dev=dev, train=train, notes=notes
-    )

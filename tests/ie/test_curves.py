@@ -1,6 +1,5 @@
 import json
-import os
-from pathlib import Path
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -8,14 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 
-from ie import curves, training
-from ie.curves import Cell
+from ie import curves
 from ie.errors import UserError
-from ie.records import Record, Span, blank, to_doc, write_docbin
-
-CONFIG = Path(__file__).parents[2] / "configs" / "efficient.cfg"
+from ie.grid import Cell
+from ie.projection import Projection
+from ie.records import Record, Span, blank, to_doc
+from ie.statistics import Estimate
 
 
 def test_portions():
@@ -27,7 +26,7 @@ def test_portions():
 
 def test_sizes():
     assert curves.sizes([25, 50, 75, 100], 10) == [3, 5, 8, 10]
-    with pytest.raises(UserError, match="25 % of 1 training examples is none"):
+    with pytest.raises(UserError, match="25 % of 1 training example is none"):
         curves.sizes([25, 100], 1)
     with pytest.raises(UserError, match="75 % and 100 % of 2 training examples are the same 2"):
         curves.sizes([50, 75, 100], 2)
@@ -43,7 +42,7 @@ def test_every_portion_holds_every_label_if_it_has_the_room(labels):
     order = curves.nested_order(texts, labels, portions)
     assert sorted(order) == list(range(len(labels)))
     if portions[0] >= 3:
-        assert [curves.missing_labels(labels, order, size) for size in portions] == [[], []]
+        assert [curves.missing_labels(labels, order[:size]) for size in portions] == [[], []]
 
 
 def test_a_rare_label_moves_into_the_smallest_portion():
@@ -56,8 +55,8 @@ def test_a_rare_label_moves_into_the_smallest_portion():
 def test_a_portion_with_too_little_room_takes_what_it_can():
     labels = [{"A"}, {"B"}, {"C"}, set(), {"A"}, {"A"}]
     order = curves.nested_order([f"t{i}" for i in range(6)], labels, [1, 4, 6])
-    assert len(curves.missing_labels(labels, order, 1)) == 2
-    assert curves.missing_labels(labels, order, 4) == []
+    assert len(curves.missing_labels(labels, order[:1])) == 2
+    assert curves.missing_labels(labels, order[:4]) == []
 
 
 def test_the_order_is_that_of_the_texts_not_of_the_file():
@@ -70,8 +69,18 @@ def test_the_order_is_that_of_the_texts_not_of_the_file():
     assert first != texts
 
 
+def test_each_seed_has_an_order_of_its_own_and_nests_its_portions():
+    texts = [f"text {i}" for i in range(40)]
+    found = curves.grid(texts, [{"A"}] * 40, [25, 50, 100], range(3))
+    assert list(found) == [Cell(p, n, s) for p, n in ((25, 10), (50, 20), (100, 40)) for s in range(3)]
+    for seed in range(3):
+        small, middle, whole = (set(found[Cell(p, n, seed)]) for p, n in ((25, 10), (50, 20), (100, 40)))
+        assert small < middle < whole
+    assert len({frozenset(found[Cell(25, 10, seed)]) for seed in range(3)}) == 3
+
+
 def results(*tables: np.ndarray) -> list[dict[str, Any]]:
-    return [{"counts": table[:, None, :].tolist()} for table in tables]
+    return [{"counts": (table if table.ndim == 3 else table[:, None, :]).tolist()} for table in tables]
 
 
 def counts(recall: float, n: int = 120, seed: int = 0) -> np.ndarray:
@@ -80,11 +89,11 @@ def counts(recall: float, n: int = 120, seed: int = 0) -> np.ndarray:
     return np.stack([tp, np.zeros(n, dtype=int), gold - tp], axis=1)
 
 
-def table(*recalls: float, seeds: int = 1) -> list[dict[str, Any]]:
+def table(*recalls: float, seeds: int = 1, salt: int = 0, n: int = 120) -> list[dict[str, Any]]:
     """Rows of a curve with these recalls, one of 100 examples more each."""
     percents = [100 * (i + 1) / len(recalls) for i in range(len(recalls))]
     cells = [Cell(p, 100 * (i + 1), s) for i, p in enumerate(percents) for s in range(seeds)]
-    tables = [counts(r, seed=10 * s + i) for i, r in enumerate(recalls) for s in range(seeds)]
+    tables = [counts(r, n, 1000 * salt + 10 * s + i) for i, r in enumerate(recalls) for s in range(seeds)]
     return curves.rows(cells, results(*tables), ("COMPANY",))
 
 
@@ -94,168 +103,177 @@ def test_rows_start_at_nothing_and_average_the_seeds():
     assert found[0]["score"] == 0
     assert found[2]["score"] == pytest.approx(np.mean(found[2]["scores"]))
     assert len(set(found[2]["scores"])) == 3
+    assert found[2]["sd"] == pytest.approx(np.std(found[2]["scores"], ddof=1))
     f = found[2]["f"]
     assert f.low < found[2]["score"] < f.high
     assert found[2]["labels"]["COMPANY"] == f
+    assert found[2]["label_sd"]["COMPANY"] == found[2]["sd"]
 
 
-def test_the_verdict_claims_a_rise_only_where_there_is_one():
-    assert "will probably help" in curves.verdict(table(0.5, 0.9), 120)
-    assert "may be noise" in curves.verdict(table(0.8, 0.8), 120)
-    assert "fall beyond noise" in curves.verdict(table(0.9, 0.5), 120)
-    for verdict in (curves.verdict(table(a, b), 120) for a, b in ((0.5, 0.9), (0.8, 0.8))):
-        assert "dev n=120" in verdict
-        assert "95 % interval" in verdict
-        assert "1 seed" in verdict
+def test_seeds_that_disagree_widen_the_interval():
+    cells = [Cell(100, 100, s) for s in range(3)]
+    alike = curves.rows(cells, results(*[counts(0.7)] * 3), ("A",))[1]
+    apart = curves.rows(cells, results(counts(0.5), counts(0.7), counts(0.9)), ("A",))[1]
+    assert alike["sd"] == 0
+    assert apart["f"].high - apart["f"].low > 1.5 * (alike["f"].high - alike["f"].low)
+
+
+def test_labels_are_scored_apart():
+    both = np.stack([counts(0.9), counts(0.3)], axis=1)
+    row = curves.rows([Cell(100, 10, 0)], results(both), ("A", "B"))[1]
+    assert row["labels"]["A"].value > 0.9 > row["score"] > row["labels"]["B"].value
+    assert np.isnan(row["sd"])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_verdict_claims_a_rise_only_where_there_is_one(seeds):
+    assert curves.verdict(table(0.5, 0.9, seeds=seeds), 120).kind == "rise"
+    assert curves.verdict(table(0.8, 0.8, seeds=seeds), 120).kind == "noise"
+    assert curves.verdict(table(0.9, 0.5, seeds=seeds), 120).kind == "fall"
+    for recalls in ((0.5, 0.9), (0.8, 0.8)):
+        text = curves.verdict(table(*recalls, seeds=seeds), 120).text
+        assert "dev n=120" in text
+        assert "95 % interval" in text
+        assert f"{seeds} seed" in text
 
 
 def test_a_rise_within_the_noise_of_a_single_seed_is_no_claim():
     # On many dev texts the sampling interval excludes 0, but a seed may do as much.
-    cells = [Cell(50, 100, 0), Cell(100, 200, 0)]
     before = counts(0.9, n=4000)
     after = before.copy()
     better = np.flatnonzero(before[:, 2] > 0)[:90]
     after[better] += [1, 0, -1]
-    found = curves.rows(cells, results(before, after), ("COMPANY",))
-    rise = found[2]["score"] - found[1]["score"]
-    assert 0 < rise < curves.SEED_NOISE
+    found = curves.rows([Cell(50, 100, 0), Cell(100, 200, 0)], results(before, after), ("A",))
+    assert 0 < found[2]["score"] - found[1]["score"] < curves.SEED_NOISE
     verdict = curves.verdict(found, 4000)
-    assert "may be noise (seeds alone move F by about .01)" in verdict
+    assert verdict.kind == "noise"
+    assert "seeds alone move F by about .01" in verdict.text
 
 
-def test_false_alarms_of_the_verdict_are_rare():
-    claims = 0
-    for seed in range(40):
-        cells = [Cell(50, 100, 0), Cell(100, 200, 0)]
-        same = results(counts(0.8, seed=seed), counts(0.8, seed=1000 + seed))
-        claims += "may be noise" not in curves.verdict(curves.rows(cells, same, ("COMPANY",)), 120)
-    assert claims <= 3
+def test_seeds_decide_whether_the_same_rise_is_noise():
+    cells = [Cell(p, n, s) for p, n in ((50, 100), (100, 200)) for s in range(3)]
+
+    def kind(*recalls: float) -> str:
+        tables = [counts(r, n=3000, seed=7) for r in recalls]
+        return curves.verdict(curves.rows(cells, results(*tables), ("A",)), 3000).kind
+
+    assert kind(0.80, 0.80, 0.80, 0.83, 0.83, 0.83) == "rise"
+    assert kind(0.76, 0.80, 0.84, 0.79, 0.83, 0.87) == "noise"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_false_alarms_of_the_verdict_are_rare(seeds):
+    alarms = [curves.verdict(table(0.8, 0.8, seeds=seeds, salt=s), 120).kind != "noise" for s in range(40)]
+    assert sum(alarms) <= 3
 
 
 def test_verdicts_without_a_trend():
-    assert "tells no trend" in curves.verdict(table(0.8), 120)
-    assert "found nothing" in curves.verdict(table(0.0, 0.0), 120)
-    assert curves.verdict(table(0.8)[:1], 120) == "Nothing was trained."
+    assert curves.verdict(table(0.8), 120).kind == "single"
+    assert curves.verdict(table(0.8)[:1], 120).kind == "untrained"
 
 
-def test_scores_all_perfect_are_no_certainty():
-    found = table(1.0, 1.0)
+def test_scores_of_0_are_a_fault_and_no_trend():
+    verdict = curves.verdict(table(0.0, 0.0, seeds=3), 120)
+    assert verdict.kind == "nothing"
+    assert "look for a fault" in verdict.text
+    assert "help" not in verdict.text
+
+
+def test_scores_of_1_are_too_good_and_no_trend():
+    found = table(1.0, 1.0, seeds=3)
     assert found[2]["f"].low < 1
-    assert "may be noise" in curves.verdict(found, 120)
+    verdict = curves.verdict(found, 120)
+    assert verdict.kind == "perfect"
+    assert "too good to be true" in verdict.text
+    # a climb to 1 is another matter
+    assert curves.verdict(table(0.5, 1.0, seeds=3), 120).kind == "rise"
+
+
+def example(text: str, label: str | None) -> Doc:
+    spans = [Span(start=0, end=len(text.split()[0]), label=label)] if label else []
+    return to_doc(Record(text=text, spans=spans), blank("en"))
+
+
+def docs(labels: Sequence[str | None], start: int = 0) -> list[Doc]:
+    return [example(f"Velto sold {start + i} boats", label) for i, label in enumerate(labels)]
+
+
+def notes(train: list[Doc], dev: list[Doc], labels: Sequence[str], percents: Sequence[float]) -> str:
+    held = [{ent.label_ for ent in doc.ents} for doc in train]
+    cells = curves.grid([doc.text for doc in train], held, percents, range(2))
+    return " ".join(curves.data_notes(train, dev, labels, cells))
+
+
+def test_healthy_data_needs_no_note():
+    assert notes(docs(["A", "B"] * 8), docs(["A", "B"], 100), ["A", "B"], [50, 100]) == ""
+
+
+def test_a_label_only_in_dev_can_not_be_learnt_and_one_only_in_train_not_scored():
+    said = notes(docs(["A", "C"] * 8), docs(["A", "B"], 100), ["A", "B", "C"], [50, 100])
+    assert "B can't be learnt: dev has 1 span of it" in said
+    assert "C can't be scored" in said
+
+
+def test_labels_outside_the_scheme_are_told():
+    assert "doesn't have them: Z" in notes(docs(["A", "Z"] * 8), docs(["A"], 100), ["A"], [100])
+
+
+def test_dev_texts_in_the_training_data_are_told():
+    assert "1 dev text of 2 is in the training data" in notes(
+        docs(["A"] * 8), docs(["A", "A"], 7), ["A"], [100]
+    )
+
+
+def test_a_portion_without_a_label_is_told():
+    said = notes(docs([*"ABCD", *"A" * 16]), docs(["A"], 100), list("ABCD"), [10, 100])
+    assert "The 10 % portion (2 examples) has no" in said
+    assert "100 %" not in said
+
+
+def test_data_without_a_span_is_refused():
+    with pytest.raises(UserError, match=r"train\.spacy: 3 examples without a single span of A"):
+        curves.require(docs([None] * 3), docs(["A"]), ["A"], ("train.spacy", "dev.spacy"))
+    with pytest.raises(UserError, match=r"dev\.spacy: 1 example without a single span of A"):
+        curves.require(docs(["A"]), docs(["B"]), ["A"], ("train.spacy", "dev.spacy"))
+    curves.require(docs(["A"]), docs(["A"]), ["A"], ("train.spacy", "dev.spacy"))
+
+
+def test_trainings_that_were_stopped_too_early_are_told():
+    cells = [Cell(50, 10, 0), Cell(100, 20, 0)]
+    given = results(counts(0.5), counts(0.8))
+    assert curves.training_notes(curves.rows(cells, given, ("A",))) == []
+    given[1]["unfinished"] = True
+    (note,) = curves.training_notes(curves.rows(cells, given, ("A",)))
+    assert "1 of 2 trainings stopped while the score still rose" in note
+
+
+def test_where_the_pipeline_overtakes_the_prompt():
+    found = table(0.3, 0.6, 0.85, seeds=2)
+
+    def said(low: float, value: float, high: float) -> str:
+        further = Projection(grid=(300, 600), f=(0.95, 0.99))
+        return " ".join(curves.overtaking(found, Estimate(value, low, high), further))
+
+    assert "with 200 examples the trained pipeline is better" in said(0.5, 0.55, 0.6)
+    assert "can't tell from" in said(0.88, 0.92, 0.97)
+    assert "about 600 examples would catch up" in said(0.985, 0.99, 1.0)
+    assert "no projection catches up" in said(0.99, 0.995, 1.0)
+    assert curves.overtaking(found, None, Projection()) == []
 
 
 def test_json_is_plain_and_the_same_every_time():
-    found = table(0.5, 0.8)
-    text = json.dumps(curves.to_json(found, 120, ["note"]), allow_nan=False)
-    assert text == json.dumps(curves.to_json(table(0.5, 0.8), 120, ["note"]))
-    assert json.loads(text)["rows"][2]["examples"] == 200
-
-
-def corpus(path: Path, n: int) -> list[Doc]:
-    nlp = blank("en")
-    companies = ("Velto", "Hooli", "Anker", "Orchard")
-    gold = [
-        Record(
-            text=f"{companies[i % 4]} sold {i} boats.",
-            spans=[Span(start=0, end=len(companies[i % 4]), label="COMPANY")],
+    def made() -> str:
+        found = table(0.5, 0.8)
+        verdict = curves.verdict(found, 120)
+        content = curves.to_json(
+            found, 120, verdict, ["note"], Projection(refused="why"), Estimate(0.5, 0.4, 0.6)
         )
-        for i in range(n)
-    ]
-    write_docbin(path, gold, nlp)
-    return [to_doc(record, nlp) for record in gold]
+        return json.dumps(content, allow_nan=False)
 
-
-def test_a_corpus_that_can_not_be_read_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"none.spacy: there is no such corpus"):
-        curves.read_corpus(tmp_path / "none.spacy")
-    (tmp_path / "bad.spacy").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match=r"bad.spacy: is no spaCy corpus"):
-        curves.read_corpus(tmp_path / "bad.spacy")
-    DocBin().to_disk(tmp_path / "empty.spacy")
-    with pytest.raises(UserError, match=r"empty.spacy: holds no examples"):
-        curves.read_corpus(tmp_path / "empty.spacy")
-
-
-def test_what_split_wrote_is_read(tmp_path):
-    written = corpus(tmp_path / "train.spacy", 5)
-    assert [doc.text for doc in curves.read_corpus(tmp_path / "train.spacy")] == [d.text for d in written]
-
-
-def grid(tmp_path: Path, workers: int, cache: Path | None = None) -> list[dict[str, Any]]:
-    docs = corpus(tmp_path / "train.spacy", 16)
-    corpus(tmp_path / "dev.spacy", 6)
-    done = []
-    found = curves.run_grid(
-        [Cell(50, 8, 0), Cell(100, 16, 0)],
-        docs,
-        list(range(16)),
-        config=CONFIG,
-        dev=tmp_path / "dev.spacy",
-        labels=("COMPANY",),
-        overrides={"training.max_steps": 20, "training.eval_frequency": 10},
-        workers=workers,
-        cache=cache,
-        progress=lambda: done.append(1),
-    )
-    assert len(done) == 2
-    return found
-
-
-@pytest.mark.slow
-def test_trainings_side_by_side_give_what_one_after_another_gives(tmp_path):
-    before = os.environ.get("OMP_NUM_THREADS")
-    side_by_side = grid(tmp_path, 2)
-    assert os.environ.get("OMP_NUM_THREADS") == before
-    assert side_by_side == grid(tmp_path, 1)
-    assert [r["cell"]["examples"] for r in side_by_side] == [8, 16]
-    assert np.array(side_by_side[1]["counts"]).shape == (6, 1, 3)
-
-
-def test_finished_trainings_are_not_repeated(tmp_path, monkeypatch):
-    trained = []
-    original = training.train
-
-    def counted(*args: Any, **options: Any) -> dict[str, Any]:
-        trained.append(options["seed"])
-        return original(*args, **options)
-
-    monkeypatch.setattr(training, "train", counted)
-    first = grid(tmp_path, 1, tmp_path / "cache")
-    assert len(trained) == 2
-    next((tmp_path / "cache").glob("*.json")).unlink()
-    assert grid(tmp_path, 1, tmp_path / "cache") == first
-    assert len(trained) == 3
-    # another dev set is another score
-    corpus(tmp_path / "dev.spacy", 6)
-    docs = corpus(tmp_path / "train.spacy", 16)
-    corpus(tmp_path / "dev2.spacy", 7)
-    curves.run_grid(
-        [Cell(50, 8, 0)],
-        docs,
-        list(range(16)),
-        config=CONFIG,
-        dev=tmp_path / "dev2.spacy",
-        labels=("COMPANY",),
-        overrides={"training.max_steps": 20, "training.eval_frequency": 10},
-        workers=1,
-        cache=tmp_path / "cache",
-    )
-    assert len(trained) == 4
-
-
-@pytest.mark.slow
-def test_a_fault_in_a_worker_reaches_the_user(tmp_path):
-    docs = corpus(tmp_path / "train.spacy", 4)
-    corpus(tmp_path / "dev.spacy", 4)
-    broken = tmp_path / "broken.cfg"
-    broken.write_text(CONFIG.read_text(encoding="utf-8").replace("spacy.Tok2Vec.v2", "no.Such.v1"))
-    with pytest.raises(UserError, match=r"broken\.cfg"):
-        curves.run_grid(
-            [Cell(50, 2, 0), Cell(100, 4, 0)],
-            docs,
-            list(range(4)),
-            config=broken,
-            dev=tmp_path / "dev.spacy",
-            labels=("COMPANY",),
-            workers=2,
-        )
+    assert made() == made()
+    content = json.loads(made())
+    assert content["rows"][2]["examples"] == 200
+    assert content["rows"][2]["sd"] is None
+    assert content["verdict"]["kind"] == "rise"
+    assert content["projection"]["refused"] == "why"
+    assert content["llm"]["f"] == 0.5

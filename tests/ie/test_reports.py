@@ -9,7 +9,6 @@ import pytest
 from ie import evaluation, reports
 from ie.evaluation import Answers
 from ie.records import Record, Span
-from ie.statistics import Estimate
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = '<script>alert("x")</script>'
@@ -76,17 +75,6 @@ def test_the_terminal_table(evaluated):
     check("\n".join(lines) + "\n\n" + notes, "scores_table.txt")
 
 
-def test_the_talks_curve_table():
-    scores = [(0, 0.0), (25, 0.31), (50, 0.44), (75, 0.434), (100, 0.434)]
-    check(reports.curve_table([{"percent": p, "score": s} for p, s in scores]), "curve_table.txt")
-
-
-def test_the_curve_table_names_its_component_and_keeps_odd_percentages():
-    table = reports.curve_table([{"percent": 0, "score": 0.0}, {"percent": 12.5, "score": 1.0}], "spancat")
-    assert table.split("\n")[0].endswith("spancat")
-    assert "12.5%   1.00 ▲   1.00 ▲" in table
-
-
 class Page(HTMLParser):
     """Collects tags, the text, and whatever a page would fetch."""
 
@@ -130,7 +118,7 @@ def test_the_report_has_everything_and_fetches_nothing(evaluated):
 def test_pages_and_pictures_have_the_same_bytes_every_time(evaluated):
     first = reports.evaluation_page(evaluated, inspected="both")
     assert first == reports.evaluation_page(result(), inspected="both")
-    assert reports.png(reports.curve_figure(ROWS, 120)) == reports.png(reports.curve_figure(ROWS, 120))
+    assert reports.png(reports.scores_figure(evaluated)) == reports.png(reports.scores_figure(result()))
 
 
 def test_a_report_without_errors_says_so():
@@ -168,36 +156,6 @@ def test_ids_of_two_pictures_on_a_page_do_not_clash(evaluated):
     ids = [set(re.findall(r'clip-path="url\(#(\w+)\)', reports.svg(figure, name, ""))) for name in ("a", "b")]
     assert all(ids)
     assert not ids[0] & ids[1]
-
-
-ROWS = [
-    {
-        "percent": p,
-        "examples": n,
-        "score": f,
-        "f": Estimate(f, f - w, f + w),
-        "labels": {"COMPANY": Estimate(f, f - w, f + w)},
-    }
-    for p, n, f, w in ((0, 0, 0.0, 0.0), (50, 60, 0.6, 0.05), (100, 120, 0.7, 0.04))
-]
-
-
-def test_the_curve_is_drawn_with_numbers_of_examples():
-    drawing = reports.svg(reports.curve_figure(ROWS, 120), "curve", "")
-    text = " ".join("".join(ET.fromstring(drawing).itertext()).split())
-    for shown in ("n=60", "n=120", "dev n=120", "95 % interval"):
-        assert shown in text
-    png = reports.png(reports.curve_figure(ROWS, 120))
-    assert png.startswith(b"\x89PNG")
-    assert b"Software" not in png
-
-
-def test_the_curve_page():
-    html = reports.curve_page(ROWS, dev=120, train="train.spacy", notes=["It rose <b>."])
-    page = Page(html)
-    assert page.fetched == []
-    assert "It rose <b>." in page.all_text()
-    assert "60 .60 ±.05" in page.all_text()
 
 
 def test_rates_and_sizes_deserve_few_digits():

@@ -1,0 +1,385 @@
+"""Many small trainings, side by side on the cores or on a Ray cluster, none of them done twice.
+
+A cell is one training: a portion of the examples and a seed. Its result is kept under a hash of all that it
+depends on, as soon as it is there, so a run that was killed goes on where it was.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import spacy
+from spacy.tokens import Doc, DocBin
+from thinc.api import Config
+
+from ie import records, scoring, training
+from ie.errors import UserError
+from ie.files import atomic_write, sha256_file
+
+Executor = Literal["local", "ray"]
+Result = dict[str, Any]
+# Linear algebra on one thread each, or the workers would fight for the cores.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+# Memory set aside for a worker, in MB: twice what one takes on some thousand examples of a sentence or two.
+WORKER_MB = 600
+# A worker is replaced after so many trainings, so that whatever they leave behind stays bounded.
+CELLS_PER_WORKER = 16
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: `examples` of the training data, `percent` of all, with a seed."""
+
+    percent: float
+    examples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs for one cell; paths are of files that exist while it runs.
+
+    `cache` is where the result is kept, None for nowhere.
+    """
+
+    cell: Cell
+    config: Path
+    train: Path
+    dev: Path
+    labels: tuple[str, ...]
+    overrides: dict[str, Any]
+    gpu_id: int
+    cache: Path | None
+
+
+def read_corpus(path: Path) -> list[Doc]:
+    """The examples of a `.spacy` file.
+
+    Raises:
+        UserError: missing, not a corpus, or empty.
+    """
+    try:
+        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.") from None
+    except Exception as error:  # whatever msgpack and zlib make of other bytes
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is no spaCy corpus ({reason}); run `weasel run split` again.") from None
+    if not docs:
+        raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")
+    return docs
+
+
+def train_cell(job: Job) -> Result:
+    """Train one cell in this process and count its hits and misses on dev.
+
+    Returns:
+        `cell`, `labels`, `counts` (a (documents, labels, 3) list), `best_step`, and `unfinished`: whether the
+        last checkpoint was the best, so that the training was stopped while the score still rose.
+    """
+    with tempfile.TemporaryDirectory(prefix="train-curve-") as folder:
+        try:
+            scores = training.train(
+                job.config,
+                train=job.train,
+                dev=job.dev,
+                output=Path(folder),
+                overrides=job.overrides,
+                seed=job.cell.seed,
+                gpu_id=job.gpu_id,
+                quiet=True,
+            )
+        except UserError as error:
+            where = f"the {job.cell.percent:g} % portion with seed {job.cell.seed}"
+            raise UserError(f"{where}: {str(error).replace(str(job.train), 'its examples')}") from error
+        nlp = spacy.load(Path(folder) / "model-best")
+        docs = read_corpus(job.dev)
+        gold = [records.from_doc(doc) for doc in docs]
+        found = [records.from_doc(doc) for doc in nlp.pipe([doc.text for doc in docs])]
+    result = {
+        "cell": asdict(job.cell),
+        "best_step": scores["step"],
+        "unfinished": scores["step"] == scores["history"][-1]["step"] > 0,
+        "labels": list(job.labels),
+        "counts": scoring.count(gold, found, job.labels).tolist(),
+    }
+    _keep(job, result)
+    return result
+
+
+def _stored(job: Job) -> Path | None:
+    return job.cache / f"{_key(job)}.json" if job.cache else None
+
+
+def _keep(job: Job, result: Result) -> None:
+    if stored := _stored(job):
+        with atomic_write(stored) as file:
+            json.dump(result, file)
+
+
+def _kept(job: Job) -> Result | None:
+    """The result of an earlier run, if it is there and whole."""
+    stored = _stored(job)
+    if not stored or not stored.exists():
+        return None
+    try:
+        return json.loads(stored.read_text(encoding="utf-8")) | {"cell": asdict(job.cell)}
+    except ValueError:
+        return None  # whatever damaged it, training again puts it right
+
+
+def _key(job: Job) -> str:
+    """Hash of all that a cell's result depends on; which percentage the examples are doesn't matter."""
+    sources = _sources(job.config)
+    parts = [
+        job.cell.seed,
+        sha256_file(job.config),
+        sha256_file(job.train),
+        sha256_file(job.dev),
+        list(job.labels),
+        job.overrides,
+        job.gpu_id,
+        {name: version(name) for name in ("spacy", "thinc", "numpy")},
+        [sha256_file(path) for path in sources],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _sources(config: Path) -> list[Path]:
+    """Files that decide a training beside its data: our code, and weights that the config names."""
+    code = Path(__file__).parent
+    found = [code / f"{name}.py" for name in ("grid", "records", "scoring", "tokenizing", "training")]
+    try:
+        named = Config().from_disk(config, interpolate=False).get("paths", {})
+    except FileNotFoundError:
+        raise UserError(f"{config}: there is no such config; correct the path.") from None
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        reason = " ".join(str(error).split())
+        raise UserError(f"{config}: can't be read as a config ({reason}); correct that line.") from None
+    for name, value in sorted(named.items()):
+        if name not in ("train", "dev") and isinstance(value, str) and value:
+            path = Path(value)
+            found += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return found
+
+
+def run(
+    portions: Mapping[Cell, Sequence[int]],
+    docs: Sequence[Doc],
+    *,
+    config: Path,
+    dev: Path,
+    labels: Sequence[str],
+    overrides: dict[str, Any] | None = None,
+    gpu_id: int = -1,
+    executor: Executor = "local",
+    workers: int = 0,
+    cache: Path | None = None,
+    started: Callable[[int], Any] = lambda reused: None,
+    progress: Callable[[], Any] = lambda: None,
+) -> list[Result]:
+    """Train every cell, several at a time in processes of their own; results in the order of `portions`.
+
+    Args:
+        portions: indices into `docs` of each cell's examples.
+        executor: "local" for processes on this machine, "ray" for a Ray cluster (or Ray on this machine).
+        workers: processes; 0 for one a core as far as the memory goes, and on a GPU for one in all. Ray
+            decides by itself: one CPU a training.
+        cache: folder that keeps finished cells; None for none.
+        started: called once, with the number of cells that were kept from an earlier run.
+        progress: called when another cell is done.
+
+    Raises:
+        UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
+    """
+    if executor == "ray":
+        _require_ray()
+    with tempfile.TemporaryDirectory(prefix="portions-") as folder:
+        shared = {"config": config, "dev": dev, "labels": tuple(labels), "overrides": overrides or {}}
+        jobs = []
+        for cell, chosen in portions.items():
+            # In the order of the corpus, so that the whole is trained exactly as the whole corpus would be.
+            path = Path(folder) / f"{hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16]}.spacy"
+            if not path.exists():
+                portion = [docs[i] for i in sorted(chosen)]
+                attrs = ["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"]
+                DocBin(attrs=attrs, store_user_data=False, docs=portion).to_disk(path)
+            jobs.append(Job(cell=cell, train=path, cache=cache, gpu_id=gpu_id, **shared))
+        found = {i: result for i, job in enumerate(jobs) if (result := _kept(job))}
+        started(len(found))
+        # The largest go first, so that no core is left waiting for one that started last.
+        left = sorted((i for i in range(len(jobs)) if i not in found), key=lambda i: -jobs[i].cell.examples)
+
+        def done(i: int, result: Result) -> None:
+            found[i] = result
+            progress()
+
+        todo = [(i, jobs[i]) for i in left]
+        try:
+            if not todo:
+                pass
+            elif executor == "ray":
+                _on_ray(todo, done)
+            elif (processes := min(workers or default_workers(gpu_id), len(todo))) == 1:
+                for i, job in todo:
+                    done(i, train_cell(job))
+            else:
+                _on_cores(todo, processes, done)
+        except KeyboardInterrupt:
+            where = f"are kept in {cache}; run the same command again to go on" if cache else "are lost"
+            raise UserError(
+                f"interrupted: {len(found)} of {len(jobs)} trainings are done and {where}."
+            ) from None
+        return [found[i] for i in range(len(jobs))]
+
+
+def default_workers(gpu_id: int = -1) -> int:
+    """Processes that the cores and the free memory allow; one on a GPU."""
+    if gpu_id >= 0:
+        return 1
+    return max(1, min(cores(), psutil.virtual_memory().available // (WORKER_MB * 1_000_000)))
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _on_cores(todo: Sequence[tuple[int, Job]], processes: int, done: Callable[[int, Result], None]) -> None:
+    with _one_thread_each(), _pool(processes) as pool:
+        futures = {pool.submit(train_cell, job): i for i, job in todo}
+        waiting = set(futures)
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise UserError(
+                        f"one of {processes} trainings at a time was killed, most likely for want of memory; "
+                        "run it again with --workers 1 (what was finished is kept)."
+                    ) from error
+                if error:
+                    raise error
+                done(futures[future], future.result())
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    # A fresh interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_follow_parent,
+        max_tasks_per_child=CELLS_PER_WORKER,
+    )
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, which ends its workers with one sentence; end with it if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _require_ray() -> None:
+    if find_spec("ray") is None:
+        raise UserError(
+            "--executor ray needs Ray, which isn't installed; run `pip install ray`, or leave it at local."
+        )
+
+
+def _on_ray(todo: Sequence[tuple[int, Job]], done: Callable[[int, Result], None]) -> None:
+    """The same cells as Ray tasks: files travel with them, results are kept on this machine.
+
+    Weights that the config names must be at the same path on every node.
+    """
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(
+            runtime_env={
+                "py_modules": [str(Path(__file__).parent)],
+                "env_vars": dict.fromkeys(THREADS, "1"),
+            },
+            log_to_driver=False,
+            logging_level="error",
+        )
+    try:
+        task = ray.remote(max_retries=2)(_train_parcel)
+        parcels = {path: ray.put(path.read_bytes()) for _, job in todo for path in _files(job)}
+        jobs = dict(todo)
+        pending = {
+            task.options(num_cpus=1, num_gpus=int(job.gpu_id >= 0)).remote(
+                replace(job, cache=None), *(parcels[path] for path in _files(job))
+            ): i
+            for i, job in todo
+        }
+        while pending:
+            finished, _ = ray.wait(list(pending), num_returns=1)
+            for reference in finished:
+                i = pending.pop(reference)
+                try:
+                    result = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise (error.cause if isinstance(error.cause, UserError) else error) from None
+                _keep(jobs[i], result)
+                done(i, result)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _files(job: Job) -> tuple[Path, Path, Path]:
+    return job.config, job.train, job.dev
+
+
+def _train_parcel(job: Job, config: bytes, train: bytes, dev: bytes) -> Result:
+    """`train_cell` on a machine that has none of the files."""
+    with tempfile.TemporaryDirectory(prefix="parcel-") as folder:
+        paths = [Path(folder) / name for name in ("config.cfg", "train.spacy", "dev.spacy")]
+        for path, content in zip(paths, (config, train, dev), strict=True):
+            path.write_bytes(content)
+        return train_cell(replace(job, config=paths[0], train=paths[1], dev=paths[2]))
