@@ -1,6 +1,7 @@
 """Measure the learning curve: whether its projections come true on real data, and how fast its grid is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,11 +114,15 @@ def show_projection(cases: list[Case]) -> None:
         f"tuned on, each label of {SPANS}+ spans": [c for c in measurable if c.tuning and c.label != ALL],
         "every case": measurable,
     }
+    # The same without refusing what is too unsure to tell a user, lest easy cases were picked.
+    forced = replace(projection.SETTINGS, widest=float("inf"))
     sure = f"{projection.CONFIDENCE:.0%}".replace("%", " %")
     msg.divider("F at twice the data, foretold from 25, 50, 75 and 100 % of what there is")
     rows = []
-    for title, chosen in groups.items():
-        for judged in curve_benchmark.judge(chosen):
+    judged_groups = {title: curve_benchmark.judge(chosen) for title, chosen in groups.items()}
+    judged_groups["every case, the too unsure as well"] = curve_benchmark.judge(measurable, forced)
+    for title, judgements in judged_groups.items():
+        for judged in judgements:
             ours = judged.coverage is not None
             rows.append(
                 (

@@ -151,16 +151,25 @@ def test_odd_data_is_told_and_no_wrong_verdict(project, capsys, train, dev, said
     assert written(project)["verdict"]["kind"] != "fall"
 
 
-def test_scores_of_0_are_no_trend(project, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("counts", "kind", "said"),
+    [
+        ([0, 0, 1], "nothing", "look for a fault in data or settings"),
+        ([0, 0, 1], "nothing", "No projection: every score is 0"),
+        ([1, 0, 0], "perfect", "too good to be true, or too easy"),
+        ([1, 0, 0], "perfect", "No projection: the score is about 1 at every portion"),
+    ],
+)
+def test_scores_of_0_or_1_are_no_trend(project, capsys, monkeypatch, counts, kind, said):
     from ie import grid
 
-    missed = [{"counts": [[[0, 0, 1], [0, 0, 0]]] * 12}]
-    monkeypatch.setattr(grid, "run", lambda portions, *given, **more: missed * len(portions))
+    alike = [{"counts": [[counts, [0, 0, 0]]] * 12}]
+    monkeypatch.setattr(grid, "run", lambda portions, *given, **more: alike * len(portions))
     outcome = curve(project, capsys, "--portions", "25,50,100")
     assert outcome.status == 0
-    assert written(project)["verdict"]["kind"] == "nothing"
-    assert "look for a fault in data or settings" in outcome.output
-    assert "No projection: every score is 0" in outcome.output
+    assert written(project)["verdict"]["kind"] == kind
+    assert said in outcome.output
+    assert "needs about" not in outcome.output
 
 
 @pytest.mark.parametrize(

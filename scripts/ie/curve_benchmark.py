@@ -216,7 +216,10 @@ class Judged:
 
 
 def judge(chosen: Sequence[Case], settings: projection.Settings = projection.SETTINGS) -> list[Judged]:
-    """The projection and two naive predictors on the same cases: those that the projection doesn't refuse."""
+    """The projection and two naive predictors on the same cases: those that the projection doesn't refuse.
+
+    With `settings.widest` at infinity it refuses none for the width of its interval.
+    """
     answered = []
     for case in chosen:
         further = projection.project(case.sizes, case.scores, [2 * case.sizes[-1]], settings=settings)

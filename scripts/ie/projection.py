@@ -22,8 +22,6 @@ from ie.statistics import decimals
 CONFIDENCE = 0.9
 # How far on is projected, in times the data there is; the proof of the method goes to twice.
 FARTHEST = 4.0
-# A 90 % interval at half as much data again with a larger half-width than this is no help to anyone.
-WIDEST = 0.05
 
 
 class Shape(NamedTuple):
@@ -41,13 +39,15 @@ class Settings:
 
     `floor`: least sd of one training's F. `trust`: trainings' worth of trust in the sd pooled over portions.
     `misfit`: sd of a point about its family in units of the pooled sd, on top of the seeds' own.
-    `widen`: factor on the distance of the interval's ends from the middle.
+    `widen`: factor on the distance of the interval's ends from the middle. `widest`: half-width at half as
+    much data again beyond which an interval is no help to anyone.
     """
 
     floor: float = 0.004
     trust: float = 4.0
     misfit: float = 0.5
     widen: float = 1.0
+    widest: float = 0.05
     samples: int = 400
 
 
@@ -136,7 +136,7 @@ def project(
         Point(n, *(float(values[grid.index(n)]) for values in (middle, low, high))) for n in sorted(set(at))
     )
     half = float(np.interp(1.5 * sizes[-1], grid, high - low)) / 2
-    if half > WIDEST:
+    if half > settings.widest:
         ends = " to ".join(decimals(float(np.interp(1.5 * sizes[-1], grid, end)), 2) for end in (low, high))
         return Projection(
             refused=f"with half as many examples again the score may be anything from {ends}; more examples, "

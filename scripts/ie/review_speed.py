@@ -23,9 +23,9 @@ class Speed:
 def read_speed(path: Path) -> Speed | None:
     """The speed in a log; None if there is no file, or no answer in it.
 
-    Either JSONL, one answer a line with its `seconds` and the `id` of its text (an example asked about label
-    by label takes the sum of its answers; those above 5 minutes are pauses and left out), or one JSON object
-    with `seconds_per_example` and `examples`.
+    Either JSONL, one answer a line with its `seconds`, the `id` of its text and the `annotator` (an example
+    asked about label by label takes the sum of a person's answers; those above 5 minutes are pauses and left
+    out), or one JSON object with `seconds_per_example` and `examples`.
 
     Raises:
         UserError: the file is neither.
@@ -39,12 +39,12 @@ def read_speed(path: Path) -> Speed | None:
             whole = json.loads("\n".join(lines))
             speed = Speed(float(whole["seconds_per_example"]), int(whole["examples"]))
             return speed if speed.examples > 0 and speed.seconds > 0 else None
-        seconds: dict[str, float] = {}
+        seconds: dict[tuple[str, str], float] = {}
         for number, line in enumerate(lines):
             answer = json.loads(line)
             taken = float(answer["seconds"])
             if 0 < taken <= PAUSE:
-                key = str(answer.get("id", number))
+                key = str(answer.get("id", number)), str(answer.get("annotator"))
                 seconds[key] = seconds.get(key, 0.0) + taken
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

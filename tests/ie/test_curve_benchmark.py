@@ -3,6 +3,7 @@ import pytest
 
 from ie import curve_benchmark
 from ie.curve_benchmark import ALL, Case
+from ie.projection import Settings
 from ie.records import Record, Span, write_records
 
 TRUE = {ALL: lambda n: 0.92 - 1.5 * n**-0.5, "A": lambda n: 0.9 - 20 / n, "RARE": lambda n: 0.5}
@@ -51,6 +52,8 @@ def test_the_projection_is_judged_beside_naive_predictors():
 def test_an_interval_is_not_right_by_being_refused():
     noisy = Case("demo", ALL, (25, 50, 75, 100), ((0.1, 0.6),) * 4, (0.5, 0.5), 400, False)
     assert curve_benchmark.judge([noisy]) == []
+    forced, *_ = curve_benchmark.judge([noisy], Settings(widest=float("inf")))
+    assert (forced.n, forced.refused, forced.coverage) == (1, 0, 1)
 
 
 def test_signals_are_judged_by_what_came():

@@ -16,6 +16,8 @@ from ie.projection import Projection
 from ie.records import Record, Span, blank, to_doc
 from ie.statistics import Estimate
 
+NLP = blank("en")
+
 
 def test_portions():
     assert curves.parse_portions("100, 25,50,50") == [25, 50, 100]
@@ -191,7 +193,7 @@ def test_scores_of_1_are_too_good_and_no_trend():
 
 def example(text: str, label: str | None) -> Doc:
     spans = [Span(start=0, end=len(text.split()[0]), label=label)] if label else []
-    return to_doc(Record(text=text, spans=spans), blank("en"))
+    return to_doc(Record(text=text, spans=spans), NLP)
 
 
 def docs(labels: Sequence[str | None], start: int = 0) -> list[Doc]:

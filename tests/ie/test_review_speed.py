@@ -13,6 +13,12 @@ def test_answers_about_one_text_are_one_example(tmp_path):
     assert review_speed.read_speed(log) == review_speed.Speed(30.0, 2)
 
 
+def test_two_people_on_one_text_are_two_examples(tmp_path):
+    answers = [{"id": "a", "seconds": s, "annotator": who} for who, s in (("x", 5), ("x", 15), ("y", 30))]
+    log = write_lines(tmp_path / "log.jsonl", answers)
+    assert review_speed.read_speed(log) == review_speed.Speed(25.0, 2)
+
+
 def test_a_pause_is_no_work(tmp_path):
     log = write_lines(tmp_path / "log.jsonl", [{"seconds": 10}, {"seconds": 20}, {"seconds": 3000}])
     assert review_speed.read_speed(log) == review_speed.Speed(15.0, 2)
