@@ -50,6 +50,7 @@ def main(
     speed_dev: Annotated[Path, typer.Option(help="Dev examples for the speed")] = Path("corpus/dev.spacy"),
     speed_steps: Annotated[int, typer.Option(help="Updates per training for the speed; 0: the config's")] = 0,
     scheme: Annotated[Path, typer.Option(help="Config that holds their labels")] = Path("configs/llm.cfg"),
+    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
     workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
     cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings")] = Path(
         ".cache/benchmark-curve"
@@ -64,15 +65,16 @@ def main(
         if scores:
             measured = read_scores(Path(scores))
         else:
-            options = {"config": config, "overrides": OVERRIDES, "cache": cache, "workers": workers}
-            measured = train_sets(sets, data, reviewed, dev, seeds, options)
+            overrides = OVERRIDES | {"nlp.lang": lang}
+            options = {"config": config, "overrides": overrides, "cache": cache, "workers": workers}
+            measured = train_sets(sets, data, reviewed, dev, seeds, lang, options)
         if output:
             with atomic_write(output) as file:
                 json.dump(measured, file, separators=(",", ":"))
                 file.write("\n")
         show_projection(curve_benchmark.cases(measured))
     if "speed" in wanted:
-        overrides = {"training.max_steps": speed_steps} if speed_steps else {}
+        overrides = {"nlp.lang": lang} | ({"training.max_steps": speed_steps} if speed_steps else {})
         show_speed(speed_train, speed_dev, load_scheme(scheme).span_labels, config, overrides, workers)
 
 
@@ -85,20 +87,25 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def train_sets(
-    sets: str, data: Path, reviewed: Path, dev: int, seeds: int, options: dict[str, Any]
+    sets: str, data: Path, reviewed: Path, dev: int, seeds: int, lang: str, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Measure the chosen sets."""
+    """Measure the chosen sets, those of them that are there."""
     names = [name.strip() for name in sets.split(",") if name.strip()]
     known = {source.name: source for source in curve_benchmark.SOURCES}
     if unknown := set(names) - set(known):
         raise UserError(f"--sets {sorted(unknown)[0]} is no set; choose from {', '.join(known)}.")
     measured = {}
     for name in names:
-        train, checks = curve_benchmark.load(name, data, reviewed, dev)
+        if name != "demo" and not (data / name).is_dir():
+            msg.warn(f"{data / name}: there is no such folder, so {name} is left out; see --data.")
+            continue
+        train, checks = curve_benchmark.load(name, data, reviewed, dev, lang)
         with tqdm(desc=name, unit=" trainings") as bar:
             measured[name] = curve_benchmark.measure(
                 known[name], train, checks, seeds=seeds, progress=bar.update, **options
             )
+    if not measured:
+        raise UserError(f"{data}: none of the sets is there; see --data.")
     return measured
 
 
