@@ -1,0 +1,83 @@
+"""Find out which bit is broken: hypotheses on data and training, each tested, and what to do next."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+from wasabi import msg
+
+from ie import tracking
+from ie.cli import run
+from ie.diagnosis import project, report, verdict
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.scheme import load_scheme
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="spaCy training config")] = Path("configs/efficient.cfg"),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    corpus: Annotated[Path, typer.Option(help="Folder with train, dev, test (.jsonl and .spacy)")] = Path(
+        "corpus"
+    ),
+    llm: Annotated[str, typer.Option(help="The LLM's annotations; empty for none")] = "corpus/llm.jsonl",
+    patterns: Annotated[str, typer.Option(help="Token patterns of the rules baseline; empty for none")] = "",
+    gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
+    gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names")] = "",
+    output: Annotated[Path, typer.Option(help="Folder for diagnosis.html and diagnosis.json")] = Path(
+        "training/efficient"
+    ),
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    seed: Annotated[int, typer.Option(help="Seed of samples and trainings")] = 0,
+) -> None:
+    """Print the table of hypotheses and the case; write diagnosis.html and diagnosis.json."""
+    labels = load_scheme(scheme).span_labels
+    if not labels:
+        raise UserError(f"{scheme}: has no span labels, and spans are what is diagnosed; add a spans task.")
+    checked = project.read(
+        {side: corpus / f"{side}.jsonl" for side in project.SIDES},
+        {side: corpus / f"{side}.spacy" for side in project.SIDES},
+        config=config,
+        labels=labels,
+        lang=lang,
+        overrides={"nlp.lang": lang},
+        seed=seed,
+    )
+    for problem in checked.problems.values():
+        msg.warn(problem)
+    with tqdm(leave=False, bar_format="{elapsed} {desc}") as bar:
+        found = verdict.diagnose(
+            checked,
+            llm=Path(llm) if llm else None,
+            patterns=Path(patterns) if patterns else None,
+            gazetteer=Path(gazetteer) if gazetteer else None,
+            gazetteer_label=gazetteer_label,
+            progress=bar.set_description_str,
+        )
+    with atomic_write(output / "diagnosis.json") as file:
+        json.dump(report.to_json(found), file, ensure_ascii=False, indent=2)
+        file.write("\n")
+    with atomic_write(output / "diagnosis.html") as file:
+        file.write(report.page(found))
+    print(f"\n{report.text(found)}\n")
+    for line in report.summary(found):
+        print(line)
+    for title, why in found.missing.items():
+        print(f"{title} is missing: {why}")
+    msg.good(f"{output / 'diagnosis.html'}, {output / 'diagnosis.json'}")
+    track(found)
+
+
+def track(found: verdict.Diagnosis) -> None:
+    """Record the findings with wandb, where it is used."""
+    with tracking.run("diagnose") as tracker:
+        tracker.summary({"case": found.case, "cause": found.first.name if found.first else ""})
+        columns: list[str] = ["hypothesis", "question", "test", "observation", "verdict"]
+        rows: list[list[Any]] = [[getattr(f, column) for column in columns] for f in found.findings]
+        tracker.table("diagnosis", columns, rows)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,335 @@
+"""Tests of the training: does it learn what it should, do its weights move, are its settings sane?"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import load_config
+from spacy.vocab import Vocab
+
+from ie import statistics
+from ie.diagnosis import runs
+from ie.diagnosis import thresholds as at
+from ie.diagnosis.project import Finding, Project, chosen, untested
+from ie.statistics import Estimate
+
+TINY = {
+    "name": "tiny",
+    "group": "training",
+    "hypothesis": "Training doesn't work at all.",
+    "question": "It can't even learn a handful of texts by heart.",
+    "test": f"Train on {at.TINY} texts for up to {at.TINY_STEPS} steps, score on the same.",
+}
+RATE = {
+    "name": "learning-rate",
+    "group": "training",
+    "hypothesis": "The learning rate is wrong.",
+    "question": "With a smaller or larger one the loss falls much further in the same steps.",
+    "test": f"{at.SWEEP_STEPS} steps each, with a hundredth to a hundred times the config's learning rate.",
+}
+CLIP = {
+    "name": "clipping",
+    "group": "training",
+    "hypothesis": "Gradients are clipped to nothing.",
+    "question": "Gradients are far longer than grad_clip, and with 1.0 the loss falls much further.",
+    "test": f"Norms of the gradients over {at.WATCH_STEPS} steps against grad_clip.",
+}
+WEIGHTS = {
+    "name": "weights",
+    "group": "training",
+    "hypothesis": "Some layers don't learn: frozen or dead.",
+    "question": "Their weights don't change.",
+    "test": f"Relative change of each layer's weights after {at.WATCH_STEPS} steps.",
+}
+GRADIENTS = {
+    "name": "gradients",
+    "group": "training",
+    "hypothesis": "Gradients vanish, explode or aren't numbers.",
+    "question": "Norms near 0 in the lower layers, norms that grow a thousandfold, NaN.",
+    "test": f"Mean, variance and norm of each layer's gradients over {at.WATCH_STEPS} steps.",
+}
+SHUFFLED = {
+    "name": "shuffled",
+    "group": "training",
+    "hypothesis": "The dev score doesn't come from the labels.",
+    "question": "A model trained on the same texts with random spans and labels scores above chance on dev.",
+    "test": f"Train for {at.SHUFFLED_STEPS} steps on shuffled annotations, score on dev.",
+}
+BATCHES = {
+    "name": "batches",
+    "group": "training",
+    "hypothesis": "Training is unstable with small batches.",
+    "question": "With few texts a batch the score depends on the seed.",
+    "test": f"{' and '.join(map(str, at.BATCHES))} texts a batch, {at.SEEDS} seeds each, scored on dev.",
+}
+TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES)
+
+
+def run(project: Project, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
+    """All tests of training; none can be made if there is no annotation."""
+    docs = project.docs("train", Vocab())
+    docs = [docs[i] for i in chosen(len(docs), at.TRAIN_TEXTS, project.seed)]
+    dev = project.docs("dev", Vocab()) if project["dev"] or "dev" in project.bins else []
+    dev = [dev[i] for i in chosen(len(dev), at.CHECK_TEXTS, project.seed)]
+    if not any(doc.ents for doc in docs):
+        yield from (untested(told, "The training corpus has no annotation to learn from.") for told in TOLD)
+        return
+    progress("tiny data")
+    yield tiny(project, docs)
+    progress("weights and gradients")
+    watched = runs.run(project, docs, at.WATCH_STEPS)
+    yield clipping(project, docs, watched)
+    progress("learning rates")
+    yield learning_rate(project, docs)
+    yield weights(project, watched)
+    yield gradients(watched)
+    if not any(doc.ents for doc in dev):
+        why = "There is no dev to score on." if not dev else f"No span in {len(dev):,} dev texts to score on."
+        yield from (untested(told, why) for told in (SHUFFLED, BATCHES))
+        return
+    progress("shuffled labels")
+    yield shuffled(project, docs, dev)
+    progress("batch sizes")
+    yield batches(project, docs, dev)
+
+
+def f_of(counts: np.ndarray) -> Estimate:
+    """F with its interval; 0 where nothing was found."""
+    found = statistics.intervals(counts)[2]
+    return Estimate(0.0, 0.0, 0.0) if np.isnan(found.value) else found
+
+
+def shorthand(value: float) -> str:
+    """A number for people: `3.2`, `1e-05`."""
+    return f"{value:.2g}"
+
+
+def several(names: Sequence[str]) -> str:
+    """`a, b, c, d and 11 more`."""
+    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
+    return ", ".join(names[:4] if more else names) + more
+
+
+def tiny(project: Project, docs: Sequence[Doc]) -> Finding:
+    """Can it learn a few texts by heart?"""
+    # Short ones are quick, and what has no span is too easy.
+    few = sorted((doc for doc in docs if doc.ents), key=lambda doc: (len(doc), doc.text))
+    few = few[len(few) // 4 :][: at.TINY] if len(few) >= 2 * at.TINY else few[: at.TINY]
+    reached = 0.0
+
+    def until(nlp: Language) -> bool:
+        nonlocal reached
+        reached = max(reached, f_of(runs.score(nlp, few, project.labels)).value)
+        return reached >= at.TOO_GOOD
+
+    found = runs.run(project, few, at.TINY_STEPS, batch=min(len(few), at.TINY), dropout=False, until=until)
+    if not found.failed:
+        until(found.nlp)
+    n = f"{len(few)} text{'s' * (len(few) != 1)} ({sum(len(doc.ents) for doc in few)} spans)"
+    said = f"{found.failed} after" if found.failed else f"F {reached:.2f} after"
+    return Finding(
+        **TINY,
+        observation=f"{said} {len(found.losses)} steps on {n}.",
+        verdict="broken" if found.failed or reached < at.TINY_F else "fine",
+        cause=f"training fails: {found.failed}" if found.failed else "it can't learn even a handful of texts",
+        remedy="Look at learning rate, gradients and frozen components below, and whether the spans lie on "
+        "tokens.",
+        figures={"texts": len(few), "steps": len(found.losses), "f": round(reached, 4)},
+    )
+
+
+def swept(project: Project, docs: Sequence[Doc], **options: Any) -> runs.Run:
+    """A short training on the same few texts again and again, eight steps for each time round."""
+    few = [doc for doc in docs if doc.ents][: at.SWEEP_TEXTS]
+    return runs.run(project, few, at.SWEEP_STEPS, batch=max(1, len(few) // 8), **options)
+
+
+def learning_rate(project: Project, docs: Sequence[Doc]) -> Finding:
+    """The config's learning rate among smaller and larger ones."""
+    falls: dict[float, float] = {}
+    first = swept(project, docs)
+    configured = max(first.rates)
+    falls[configured] = first.fall
+    for factor in at.SWEEP if configured else ():
+        if factor != 1:
+            falls[configured * factor] = swept(project, docs, rate=factor).fall
+    if max(falls.values()) <= at.FALL:
+        for rate in at.USUAL_RATES:
+            falls[rate] = swept(project, docs, overrides={"training.optimizer.learn_rate": rate}).fall
+    best = max(falls, key=lambda rate: (falls[rate], -rate))
+    mine, most = falls[configured], falls[best]
+    learns = most > at.FALL
+    wrong = not configured or (learns and mine < at.LEARNS * most)
+    table = ", ".join(f"{shorthand(rate)} {_fall(fall)}" for rate, fall in sorted(falls.items()))
+    return Finding(
+        **RATE,
+        observation=f"The loss fell by: {table}; the config's is {shorthand(configured)}"
+        + ("." if learns else ", but none makes it learn."),
+        verdict="broken" if wrong else "fine" if learns else "watch",
+        cause="no learning rate helps"
+        if not wrong
+        else "the learning rate is 0"
+        if not configured
+        else f"the learning rate {shorthand(configured)} is too {'high' if best < configured else 'low'}",
+        remedy=f"Set [training.optimizer] learn_rate to about {shorthand(best)}."
+        if wrong
+        else "Look for another cause first.",
+        figures={"configured": configured, "best": best}
+        | {shorthand(rate): _number(fall) for rate, fall in sorted(falls.items())},
+    )
+
+
+def _fall(fall: float) -> str:
+    return "rose out of bounds" if np.isinf(fall) else f"{100 * fall:.0f} %"
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) if np.isfinite(value) else None
+
+
+def _norms(found: runs.Run) -> np.ndarray:
+    """Norm of all gradients of each step."""
+    norms = np.stack([layer.gradients[:, 2] for layer in found.layers.values()])
+    return np.sqrt(np.nansum(norms**2, axis=0))
+
+
+def clipping(project: Project, docs: Sequence[Doc], watched: runs.Run) -> Finding:
+    """The gradients against the config's grad_clip."""
+    norms = _norms(watched)
+    typical = float(np.median(norms)) if len(norms) else 0.0
+    suspect = bool(watched.clip) and watched.clip < at.CLIPPED * typical
+    said = (
+        f"Median norm {shorthand(typical)}, grad_clip {shorthand(watched.clip) if watched.clip else 'off'}."
+    )
+    broken = False
+    if suspect:
+        mine = swept(project, docs).fall
+        other = swept(project, docs, overrides={"training.optimizer.grad_clip": 1.0}).fall
+        broken = mine < at.LEARNS * other and other > at.FALL
+        said += f" The loss fell by {_fall(mine)}, with 1.0 by {_fall(other)}."
+    return Finding(
+        **CLIP,
+        observation=said,
+        verdict="broken" if broken else "watch" if suspect else "fine",
+        cause=f"gradients are clipped to {shorthand(watched.clip)}, next to nothing",
+        remedy="Set [training.optimizer] grad_clip to 1.0.",
+        figures={"median_norm": _significant(typical), "clip": watched.clip},
+    )
+
+
+def _significant(value: float) -> float | None:
+    return float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def weights(project: Project, watched: runs.Run) -> Finding:
+    """The layers whose weights stayed as they were."""
+    still = [name for name, layer in watched.layers.items() if layer.change < at.STILL]
+    n = len(watched.layers)
+    config = load_config(project.config, overrides=project.overrides, interpolate=True)
+    frozen = config["training"].get("frozen_components") or []
+    # To keep what was learnt elsewhere is a choice; to keep random numbers isn't.
+    learnt = bool(config["initialize"].get("init_tok2vec")) or any(
+        "source" in config["components"].get(name, {}) for name in frozen
+    )
+    changes = [layer.change for layer in watched.layers.values()]
+    said = (
+        f"All {n} layers changed, by {shorthand(min(changes))} to {shorthand(max(changes))}."
+        if not still and changes
+        else f"{len(still)} of {n} layers didn't change ({several(still)})"
+        + (f"; the config freezes {', '.join(frozen)}." if frozen else ".")
+    )
+    every = bool(still) and len(still) == n
+    excused = learnt and all(name.split(":")[0] in frozen for name in still)
+    return Finding(
+        **WEIGHTS,
+        observation=said,
+        verdict="fine" if not still else "watch" if excused else "broken",
+        cause="no weight changes at all" if every else f"layers are frozen or dead: {several(still)}",
+        remedy="Take the component out of [training] frozen_components, or load weights worth keeping "
+        "([initialize] init_tok2vec)."
+        if frozen
+        else "Look at what stops the gradient on its way to these layers, and at the learning rate.",
+        figures={name: _significant(layer.change) for name, layer in watched.layers.items()},
+    )
+
+
+def gradients(watched: runs.Run) -> Finding:
+    """NaN, vanishing, exploding gradients."""
+    table, faults = {}, []
+    for name, layer in watched.layers.items():
+        steps = layer.gradients[~np.isnan(layer.gradients[:, 2])]
+        if not len(steps):
+            continue
+        means, variances, norms = steps.T
+        part = max(1, len(norms) // 4)
+        first, last = np.median(norms[:part]), np.median(norms[-part:])
+        table[name] = {
+            "mean": _significant(np.mean(means)),
+            "variance": _significant(np.mean(variances)),
+            "norm_first": _significant(first),
+            "norm_last": _significant(last),
+        }
+        # A layer above that starts at 0 lets nothing through at first: growth from 0 is no explosion.
+        if not np.isfinite(norms).all() or (first > 1e-6 and last > at.EXPLODING * first):
+            faults.append(f"explode in {name}")
+    highest = max((entry["norm_last"] or 0 for entry in table.values()), default=0)
+    faults += [
+        f"vanish in {name}"
+        for name, entry in table.items()
+        if highest and (entry["norm_last"] or 0) < at.VANISHING * highest
+    ]
+    if watched.failed:
+        faults.insert(0, watched.failed)
+    if not table:
+        return untested(GRADIENTS, "No layer got a gradient.")
+    norms = [entry["norm_last"] or 0.0 for entry in table.values()]
+    return Finding(
+        **GRADIENTS,
+        observation=f"In the last quarter norms are {shorthand(min(norms))} to {shorthand(max(norms))} over "
+        f"{len(table)} layers" + (f"; they {several(faults)}." if faults else "."),
+        verdict="broken" if faults else "fine",
+        cause=f"gradients {several(faults)}",
+        remedy="Lower the learning rate, keep grad_clip at 1.0, or take layers out of the model.",
+        figures=table,
+    )
+
+
+def shuffled(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
+    """A model of noise must score like noise."""
+    noise = runs.shuffled(docs, project.seed)
+    found = runs.run(project, noise, at.SHUFFLED_STEPS)
+    estimate = f_of(runs.score(found.nlp, dev, project.labels))
+    return Finding(
+        **SHUFFLED,
+        observation=f"F {statistics.format_score(estimate, len(dev))} on dev.",
+        verdict="broken" if estimate.low > at.CHANCE else "fine",
+        cause="the dev score doesn't come from the training labels",
+        remedy="Look for a component that annotates by itself (rules, a pretrained one), or that sees dev's "
+        "answers.",
+        figures={"f": round(estimate.value, 4), "low": round(estimate.low, 4), "dev": len(dev)},
+    )
+
+
+def batches(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
+    """The spread between seeds with small and large batches."""
+    scores: dict[int, list[float]] = {}
+    for size, steps in at.BATCHES.items():
+        for seed in range(at.SEEDS):
+            found = runs.run(project, docs, steps, batch=size, seed=project.seed + seed)
+            scores.setdefault(size, []).append(f_of(runs.score(found.nlp, dev, project.labels)).value)
+    spread = {size: max(values) - min(values) for size, values in scores.items()}
+    said = "; ".join(
+        f"{size} texts: F {' and '.join(f'{value:.2f}' for value in values)}"
+        for size, values in scores.items()
+    )
+    unstable = [size for size in at.BATCHES if spread[size] > at.UNSTABLE]
+    return Finding(
+        **BATCHES,
+        observation=f"{said} (dev n={len(dev):,}).",
+        verdict="watch" if unstable else "fine",
+        cause="the score depends on the seed with small batches",
+        remedy="Use larger batches, a lower learning rate, or a smaller model.",
+        figures={str(size): [round(value, 4) for value in values] for size, values in scores.items()},
+    )

@@ -1,0 +1,136 @@
+"""A diagnosis as a table for the terminal, a page and a JSON object."""
+
+import math
+import textwrap
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from wasabi import table
+
+from ie import reports, statistics
+from ie.diagnosis.project import Finding
+from ie.diagnosis.verdict import CASES, Diagnosis
+
+MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "fine": "✔ fine", "not tested": "– not tested"}
+WIDTHS = (24, 26, 28, 34)
+
+
+def text(diagnosis: Diagnosis) -> str:
+    """The table of findings, each cell wrapped, then the case and the next step."""
+    rows: list[tuple[str, ...]] = []
+    for finding in diagnosis.findings:
+        cells = (finding.hypothesis, finding.question, finding.test, finding.observation)
+        columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, WIDTHS, strict=True)]
+        columns.append([MARKS[finding.verdict]])
+        height = max(map(len, columns))
+        rows += [tuple(column[i] if i < len(column) else "" for column in columns) for i in range(height)]
+        rows.append(("",) * 5)
+    header = ("Hypothesis", "Question: if so,", "Test", "Observation", "Verdict")
+    drawn = table(rows[:-1], header=header, divider=True, widths=(*WIDTHS, 12), max_col=60).strip("\n")
+    return "\n".join(line.rstrip() for line in drawn.splitlines())
+
+
+def summary(diagnosis: Diagnosis) -> list[str]:
+    """The case, why, what is broken and what to do next, a sentence each."""
+    broken = [finding for finding in diagnosis.findings if finding.verdict == "broken"]
+    lines = [f"{CASES[diagnosis.case]} {diagnosis.why}"]
+    if len(broken) > 1 and diagnosis.first:
+        others = [finding.cause for finding in broken if finding is not diagnosis.first]
+        lines.append(f"Also found, perhaps as a consequence: {'; '.join(others)}.")
+    lines.append(f"Next: {diagnosis.next}")
+    return lines
+
+
+def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as a JSON object: same project and machine, same bytes."""
+    return {
+        "case": diagnosis.case,
+        "why": diagnosis.why,
+        "next": diagnosis.next,
+        "cause": diagnosis.first.name if diagnosis.first else None,
+        "texts": diagnosis.sizes,
+        "scores": {
+            name: {key: round(getattr(score, key), 4) for key in ("value", "low", "high")}
+            for name, (_, score) in diagnosis.scores.items()
+        },
+        "missing": diagnosis.missing,
+        "findings": [
+            {
+                "name": finding.name,
+                "group": finding.group,
+                "hypothesis": finding.hypothesis,
+                "question": finding.question,
+                "test": finding.test,
+                "observation": finding.observation,
+                "verdict": finding.verdict,
+                **({"cause": finding.cause} if finding.verdict in ("broken", "watch") else {}),
+                "figures": finding.figures,
+                "examples": list(finding.examples),
+            }
+            for finding in diagnosis.findings
+        ],
+    }
+
+
+def page(diagnosis: Diagnosis) -> str:
+    """The diagnosis as a page that needs no other file."""
+    by_name = {finding.name: finding for finding in diagnosis.findings}
+    pictures = [
+        (title, reports.svg(drawing(finding), name, title))
+        for name, title, drawing in (
+            ("learning-rate", "Fall of the loss by learning rate", sweep_figure),
+            ("gradients", "Norm of the gradients by layer", gradient_figure),
+        )
+        if (finding := by_name.get(name)) and finding.verdict != "not tested"
+    ]
+    n = len(diagnosis.reference.docs.get("dev", []))
+    tested = len(diagnosis.reference.docs.get("test", []))
+    return reports.page(
+        "diagnosis.html.j2",
+        diagnosis=diagnosis,
+        case=CASES[diagnosis.case],
+        summary=summary(diagnosis),
+        marks=MARKS,
+        pictures=pictures,
+        scores=[
+            (title, statistics.format_score(score, tested if name == "pipeline-test" else n))
+            for name, (title, score) in diagnosis.scores.items()
+        ],
+    )
+
+
+def sweep_figure(finding: Finding) -> Figure:
+    """How far the loss fell with each learning rate; the config's own is marked."""
+    falls = {float(k): v for k, v in finding.figures.items() if k not in ("configured", "best")}
+    rates = sorted(falls)
+    with rc_context(reports.STYLE):
+        drawing = reports.figure(5.6, 2.6)
+        axis = drawing.subplots()
+        heights = [100 * (falls[rate] if falls[rate] is not None else -1) for rate in rates]
+        own = [math.isclose(rate, finding.figures["configured"], rel_tol=0.01) for rate in rates]
+        colours = [reports.COLOURS[0] if mine else reports.TINTS[0] for mine in own]
+        axis.bar(range(len(rates)), [max(height, -100) for height in heights], color=colours)
+        axis.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_xlabel("learning rate (dark: the config's)")
+        axis.set_ylabel("fall of the loss, %")
+    return drawing
+
+
+def gradient_figure(finding: Finding) -> Figure:
+    """Norm of each layer's gradients in the first and the last quarter of the steps."""
+    names = list(finding.figures)
+    with rc_context(reports.STYLE):
+        drawing = reports.figure(6.4, 0.9 + 0.24 * len(names))
+        axis = drawing.subplots()
+        for key, marker, label in (("norm_first", "o", "first quarter"), ("norm_last", "s", "last quarter")):
+            values = [finding.figures[name][key] or math.nan for name in names]
+            axis.plot(values, range(len(names)), marker, label=label)
+        axis.set_xscale("log")
+        axis.set_yticks(range(len(names)), names)
+        axis.invert_yaxis()
+        axis.set_xlabel("norm of the gradients, before clipping")
+        axis.grid(axis="x", alpha=0.3)
+        axis.legend(fontsize=8)
+    return drawing

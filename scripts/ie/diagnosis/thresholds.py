@@ -1,0 +1,89 @@
+"""Where `diagnose` draws its lines, all in one place, each with its reason.
+
+"Broken" is for what no healthy project shows; between that and "fine" lies "watch". The values were chosen on
+the demo corpus alone and left as they are for other data; `benchmark-diagnosis` measures what they are worth.
+"""
+
+# How much is looked at, so that the whole takes a few minutes on one core whatever the size of the data.
+TRAIN_TEXTS = 600  # for trainings: enough for F about .8 on easy labels
+ANNOTATED_TEXTS = 400  # for out-of-fold predictions: some thousand labelled tokens
+CHECK_TEXTS = 300  # of dev and of test: an F about .8 is known to ±.05
+MINIMUM_TEXTS = 20  # below, cross-validation and two-sample tests say nothing
+MINIMUM_SPANS = 20
+
+# --- Data: offsets and tokens
+# `split` refuses or mends all of these, so a healthy corpus has none; one slip isn't what breaks a model.
+FAULTY_SPANS = 0.01
+# Of the spans behind the first character outside ASCII: how many of the misplaced ones another unit of
+# counting puts right. Chance puts right one in ten, as most positions are within a word.
+MENDED = 0.5
+# Texts whose tokens in the .spacy file aren't those of the config's tokenizer. The same rules give none.
+OTHER_TOKENS = 0.01
+
+# --- Data: labels
+RARE = 20  # spans: P and R of a label with fewer in training are mostly luck
+DOMINANT = 0.95  # share of one label: the micro average then says nothing of the others
+DENSITY = 0.5  # spans a word in dev, smaller or larger than in train by this factor: annotated otherwise
+
+# --- Data: leakage
+LEAKED = 0.01  # share of dev or test: moves F by at most a point, which is as much as a seed does
+SIMILAR = 0.8  # Jaccard of word pairs: one word of thirty differs; the default of `split`
+KNOWN_STRINGS = 0.8  # share of test spans whose string was seen in training: F then measures memory
+
+# --- Data: annotations, by out-of-fold predictions of a linear model of tokens and their neighbours
+# Average precision by which labelled tokens are ranked above the rest, as a share of the way from chance
+# (their frequency) to 1. Random places get 0 ± .03, the worst healthy subsample .6.
+PLACES = 0.2
+# Accuracy of the label of a labelled token, as a share of the way from "always the commonest" to 1.
+TYPES = 0.2
+# A token's own form tells best whether that token is labelled; by how much its neighbour's may do better.
+SHIFTED = 0.05
+# Occurrences of strings that the other texts annotate: how many are annotated, too. Healthy: .97 and up, on
+# hard labels as well; without 30 % of the spans .7 ± the noise of at least OCCURRENCES.
+ANNOTATED = 0.85
+OCCURRENCES = 40
+# Of the tokens that the model is surest are labelled (as many as half of those that are): how many are.
+# Easy labels: .94 and up; hard ones come down to .7 with all spans there, so this alone accuses nobody.
+SUREST = 0.85
+# Tokens of one label that a model of the training data takes for another, both ways.
+SWAPPED = 0.5
+CONFIDENT = 0.8  # of the usual confidence: errors that the model was trained on keep it below
+LABEL_ERRORS = 0.05  # share of spans worth a second look: more than the usual few per cent of human slips
+INCONSISTENT = 0.1  # share of spans whose string is annotated otherwise elsewhere
+
+# --- Data: drift
+# Area under the curve of a classifier that tells two splits apart by words (two-sample test, Lopez-Paz and
+# Oquab 2017). One source: .5 ± .05. Another writer: up to .8. Another domain: .95 and up.
+DRIFT_WATCH = 0.7
+DRIFT = 0.9
+
+# --- Training
+TINY = 15  # texts to overfit
+TINY_STEPS = 160
+TINY_F = 0.9  # a model with thousands of weights can know 15 texts by heart
+WATCH_STEPS = 40
+SWEEP = (0.01, 0.1, 1.0, 10.0, 100.0)  # multiples of the config's learning rate
+USUAL_RATES = (1e-4, 1e-3, 1e-2)  # of Adam, tried where no multiple learns: of 0 there is none
+SWEEP_STEPS = 32
+# Seen again and again, so that the loss of the first steps and of the last is of the same texts.
+SWEEP_TEXTS = 64
+REFERENCE_STEPS = 300
+SHUFFLED_STEPS = 150
+BATCHES = {4: 80, 16: 80}  # texts a batch: steps
+SEEDS = 2
+# Norm of a layer's change over its norm at the start, after WATCH_STEPS; single precision ends at 1e-7.
+STILL = 1e-5
+# The config's clipping against the gradients' median norm: Adam forgives a factor, but not its epsilon.
+CLIPPED = 1e-3
+FALL = 0.1  # of the loss, as a share: dropout alone makes it go up and down by a few per cent
+# Share of the best learning rate's fall of the loss that the config's own reaches. A sane one: .8 and up; one a
+# hundred times too high: .35 at most, as the commonest answers are learnt at any rate.
+LEARNS = 0.5
+VANISHING = 1e-9  # a layer's norm of gradients against the largest layer's
+EXPLODING = 1e3  # growth of the norm from the first quarter of the steps to the last
+UNSTABLE = 0.15  # F between seeds with small batches
+
+# --- The four cases
+CHANCE = 0.1  # F above chance and above shuffled labels that is still "hardly better"
+TOO_GOOD = 0.98  # people who annotate the same texts rarely agree so well
+TOO_GOOD_LOW = 0.95  # lower end of its interval: on a handful of texts all may be right by luck

@@ -1,0 +1,135 @@
+"""The command from end to end on real data, and one sentence for whatever is wrong with its input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from running import Outcome, run_command, write_lines
+
+from ie import records, splitting
+from ie.diagnosis import thresholds as at
+from ie.records import Record, Span, blank, write_docbin, write_records
+
+ROOT = Path(__file__).parents[1]
+SCHEME = """
+[nlp]
+lang = "en"
+[components]
+[components.spans]
+factory = "llm"
+[components.spans.task]
+@llm_tasks = "ie.Spans.v1"
+labels = ["COMPANY", "MONEY"]
+"""
+
+
+def write(folder: Path, texts: dict[str, list[Record]]) -> None:
+    for side, rows in texts.items():
+        write_records(folder / f"{side}.jsonl", rows)
+        write_docbin(folder / f"{side}.spacy", rows, blank("en"))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A part of the demo corpus, split; and trainings so short that they show no more than that all works."""
+    for name, value in {
+        "REFERENCE_STEPS": 60,
+        "TINY_STEPS": 60,
+        "SWEEP_STEPS": 16,
+        "SHUFFLED_STEPS": 20,
+    }.items():
+        monkeypatch.setattr(at, name, value)
+    monkeypatch.setattr(at, "BATCHES", {4: 10})
+    tokenizer = blank("en").tokenizer
+    rows = records.read_records(ROOT / "assets" / "reviewed.jsonl", tokenizer=tokenizer, misaligned="snap")
+    split = splitting.assign(rows[:260], [], test_percent=25, dev_percent=20)
+    write(tmp_path, {side: getattr(split, side) for side in splitting.SIDES})
+    (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
+    return tmp_path
+
+
+def diagnose(corpus: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
+    options = {
+        "--config": ROOT / "configs" / "efficient.cfg",
+        "--scheme": corpus / "llm.cfg",
+        "--corpus": corpus,
+        "--llm": corpus / "llm.jsonl",
+        "--patterns": ROOT / "assets" / "patterns.jsonl",
+        "--output": corpus / "out",
+    }
+    return run_command("diagnose", [part for pair in options.items() for part in pair] + list(more), capsys)
+
+
+@pytest.mark.slow
+def test_a_healthy_project(corpus, capsys):
+    outcome = diagnose(corpus, capsys)
+    assert outcome.status == 0
+    for word in ("Hypothesis", "Question", "Test", "Observation", "Verdict", "Next:"):
+        assert word in outcome.output
+    assert "LLM as prompted is missing" in outcome.output
+    found = json.loads((corpus / "out" / "diagnosis.json").read_text(encoding="utf-8"))
+    data = [f for f in found["findings"] if f["group"] == "data"]
+    assert [f["name"] for f in data if f["verdict"] == "broken"] == []
+    assert set(found["scores"]) >= {"pipeline", "chance", "majority", "memoriser", "rules"}
+    assert found["scores"]["rules"]["value"] > found["scores"]["chance"]["value"]
+    page = (corpus / "out" / "diagnosis.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2
+    before = {file.name: file.read_bytes() for file in (corpus / "out").iterdir()}
+    assert diagnose(corpus, capsys).status == 0
+    assert before == {file.name: file.read_bytes() for file in (corpus / "out").iterdir()}
+
+
+@pytest.mark.slow
+def test_a_broken_project_is_named(corpus, capsys):
+    rows = records.read_records(corpus / "train.jsonl")
+    test = records.read_records(corpus / "test.jsonl")
+    write(corpus, {"train": [*rows, *test]})
+    outcome = diagnose(corpus, capsys)
+    assert outcome.status == 0
+    assert "It is too good to be true." in outcome.output
+    assert "Next: First: texts of dev or test are in train." in outcome.output
+    found = json.loads((corpus / "out" / "diagnosis.json").read_text(encoding="utf-8"))
+    assert (found["case"], found["cause"]) == ("too-good", "leak")
+
+
+def test_no_dev_and_one_example(corpus, capsys):
+    text = Record(text="Velto sold it.", spans=[Span(start=0, end=5, label="COMPANY")])
+    write(corpus, {"train": [text], "test": [text]})
+    (corpus / "dev.jsonl").unlink()
+    (corpus / "dev.spacy").unlink()
+    outcome = diagnose(corpus, capsys)
+    assert outcome.status == 0
+    assert "dev.jsonl: there is no such file" in outcome.output
+    assert "It can't be told which case this is." in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "train.jsonl: the file is empty"),
+        (["{"], "train.jsonl:1: not valid JSON"),
+        ([{"text": "Velto", "answer": "reject"}], "holds no accepted example"),
+    ],
+)
+def test_no_train_is_one_sentence(corpus, capsys, lines, said):
+    write_lines(corpus / "train.jsonl", lines)
+    outcome = diagnose(corpus, capsys)
+    assert outcome.status == 1
+    assert said in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not (corpus / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--scheme", "nowhere.cfg"], "nowhere.cfg: there is no such file"),
+        (["--config", "nowhere.cfg"], "nowhere.cfg"),
+        (["--patterns", "nowhere.jsonl"], "nowhere.jsonl: there is no such file"),
+    ],
+)
+def test_bad_options_are_one_sentence(corpus, capsys, options, said):
+    outcome = diagnose(corpus, capsys, *options)
+    assert outcome.status == 1
+    assert said in outcome.output
+    assert "Traceback" not in outcome.output
