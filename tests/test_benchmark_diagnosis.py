@@ -1,0 +1,87 @@
+"""The benchmark puts in what it says, and counts what is named."""
+
+import json
+
+import numpy as np
+import pytest
+from running import ROOT, real_data, run_command
+
+from ie.diagnosis import benchmark, faults
+from ie.diagnosis.project import SIDES
+
+DEMO = benchmark.DataSet(
+    "demo", (ROOT / "assets" / "reviewed.jsonl",), {"COMPANY": "Company", "MONEY": "Money"}
+)
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return benchmark.sample(benchmark.load(DEMO, "en"), ROOT / "configs" / "efficient.cfg", "en", 0)
+
+
+def spans(project, side):
+    return {r.text: {(s.start, s.end, s.label) for s in r.spans} for r in project[side]}
+
+
+@pytest.mark.parametrize("fault", faults.all_faults(), ids=lambda fault: fault.name)
+def test_every_fault_changes_the_project_and_leaves_the_healthy_one_alone(healthy, fault):
+    before = {side: spans(healthy, side) for side in SIDES}, dict(healthy.overrides)
+    broken = fault.inject(healthy, healthy, np.random.default_rng(0))
+    assert ({side: spans(healthy, side) for side in SIDES}, dict(healthy.overrides)) == before
+    same_bytes = all(
+        broken.bins[side].to_bytes() == faults.healthy(healthy).bins[side].to_bytes() for side in SIDES
+    )
+    if fault.name == "dev drawn from another domain":
+        assert same_bytes  # the other domain is this one here
+    else:
+        assert not same_bytes or broken.overrides != healthy.overrides
+
+
+def test_shares_are_as_said(healthy):
+    rng = np.random.default_rng(0)
+    count = {side: sum(len(r.spans) for r in healthy[side]) for side in SIDES}
+    fewer = faults.missing(healthy, healthy, rng)
+    left = sum(len(r.spans) for r in fewer["train"])
+    assert left / count["train"] == pytest.approx(0.7, abs=0.05)
+    more = faults.leaked(healthy, healthy, rng)
+    assert len(more["train"]) - len(healthy["train"]) == int(0.3 * len(healthy["test"]))
+
+
+def test_subsamples_differ_by_seed_only():
+    split = benchmark.load(DEMO, "en")
+    texts = [
+        [r.text for r in benchmark.sample(split, ROOT / "configs" / "efficient.cfg", "en", seed)["train"]]
+        for seed in (0, 0, 1)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_table_counts_what_is_right():
+    results = [
+        {"data": "demo", "fault": "f", "named": "leak", "expected": "leak", "cause": "a leak"},
+        {"data": "fire", "fault": "f", "named": None, "expected": "leak", "cause": ""},
+        {"data": "demo", "fault": "", "named": None, "case": "decent", "cause": ""},
+        {"data": "fire", "fault": "", "named": "drift", "case": "decent", "cause": "drift"},
+    ]
+    rows = benchmark.table(results, [DEMO, benchmark.DataSet("fire", (), {})])
+    assert rows[0] == ("f", "✔ a leak", "✘ nothing")
+    assert rows[1][1:] == ("1 of 1", "0 of 1")
+    assert rows[2][1:] == ("0 of 1", "1 of 1")
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path, capsys):
+    fire = ",".join(str(real_data(f"fire/{side}.jsonl")) for side in ("dev", "test"))
+    options = ["--first", DEMO.paths[0], "--second", fire, "--healthy", 0, "--only", "test leaked into train"]
+    options += ["--config", ROOT / "configs" / "efficient.cfg", "--output", tmp_path / "found.json"]
+    outcome = run_command("benchmark-diagnosis", options, capsys)
+    assert outcome.status == 0
+    assert outcome.output.count("✔ texts of dev or test are in train") == 2
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert [(r["data"], r["named"]) for r in found] == [("demo", "leak"), ("fire", "leak")]
+
+
+def test_missing_file(tmp_path, capsys):
+    outcome = run_command("benchmark-diagnosis", ["--first", tmp_path / "none.jsonl"], capsys)
+    assert outcome.status == 1
+    assert "none.jsonl: there is no such file" in outcome.output
