@@ -26,13 +26,13 @@ def main(
     patterns: Annotated[str, typer.Option(help="Token patterns of the rules baseline; empty for none")] = "",
     gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
     gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names")] = "",
-    output: Annotated[Path, typer.Option(help="Folder for diagnosis.html and diagnosis.json")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder for page, JSON and label-errors.jsonl")] = Path(
         "training/efficient"
     ),
     lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of samples and trainings")] = 0,
 ) -> None:
-    """Print the table of hypotheses and the case; write diagnosis.html and diagnosis.json."""
+    """Print the table of hypotheses and the case; write page, JSON and label-errors.jsonl."""
     labels = load_scheme(scheme).span_labels
     if not labels:
         raise UserError(f"{scheme}: has no span labels, and spans are what is diagnosed; add a spans task.")
@@ -59,6 +59,8 @@ def main(
     with atomic_write(output / "diagnosis.json") as file:
         json.dump(report.to_json(found), file, ensure_ascii=False, indent=2)
         file.write("\n")
+    with atomic_write(output / "label-errors.jsonl") as file:
+        file.writelines(f"{line}\n" for line in report.suspects(found))
     with atomic_write(output / "diagnosis.html") as file:
         file.write(report.page(found))
     print(f"\n{report.text(found)}\n")
@@ -66,7 +68,8 @@ def main(
         print(line)
     for title, why in found.missing.items():
         print(f"{title} is missing: {why}")
-    msg.good(f"{output / 'diagnosis.html'}, {output / 'diagnosis.json'}")
+    names = ("diagnosis.html", "diagnosis.json", "label-errors.jsonl")
+    msg.good(", ".join(str(output / name) for name in names))
     track(found)
 
 

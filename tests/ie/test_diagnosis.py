@@ -268,9 +268,11 @@ class TestAnnotations:
             for name in NAMES
             for _ in range(12)
         ]
-        n, annotated, bare = annotations.consistency(texts, blank("en").make_doc)
-        assert annotated / n == pytest.approx(0.7, abs=0.06)
-        assert len(bare) == n - annotated
+        found = annotations.consistency(texts, blank("en").make_doc)
+        assert sum(one.annotated for one in found) / len(found) == pytest.approx(0.7, abs=0.06)
+        bare = next(one for one in found if not one.annotated)
+        assert texts[bare.text].text[bare.start : bare.end] in NAMES
+        assert bare.label == "X"
 
 
 class TestTokens:

@@ -2,13 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 from spacy.tokens import Doc
 
 from ie.diagnosis import thresholds as at
 from ie.diagnosis import tokens as model
-from ie.diagnosis.project import Finding, Project, enough, percent, shown, untested
+from ie.diagnosis.project import Finding, Project, Suspect, enough, percent, shown, untested
 from ie.records import Record
 
 PLACES = {
@@ -47,28 +50,37 @@ SWAPPED = {
     "question": "A model of train takes the one for the other in dev, both ways.",
     "test": "Confusion of labels of the labelled tokens of dev, predicted by a linear model of train.",
 }
+OTHERWISE = {
+    "name": "other-rules",
+    "group": "data",
+    "hypothesis": "Dev or test was annotated by other rules than train.",
+    "question": "A model of train knows places and labels in train's own unseen texts, but not there.",
+    "test": "As above, in dev and test by a linear model of train: places, labels, shift, bare strings, and "
+    "length of spans.",
+}
 ERRORS = {
     "name": "label-errors",
     "group": "data",
     "hypothesis": "Some annotations are slips.",
-    "question": "Models of the other texts are sure of another answer.",
-    "test": "Confident learning (Northcutt and others 2021): a span whose tokens are, out of fold, likelier "
-    "another label, with most of the confidence that is usual for that label.",
+    "question": "Models of the other texts are sure of another label.",
+    "test": f"Spans whose tokens have out of fold a probability of at least {at.CONFIDENT} for another label "
+    f"and of at most {at.UNLIKELY} for their own (after Northcutt and others 2021).",
 }
 INCONSISTENT = {
     "name": "inconsistent",
     "group": "data",
     "hypothesis": "The same string is labelled now so, now otherwise.",
     "question": "Strings with two labels.",
-    "test": "Spans whose label isn't the commonest of their string.",
+    "test": "Spans whose label isn't the commonest of their string, by label.",
 }
 
 
 def run(project: Project) -> Iterator[Finding]:
-    """All tests of annotations, on train; the exchange of labels on train and dev."""
+    """All tests of annotations, on train; the exchange of labels and other rules on dev and test too."""
     yield inconsistent(project)
+    others = (PLACES, TYPES, SHIFTED, MISSING, SWAPPED, OTHERWISE, ERRORS)
     if why := enough(project, "train"):
-        yield from (untested(told, why) for told in (PLACES, TYPES, SHIFTED, MISSING, SWAPPED, ERRORS))
+        yield from (untested(told, why) for told in others)
         return
     tokenize = project.nlp.make_doc
     sample = project.sample("train", at.ANNOTATED_TEXTS)
@@ -79,15 +91,17 @@ def run(project: Project) -> Iterator[Finding]:
             if tokens.inside.any()
             else "No label of the scheme is in train."
         )
-        yield from (untested(told, why) for told in (PLACES, TYPES, SHIFTED, MISSING, SWAPPED, ERRORS))
+        yield from (untested(told, why) for told in others)
         return
     predicted = model.out_of_fold(tokens.window(), tokens.label, tokens.text, project.seed)
-    yield places(tokens, predicted)
+    sides = abroad(project, tokens)
+    yield places(tokens, predicted, sides)
     yield types(tokens, predicted)
     yield shifted(tokens, project.seed)
     yield missing(tokens, predicted, tokenize)
     yield swapped(project, tokens)
-    yield label_errors(tokens, predicted)
+    yield other_rules(project, tokens, predicted, sides)
+    yield label_errors(tokens, predicted, tokenize)
 
 
 def size(tokens: model.Tokens) -> str:
@@ -95,37 +109,67 @@ def size(tokens: model.Tokens) -> str:
     return f"n={len(tokens.label):,} tokens of {len(tokens.records):,} texts"
 
 
-def places(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
-    """Do the words say where the spans are?"""
+# A side's tokens and what a model of train says of them: (tokens, classes).
+Sides = dict[str, tuple[model.Tokens, np.ndarray]]
+
+
+def abroad(project: Project, tokens: model.Tokens) -> Sides:
+    """What a model of all of train says of the tokens of dev and test, where these are large enough."""
+    found: Sides = {}
+    predict = None
+    for side in ("dev", "test"):
+        if enough(project, side):
+            continue
+        held = model.tokens(project.sample(side, at.CHECK_TEXTS), project.labels, project.nlp.make_doc)
+        if held.inside.any() and not held.inside.all():
+            predict = predict or model.fitted(tokens.window(), tokens.label, project.seed)
+            found[side] = held, predict(held.window(), len(project.labels) + 1)
+    return found
+
+
+def places(tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding:
+    """Do the words say where the spans are?
+
+    A model of spans that are right but few ranks the tokens of dev well; then it isn't the places.
+    """
     skill = model.ranked(tokens.inside, 1 - predicted[:, model.OUTSIDE])
+    elsewhere = [model.ranked(held.inside, 1 - said[:, model.OUTSIDE]) for held, said in sides.values()]
+    right = max(elsewhere, default=0.0) >= at.PLACES
     return Finding(
         **PLACES,
         observation=f"{skill:.2f} of the way from chance (0) to perfect (1); {size(tokens)}.",
-        verdict="broken" if skill < at.PLACES else "fine",
-        cause="the annotations are in the wrong places: shuffled, or of other texts",
+        verdict="fine" if skill >= at.PLACES else "watch" if right else "broken",
+        cause="the annotations are in the wrong places: shuffled, or of other texts"
+        if not right
+        else "the places of the annotations are hard to tell",
         remedy="Look at some texts with their spans (report of `evaluate`, or `review`): do the offsets "
         "belong to these texts? Then look at what sorts, joins or converts them.",
         figures={"skill": round(skill, 4), "tokens": len(tokens.label)},
     )
 
 
-def types(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
-    """Do the words say which label a span has?"""
+def _types(tokens: model.Tokens, predicted: np.ndarray) -> tuple[float, float]:
+    """Share of labelled tokens whose label is predicted, and the share of the commonest label."""
     inside = tokens.inside
     counts = np.bincount(tokens.label[inside])
-    if (counts > 0).sum() < 2:
-        return untested(TYPES, "There is only one label.")
     answers = predicted[inside, 1:].argmax(axis=1) + 1
-    right, base = float((answers == tokens.label[inside]).mean()), float(counts.max() / counts.sum())
-    skill = (right - base) / (1 - base)
+    return float((answers == tokens.label[inside]).mean()), float(counts.max() / counts.sum())
+
+
+def types(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
+    """Do the words say which label a span has?"""
+    if len(np.unique(tokens.label[tokens.inside])) < 2:
+        return untested(TYPES, "There is only one label.")
+    right, base = _types(tokens, predicted)
+    n = int(tokens.inside.sum())
     return Finding(
         **TYPES,
         observation=f"{percent(right)} right, {percent(base)} by always saying the commonest; "
-        f"n={inside.sum():,} labelled tokens of {len(tokens.records):,} texts.",
-        verdict="broken" if skill < at.TYPES else "fine",
+        f"n={n:,} labelled tokens of {len(tokens.records):,} texts.",
+        verdict="broken" if (right - base) / (1 - base) < at.TYPES else "fine",
         cause="the labels of the spans are shuffled",
         remedy="Look at some spans with their labels, then at what numbers, maps or joins labels.",
-        figures={"right": round(right, 4), "commonest": round(base, 4), "tokens": int(inside.sum())},
+        figures={"right": round(right, 4), "commonest": round(base, 4), "tokens": n},
     )
 
 
@@ -153,20 +197,19 @@ def shifted(tokens: model.Tokens, seed: int) -> Finding:
 
 def missing(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]) -> Finding:
     """Are strings that are annotated elsewhere left bare, and tokens that look like it?"""
-    inside = tokens.inside
-    half = max(1, int(inside.sum()) // 2)
-    surest = np.argsort(predicted[:, model.OUTSIDE], kind="stable")[:half]
-    sure = float(inside[surest].mean())
-    occurrences, annotated, bare = consistency(tokens.records, tokenize)
+    half, sure = surest(tokens, predicted, int(tokens.inside.sum()))
+    found = consistency(tokens.records, tokenize)
+    occurrences, annotated = len(found), sum(one.annotated for one in found)
     share = annotated / occurrences if occurrences else 1.0
-    judged = occurrences >= at.OCCURRENCES
-    broken = judged and share < at.ANNOTATED and sure < at.SUREST
-    doubtful = sure < at.SUREST or (judged and share < at.ANNOTATED)
+    few = below(annotated, occurrences, at.ANNOTATED)
+    # On hard labels the surest tokens alone accuse nobody.
+    doubtful = few or (occurrences >= at.MINIMUM_SPANS and share < at.ANNOTATED and sure < at.SUREST)
+    bare = [one.line(tokens.records) for one in found if not one.annotated]
     return Finding(
         **MISSING,
         observation=f"{percent(share)} of {occurrences:,} such occurrences are annotated, and "
         f"{percent(sure)} of the {half:,} surest tokens; {size(tokens)}.",
-        verdict="broken" if broken else "watch" if doubtful else "fine",
+        verdict="broken" if few and sure < at.SUREST else "watch" if doubtful else "fine",
         cause="many spans weren't annotated",
         remedy="Review texts again with the model's suggestions shown, starting with the examples; agree in "
         "the guidelines on what is annotated and that every occurrence is.",
@@ -180,51 +223,91 @@ def missing(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str
     )
 
 
-def consistency(texts: Sequence[Record], tokenize: Callable[[str], Doc]) -> tuple[int, int, list[str]]:
-    """Occurrences of strings that at least half of the other texts with them annotate; how many are, too.
+def surest(tokens: model.Tokens, predicted: np.ndarray, expected: int) -> tuple[int, float]:
+    """Half of the `expected` number of labelled tokens, and how many of as many surest ones are labelled."""
+    half = max(1, expected // 2)
+    rows = np.argsort(predicted[:, model.OUTSIDE], kind="stable")[:half]
+    return half, float(tokens.inside[rows].mean())
+
+
+def below(hits: int, n: int, share: float) -> bool:
+    """Whether all of the 95 % interval (Wilson 1927) of `hits` in `n` lies below a share."""
+    return n > 0 and binomtest(hits, n).proportion_ci(method="wilson").high < share
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A string that others annotate.
+
+    Attributes:
+        text: index of the text. start, end: characters.
+        label: what the others call it most; `agree` of `others` annotate it.
+    """
+
+    text: int
+    start: int
+    end: int
+    annotated: bool
+    label: str
+    agree: int
+    others: int
+
+    def line(self, texts: Sequence[Record]) -> str:
+        record = texts[self.text]
+        what = shown(record, self.start, self.end)
+        return f"{record.id}: {what} is bare, {self.agree} of {self.others} others aren't"
+
+
+def consistency(
+    texts: Sequence[Record], tokenize: Callable[[str], Doc], known: Sequence[Record] = ()
+) -> list[Occurrence]:
+    """Occurrences of strings that at least half of the other texts with them annotate.
 
     Leaving out the text itself keeps the share unbiased: without 30 % of the spans it is .7, however rare the
     strings are. Occurrences within a longer span, or across the edge of one, don't count.
 
-    Returns:
-        occurrences, annotated ones, and the bare ones in words.
+    Args:
+        known: texts that decide instead of the others, if given.
     """
+    first = len(known)
+    texts = [*known, *texts]
     docs = [tokenize(record.text) for record in texts]
     spans = []
     for record, doc in zip(texts, docs, strict=True):
-        found = (doc.char_span(s.start, s.end) if 0 <= s.start < s.end else None for s in record.spans)
-        spans.append({(span.start, span.end) for span in found if span is not None})
+        held = {}
+        for s in record.spans:
+            span = doc.char_span(s.start, s.end) if 0 <= s.start < s.end else None
+            if span is not None:
+                held[span.start, span.end] = s.label
+        spans.append(held)
     words = [[token.text for token in doc] for doc in docs]
     keys = {tuple(words[i][start:end]) for i, held in enumerate(spans) for start, end in held}
     lengths = defaultdict(set)
     for key in keys:
         lengths[key[0]].add(len(key))
-    seen: dict[tuple[str, ...], list[tuple[int, int, bool]]] = defaultdict(list)
+    seen: dict[tuple[str, ...], list[tuple[int, int, str]]] = defaultdict(list)
     for i, row in enumerate(words):
         for start, word in enumerate(row):
             for length in sorted(lengths.get(word, ())):
                 key, end = tuple(row[start : start + length]), start + length
                 if key not in keys or len(key) < length:
                     continue
-                exact = (start, end) in spans[i]
-                if exact or not any(a < end and start < b for a, b in spans[i]):
-                    seen[key].append((i, start, exact))
-    n = annotated = 0
-    bare = []
+                label = spans[i].get((start, end), "")
+                if label or not any(a < end and start < b for a, b in spans[i]):
+                    seen[key].append((i, start, label))
+    found = []
     for key in sorted(seen):
-        for i, start, exact in seen[key]:
-            others = [e for j, _, e in seen[key] if j != i]
-            if len(others) >= 2 and 2 * sum(others) >= len(others):
-                n += 1
-                annotated += exact
-                if not exact:
-                    doc = docs[i]
-                    end = doc[start + len(key) - 1]
-                    what = shown(texts[i], doc[start].idx, end.idx + len(end))
-                    bare.append(
-                        f"{texts[i].id}: {what} is bare, {sum(others)} of {len(others)} others aren't"
-                    )
-    return n, annotated, bare
+        for i, start, label in seen[key]:
+            if i < first:
+                continue
+            others = [x for j, _, x in seen[key] if (j < first if first else j != i)]
+            given = [x for x in others if x]
+            if len(others) >= 2 and 2 * len(given) >= len(others):
+                end = docs[i][start + len(key) - 1]
+                usual = min(Counter(given).items(), key=lambda item: (-item[1], item[0]))[0]
+                where = (i - first, docs[i][start].idx, end.idx + len(end))
+                found.append(Occurrence(*where, bool(label), usual, len(given), len(others)))
+    return found
 
 
 def swapped(project: Project, tokens: model.Tokens) -> Finding:
@@ -261,38 +344,125 @@ def swapped(project: Project, tokens: model.Tokens) -> Finding:
     )
 
 
-def label_errors(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
-    """Spans whose label the other texts contradict."""
-    inside = tokens.inside
-    usual = np.array(
-        [
-            predicted[tokens.label == c, c].mean() if (tokens.label == c).any() else 1.0
-            for c in range(predicted.shape[1])
-        ]
+def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding:
+    """Does what train teaches hold in dev and test?"""
+    if not sides:
+        return untested(OTHERWISE, enough(project, "dev") or enough(project, "test") or "Nothing to tell.")
+    home = model.ranked(tokens.inside, 1 - predicted[:, model.OUTSIDE])
+    several = len(np.unique(tokens.label[tokens.inside])) > 1
+    right, base = _types(tokens, predicted) if several else (0.0, 0.0)
+    density = tokens.inside.mean()
+    _, sure_home = surest(tokens, predicted, int(tokens.inside.sum()))
+    figures: dict[str, Any] = {"train": {"places": round(home, 4), "labels_right": round(right, 4)}}
+    said, causes = [], []
+    for side, (held, answers) in sides.items():
+        score = 1 - answers[:, model.OUTSIDE]
+        skill = {}
+        for offset in (-1, 0, 1):
+            index = held.neighbour(offset)
+            skill[offset] = model.ranked(held.inside, np.where(index >= 0, score[index], 0.0))
+        there = _types(held, answers)[0] if several else 0.0
+        found = consistency(held.records, project.nlp.make_doc, tokens.records)
+        annotated = sum(one.annotated for one in found)
+        expected = max(1, int(density * len(held.label)))
+        _, sure = surest(held, answers, expected)
+        # Spans that are right but few lie where the model expects some.
+        likely = np.argsort(answers[:, model.OUTSIDE], kind="stable")[:expected]
+        few = below(annotated, len(found), at.ANNOTATED) and sure < at.SUREST * sure_home
+        scant = few and held.inside[likely].sum() > at.SAME_RULES * held.inside.sum()
+        lengths = tokens.lengths(), held.lengths()
+        best = max(skill, key=lambda offset: (skill[offset], -abs(offset)))
+        if differ(*lengths):
+            one, other = (float(part.mean()) for part in lengths)
+            causes.append(f"spans have {one:.1f} tokens in train and {other:.1f} in {side}")
+        elif best and skill[best] > skill[0] + at.SHIFTED:
+            causes.append(f"the annotations of {side} are shifted by one token")
+        elif scant:
+            causes.append(f"many spans of {side} weren't annotated")
+        elif home >= at.PLACES and skill[0] < at.SAME_RULES * home:
+            causes.append(f"the places annotated in {side} aren't what train teaches")
+        elif (
+            several
+            and right - base >= at.TYPES * (1 - base)
+            and there - base < at.SAME_RULES * (right - base)
+        ):
+            causes.append(f"the labels of {side} aren't what train teaches")
+        share = f"{annotated:,} of {len(found):,}" if found else "none"
+        labels = f", labels {percent(there)} right ({percent(right)})" if several else ""
+        said.append(
+            f"{side}: places {skill[0]:.2f} (train {home:.2f}){labels}, strings of train annotated {share}"
+            f" (n={len(held.records):,} texts)"
+        )
+        figures[side] = {
+            "places": round(skill[0], 4),
+            "before": round(skill[-1], 4),
+            "behind": round(skill[1], 4),
+            "labels_right": round(there, 4),
+            "occurrences": len(found),
+            "annotated": annotated,
+            "surest_annotated": round(sure, 4),
+        }
+    return Finding(
+        **OTHERWISE,
+        observation=f"{'; '.join(said)}.",
+        verdict="broken" if causes else "fine",
+        cause=" and ".join(causes),
+        remedy="Look at some texts of both sides with their spans: other guidelines, another conversion, "
+        "another way of writing? Until then the score measures the difference.",
+        figures=figures,
     )
+
+
+def differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether spans are longer on one side, by more than luck can do (four standard errors)."""
+    if min(len(one), len(other)) < at.MINIMUM_SPANS:
+        return False
+    means = one.mean(), other.mean()
+    error = (one.var() / len(one) + other.var() / len(other)) ** 0.5
+    return max(means) > at.LONGER * min(means) and abs(means[0] - means[1]) > 4 * error
+
+
+def suspects(tokens: model.Tokens, predicted: np.ndarray) -> tuple[int, list[Suspect]]:
+    """Spans whose label the other texts contradict, the surest first; of how many spans.
+
+    Only labels are compared: that a simple model overlooks a span says little of who marked it.
+    """
     spans: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for i in np.flatnonzero(inside & (tokens.span >= 0)):
+    for i in np.flatnonzero(tokens.inside & (tokens.span >= 0)):
         spans[int(tokens.text[i]), int(tokens.span[i])].append(int(i))
-    doubts = []
+    found = []
     for (text, span), rows in spans.items():
         mean = predicted[rows].mean(axis=0)
-        given, other = int(tokens.label[rows[0]]), int(mean.argmax())
-        if other != given and mean[other] >= at.CONFIDENT * usual[other]:
+        given, other = int(tokens.label[rows[0]]), int(mean[1:].argmax()) + 1
+        if other != given and mean[other] >= at.CONFIDENT and mean[given] <= at.UNLIKELY:
             record = tokens.records[text]
-            name = tokens.labels[other - 1] if other else "no span"
-            marked = record.spans[span]
-            what = shown(record, marked.start, marked.end)
-            doubts.append((-float(mean[other]), f"{record.id}: {what} is {marked.label}; {name} is likelier"))
-    share = len(doubts) / max(len(spans), 1)
+            marked, likelier = record.spans[span], tokens.labels[other - 1]
+            found.append(
+                Suspect(record, marked.start, marked.end, marked.label, likelier, float(mean[other]))
+            )
+    return len(spans), sorted(found, key=lambda one: (-one.score, one.record.id, one.start))
+
+
+def label_errors(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]) -> Finding:
+    """Labels that the other texts contradict; strings left bare come with them, for review."""
+    n, doubts = suspects(tokens, predicted)
+    bare = [
+        Suspect(tokens.records[x.text], x.start, x.end, None, x.label, x.agree / x.others)
+        for x in consistency(tokens.records, tokenize)
+        if not x.annotated
+    ]
+    share = len(doubts) / max(n, 1)
     return Finding(
         **ERRORS,
-        observation=f"{len(doubts):,} of {len(spans):,} spans ({percent(share)}) are worth a second look; "
+        observation=f"{len(doubts):,} of {n:,} spans ({percent(share)}) are worth a second look; "
         f"{size(tokens)}.",
         verdict="watch" if share > at.LABEL_ERRORS else "fine",
-        cause="labels that the other texts contradict",
-        remedy="Look at the examples first; correct them, or make the guidelines say why they are right.",
-        figures={"spans": len(spans), "doubtful": len(doubts)},
-        examples=tuple(line for _, line in sorted(doubts)[:5]),
+        cause="many labels that the other texts contradict: slips, or labels that are hard to tell apart",
+        remedy="Look at label-errors.jsonl from the top; correct the labels, or make the guidelines say why "
+        "they are right.",
+        figures={"spans": n, "doubtful": len(doubts), "bare": len(bare)},
+        examples=tuple(one.line() for one in doubts[:5]),
+        suspects=(*doubts, *sorted(bare, key=lambda one: (-one.score, one.record.id, one.start))),
     )
 
 
@@ -303,14 +473,23 @@ def inconsistent(project: Project) -> Finding:
         for span in record.spans:
             seen[" ".join(record.text[max(span.start, 0) : span.end].casefold().split())][span.label] += 1
     n = sum(counts.total() for counts in seen.values())
-    repeated = sum(counts.total() for counts in seen.values() if counts.total() > 1)
-    minority = {key: counts.total() - max(counts.values()) for key, counts in seen.items()}
-    odd = sum(minority.values())
+    repeated: Counter[str] = Counter()
+    odd: Counter[str] = Counter()
+    minority = {}
+    for key, counts in seen.items():
+        minority[key] = counts.total() - max(counts.values())
+        usual = min(counts.items(), key=lambda item: (-item[1], item[0]))[0]
+        for label, count in counts.items() if counts.total() > 1 else ():
+            repeated[label] += count
+            odd[label] += count * (label != usual)
     if not repeated:
         return untested(
             INCONSISTENT, f"No string is annotated twice in {len(project['train']):,} training texts."
         )
-    share = odd / repeated
+    share = odd.total() / repeated.total()
+    shares = {x: odd[x] / repeated[x] for x in sorted(repeated) if repeated[x] >= at.MINIMUM_SPANS}
+    worst = max(shares, key=lambda label: shares[label], default="")
+    high = max(shares.values(), default=0.0)
     examples = [
         f"{key!r}: " + ", ".join(f"{label} {k}" for label, k in sorted(seen[key].items()))
         for key in sorted(minority, key=lambda key: (-minority[key], key))[:5]
@@ -318,11 +497,14 @@ def inconsistent(project: Project) -> Finding:
     ]
     return Finding(
         **INCONSISTENT,
-        observation=f"{odd:,} of {repeated:,} spans of repeated strings ({percent(share)}) have another "
-        f"label than is usual for the string; n={n:,} spans.",
-        verdict="watch" if share > at.INCONSISTENT else "fine",
-        cause="the same strings have different labels",
+        observation=f"{odd.total():,} of {repeated.total():,} spans of repeated strings ({percent(share)}) "
+        f"have another label than is usual for the string"
+        + (f", of {worst} {percent(high)}" if high else "")
+        + f"; n={n:,} spans.",
+        verdict="broken" if high > at.INCONSISTENT else "watch" if high > at.INCONSISTENT_WATCH else "fine",
+        cause=f"the same strings are labelled now {worst}, now otherwise",
         remedy="Settle the strings in the examples in the guidelines; some may well differ by context.",
-        figures={"spans": n, "repeated": repeated, "minority": odd},
+        figures={"spans": n, "repeated": repeated.total(), "minority": odd.total()}
+        | {"by_label": {label: round(value, 4) for label, value in shares.items()}},
         examples=tuple(examples),
     )

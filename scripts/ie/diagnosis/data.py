@@ -46,8 +46,9 @@ def run(project: Project, nlp: Language) -> Iterator[Finding]:
 
 def texts(project: Project) -> Finding:
     """Empty texts, and the same text twice on one side."""
-    empty, twice, otherwise, n = 0, 0, 0, 0
+    empty, twice, otherwise, n, worst = 0, 0, 0, 0, 0.0
     for side in SIDES:
+        before = twice
         seen: dict[str, list] = {}
         for record in project[side]:
             n += 1
@@ -57,7 +58,9 @@ def texts(project: Project) -> Finding:
                 twice += 1
                 otherwise += seen[record.text] != annotation
             seen.setdefault(record.text, annotation)
+        worst = max(worst, (twice - before) / max(len(project[side]), 1))
     bad = empty + twice
+    contradictory = bool(otherwise) and bad > at.FAULTY_SPANS * n
     return Finding(
         "texts",
         "data",
@@ -66,8 +69,12 @@ def texts(project: Project) -> Finding:
         "Compare every text with the others of its side.",
         f"Of {n:,} texts {empty:,} are empty and {twice:,} repeat another, {otherwise:,} of these annotated "
         "otherwise.",
-        "broken" if bad > at.FAULTY_SPANS * n and otherwise else "watch" if bad else "fine",
-        "the same text is there with different annotations" if otherwise else "empty or repeated texts",
+        "broken" if contradictory or worst > at.REPEATED else "watch" if bad else "fine",
+        "the same text is there with different annotations"
+        if otherwise
+        else "the same texts are there again and again"
+        if worst > at.REPEATED
+        else "empty or repeated texts",
         "Delete empty lines, keep one of equal texts (`duplicates: first`), and agree on its annotation.",
         {"texts": n, "empty": empty, "repeated": twice, "annotated_otherwise": otherwise},
     )
@@ -452,7 +459,7 @@ def drift(project: Project) -> Finding:
         "group": "data",
         "hypothesis": "Dev or test is from another source than train.",
         "question": "A classifier can tell from the words which of the two a text is from.",
-        "test": "Two-sample test: cross-validated AUC of a linear classifier over TF-IDF of words.",
+        "test": "Two-sample test: cross-validated AUC of a linear classifier over TF-IDF of cased words.",
     }
     figures, said, worst, reasons = {}, [], 0.0, []
     for side in ("dev", "test"):
@@ -484,7 +491,7 @@ def tells_apart(one: Sequence[str], other: Sequence[str], seed: int = 0) -> tupl
     The standard error is that of Hanley and McNeil (1982).
     """
     texts_, side = [*one, *other], np.array([0] * len(one) + [1] * len(other))
-    features = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform(texts_)
+    features = TfidfVectorizer(lowercase=False, sublinear_tf=True, min_df=2).fit_transform(texts_)
     score = np.zeros(len(texts_))
     for train, held in StratifiedKFold(5, shuffle=True, random_state=seed).split(features, side):
         model = LogisticRegression(class_weight="balanced", max_iter=300).fit(features[train], side[train])

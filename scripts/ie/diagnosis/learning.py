@@ -64,7 +64,15 @@ BATCHES = {
     "question": "With few texts a batch the score depends on the seed.",
     "test": f"{' and '.join(map(str, at.BATCHES))} texts a batch, {at.SEEDS} seeds each, scored on dev.",
 }
-TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES)
+DROPOUT = {
+    "name": "dropout",
+    "group": "training",
+    "hypothesis": "Dropout drowns the signal.",
+    "question": "Without it the pipeline scores far better on dev after the same steps.",
+    "test": f"{at.DROPOUT_STEPS[0]} texts a batch, {at.DROPOUT_STEPS[1]} steps, with and without the "
+    "config's dropout, scored on dev.",
+}
+TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES, DROPOUT)
 
 
 def run(project: Project, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
@@ -87,12 +95,14 @@ def run(project: Project, progress: Callable[[str], Any] = lambda name: None) ->
     yield gradients(watched)
     if not any(doc.ents for doc in dev):
         why = "There is no dev to score on." if not dev else f"No span in {len(dev):,} dev texts to score on."
-        yield from (untested(told, why) for told in (SHUFFLED, BATCHES))
+        yield from (untested(told, why) for told in (SHUFFLED, BATCHES, DROPOUT))
         return
     progress("shuffled labels")
     yield shuffled(project, docs, dev)
     progress("batch sizes")
     yield batches(project, docs, dev)
+    progress("dropout")
+    yield dropout(project, docs, dev)
 
 
 def f_of(counts: np.ndarray) -> Estimate:
@@ -270,6 +280,10 @@ def gradients(watched: runs.Run) -> Finding:
             "variance": _significant(np.mean(variances)),
             "norm_first": _significant(first),
             "norm_last": _significant(last),
+            "steps": {
+                key: [_significant(value) for value in values]
+                for key, values in zip(("mean", "variance", "norm"), steps.T, strict=True)
+            },
         }
         # A layer above that starts at 0 lets nothing through at first: growth from 0 is no explosion.
         if not np.isfinite(norms).all() or (first > 1e-6 and last > at.EXPLODING * first):
@@ -332,4 +346,26 @@ def batches(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Findin
         cause="the score depends on the seed with small batches",
         remedy="Use larger batches, a lower learning rate, or a smaller model.",
         figures={str(size): [round(value, 4) for value in values] for size, values in scores.items()},
+    )
+
+
+def dropout(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
+    """The config's dropout against none."""
+    config = load_config(project.config, overrides=project.overrides, interpolate=True)
+    rate = config["training"].get("dropout", 0.0)
+    if not rate:
+        return untested(DROPOUT, "The config has none.")
+    size, steps = at.DROPOUT_STEPS
+    f = {}
+    for there in (True, False):
+        found = runs.run(project, docs, steps, batch=size, dropout=there)
+        f[there] = f_of(runs.score(found.nlp, dev, project.labels)).value
+    drowned = f[False] > 2 * at.CHANCE and f[True] < at.DROWNED * f[False]
+    return Finding(
+        **DROPOUT,
+        observation=f"F {f[True]:.2f} with {shorthand(rate)}, {f[False]:.2f} without (dev n={len(dev):,}).",
+        verdict="broken" if drowned else "fine",
+        cause=f"dropout {shorthand(rate)} drowns the signal",
+        remedy="Set [training] dropout to 0.1 or 0.2.",
+        figures={"dropout": rate, "with": round(f[True], 4), "without": round(f[False], 4)},
     )

@@ -21,6 +21,39 @@ SIDES = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """A span that review should look at again.
+
+    Attributes:
+        label: as annotated; None for a string that is bare here and annotated elsewhere.
+        score: probability of `likelier`; of a bare string the share of its other occurrences so annotated.
+    """
+
+    record: Record
+    start: int
+    end: int
+    label: str | None
+    likelier: str
+    score: float
+
+    def line(self) -> str:
+        what = shown(self.record, self.start, self.end)
+        return f"{self.record.id}: {what} is {self.label}; {self.likelier} is likelier"
+
+    def to_json(self) -> dict[str, Any]:
+        """The line in label-errors.jsonl."""
+        return {
+            "id": self.record.id,
+            "start": self.start,
+            "end": self.end,
+            "string": self.record.text[self.start : self.end],
+            "label": self.label,
+            "likelier": self.likelier,
+            "score": round(self.score, 4),
+        }
+
+
+@dataclass(frozen=True)
 class Finding:
     """One hypothesis on what is broken, and what became of it.
 
@@ -30,7 +63,7 @@ class Finding:
         observation: what was seen, with its numbers. `figures`: the same for machines, rounded.
         verdict: "broken" (the hypothesis holds), "watch" (a weakness), "fine" (refuted), "not tested".
         cause, remedy: what is broken and what to do, unless it is fine.
-        examples: some cases, each a short line.
+        examples: some cases, each a short line. `suspects`: all of them, where review should look again.
     """
 
     name: str
@@ -44,6 +77,7 @@ class Finding:
     remedy: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A diagnosis as a table for the terminal, a page and a JSON object."""
 
+import json
 import math
 import textwrap
 from typing import Any
@@ -71,6 +72,12 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             for finding in diagnosis.findings
         ],
     }
+
+
+def suspects(diagnosis: Diagnosis) -> list[str]:
+    """Spans to look at again, a JSON object each (see `Suspect`): doubtful labels, then bare strings."""
+    found = [suspect for finding in diagnosis.findings for suspect in finding.suspects]
+    return [json.dumps(suspect.to_json(), ensure_ascii=False) for suspect in found]
 
 
 def page(diagnosis: Diagnosis) -> str:

@@ -55,6 +55,11 @@ class Tokens:
         index[self.text[index] != self.text] = -1
         return index
 
+    def lengths(self) -> np.ndarray:
+        """How many tokens each span has."""
+        spans = np.stack([self.text, self.span])[:, self.span >= 0]
+        return np.unique(spans, axis=1, return_counts=True)[1]
+
     def window(self) -> csr_matrix:
         """Features of each token and its neighbours."""
         parts = []

@@ -32,12 +32,15 @@ ORDER = (
     "shifted",
     "swapped",
     "missing",
+    "inconsistent",
+    "other-rules",
     "clipping",
     "learning-rate",
     "weights",
     "gradients",
     "shuffled",
     "tiny",
+    "dropout",
 )
 CASES = {
     "no-training": "It doesn't train at all.",
