@@ -263,8 +263,9 @@ def consistency(
 ) -> list[Occurrence]:
     """Occurrences of strings that at least half of the other texts with them annotate.
 
-    Leaving out the text itself keeps the share unbiased: without 30 % of the spans it is .7, however rare the
-    strings are. Occurrences within a longer span, or across the edge of one, don't count.
+    Leaving out the text itself keeps the share unbiased, however rare the strings are: without 30 % of the spans
+    it is .7, and less where strings are parts of longer ones that are missing. Occurrences within a longer span,
+    or across the edge of one, don't count.
 
     Args:
         known: texts that decide instead of the others, if given.

@@ -69,8 +69,7 @@ DROPOUT = {
     "group": "training",
     "hypothesis": "Dropout drowns the signal.",
     "question": "Without it the pipeline scores far better on dev after the same steps.",
-    "test": f"{at.DROPOUT_STEPS[0]} texts a batch, {at.DROPOUT_STEPS[1]} steps, with and without the "
-    "config's dropout, scored on dev.",
+    "test": f"{max(at.BATCHES)} texts a batch, with the config's dropout and with none, scored on dev.",
 }
 TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES, DROPOUT)
 
@@ -100,9 +99,10 @@ def run(project: Project, progress: Callable[[str], Any] = lambda name: None) ->
     progress("shuffled labels")
     yield shuffled(project, docs, dev)
     progress("batch sizes")
-    yield batches(project, docs, dev)
+    steady = batches(project, docs, dev)
+    yield steady
     progress("dropout")
-    yield dropout(project, docs, dev)
+    yield dropout(project, docs, dev, steady.figures[str(max(at.BATCHES))])
 
 
 def f_of(counts: np.ndarray) -> Estimate:
@@ -349,23 +349,21 @@ def batches(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Findin
     )
 
 
-def dropout(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
-    """The config's dropout against none."""
+def dropout(project: Project, docs: Sequence[Doc], dev: Sequence[Doc], there: Sequence[float]) -> Finding:
+    """The config's dropout, whose scores are `there`, against none."""
     config = load_config(project.config, overrides=project.overrides, interpolate=True)
     rate = config["training"].get("dropout", 0.0)
     if not rate:
         return untested(DROPOUT, "The config has none.")
-    size, steps = at.DROPOUT_STEPS
-    f = {}
-    for there in (True, False):
-        found = runs.run(project, docs, steps, batch=size, dropout=there)
-        f[there] = f_of(runs.score(found.nlp, dev, project.labels)).value
-    drowned = f[False] > 2 * at.CHANCE and f[True] < at.DROWNED * f[False]
+    size = max(at.BATCHES)
+    found = runs.run(project, docs, at.BATCHES[size], batch=size, dropout=False)
+    mine, without = max(there), f_of(runs.score(found.nlp, dev, project.labels)).value
+    drowned = without > 2 * at.CHANCE and mine < at.DROWNED * without
     return Finding(
         **DROPOUT,
-        observation=f"F {f[True]:.2f} with {shorthand(rate)}, {f[False]:.2f} without (dev n={len(dev):,}).",
+        observation=f"F {mine:.2f} with {shorthand(rate)}, {without:.2f} without (dev n={len(dev):,}).",
         verdict="broken" if drowned else "fine",
         cause=f"dropout {shorthand(rate)} drowns the signal",
         remedy="Set [training] dropout to 0.1 or 0.2.",
-        figures={"dropout": rate, "with": round(f[True], 4), "without": round(f[False], 4)},
+        figures={"dropout": rate, "with": mine, "without": round(without, 4)},
     )
