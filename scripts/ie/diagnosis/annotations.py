@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from ie.diagnosis import thresholds as at
 from ie.diagnosis import tokens as model
-from ie.diagnosis.project import Finding, Project, Suspect, enough, percent, shown, untested
+from ie.diagnosis.project import Finding, Project, Suspect, Verdict, enough, percent, shown, untested
 from ie.records import Record
 
 PLACES = {
@@ -104,6 +104,16 @@ def run(project: Project) -> Iterator[Finding]:
     yield label_errors(tokens, predicted, tokenize)
 
 
+def fault(tokens: model.Tokens) -> Verdict:
+    """What to say of a model that learns too little: of few spans it can't learn more."""
+    return "broken" if len(tokens.lengths()) >= many(tokens) else "watch"
+
+
+def many(tokens: model.Tokens) -> int:
+    """Spans that a verdict on what can't be learnt takes."""
+    return max(at.MANY_SPANS, at.MANY_OF_LABEL * len(np.unique(tokens.label[tokens.inside])))
+
+
 def size(tokens: model.Tokens) -> str:
     """`n=12,000 tokens of 400 texts`."""
     return f"n={len(tokens.label):,} tokens of {len(tokens.records):,} texts"
@@ -138,10 +148,10 @@ def places(tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding
     return Finding(
         **PLACES,
         observation=f"{skill:.2f} of the way from chance (0) to perfect (1); {size(tokens)}.",
-        verdict="fine" if skill >= at.PLACES else "watch" if right else "broken",
+        verdict="fine" if skill >= at.PLACES else "watch" if right else fault(tokens),
         cause="the annotations are in the wrong places: shuffled, or of other texts"
-        if not right
-        else "the places of the annotations are hard to tell",
+        if not right and fault(tokens) == "broken"
+        else "the places of the annotations are hard to tell from so few",
         remedy="Look at some texts with their spans (report of `evaluate`, or `review`): do the offsets "
         "belong to these texts? Then look at what sorts, joins or converts them.",
         figures={"skill": round(skill, 4), "tokens": len(tokens.label)},
@@ -166,8 +176,8 @@ def types(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
         **TYPES,
         observation=f"{percent(right)} right, {percent(base)} by always saying the commonest; "
         f"n={n:,} labelled tokens of {len(tokens.records):,} texts.",
-        verdict="broken" if (right - base) / (1 - base) < at.TYPES else "fine",
-        cause="the labels of the spans are shuffled",
+        verdict=fault(tokens) if (right - base) / (1 - base) < at.TYPES else "fine",
+        cause="the labels of the spans are shuffled, or too few to learn",
         remedy="Look at some spans with their labels, then at what numbers, maps or joins labels.",
         figures={"right": round(right, 4), "commonest": round(base, 4), "tokens": n},
     )
@@ -182,14 +192,14 @@ def shifted(tokens: model.Tokens, seed: int) -> Finding:
         own = tokens.own[index].multiply((index >= 0)[:, None]).tocsr()
         skill[offset] = model.ranked(tokens.inside, model.out_of_fold(own, target, tokens.text, seed)[:, 1])
     best = max(skill, key=lambda offset: (skill[offset], -abs(offset)))
-    broken = skill[best] > skill[0] + at.SHIFTED
+    moved = skill[best] > skill[0] + at.SHIFTED
     way = "to the right" if best < 0 else "to the left"
     return Finding(
         **SHIFTED,
         observation=f"Own form {skill[0]:.2f}, that of the token before {skill[-1]:.2f}, behind "
         f"{skill[1]:.2f} (0 chance, 1 perfect); {size(tokens)}.",
-        verdict="broken" if broken else "fine",
-        cause=f"the annotations are shifted by one token {way}" if broken else "",
+        verdict=fault(tokens) if moved else "fine",
+        cause=f"the annotations are shifted by one token {way}" if moved else "",
         remedy="Count from 0, with the end excluded; look for a tokenizer that adds or drops a first token.",
         figures={str(offset): round(value, 4) for offset, value in skill.items()},
     )
@@ -263,9 +273,9 @@ def consistency(
 ) -> list[Occurrence]:
     """Occurrences of strings that at least half of the other texts with them annotate.
 
-    Leaving out the text itself keeps the share unbiased, however rare the strings are: without 30 % of the spans
-    it is .7, and less where strings are parts of longer ones that are missing. Occurrences within a longer span,
-    or across the edge of one, don't count.
+    Leaving out the text itself keeps the share unbiased, however rare the strings are: without 30 % of the
+    spans it is .7, and less where strings are parts of longer ones that are missing. Occurrences within a
+    longer span, or across the edge of one, don't count.
 
     Args:
         known: texts that decide instead of the others, if given.
@@ -348,7 +358,9 @@ def swapped(project: Project, tokens: model.Tokens) -> Finding:
 def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding:
     """Does what train teaches hold in dev and test?"""
     if not sides:
-        return untested(OTHERWISE, enough(project, "dev") or enough(project, "test") or "Nothing to tell.")
+        return untested(OTHERWISE, enough(project, "dev") or enough(project, "test") or "No label is there.")
+    if fault(tokens) != "broken":
+        return untested(OTHERWISE, f"This takes {many(tokens)} spans in train.")
     home = model.ranked(tokens.inside, 1 - predicted[:, model.OUTSIDE])
     several = len(np.unique(tokens.label[tokens.inside])) > 1
     right, base = _types(tokens, predicted) if several else (0.0, 0.0)
@@ -373,14 +385,15 @@ def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, s
         scant = few and held.inside[likely].sum() > at.SAME_RULES * held.inside.sum()
         lengths = tokens.lengths(), held.lengths()
         best = max(skill, key=lambda offset: (skill[offset], -abs(offset)))
+        lost = home >= at.PLACES and skill[0] < at.SAME_RULES * home
         if differ(*lengths):
             one, other = (float(part.mean()) for part in lengths)
             causes.append(f"spans have {one:.1f} tokens in train and {other:.1f} in {side}")
-        elif best and skill[best] > skill[0] + at.SHIFTED:
+        elif lost and skill[best] > skill[0] + at.SHIFTED:
             causes.append(f"the annotations of {side} are shifted by one token")
         elif scant:
             causes.append(f"many spans of {side} weren't annotated")
-        elif home >= at.PLACES and skill[0] < at.SAME_RULES * home:
+        elif lost:
             causes.append(f"the places annotated in {side} aren't what train teaches")
         elif (
             several

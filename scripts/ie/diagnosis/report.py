@@ -100,6 +100,7 @@ def page(diagnosis: Diagnosis) -> str:
         summary=summary(diagnosis),
         marks=MARKS,
         pictures=pictures,
+        layers=layers(diagnosis),
         scores=[
             (title, statistics.format_score(score, tested if name == "pipeline-test" else n))
             for name, (title, score) in diagnosis.scores.items()
@@ -126,18 +127,34 @@ def sweep_figure(finding: Finding) -> Figure:
 
 
 def gradient_figure(finding: Finding) -> Figure:
-    """Norm of each layer's gradients in the first and the last quarter of the steps."""
-    names = list(finding.figures)
+    """Norm of each layer's gradients, step by step."""
     with rc_context(reports.STYLE):
-        drawing = reports.figure(6.4, 0.9 + 0.24 * len(names))
+        drawing = reports.figure(7.4, 1.2 + 0.19 * len(finding.figures))
         axis = drawing.subplots()
-        for key, marker, label in (("norm_first", "o", "first quarter"), ("norm_last", "s", "last quarter")):
-            values = [finding.figures[name][key] or math.nan for name in names]
-            axis.plot(values, range(len(names)), marker, label=label)
-        axis.set_xscale("log")
-        axis.set_yticks(range(len(names)), names)
-        axis.invert_yaxis()
-        axis.set_xlabel("norm of the gradients, before clipping")
-        axis.grid(axis="x", alpha=0.3)
-        axis.legend(fontsize=8)
+        for i, (name, entry) in enumerate(finding.figures.items()):
+            # a norm of 0 has no place on a log axis
+            norms = [norm or math.nan for norm in entry["steps"]["norm"]]
+            style = ("-", "--", ":")[i // len(reports.COLOURS) % 3]
+            axis.plot(range(1, len(norms) + 1), norms, style, linewidth=1.2, label=name)
+        axis.set_yscale("log")
+        axis.set_xlabel("step")
+        axis.set_ylabel("norm, before clipping")
+        axis.grid(axis="y", alpha=0.3)
+        axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawing
+
+
+def layers(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
+    """For each layer: relative change of its weights; mean, variance and norms of its gradients."""
+    by_name = {finding.name: finding.figures for finding in diagnosis.findings}
+    gradients = by_name.get("gradients", {})
+    keys = ("mean", "variance", "norm_first", "norm_last")
+    return [
+        (name, shorthand(change), *(shorthand(gradients.get(name, {}).get(key)) for key in keys))
+        for name, change in by_name.get("weights", {}).items()
+    ]
+
+
+def shorthand(value: float | None) -> str:
+    """`3.2e-05`; a dash for what isn't there."""
+    return "–" if value is None else f"{value:.2g}"

@@ -34,8 +34,12 @@ KNOWN_STRINGS = 0.8  # share of test spans whose string was seen in training: F 
 
 # --- Data: annotations, by out-of-fold predictions of a linear model of tokens and their neighbours
 # Average precision by which labelled tokens are ranked above the rest, as a share of the way from chance
-# (their frequency) to 1. Random places get 0 ± .03, the worst healthy subsample .6.
+# (their frequency) to 1. Random places get 0 ± .03, the worst healthy subsample .6 (of rare names, some 150
+# spans: .4).
 PLACES = 0.2
+# Spans, in all and for each label: with fewer, what the model can't tell may be its own fault.
+MANY_SPANS = 100
+MANY_OF_LABEL = 30
 # Accuracy of the label of a labelled token, as a share of the way from "always the commonest" to 1.
 TYPES = 0.2
 # A token's own form tells best whether that token is labelled; by how much its neighbour's may do better.
