@@ -42,7 +42,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(at, "BATCHES", {4: 10})
     tokenizer = blank("en").tokenizer
     rows = records.read_records(ROOT / "assets" / "reviewed.jsonl", tokenizer=tokenizer, misaligned="snap")
-    split = splitting.assign(rows[:260], [], test_percent=25, dev_percent=20)
+    split = splitting.assign(rows[:160], [], test_percent=25, dev_percent=20)
     write(tmp_path, {side: getattr(split, side) for side in splitting.SIDES})
     (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
     return tmp_path
@@ -72,6 +72,12 @@ def test_a_healthy_project(corpus, capsys):
     assert [f["name"] for f in data if f["verdict"] == "broken"] == []
     assert set(found["scores"]) >= {"pipeline", "chance", "majority", "memoriser", "rules"}
     assert found["scores"]["rules"]["value"] > found["scores"]["chance"]["value"]
+    lines = (corpus / "out" / "label-errors.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = {r.id: r.text for r in records.read_records(corpus / "train.jsonl")}
+    for line in map(json.loads, lines):
+        assert texts[line["id"]][line["start"] : line["end"]] == line["string"]
+        assert line["label"] != line["likelier"]
+        assert 0.5 <= line["score"] <= 1
     page = (corpus / "out" / "diagnosis.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 2
     before = {file.name: file.read_bytes() for file in (corpus / "out").iterdir()}
