@@ -9,7 +9,7 @@ from tqdm import tqdm
 from wasabi import msg
 
 from ie.cli import run
-from ie.diagnosis import benchmark
+from ie.diagnosis import benchmark, project
 from ie.diagnosis.benchmark import DataSet
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -20,9 +20,8 @@ def main(
     first: Annotated[
         str, typer.Option(help="Annotated texts, files separated by commas")
     ] = "assets/reviewed.jsonl",
-    second: Annotated[str, typer.Option(help="The same of another domain")] = (
-        "../shared/data/fire/train.jsonl,../shared/data/fire/dev.jsonl,../shared/data/fire/test.jsonl"
-    ),
+    data: Annotated[Path, typer.Option(help="Folder of public sets, a folder each")] = Path("data"),
+    second: Annotated[str, typer.Option(help="The set of another domain in it")] = "fire",
     same: Annotated[str, typer.Option(help="Labels that mean the same: first=second, ...")] = (
         "COMPANY=Company,MONEY=Money"
     ),
@@ -37,9 +36,10 @@ def main(
 ) -> None:
     """Print what was named first for each fault, and the false alarms; write all results."""
     forth = dict(pair.split("=", 1) for pair in same.split(",") if "=" in pair)
-    data = [
+    files = ",".join(str(data / second / f"{side}.jsonl") for side in project.SIDES)
+    sets = [
         data_set(first, forth),
-        data_set(second, {there: here for here, there in forth.items()}),
+        data_set(files, {there: here for here, there in forth.items()}),
     ]
     with tqdm(desc="diagnoses", leave=False) as bar:
 
@@ -49,7 +49,7 @@ def main(
             bar.update()
 
         results = benchmark.run(
-            data,
+            sets,
             config=config,
             lang=lang,
             healthy=healthy,
@@ -62,8 +62,8 @@ def main(
         json.dump(results, file, ensure_ascii=False, indent=2)
         file.write("\n")
     msg.table(
-        benchmark.table(results, data),
-        header=("Fault", *(one.name for one in data)),
+        benchmark.table(results, sets),
+        header=("Fault", *(one.name for one in sets)),
         divider=True,
         max_col=60,
     )

@@ -71,8 +71,8 @@ def test_table_counts_what_is_right():
 
 @pytest.mark.slow
 def test_the_command(tmp_path, capsys):
-    fire = ",".join(str(real_data(f"fire/{side}.jsonl")) for side in ("dev", "test"))
-    options = ["--first", DEMO.paths[0], "--second", fire, "--healthy", 0, "--only", "test leaked into train"]
+    folder = real_data("fire/train.jsonl").parents[1]
+    options = ["--first", DEMO.paths[0], "--data", folder, "--healthy", 0, "--only", "test leaked into train"]
     options += ["--config", ROOT / "configs" / "efficient.cfg", "--output", tmp_path / "found.json"]
     outcome = run_command("benchmark-diagnosis", options, capsys)
     assert outcome.status == 0
