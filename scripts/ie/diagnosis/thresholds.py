@@ -1,8 +1,8 @@
 """Where `diagnose` draws its lines, all in one place, each with its reason.
 
 "Broken" is for what no healthy project shows; between that and "fine" lies "watch". The values were chosen on
-healthy parts of four corpora (the demo, fire, fashion_brands, crossner_politics) and are the same for all data;
-`benchmark-diagnosis` measures what they are worth.
+healthy parts of four corpora (the demo, fire, fashion_brands, crossner_politics) and are the same for all
+data; `benchmark-diagnosis` measures what they are worth.
 """
 
 # How much is looked at, so that the whole takes a few minutes on one core whatever the size of the data.
