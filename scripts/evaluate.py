@@ -16,12 +16,6 @@ from ie.scheme import load_scheme
 from ie.splitting import TrainOn
 from ie.statistics import METRICS
 
-PIPELINES = {
-    "silver": "Pipeline, silver only",
-    "reviewed": "Pipeline, reviewed only",
-    "both": "Pipeline, silver and reviewed",
-}
-
 
 def main(
     test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
@@ -99,14 +93,14 @@ def main(
             lambda name=name, title=title: evaluation.pipeline(
                 name, title, models / name / "model-best", texts, repeats=repeats
             )
-            for name, title in PIPELINES.items()
+            for name, title in evaluation.PIPELINES.items()
         ),
     ]
     answers = [job() for job in tqdm(jobs, desc="systems", leave=False)]
     result = evaluation.evaluate(
         gold, known, answers, labels.span_labels, words=counted, meta_key=meta_key, seed=seed
     )
-    inspected = next((name for name in (inspect, *PIPELINES) if name in result.scores), None)
+    inspected = next((name for name in (inspect, *evaluation.PIPELINES) if name in result.scores), None)
     for name, content in {
         "metrics.json": evaluation.metrics(result),
         "analysis.json": evaluation.analysis(result),

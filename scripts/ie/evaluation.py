@@ -20,6 +20,12 @@ from ie.records import Record
 from ie.statistics import Estimate, Pair
 
 ALL = "all"
+# What `train` writes, by folder.
+PIPELINES = {
+    "silver": "Pipeline, silver only",
+    "reviewed": "Pipeline, reviewed only",
+    "both": "Pipeline, silver and reviewed",
+}
 
 
 @dataclass
@@ -215,7 +221,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
             by_label[label] = {
                 key: value
                 for metric, estimate in zip(statistics.METRICS, estimates, strict=True)
-                for key, value in _numbers(metric, estimate).items()
+                for key, value in numbers(metric, estimate).items()
             } | {"gold": tp + fn, "predicted": tp + fp, "correct": tp}
         size = {} if answer.mb is None else {"mb": round(answer.mb, 1)}
         systems[answer.name] = by_label | size
@@ -236,7 +242,7 @@ def analysis(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "pairs": [
             {"first": p.first, "second": p.second, "p": round(p.p, 4), "holm": round(p.holm, 4)}
-            | _numbers("difference", p.difference)
+            | numbers("difference", p.difference)
             for p in evaluation.pairs
         ],
         "groups": [list(group) for group in evaluation.groups],
@@ -244,7 +250,7 @@ def analysis(evaluation: Evaluation) -> dict[str, Any]:
         "errors": evaluation.errors,
         "slices": {
             name: {
-                part: _numbers("f", entry["f"]) | {"documents": entry["documents"], "spans": entry["spans"]}
+                part: numbers("f", entry["f"]) | {"documents": entry["documents"], "spans": entry["spans"]}
                 for part, entry in parts.items()
             }
             for name, parts in evaluation.slices.items()
@@ -277,7 +283,8 @@ def words_per_second(answer: Answers, words: int) -> tuple[float, float, float] 
     return median(rates), min(rates), max(rates)
 
 
-def _numbers(name: str, estimate: Estimate) -> dict[str, float | None]:
+def numbers(name: str, estimate: Estimate) -> dict[str, float | None]:
+    """An estimate for JSON: `name`, `name_low` and `name_high`, to four digits, None where undefined."""
     return {
         key: None if math.isnan(value) else round(value, 4) + 0.0
         for key, value in {

@@ -1,0 +1,161 @@
+"""Does the score hold when texts, seeds or batches change? Perturb the test texts and score again."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import typer
+from spacy.language import Language
+from tqdm import tqdm
+from wasabi import msg
+
+from ie import evaluation, perturbations, records, reports, robustness, robustness_report, scoring, tracking
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.scheme import load_scheme
+from ie.splitting import TrainOn
+
+
+def main(
+    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    train: Annotated[Path, typer.Option(help="Training records: names to avoid, words to make new ones")] = (
+        Path("corpus/train.jsonl")
+    ),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
+        "training/efficient"
+    ),
+    inspect: Annotated[TrainOn, typer.Option(help="The pipeline for labels, seeds and batches")] = "reviewed",
+    config: Annotated[Path, typer.Option(help="Training config, for more seeds")] = Path(
+        "configs/efficient.cfg"
+    ),
+    train_corpus: Annotated[Path, typer.Option(help="What the inspected pipeline was trained on")] = Path(
+        "corpus/train.spacy"
+    ),
+    dev_corpus: Annotated[Path, typer.Option(help="What picked its checkpoint")] = Path("corpus/dev.spacy"),
+    perturb: Annotated[str, typer.Option(help="Perturbations, separated by commas")] = (
+        "lower,upper,typos,names,punctuation,joined"
+    ),
+    typo_percent: Annotated[float, typer.Option(help="Share of words with a typo", min=0, max=100)] = 10,
+    joined_texts: Annotated[int, typer.Option(help="Texts that are read as one", min=2)] = 10,
+    seeds: Annotated[int, typer.Option(help="Seeds, the inspected pipeline's own included", min=1)] = 3,
+    batch_sizes: Annotated[
+        str, typer.Option(help="Texts a batch; the first is compared with")
+    ] = "1,8,64,256",
+    repeats: Annotated[int, typer.Option(help="Timed runs of each batch size", min=0)] = 3,
+    seed: Annotated[int, typer.Option(help="First seed; also of perturbations and bootstrap")] = 0,
+    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
+    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
+    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for tables, picture and page")] = Path(
+        "training/efficient/robustness"
+    ),
+) -> None:
+    """Write robustness.json, robustness.png, robustness.html and speed.json; print the tables."""
+    labels = load_scheme(scheme)
+    names = perturbations.parse(perturb)
+    sizes = robustness.parse_sizes(batch_sizes)
+    gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
+    evaluation.require(gold, test)
+    known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
+    pipelines, missing = load(models)
+    if inspect not in pipelines:
+        raise UserError(missing[inspect])
+    settings = perturbations.Settings(known, typo_percent, joined_texts, seed)
+    perturbed = [perturbations.unchanged(gold), *(perturbations.perturb(n, gold, settings) for n in names)]
+    shown = scoring.labels_of(gold, labels.span_labels)
+
+    bar = tqdm(total=len(pipelines) + len(sizes) + seeds - 1, desc="robustness", leave=False)
+    with bar:
+        counted = {}
+        for name, nlp in pipelines.items():
+            counted[name] = robustness.counts(nlp, perturbed, shown)
+            bar.update()
+        others = robustness.over_seeds(
+            config,
+            train_corpus,
+            dev_corpus,
+            perturbed,
+            shown,
+            seeds=range(seed + 1, seed + seeds),
+            overrides={"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {}),
+            gpu_id=gpu_id,
+            workers=workers,
+            progress=bar.update,
+        )
+        batches = robustness.batches(pipelines[inspect], gold, shown, sizes, repeats=repeats)
+        bar.update(len(sizes))
+    by_seed = [robustness.micro_f(found) for found in (counted[inspect], *others.values())]
+    result = robustness.Robustness(
+        gold=gold,
+        inspected=inspect,
+        titles=evaluation.PIPELINES,
+        missing={evaluation.PIPELINES[name]: reason for name, reason in missing.items()},
+        perturbed=perturbed,
+        changes=robustness.changes(counted, seed=seed),
+        labels=robustness.by_label(counted[inspect], shown, seed=seed),
+        seeds={each.name: [scores[each.name] for scores in by_seed] for each in perturbed},
+        first_seed=seed,
+        batches=batches,
+        words=sum(len(pipelines[inspect].make_doc(record.text)) for record in gold),
+        notes=[f"{each.title}: {note}" for each in perturbed for note in each.notes],
+    )
+    save(result, output)
+    show(result)
+    msg.good(f"{output / 'robustness.html'}, {output / 'robustness.png'}, {output / 'robustness.json'}")
+    track(result, output)
+
+
+def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
+    """The trained pipelines by name, and why others aren't there."""
+    pipelines, missing = {}, {}
+    for name in evaluation.PIPELINES:
+        folder = models / name / "model-best"
+        if not (folder / "meta.json").is_file():
+            missing[name] = f"{folder}: not trained yet; run `weasel run train`."
+            continue
+        pipelines[name] = spacy.load(folder)
+    return pipelines, missing
+
+
+def save(result: robustness.Robustness, output: Path) -> None:
+    """Write all files; timings have one of their own."""
+    contents = {"robustness.json": robustness.to_json(result), "speed.json": robustness.speeds(result)}
+    page = robustness_report.page(result)
+    picture = reports.png(robustness_report.changes_figure(result))
+    for name, content in contents.items():
+        with atomic_write(output / name) as file:
+            json.dump(content, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+    with atomic_write(output / "robustness.png", "wb") as file:
+        file.write(picture)
+    with atomic_write(output / "robustness.html") as file:
+        file.write(page)
+
+
+def show(result: robustness.Robustness) -> None:
+    """The tables on the terminal, and what they say."""
+    print(f"\n{robustness_report.changes_table(result)}\n")
+    header = ("Seeds", "F", "mean", "sd")
+    print(f"{robustness_report.small_table(header, robustness_report.seed_rows(result))}\n")
+    header = ("Batch size", "differ", "F", "vectors", "words/s")
+    print(f"{robustness_report.small_table(header, robustness_report.batch_rows(result))}\n")
+    for reason in result.missing.values():
+        msg.warn(reason)
+    for sentence in [*result.notes, *robustness.summary(result)]:
+        print(sentence)
+
+
+def track(result: robustness.Robustness, output: Path) -> None:
+    """Record the scores with wandb, where it is used."""
+    with tracking.run("robustness", config={"texts": len(result.gold)}) as tracker:
+        rows = robustness_report.rows(result)
+        tracker.table("robustness", list(rows[0]), [list(row.values()) for row in rows])
+        tracker.picture("robustness", output / "robustness.png")
+
+
+if __name__ == "__main__":
+    run(main)
