@@ -43,7 +43,18 @@ def page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["visible"] = visible
     return environment.get_template(template).render(**values)
+
+
+def visible(text: str) -> str:
+    """A token's text with its blanks to be seen."""
+    return text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """A tint for each label, by its name in capitals, as displaCy wants it."""
+    return {label.upper(): TINTS[i % len(TINTS)] for i, label in enumerate(labels)}
 
 
 def svg(figure: Figure, name: str, description: str) -> Markup:
@@ -186,7 +197,7 @@ def evaluation_page(result: Evaluation, *, inspected: str, documents: int = 30) 
     n = len(result.gold)
     answer = next(a for a in result.present if a.name == inspected)
     assert answer.predicted is not None
-    colours = {label.upper(): TINTS[i % len(TINTS)] for i, label in enumerate(result.labels)}
+    colours = label_colours(result.labels)
     worst = []
     for i in scoring.worst(result.gold, answer.predicted, documents):
         found = scoring.errors(result.gold[i], answer.predicted[i])

@@ -155,7 +155,7 @@ def page(result: Robustness) -> str:
 def examples_of(result: Robustness, name: str, most: int = 2) -> list[Any]:
     """The first texts that a perturbation changed and that have spans, with the spans where they are now."""
     names = sorted({span.label for record in result.gold for span in record.spans})
-    colours = {label.upper(): reports.TINTS[i % len(reports.TINTS)] for i, label in enumerate(names)}
+    colours = reports.label_colours(names)
     each = next(p for p in result.perturbed if p.name == name)
     pairs = zip(result.gold, each.records, strict=True)
     changed = [new for old, new in pairs if new.spans and new.text != old.text]

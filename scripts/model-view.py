@@ -1,0 +1,103 @@
+"""A page that shows the errors on dev as the model sees them, answers hidden: imagine you're the model."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import typer
+from wasabi import msg
+
+from ie import evaluation, modelview, records, reports, scoring, statistics
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.modelview import Case, View
+from ie.records import Record
+from ie.scheme import load_scheme
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="The trained pipeline")] = Path(
+        "training/efficient/reviewed/model-best"
+    ),
+    dev: Annotated[Path, typer.Option(help="Gold dev records")] = Path("corpus/dev.jsonl"),
+    train: Annotated[Path, typer.Option(help="Training records: what was seen")] = Path("corpus/train.jsonl"),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    most: Annotated[int, typer.Option(help="Errors on the page, from the first text on", min=1)] = 200,
+    output: Annotated[Path, typer.Option(help="The page")] = Path("training/efficient/model-view.html"),
+) -> None:
+    """Write the page; print what it is about in two lines."""
+    labels = load_scheme(scheme)
+    gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
+    evaluation.require(gold, dev)
+    known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
+    if not (model / "meta.json").is_file():
+        raise UserError(f"{model}: not trained yet; run `weasel run train`.")
+    nlp = spacy.load(model)
+    view = modelview.read_view(nlp)
+    seen = modelview.count_values((nlp.make_doc(record.text) for record in known), view.attrs)
+    predicted = modelview.predict(nlp, gold)
+    cases = modelview.cases(nlp, view, gold, predicted, seen, known)
+    names = scoring.labels_of([*gold, *predicted], labels.span_labels)
+    content = reports.page(
+        "model-view.html.j2",
+        model=f"{model.parent.name}/{model.name}",
+        view=view,
+        n=len(gold),
+        train=len(known),
+        total=len(cases),
+        novelty=novelty_rows(view, modelview.novelty(nlp, view, gold, predicted, seen), seen),
+        cases=[shown(case, names) for case in cases[:most]],
+    )
+    with atomic_write(output) as file:
+        file.write(content)
+    for note in view.notes if not view.attrs else []:
+        msg.warn(note)
+    kinds = Counter(case.error.kind for case in cases)
+    found = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
+    print(f"{len(cases):,} errors on {len(gold):,} dev texts{f': {found}' if found else ''}")
+    msg.good(str(output))
+
+
+def novelty_rows(view: View, found: dict, seen: dict[str, Counter[str]]) -> list[dict]:
+    """Shares as text, each with the tokens it is of."""
+
+    def cell(attr: str, side: str) -> str:
+        share, tokens, texts = found[attr][side]
+        return f"{statistics.format_score(share, documents=texts)} (n={tokens:,} tokens)" if tokens else "–"
+
+    return [
+        {
+            "attr": attr,
+            "distinct": len(seen[attr]),
+            "right": cell(attr, "right"),
+            "wrong": cell(attr, "wrong"),
+        }
+        for attr in view.attrs
+    ]
+
+
+def shown(case: Case, labels: tuple[str, ...]) -> dict:
+    """A case for the page."""
+    colours = reports.label_colours(labels)
+
+    def marked(record: Record) -> str:
+        return reports.marked(record, colours)
+
+    span = case.error.gold
+    return {
+        "id": case.record.id,
+        "columns": case.columns,
+        "before": case.start > 0,
+        "after": case.start + len(case.columns) < case.tokens,
+        "told": reports.describe(case.record, case.error),
+        "known": case.known,
+        "string": f'"{case.record.text[span.start : span.end]}"' if span else "",
+        "gold": marked(case.record),
+        "predicted": marked(case.predicted),
+    }
+
+
+if __name__ == "__main__":
+    run(main)
