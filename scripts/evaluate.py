@@ -8,7 +8,7 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import evaluation, records, reports, tracking
+from ie import evaluation, history, records, reports, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -51,7 +51,7 @@ def main(
     lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
 ) -> None:
-    """Write metrics.json, analysis.json, speed.json and report.html; print the table."""
+    """Write metrics.json, analysis.json, documents.jsonl, speed.json and report.html; print the table."""
     labels = load_scheme(scheme)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
     evaluation.require(gold, test)
@@ -109,6 +109,8 @@ def main(
         with atomic_write(output / name) as file:
             json.dump(content, file, ensure_ascii=False, indent=2)
             file.write("\n")
+    counts = {name: by_label[evaluation.ALL] for name, by_label in result.counts.items()}
+    history.write_documents(output / "documents.jsonl", [record.id for record in gold], counts)
     with atomic_write(output / "report.html") as file:
         file.write(
             reports.evaluation_page(result, inspected=inspected or result.present[0].name, documents=worst)
@@ -123,7 +125,8 @@ def main(
 def track(result: evaluation.Evaluation, output: Path) -> None:
     """Record the scores with wandb, where it is used."""
     with tracking.run("evaluate", config={"texts": len(result.gold)}) as tracker:
-        tracker.summary(evaluation.metrics(result)["systems"])
+        # the names that `dvc metrics diff` shows
+        tracker.summary(evaluation.metrics(result))
         columns = ["system", "label", *(f"{m}{part}" for m in METRICS for part in ("", "_low", "_high"))]
         systems = evaluation.metrics(result)["systems"]
         tracker.table(

@@ -21,6 +21,8 @@ COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 FOLDERS = {"output"}
 # Options with a file that a command makes and keeps for itself, such as a cache.
 PRIVATE = {"cache"}
+# A file that a command adds lines to; as an output, weasel and DVC would delete it first.
+APPENDED = {"log"}
 
 
 def calls(command: dict) -> list[tuple[Path, dict[str, str]]]:
@@ -74,6 +76,11 @@ def files_of(module: str) -> list[Path]:
     return [path for path in found if (ROOT / path).exists()]
 
 
+def written(command: dict) -> list[str]:
+    """All that a command declares to write."""
+    return [*command.get("outputs", []), *command.get("outputs_no_cache", [])]
+
+
 def interpolated(text: str) -> str:
     return re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(PROJECT["vars"][match[1]]), text)
 
@@ -116,7 +123,7 @@ class TestCommand:
         for option, value in options.items():
             path = interpolated(value)
             names_a_path = "/" in path or (ROOT / path).is_file() or option in FOLDERS
-            if not names_a_path or option in PRIVATE:
+            if not names_a_path or option in PRIVATE | APPENDED:
                 continue
             assert is_within(path, known), f"--{option} {value} is no dep or output of {name}"
 
@@ -127,18 +134,18 @@ def test_deps_are_shipped_or_made_by_an_earlier_command() -> None:
         for name in steps:
             for dep in map(interpolated, COMMANDS[name].get("deps", [])):
                 assert (ROOT / dep).exists() or is_within(dep, made), f"{dep}, a dep of {name}"
-            made += map(interpolated, COMMANDS[name].get("outputs", []))
+            made += map(interpolated, written(COMMANDS[name]))
 
 
 def test_no_two_commands_write_the_same_file() -> None:
-    outputs = [interpolated(path) for command in COMMANDS.values() for path in command.get("outputs", [])]
+    outputs = [interpolated(path) for command in COMMANDS.values() for path in written(command)]
     for i, path in enumerate(outputs):
         assert not is_within(path, outputs[:i] + outputs[i + 1 :]), path
 
 
 def test_gold_is_nobodys_output() -> None:
     for name, command in COMMANDS.items():
-        for path in [*command.get("outputs", []), *command.get("outputs_no_cache", [])]:
+        for path in written(command):
             assert not path.startswith("assets"), name
 
 

@@ -1,0 +1,114 @@
+"""Keep each distinct result in a file of git, and compare it with the one before and with a baseline."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg, table
+
+from ie import history, tracking
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import sha256_file
+from ie.splitting import TrainOn
+
+COLUMNS = ("Result", "Date (UTC)", "System", "F", "to previous", "to baseline", "What changed")
+
+
+def main(
+    metrics: Annotated[Path, typer.Option(help="Scores that evaluate wrote")] = Path(
+        "training/efficient/metrics.json"
+    ),
+    documents: Annotated[Path, typer.Option(help="Its counts by document")] = Path(
+        "training/efficient/documents.jsonl"
+    ),
+    test: Annotated[Path, typer.Option(help="Gold test records it was scored on")] = Path(
+        "corpus/test.jsonl"
+    ),
+    train: Annotated[Path, typer.Option(help="Training records")] = Path("corpus/train.jsonl"),
+    config: Annotated[Path, typer.Option(help="Training config")] = Path("configs/efficient.cfg"),
+    system: Annotated[TrainOn, typer.Option(help="The packaged pipeline, whose score counts")] = "reviewed",
+    setting: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to record; may be repeated")] = None,
+    baseline: Annotated[str, typer.Option(help="Id of the result to compare with; empty for the first")] = "",
+    last: Annotated[int, typer.Option(help="How many results the table shows", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
+    log: Annotated[Path, typer.Option(help="File that gets a line for each new result")] = Path(
+        "metrics/history.jsonl"
+    ),
+) -> None:
+    """Append the result unless it is there, and print the last ones."""
+    past = history.read(log)
+    scores = read_metrics(metrics)
+    new = history.entry(
+        scores,
+        history.read_documents(documents),
+        system=system,
+        settings=parse(setting or []),
+        data={"test": sha256_file(test), "train": sha256_file(train), "config": sha256_file(config)},
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+    )
+    first = history.baseline_of([*past, new], baseline, new["data"]["test"])
+    if history.append(log, past, new):
+        past.append(new)
+        msg.good(f"{log}: {new['id']} is new; commit it with git")
+    else:
+        msg.info(f"{log}: {new['id']} is there already")
+    rows = history.rows(past, first, now=new["id"], last=last, seed=seed)
+    print(table(rows, header=COLUMNS, divider=True, max_col=max(30, shutil.get_terminal_size().columns // 3)))
+    n = new["documents"]
+    print(
+        "F of exact spans, ± the 95 % interval over n test texts. Differences are paired on the same texts; "
+        "noise: p ≥ .05 by approximate randomisation, Holm-corrected over the table. Seeds of training add "
+        "noise that no test shows (`weasel run robustness`)."
+    )
+    (to_baseline,) = history.compare(
+        [(new, first if first and first["id"] != new["id"] else None)], seed=seed
+    )
+    with tracking.run("history", config={"texts": n}) as tracker:
+        tracker.summary({"systems": scores["systems"]})
+        tracker.table("history", COLUMNS, rows)
+        if to_baseline:
+            tracker.summary(
+                {
+                    "baseline.id": first["id"],
+                    "baseline.difference": to_baseline.difference.value,
+                    "baseline.difference_low": to_baseline.difference.low,
+                    "baseline.difference_high": to_baseline.difference.high,
+                    "baseline.verdict": to_baseline.verdict(),
+                }
+            )
+
+
+def read_metrics(path: Path) -> dict:
+    """What evaluate wrote.
+
+    Raises:
+        UserError: it isn't there or is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["test"]["documents"], found["systems"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run `weasel run evaluate` first.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: isn't what `evaluate` writes; run `weasel run evaluate` again.") from None
+    return found
+
+
+def parse(settings: list[str]) -> dict[str, str]:
+    """`["seed=0"]` as names and values.
+
+    Raises:
+        UserError: one has no `=`.
+    """
+    for text in settings:
+        if "=" not in text:
+            raise UserError(f"--setting {text!r} must be NAME=VALUE, such as seed=0.")
+    return dict(text.split("=", 1) for text in settings)
+
+
+if __name__ == "__main__":
+    run(main)
