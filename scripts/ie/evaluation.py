@@ -56,6 +56,7 @@ class Evaluation:
     """The outcome: everything that tables, JSON and the report show.
 
     `scores` and `counts` are by system name, and by label or "all" within; counts are (documents, 3).
+    `errors` holds the number of errors by system, label and kind, `kinds` by system, slice and kind.
     """
 
     gold: list[Record]
@@ -69,6 +70,7 @@ class Evaluation:
     closest: dict[str, Any] | None
     errors: dict[str, dict[str, dict[str, int]]]
     slices: dict[str, dict[str, dict[str, Any]]]
+    kinds: dict[str, dict[str, dict[str, int]]]
 
     @property
     def present(self) -> list[Answers]:
@@ -118,7 +120,8 @@ def evaluate(
     pairs = statistics.compare(micro, seed=seed)
     ordered = sorted(micro, key=lambda name: -_zero(scores[name][ALL][2].value))
     known = scoring.known_strings(train)
-    cuts = [*scoring.by_length(words), *(scoring.by_meta(gold, meta_key) if meta_key else [])]
+    cuts = [*scoring.by_length(words), *scoring.by_category(gold)]
+    cuts += scoring.by_meta(gold, meta_key) if meta_key else []
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     for name, found in present.items():
         parts = scoring.by_novelty(gold, found, labels, known)
@@ -137,6 +140,7 @@ def evaluate(
         closest=_closest(micro, pairs),
         errors={name: scoring.error_counts(gold, found, labels) for name, found in present.items()},
         slices=slices,
+        kinds={name: scoring.kinds_by_slice(gold, found, cuts, known) for name, found in present.items()},
     )
 
 
@@ -250,7 +254,9 @@ def analysis(evaluation: Evaluation) -> dict[str, Any]:
         "errors": evaluation.errors,
         "slices": {
             name: {
-                part: numbers("f", entry["f"]) | {"documents": entry["documents"], "spans": entry["spans"]}
+                part: numbers("f", entry["f"])
+                | {"documents": entry["documents"], "spans": entry["spans"]}
+                | {"errors": evaluation.kinds[name][part]}
                 for part, entry in parts.items()
             }
             for name, parts in evaluation.slices.items()

@@ -252,7 +252,9 @@ def read_documents(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         lines = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
-        systems = [name for name in lines[0] if name != "id"]
+        systems = [name for name in dict(lines[0]) if name != "id"]
+        if not systems:
+            raise ValueError
         return {
             name: np.array([line[name] for line in lines], dtype=np.int64).reshape(-1, 3) for name in systems
         }

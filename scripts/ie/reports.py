@@ -242,6 +242,7 @@ def evaluation_page(result: Evaluation, *, inspected: str, documents: int = 30) 
         ],
         slices=slice_rows(result),
         kinds=scoring.KINDS,
+        places=result.kinds[answer.name],
         all_label=ALL,
         inspected=answer.title,
         worst=worst,

@@ -160,6 +160,42 @@ def by_meta(records: Sequence[Record], key: str) -> list[Slice]:
     ]
 
 
+def by_category(records: Sequence[Record]) -> list[Slice]:
+    """Documents by a category they were given (genre), most frequent first; one with two is in both."""
+    found: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        for name, score in record.cats.items():
+            if score >= 0.5:
+                found.setdefault(name, []).append(i)
+    ordered = sorted(found, key=lambda name: (-len(found[name]), name))
+    return [Slice(f"category {name}", np.array(found[name])) for name in ordered]
+
+
+def kinds_by_slice(
+    gold: Sequence[Record], predicted: Sequence[Record], slices: Sequence[Slice], known: Known
+) -> dict[str, dict[str, int]]:
+    """Number of errors of each kind among strings seen in training and unseen, and in each slice.
+
+    A string is that of the gold span, or of the prediction where there is no gold.
+    """
+    found = [errors(*pair) for pair in _aligned(gold, predicted)]
+
+    def seen(i: int, error: Error) -> bool:
+        span = error.gold or error.predicted
+        assert span is not None
+        return (_string(gold[i], span), span.label) in known
+
+    numbered = [(i, error) for i, of in enumerate(found) for error in of]
+    parts = {
+        "seen in training": Counter(e.kind for i, e in numbered if seen(i, e)),
+        "unseen in training": Counter(e.kind for i, e in numbered if not seen(i, e)),
+    }
+    for cut in slices:
+        inside = set(cut.documents.tolist())
+        parts[cut.name] = Counter(e.kind for i, e in numbered if i in inside)
+    return {name: {kind: counter[kind] for kind in KINDS} for name, counter in parts.items()}
+
+
 def worst(gold: Sequence[Record], predicted: Sequence[Record], n: int = 30) -> list[int]:
     """Indices of the documents with the most errors; of equals, those with less right, then by id."""
     ranked = []

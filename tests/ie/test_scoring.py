@@ -125,3 +125,29 @@ def test_counts_of_parts_add_up_to_the_whole():
     answer = record(TEXT, ("ACME", "COMPANY"), ("$5m", "MONEY"))
     counts = scoring.count([GOLD], [answer], LABELS)
     assert statistics.prf(counts.sum(axis=(0, 1))).tolist() == pytest.approx([1 / 2, 1 / 3, 2 / 5])
+
+
+def test_categories_and_kinds_of_errors_by_place():
+    gold = [
+        Record(text="Velto", spans=[Span(start=0, end=5, label="X")], cats={"A": 1, "B": 0}),
+        Record(text="Hooli in", spans=[Span(start=0, end=5, label="X")], cats={"A": 1, "B": 1}),
+        Record(text="Anker"),
+    ]
+    predicted = [
+        Record(text="Velto"),
+        Record(text="Hooli in", spans=[Span(start=0, end=8, label="X")]),
+        Record(text="Anker", spans=[Span(start=0, end=5, label="X")]),
+    ]
+    cuts = scoring.by_category(gold)
+    assert [(cut.name, cut.documents.tolist()) for cut in cuts] == [
+        ("category A", [0, 1]),
+        ("category B", [1]),
+    ]
+    found = scoring.kinds_by_slice(gold, predicted, cuts, {("velto", "X")})
+    told = {part: {kind: n for kind, n in row.items() if n} for part, row in found.items()}
+    assert told == {
+        "seen in training": {"missing": 1},
+        "unseen in training": {"boundary": 1, "spurious": 1},
+        "category A": {"missing": 1, "boundary": 1},
+        "category B": {"boundary": 1},
+    }
