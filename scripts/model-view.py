@@ -8,7 +8,7 @@ import spacy
 import typer
 from wasabi import msg
 
-from ie import evaluation, modelview, records, reports, scoring, statistics
+from ie import evaluation, modelview, options, records, reports, scoring, statistics
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -23,7 +23,7 @@ def main(
     ),
     dev: Annotated[Path, typer.Option(help="Gold dev records")] = Path("corpus/dev.jsonl"),
     train: Annotated[Path, typer.Option(help="Training records: what was seen")] = Path("corpus/train.jsonl"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     most: Annotated[int, typer.Option(help="Errors on the page, from the first text on", min=1)] = 200,
     output: Annotated[Path, typer.Option(help="The page")] = Path("training/efficient/model-view.html"),
 ) -> None:

@@ -10,7 +10,17 @@ from spacy.language import Language
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import evaluation, perturbations, records, reports, robustness, robustness_report, scoring, tracking
+from ie import (
+    evaluation,
+    options,
+    perturbations,
+    records,
+    reports,
+    robustness,
+    robustness_report,
+    scoring,
+    tracking,
+)
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -23,7 +33,7 @@ def main(
     train: Annotated[Path, typer.Option(help="Training records: names to avoid, words to make new ones")] = (
         Path("corpus/train.jsonl")
     ),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
         "training/efficient"
     ),
@@ -48,7 +58,7 @@ def main(
     seed: Annotated[int, typer.Option(help="First seed; also of perturbations and bootstrap")] = 0,
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
     gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
-    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
+    lang: options.Lang = "en",
     workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
     output: Annotated[Path, typer.Option(help="Folder for tables, picture and page")] = Path(
         "training/efficient/robustness"

@@ -6,6 +6,7 @@ Same figures, same bytes: no dates, no random ids, a font that comes with matplo
 import io
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,6 @@
 """Does a pipeline keep its score when the texts, the seed or the batches change? (slides 50-54)"""
 
 import multiprocessing
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,7 +15,7 @@ import spacy
 from spacy.language import Language
 from threadpoolctl import threadpool_limits
 
-from ie import evaluation, scoring, statistics, training
+from ie import evaluation, grid, scoring, statistics, training
 from ie.errors import UserError
 from ie.evaluation import ALL
 from ie.perturbations import Perturbed
@@ -157,8 +156,7 @@ def over_seeds(
     """Train the config once a seed, as many at a time as there are cores, and count each on all texts."""
     if not seeds:
         return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(len(seeds), workers or (cores if gpu_id < 0 else 1))
+    workers = min(len(seeds), workers or grid.default_workers(gpu_id))
     jobs = {
         seed: (config, train, dev, list(perturbed), list(labels), seed, overrides, gpu_id) for seed in seeds
     }
