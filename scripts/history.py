@@ -36,7 +36,7 @@ def main(
     last: Annotated[int, typer.Option(help="How many results the table shows", min=1)] = 10,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
     log: Annotated[Path, typer.Option(help="File that gets a line for each new result")] = Path(
-        "metrics/history.jsonl"
+        "training/history.jsonl"
     ),
 ) -> None:
     """Append the result unless it is there, and print the last ones."""
