@@ -65,6 +65,12 @@ class Record(BaseModel):
         given = self.meta.get("id")
         return str(given) if given is not None else hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
+    @property
+    def annotator(self) -> str:
+        """Who annotated it: `meta.annotator`, else Prodigy's `_annotator_id`; "" if nobody is named."""
+        given = self.meta.get("annotator") or (self.model_extra or {}).get("_annotator_id")
+        return str(given) if given else ""
+
     def to_line(self) -> str:
         """The record as one line of JSON without line end: known keys first, unset ones left out."""
         data = self.model_dump(mode="python")
@@ -145,7 +151,7 @@ def read_records(
     ids: dict[str, int] = {}
     for number, line in _lines(path):
         record = _parse(path, number, line)
-        _check(path, number, record, labels)
+        _check(f"{path}:{number}", record, labels)
         _check_relations(path, number, record, labels, bad_relations, told)
         if record.text in texts:
             _duplicate(path, number, record, *texts[record.text], duplicates, told)
@@ -181,6 +187,41 @@ def read_unchecked(path: Path) -> list[Record]:
     found = [_parse(path, number, line) for number, line in _lines(path)]
     if not found:
         raise UserError(f"{path}: the file is empty; it must have one example a line.")
+    return found
+
+
+def validate(where: str, record: Record, scheme: Scheme | None = None) -> None:
+    """Refuse a record that `read_records` would refuse, wherever it comes from; token edges aren't looked at.
+
+    Args:
+        where: the file and the place in it, for the message.
+
+    Raises:
+        UserError: offsets, overlaps, labels or relations that the contract forbids.
+    """
+    _check(where, record, scheme)
+    for relation in record.relations:
+        _check_label(where, relation.label, "relation", scheme)
+        if fault := _fault(record, relation):
+            raise UserError(f"{where}: relation {relation.label!r} {fault}; correct its head and child.")
+
+
+def annotation(record: Record) -> tuple:
+    """What was said about a text, comparable: the order of spans and of relations doesn't matter."""
+    spans = [(s.start, s.end, s.label) for s in record.spans]
+    edges = sorted((spans[r.head], spans[r.child], r.label) for r in record.relations)
+    return sorted(spans), edges, record.cats, record.answer
+
+
+def read_answers(path: Path, labels: Scheme | None = None) -> list[Record]:
+    """All answers in a file in its order: a text may be there once for each annotator, or have a history.
+
+    Raises:
+        UserError: naming file, line, fault and remedy.
+    """
+    found = read_unchecked(path)
+    for number, record in enumerate(found, start=1):
+        validate(f"{path}:{number}", record, labels)
     return found
 
 
@@ -406,8 +447,7 @@ def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation)
         setattr(relation, end, found[0])
 
 
-def _check(path: Path, number: int, record: Record, scheme: Scheme | None) -> None:
-    where = f"{path}:{number}"
+def _check(where: str, record: Record, scheme: Scheme | None) -> None:
     size = len(record.text)
     if not record.text.strip():
         raise UserError(f"{where}: the text is empty; delete the line or give it a text.")
@@ -440,19 +480,14 @@ def _check_relations(
     bad_relations: BadRelations,
     told: ReadReport,
 ) -> None:
-    where, n = f"{path}:{number}", len(record.spans)
+    where = f"{path}:{number}"
     good = []
     for relation in record.relations:
         _check_label(where, relation.label, "relation", scheme)
-        wrong = [end for end in (relation.head, relation.child) if not 0 <= end < n]
-        if not wrong and relation.head != relation.child:
+        fault = _fault(record, relation)
+        if not fault:
             good.append(relation)
             continue
-        fault = (
-            f"points to span {wrong[0]}, but there are {n} spans, counted from 0"
-            if wrong
-            else f"joins span {relation.head} to itself"
-        )
         if bad_relations == "error":
             raise UserError(
                 f"{where}: relation {relation.label!r} {fault}; correct its head and child, or set "
@@ -462,6 +497,15 @@ def _check_relations(
         told.notes.append(f"line {number}: relation {relation.label!r} {fault}; dropped")
     if len(good) < len(record.relations):
         record.relations = good
+
+
+def _fault(record: Record, relation: Relation) -> str:
+    """What is wrong with the ends of a relation; "" if nothing is."""
+    n = len(record.spans)
+    for end in (relation.head, relation.child):
+        if not 0 <= end < n:
+            return f"points to span {end}, but there are {n} spans, counted from 0"
+    return f"joins span {relation.head} to itself" if relation.head == relation.child else ""
 
 
 def _check_label(where: str, label: str, kind: str, scheme: Scheme | None) -> None:
@@ -488,17 +532,11 @@ def _duplicate(
             "'first' to keep the first of each."
         )
     told.duplicates += 1
-    differs = _annotation(record) != _annotation(first)
+    differs = annotation(record) != annotation(first)
     told.conflicting_duplicates += differs
     told.notes.append(
         f"line {number} repeats line {line}{', annotated otherwise' if differs else ''}; the first is kept"
     )
-
-
-def _annotation(record: Record) -> tuple:
-    spans = [(s.start, s.end, s.label) for s in record.spans]
-    edges = sorted((spans[r.head], spans[r.child], r.label) for r in record.relations)
-    return sorted(spans), edges, record.cats, record.answer
 
 
 def _align(

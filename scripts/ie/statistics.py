@@ -4,7 +4,7 @@ All of it works on counts: integer arrays whose last axis holds true positives, 
 negatives, one row a document. Documents, not spans, are resampled, since spans of one text go wrong together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -71,9 +71,42 @@ def bootstrap(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.n
     Returns:
         (samples, ..., 3), NaN where a resample leaves a score undefined.
     """
+    return prf(resample(counts, samples=samples, seed=seed))
+
+
+def resample(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Sums of counts over `samples` resamples of the documents.
+
+    Args:
+        counts: (documents, ...).
+
+    Returns:
+        (samples, ...).
+    """
     flat = counts.reshape(len(counts), -1).astype(float)
     sums = [weights @ flat for weights in _resamples(len(counts), samples, seed)]
-    return prf(np.concatenate(sums).reshape(samples, *counts.shape[1:]))
+    return np.concatenate(sums).reshape(samples, *counts.shape[1:])
+
+
+def interval(
+    counts: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    *,
+    confidence: float = CONFIDENCE,
+    samples: int = 2000,
+    seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """Any score of summed counts with its percentile bootstrap interval over documents.
+
+    Args:
+        counts: (documents, ...); a document whose counts are all 0 says nothing.
+        score: from sums (samples, ...) to values (samples,), NaN where it isn't defined.
+        bounds: the least and the largest value there can be.
+    """
+    value = float(score(counts.sum(axis=0, keepdims=True).astype(float))[0])
+    n = int((counts.reshape(len(counts), -1).sum(axis=1) > 0).sum())
+    return _percentile(value, score(resample(counts, samples=samples, seed=seed)), n, confidence, bounds)
 
 
 def _resamples(n: int, samples: int, seed: int) -> Iterable[np.ndarray]:

@@ -1,0 +1,44 @@
+"""Write annotations as another tool reads them; what its format can't hold is counted."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg, table
+
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import check_writable
+from ie.interchange import convert, labelstudio
+from ie.interchange.job import Job
+from ie.records import blank, read_answers
+from ie.scheme import load_scheme
+
+
+def main(
+    source: Annotated[Path, typer.Option(help="JSONL file of annotations")] = Path("assets/reviewed.jsonl"),
+    target: Annotated[Path, typer.Option(help="File to write")] = Path("corpus/export.json"),
+    format: Annotated[convert.Format, typer.Option(help="Format to write")] = "labelstudio",
+    scheme: Annotated[
+        str, typer.Option(help="Config that the labels must be in; empty takes any label")
+    ] = "configs/llm.cfg",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+) -> None:
+    """Write the other tool's file; print how many records it holds and what was lost."""
+    check_writable(target)
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{target}: this is the file that is exported; name another target.")
+    labels = load_scheme(Path(scheme)) if scheme else None
+    job = Job(blank(lang), labels)
+    n = convert.write(target, format, read_answers(source, labels), job)
+    rows = [("records", f"{n:,}"), *((f"lost: {name}", f"{m:,}") for name, m in convert.losses(job))]
+    print(table(rows, aligns=("l", "r"), max_col=60))
+    if not convert.losses(job):
+        print("Nothing is lost.")
+    if format == "labelstudio" and labels:
+        print(f"Labelling interface for the project's settings:\n\n{labelstudio.interface(labels)}")
+    msg.good(f"{target}: {n:,} records")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,100 @@
+"""doccano's JSONL: `label` as triples of [start, end, label], or `entities` and `relations` with ids.
+
+Offsets count Unicode characters. Columns it doesn't know are kept by doccano as a text's metadata, and come
+back beside the text.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.interchange.job import Job, Placed, entry, json_lines, make
+from ie.records import Record
+
+OURS = ("text", "label", "labels", "entities", "relations", "cats", "categories")
+
+
+def read(path: Path, job: Job) -> Iterator[Placed]:
+    """Records of any of its text projects: sequence labelling, relations, classification, both at once."""
+    for place, data in json_lines(path):
+        entry(place, data, "text", str)
+        named = next((key for key in ("entities", "label", "labels") if key in data), None)
+        items = entry(place, data, named, list) if named else []
+        chosen = [item for item in items if isinstance(item, str)] + _names(place, data.get("cats"))
+        spans, index = [], {}
+        for item in items:
+            if isinstance(item, str):
+                continue
+            span, identity = _span(place, item)
+            if identity is not None:
+                index[identity] = len(spans)
+            spans.append(span)
+        relations = []
+        for item in data.get("relations") or []:
+            ends = [index.get(entry(place, item, key, int)) for key in ("from_id", "to_id")]
+            if None in ends:
+                raise UserError(f"{place}: a relation points to an entity that isn't there; delete it.")
+            relations.append({"head": ends[0], "child": ends[1], "label": entry(place, item, "type", str)})
+        fields = {key: value for key, value in data.items() if key not in OURS}
+        known = data.get("categories")
+        if chosen or isinstance(known, list):
+            fields["cats"] = job.categories(chosen, known if isinstance(known, list) else ())
+        yield place, make(place, text=data["text"], spans=spans, relations=relations, **fields)
+
+
+def write(path: Path, items: Iterable[Record], job: Job) -> int:
+    """Write triples; entities and relations if the file has any relation, as all its lines must be alike."""
+    everything = list(items)
+    related = any(record.relations for record in everything)
+    with atomic_write(path) as file:
+        for record in everything:
+            file.write(json.dumps(_line(record, job, related), ensure_ascii=False) + "\n")
+    return len(everything)
+
+
+def _names(place: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{place}: 'cats' isn't a list of names; is the format the one you named?")
+    return value
+
+
+def _span(place: str, item: Any) -> tuple[dict[str, Any], int | None]:
+    if isinstance(item, list) and len(item) == 3:
+        return dict(zip(("start", "end", "label"), item, strict=True)), None
+    if not isinstance(item, dict):
+        raise UserError(f"{place}: {item!r} is no [start, end, label]; is the format the one you named?")
+    start, end = (entry(place, item, key, int) for key in ("start_offset", "end_offset"))
+    return {"start": start, "end": end, "label": entry(place, item, "label", str)}, item.get("id")
+
+
+def _line(record: Record, job: Job, related: bool) -> dict[str, Any]:
+    job.lose_extras(record, "spans", "relations")
+    line: dict[str, Any] = {"text": record.text}
+    if related:
+        line["entities"] = [
+            {"id": i, "label": span.label, "start_offset": span.start, "end_offset": span.end}
+            for i, span in enumerate(record.spans)
+        ]
+        line["relations"] = [
+            {"id": i, "from_id": edge.head, "to_id": edge.child, "type": edge.label}
+            for i, edge in enumerate(record.relations)
+        ]
+    else:
+        line["label"] = [[span.start, span.end, span.label] for span in record.spans]
+    if record.cats:
+        line |= {"cats": job.chosen(record), "categories": list(record.cats)}
+    if record.meta:
+        line["meta"] = record.meta
+    if record.answer != "accept":
+        line["answer"] = record.answer
+    for key, value in (record.model_extra or {}).items():
+        if key in OURS:
+            job.lost[key] += 1
+        else:
+            line[key] = value
+    return line

@@ -1,0 +1,54 @@
+"""Bring annotations of another tool into the project's own format; what can't be taken along is counted."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg, table
+
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import check_writable
+from ie.interchange import convert
+from ie.interchange.job import Job
+from ie.records import blank, read_answers, write_records
+from ie.scheme import load_scheme
+
+
+def main(
+    source: Annotated[Path, typer.Option(help="The other tool's file")],
+    target: Annotated[Path, typer.Option(help="JSONL file to write; must not exist, unless --append")],
+    format: Annotated[convert.Format, typer.Option(help="Format of the other tool's file")] = "prodigy",
+    scheme: Annotated[
+        str, typer.Option(help="Config that the labels must be in; empty takes any label")
+    ] = "configs/llm.cfg",
+    append: Annotated[bool, typer.Option(help="Add to an existing file what isn't in it yet")] = False,
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+) -> None:
+    """Write records to a new file, or add them to one; print how many came in and what was lost."""
+    check_writable(target)
+    if target.exists() and not append:
+        raise UserError(f"{target}: exists, and nothing is overwritten; name another file, or add --append.")
+    labels = load_scheme(Path(scheme)) if scheme else None
+    job = Job(blank(lang), labels)
+    known = read_answers(target, labels) if target.exists() and target.stat().st_size else []
+    intake = convert.read(source, format, job, known)
+    if not intake.records and not intake.repeated and not intake.otherwise:
+        raise UserError(f"{source}: no record in it; is {format} its format?")
+    write_records(target, [*known, *intake.records])
+    rows = [
+        ("records", f"{len(intake.records):,}"),
+        ("spans", f"{sum(len(record.spans) for record in intake.records):,}"),
+        ("relations", f"{sum(len(record.relations) for record in intake.records):,}"),
+        ("left out: there already", f"{intake.repeated:,}"),
+        ("left out: there already, annotated otherwise", f"{intake.otherwise:,}"),
+        *((f"lost: {name}", f"{n:,}") for name, n in convert.losses(job)),
+    ]
+    print(table(rows, aligns=("l", "r"), max_col=60))
+    if not convert.losses(job):
+        print("Nothing was lost.")
+    msg.good(f"{target}: {len(known) + len(intake.records):,} records")
+
+
+if __name__ == "__main__":
+    run(main)
