@@ -1,0 +1,127 @@
+"""How far two annotators, or gold and a model, agree; and the agenda of the meeting that settles the rest."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg, table
+
+from ie import agenda, agreement, disagreements, tracking
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.guidelines import Guidelines
+from ie.records import BadRelations, Duplicates, Misaligned, Reader, blank, write_records
+from ie.scheme import load_scheme
+from ie.scoring import labels_of
+from ie.splitting import SIDES, assign
+
+
+def main(
+    first: Annotated[Path, typer.Option(help="Answers of one side")] = Path("assets/reviewed.jsonl"),
+    second: Annotated[Path, typer.Option(help="Answers of the other; may be the same file")] = Path(
+        "corpus/llm.jsonl"
+    ),
+    first_name: Annotated[str, typer.Option(help="Name of the one: an annotator's, or any")] = "gold",
+    second_name: Annotated[str, typer.Option(help="Name of the other")] = "LLM",
+    sides: Annotated[
+        str, typer.Option(help="Parts of the split to look at, with commas; empty for all texts")
+    ] = "dev",
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    guidelines: Annotated[Path, typer.Option(help="Annotation guidelines")] = Path("assets/guidelines.md"),
+    reviewed: Annotated[Path, typer.Option(help="Reviewed examples, which are split")] = Path(
+        "assets/reviewed.jsonl"
+    ),
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test")] = 37,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev")] = 10,
+    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts")] = 0.8,
+    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges")] = "error",
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file")] = "error",
+    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing")] = "error",
+    repeats: Annotated[int, typer.Option(help="So often makes a string a pattern of its own", min=1)] = 3,
+    least: Annotated[float, typer.Option(help="Cosine a fitting sentence of the guidelines has")] = 0.1,
+    patterns: Annotated[int, typer.Option(help="Patterns of each kind on the agenda", min=1)] = 12,
+    examples: Annotated[int, typer.Option(help="Examples of each pattern", min=1)] = 3,
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for scores, agenda and disagreements")] = Path(
+        "training/agreement"
+    ),
+) -> None:
+    """Write agreement.json, agenda.html, agenda.md and disagreements.jsonl; print the scores."""
+    labels, nlp = load_scheme(scheme), blank(lang)
+    rules = Guidelines(guidelines, nlp)
+    both = agreement.sides(first, second, (first_name, second_name), labels)
+    only = None
+    if wanted := [side.strip() for side in sides.split(",") if side.strip()]:
+        if unknown := [side for side in wanted if side not in SIDES]:
+            raise UserError(f"--sides {unknown[0]!r} is no part of the split; there are {', '.join(SIDES)}.")
+        reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
+        split = assign(
+            reader.read_reviewed(reviewed),
+            [],
+            test_percent=test_percent,
+            dev_percent=dev_percent,
+            near_duplicate=near_duplicate,
+        )
+        only = {record.text for side in wanted for record in getattr(split, side)}
+    matched = agreement.match(*both, only)
+    span_labels = labels_of([*matched.first, *matched.second], labels.span_labels)
+    known = [*span_labels, *labels.relation_labels, *labels.categories]
+    names = (both[0].name, both[1].name)
+    found = disagreements.find(matched, names, nlp)
+    result = agenda.Agenda(
+        sides=both,
+        matched=matched,
+        spans=agreement.spans(matched, span_labels, nlp, seed),
+        relations=agreement.relations(matched, labels.relation_labels, seed),
+        categories=agreement.categories(matched, labels.categories, seed),
+        groups=disagreements.group(found, rules, known, repeats=repeats, least=least),
+        guidelines=rules,
+        patterns=patterns,
+        examples=examples,
+    )
+    write(result, output)
+    for part in agenda.tables(result):
+        header = part["header"]
+        print(table(part["rows"], header=header, divider=True, aligns=["l", "r", "r", "r"] + ["l"] * 4))
+    for note in agenda.notes(result):
+        print(note)
+    msg.good(f"{output / 'agenda.html'}: {len(found):,} disagreements in {len(matched.first):,} texts")
+    with tracking.run("agreement", config={"texts": len(matched.first)}) as tracker:
+        tracker.summary(scores(result))
+
+
+def scores(result: agenda.Agenda) -> dict:
+    """All figures as plain data."""
+    kinds = dict.fromkeys(disagreements.KINDS, 0)
+    for group in result.groups:
+        kinds[group.kind] += len(group.differences)
+    return {
+        "first": result.names[0],
+        "second": result.names[1],
+        "texts": len(result.matched.first),
+        "guidelines": result.guidelines.version,
+        "spans": agreement.as_json(result.spans),
+        "relations": agreement.as_json(result.relations),
+        "categories": agreement.as_json(result.categories),
+        "disagreements": kinds,
+    }
+
+
+def write(result: agenda.Agenda, output: Path) -> None:
+    """Write the four files."""
+    for name, text in {
+        "agreement.json": json.dumps(scores(result), ensure_ascii=False, indent=2) + "\n",
+        "agenda.html": agenda.html(result),
+        "agenda.md": agenda.markdown(result),
+    }.items():
+        with atomic_write(output / name) as file:
+            file.write(text)
+    records = disagreements.to_records(result.matched, result.groups, result.names, result.guidelines.version)
+    write_records(output / "disagreements.jsonl", records)
+
+
+if __name__ == "__main__":
+    run(main)
