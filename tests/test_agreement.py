@@ -126,7 +126,8 @@ def test_a_second_run_writes_the_same_bytes(project, capsys):
 def test_only_the_sides_asked_for(project, capsys):
     # texts so alike are all in one part, whichever that is
     reviewed = write_lines(project / "reviewed.jsonl", [row(n, "anna") for n in range(10)])
-    outcome = agree(project, capsys, "--reviewed", reviewed, "--sides", "train,dev,test")
+    more = ["--reviewed", reviewed, "--sides", "train,dev,test", "--misaligned", "snap"]
+    outcome = agree(project, capsys, *more)
     assert outcome.status == 0
     assert "Left out of both: 20 answers to texts of other parts of the split" in outcome.output
     assert "in 10 texts" in outcome.output
