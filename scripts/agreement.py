@@ -7,45 +7,43 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import agenda, agreement, disagreements, tracking
+from ie import agenda, agreement, disagreements, options, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
 from ie.guidelines import Guidelines
-from ie.records import BadRelations, Duplicates, Misaligned, Reader, blank, write_records
+from ie.records import Reader, blank, write_records
 from ie.scheme import load_scheme
 from ie.scoring import labels_of
 from ie.splitting import SIDES, assign
 
 
 def main(
-    first: Annotated[Path, typer.Option(help="Answers of one side")] = Path("assets/reviewed.jsonl"),
-    second: Annotated[Path, typer.Option(help="Answers of the other; may be the same file")] = Path(
+    first: Annotated[Path, typer.Option(help="Answers of one side.")] = Path("assets/reviewed.jsonl"),
+    second: Annotated[Path, typer.Option(help="Answers of the other; may be the same file.")] = Path(
         "corpus/llm.jsonl"
     ),
-    first_name: Annotated[str, typer.Option(help="Name of the one: an annotator's, or any")] = "gold",
-    second_name: Annotated[str, typer.Option(help="Name of the other")] = "LLM",
+    first_name: Annotated[str, typer.Option(help="Name of the one: an annotator's, or any.")] = "gold",
+    second_name: Annotated[str, typer.Option(help="Name of the other.")] = "LLM",
     sides: Annotated[
-        str, typer.Option(help="Parts of the split to look at, with commas; empty for all texts")
+        str, typer.Option(help="Parts of the split to look at, with commas; empty for all texts.")
     ] = "dev",
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
-    guidelines: Annotated[Path, typer.Option(help="Annotation guidelines")] = Path("assets/guidelines.md"),
-    reviewed: Annotated[Path, typer.Option(help="Reviewed examples, which are split")] = Path(
-        "assets/reviewed.jsonl"
-    ),
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts")] = 0.8,
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing")] = "error",
-    repeats: Annotated[int, typer.Option(help="So often makes a string a pattern of its own", min=1)] = 3,
-    least: Annotated[float, typer.Option(help="Cosine a fitting sentence of the guidelines has")] = 0.1,
-    patterns: Annotated[int, typer.Option(help="Patterns of each kind on the agenda", min=1)] = 12,
-    examples: Annotated[int, typer.Option(help="Examples of each pattern", min=1)] = 3,
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap")] = 0,
-    output: Annotated[Path, typer.Option(help="Folder for scores, agenda and disagreements")] = Path(
+    scheme: options.Scheme = Path("configs/llm.cfg"),
+    guidelines: Annotated[Path, typer.Option(help="Annotation guidelines.")] = Path("assets/guidelines.md"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    repeats: Annotated[int, typer.Option(help="So often makes a string a pattern of its own.", min=1)] = 3,
+    least: Annotated[float, typer.Option(help="Cosine a fitting sentence of the guidelines has.")] = 0.1,
+    patterns: Annotated[int, typer.Option(help="Patterns of each kind on the agenda.", min=1)] = 12,
+    examples: Annotated[int, typer.Option(help="Examples of each pattern.", min=1)] = 3,
+    lang: options.Lang = "en",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for scores, agenda and disagreements.")] = Path(
         "training/agreement"
     ),
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
+from ie import options
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import check_writable
@@ -16,13 +17,13 @@ from ie.scheme import load_scheme
 
 
 def main(
-    source: Annotated[Path, typer.Option(help="JSONL file of annotations")] = Path("assets/reviewed.jsonl"),
-    target: Annotated[Path, typer.Option(help="File to write")] = Path("corpus/export.json"),
-    format: Annotated[convert.Format, typer.Option(help="Format to write")] = "labelstudio",
+    source: Annotated[Path, typer.Option(help="JSONL file of annotations.")] = Path("assets/reviewed.jsonl"),
+    target: Annotated[Path, typer.Option(help="File to write.")] = Path("corpus/export.json"),
+    format: Annotated[convert.Format, typer.Option(help="Format to write.")] = "labelstudio",
     scheme: Annotated[
-        str, typer.Option(help="Config that the labels must be in; empty takes any label")
+        str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    lang: options.Lang = "en",
 ) -> None:
     """Write the other tool's file; print how many records it holds and what was lost."""
     check_writable(target)

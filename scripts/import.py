@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
+from ie import options
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import check_writable
@@ -16,14 +17,14 @@ from ie.scheme import load_scheme
 
 
 def main(
-    source: Annotated[Path, typer.Option(help="The other tool's file")],
-    target: Annotated[Path, typer.Option(help="JSONL file to write; must not exist, unless --append")],
-    format: Annotated[convert.Format, typer.Option(help="Format of the other tool's file")] = "prodigy",
+    source: Annotated[Path, typer.Option(help="The other tool's file.")],
+    target: Annotated[Path, typer.Option(help="JSONL file to write; must not exist, unless --append.")],
+    format: Annotated[convert.Format, typer.Option(help="Format of the other tool's file.")] = "prodigy",
     scheme: Annotated[
-        str, typer.Option(help="Config that the labels must be in; empty takes any label")
+        str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
-    append: Annotated[bool, typer.Option(help="Add to an existing file what isn't in it yet")] = False,
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    append: Annotated[bool, typer.Option(help="Add to an existing file what isn't in it yet.")] = False,
+    lang: options.Lang = "en",
 ) -> None:
     """Write records to a new file, or add them to one; print how many came in and what was lost."""
     check_writable(target)
