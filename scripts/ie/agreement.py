@@ -201,13 +201,17 @@ def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0)
     return rows
 
 
-def relations(matched: Matched, labels: Sequence[str], seed: int = 0) -> list[Row]:
+def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row]:
     """F of relations (`exact`: both spans and the label alike), and of those between spans both have.
 
     A side that gave none in any text wasn't asked for them: nothing is compared.
+
+    Args:
+        known: labels of the scheme, shown first; others that occur follow.
     """
     if not all(matched.given("relations")):
         return []
+    labels = _with_found(known, (e.label for r in (*matched.first, *matched.second) for e in r.relations))
     counts = np.zeros((2, len(matched.first), len(labels), 3), dtype=np.int64)
     for i, (mine, theirs) in enumerate(zip(matched.first, matched.second, strict=True)):
         shared = span_keys(mine) & span_keys(theirs)
@@ -225,11 +229,15 @@ def relations(matched: Matched, labels: Sequence[str], seed: int = 0) -> list[Ro
     return rows
 
 
-def categories(matched: Matched, labels: Sequence[str], seed: int = 0) -> list[Row]:
+def categories(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row]:
     """Kappa and alpha of each category, and of the choice among them where both sides always choose one.
 
     Only texts for which both sides say something about the category count.
+
+    Args:
+        known: labels of the scheme, shown first; others that occur follow.
     """
+    labels = _with_found(known, (c for r in (*matched.first, *matched.second) for c in r.cats))
     pairs = [
         (mine.cats, theirs.cats)
         for mine, theirs in zip(matched.first, matched.second, strict=True)
@@ -278,6 +286,10 @@ def as_json(rows: Iterable[Row]) -> dict[str, Any]:
         }
         for row in rows
     }
+
+
+def _with_found(known: Sequence[str], found: Iterable[str]) -> list[str]:
+    return [*known, *sorted(set(found) - set(known))]
 
 
 def _category_row(label: str, chosen: Sequence[tuple[int, int]], k: int, seed: int) -> Row:

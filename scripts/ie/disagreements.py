@@ -136,8 +136,7 @@ def to_records(
                     "kind": item.kind,
                     "label": item.label,
                     "pattern": item.pattern,
-                    names[0]: difference.first,
-                    names[1]: difference.second,
+                    "said": {names[0]: difference.first, names[1]: difference.second},
                     "guideline": item.sentence.text if item.sentence else None,
                 }
             )
@@ -150,8 +149,7 @@ def to_records(
                 text=mine.text,
                 spans=[s for s in mine.spans if (s.start, s.end, s.label) in shared],
                 answer="ignore",
-                # without a given id, that of the text is the same anyway
-                meta={**mine.meta, "guidelines": version},
+                meta={k: v for k, v in mine.meta.items() if k != "annotator"} | {"guidelines": version},
                 answers={
                     name: record.model_dump(include={"spans", "relations", "cats"})
                     for name, record in zip(names, (mine, theirs), strict=True)

@@ -82,6 +82,11 @@ class TestRelations:
         assert rows[0].scores["shared"].value == 1
         assert (rows[0].first, rows[0].second) == (2, 2)
 
+    def test_labels_beside_the_scheme_count_too(self):
+        both = [record(COMPANY, MONEY, relations=[{**RAISED, "label": "LENT"}])]
+        rows = agreement.relations(matched(both, both), ("RAISED",))
+        assert [(row.label, row.first) for row in rows] == [("RAISED", 0), ("LENT", 1), ("all", 1)]
+
     def test_a_side_without_any_wasn_t_asked(self):
         first = [record(COMPANY, MONEY, relations=[RAISED])]
         assert agreement.relations(matched(first, [record(COMPANY, MONEY)]), ("RAISED",)) == []

@@ -97,7 +97,9 @@ def test_categories():
 def test_what_review_loads(tmp_path):
     text = "Velto GmbH pays $5"
     edge = {"head": 1, "child": 0, "label": "R"}
-    one = record(text, ("$5", "M"), ("Velto GmbH", "C"), meta={"id": "t1"}, relations=[edge])
+    one = record(
+        text, ("$5", "M"), ("Velto GmbH", "C"), meta={"id": "t1", "annotator": "anna"}, relations=[edge]
+    )
     two = record(text, ("Velto", "C"), ("$5", "M"))
     matched = agreement.Matched([one], [two], 0, 0, 0, 0)
     path = tmp_path / "guidelines.md"
@@ -106,7 +108,7 @@ def test_what_review_loads(tmp_path):
     groups = disagreements.group(disagreements.find(matched, NAMES, NLP), rules, ("C", "M"))
     [found] = disagreements.to_records(matched, groups, NAMES, rules.version)
     assert [(s.start, s.end, s.label) for s in found.spans] == [(16, 18, "M")]
-    assert (found.answer, found.id, found.meta["guidelines"]) == ("ignore", "t1", rules.version)
+    assert (found.answer, found.meta) == ("ignore", {"id": "t1", "guidelines": rules.version})
     answers = found.model_extra["answers"]
     assert answers["anna"]["spans"][1] == {"start": 0, "end": 10, "label": "C"}
     assert answers["anna"]["relations"] == [edge]
@@ -116,8 +118,7 @@ def test_what_review_loads(tmp_path):
             "kind": "boundary",
             "label": "C",
             "pattern": "anna has capitalised word at the end",
-            "anna": "C Velto GmbH",
-            "ben": "C Velto",
+            "said": {"anna": "C Velto GmbH", "ben": "C Velto"},
             "guideline": "the suffix GmbH belongs to it.",
         }
     ]

@@ -57,9 +57,9 @@ class Job:
     def lose_extras(self, record: Record, *parts: str) -> None:
         """Count the keys beside those of the contract in `spans`, `relations` or the record itself."""
         for part in parts:
-            for item in getattr(record, part, [record]):
-                prefix = f"{part}." if part != "record" else ""
-                self.lost.update(f"{prefix}{key}" for key in item.model_extra or {})
+            items = [record] if part == "record" else getattr(record, part)
+            prefix = "" if part == "record" else f"{part}."
+            self.lost.update(f"{prefix}{key}" for item in items for key in item.model_extra or {})
 
     def categories(self, chosen: Iterable[str], known: Iterable[str] = ()) -> dict[str, float]:
         """Categories as 0 and 1, from the chosen ones and all there are (`known`, or the scheme's)."""

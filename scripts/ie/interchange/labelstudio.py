@@ -1,6 +1,6 @@
 """Label Studio's JSON: tasks with annotations, each of them a list of regions, relations and choices.
 
-Offsets count Unicode characters as ours do; versions before 1.5 (2022) counted UTF-16 units. A region repeats
+Offsets count Unicode characters as ours do; older versions counted UTF-16 units. A region repeats
 its text, so that the unit is seen and the old offsets are converted.
 """
 

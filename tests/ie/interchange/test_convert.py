@@ -214,7 +214,7 @@ class TestLabelStudio:
         "offsets", [(EMOJI.index("$"), EMOJI.index("$") + 3), (EMOJI.index("$") + 1, EMOJI.index("$") + 4)]
     )
     def test_characters_and_utf_16_units_are_told_apart(self, tmp_path, offsets):
-        # one emoji before it: the second pair is what versions before 1.5 stored
+        # one emoji before it: the second pair is what older versions stored
         [record], _ = self.read(tmp_path, self.task(*offsets))
         assert [EMOJI[span.start : span.end] for span in record.spans] == ["$5m"]
 
