@@ -23,12 +23,14 @@ def main(
     scheme: Annotated[
         str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     lang: options.Lang = "en",
 ) -> None:
     """Write the other tool's file; print how many records it holds and what was lost."""
     check_writable(target)
-    if target.exists() and target.samefile(source):
-        raise UserError(f"{target}: this is the file that is exported; name another target.")
+    for kept, what in ((source, "the file that is exported"), (reviewed, "gold, which only people write")):
+        if target.exists() and kept.exists() and target.samefile(kept):
+            raise UserError(f"{target}: this is {what}; name another target.")
     labels = load_scheme(Path(scheme)) if scheme else None
     job = Job(blank(lang), labels)
     n = convert.write(target, format, read_answers(source, labels), job)

@@ -74,6 +74,16 @@ def test_the_exported_file_is_not_its_own_target(folder, capsys):
     assert "this is the file that is exported" in outcome.output
 
 
+def test_gold_is_not_exported_over(folder, capsys):
+    before = (folder / "gold.jsonl").read_bytes()
+    other = write_lines(folder / "other.jsonl", [{"text": "x"}])
+    options = ["--source", other, "--target", folder / "gold.jsonl", "--reviewed", folder / "gold.jsonl"]
+    outcome = run_command("export", [*options, "--scheme", "", "--format", "prodigy"], capsys)
+    assert outcome.status == 1
+    assert "gold, which only people write" in outcome.output
+    assert (folder / "gold.jsonl").read_bytes() == before
+
+
 TASK = '[{"data": {"text": "Hooli"}, "annotations": [{"result": [%s]}]}]'
 ROWS = '{"text": "Hooli", "spans": [{"start": 0, "end": %d, "label": "%s"}]}'
 REGION = '{"id": "a", "type": "labels", "value": {"start": 0, "end": %d, "text": "Hooli", "labels": ["%s"]}}'

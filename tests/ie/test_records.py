@@ -534,3 +534,27 @@ def test_the_demo_has_no_span_off_the_tokens(nlp):
     read_records(path, tokenizer=nlp.tokenizer, report=report)
     assert report.counts() == {}
     assert report.answers["accept"] == report.records
+
+
+class TestAnswers:
+    def test_a_text_may_have_several(self, tmp_path):
+        path = write_lines(tmp_path / "a.jsonl", [GOOD, changed(meta={"id": "a", "annotator": 7}), GOOD])
+        assert [record.annotator for record in records.read_answers(path, SCHEME)] == ["", "7", ""]
+
+    def test_a_prodigy_session_is_an_annotator(self):
+        assert Record(text="x", _annotator_id="deals-anna").annotator == "deals-anna"
+
+    @pytest.mark.parametrize(
+        ("line", "fault"),
+        [
+            (changed(spans=[span(0, 5), span(3, 8)], relations=[]), "overlap"),
+            (changed(spans=[span(0, 5, "CITY")], relations=[]), "'CITY' isn't in the scheme"),
+            (changed(relations=[{"head": 0, "child": 2, "label": "RAISED"}]), "points to span 2"),
+            (changed(relations=[{"head": 1, "child": 1, "label": "RAISED"}]), "joins span 1 to itself"),
+            (changed(relations=[{"head": 0, "child": 1, "label": "LENT"}]), "'LENT' isn't in the scheme"),
+        ],
+    )
+    def test_each_is_checked(self, tmp_path, line, fault):
+        path = write_lines(tmp_path / "a.jsonl", [GOOD, line])
+        with pytest.raises(UserError, match=rf"a.jsonl:2: .*{fault}"):
+            records.read_answers(path, SCHEME)

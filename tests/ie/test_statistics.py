@@ -232,3 +232,14 @@ def test_decimals_the_short_way():
         "1.00",
         "1.50",
     ]
+
+
+def test_an_interval_of_any_score_is_that_of_f_for_f():
+    counts = random_counts(np.random.default_rng(1), 60)
+    found = statistics.interval(counts, lambda sums: statistics.prf(sums)[..., 2])
+    assert found == statistics.intervals(counts)[2]
+
+
+def test_an_interval_of_an_undefined_score():
+    found = statistics.interval(np.ones((5, 3)), lambda sums: np.full(len(sums), np.nan))
+    assert isnan(found.value)
