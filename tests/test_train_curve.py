@@ -77,7 +77,7 @@ def test_the_table_and_the_files(project, capsys):
     assert rows[2]["f"] > 0
     assert set(rows[2]["labels"]) == {"COMPANY", "CITY"}
     assert (project / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert "n=24" in (project / "out" / "curve.html").read_text(encoding="utf-8")
+    assert "dev n=12" in (project / "out" / "curve.html").read_text(encoding="utf-8")
     before = {file.name: file.read_bytes() for file in (project / "out").iterdir()}
     outcome = curve(project, capsys, "--portions", "50,100", "--seeds", 1)
     assert outcome.status == 0

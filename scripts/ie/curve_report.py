@@ -33,7 +33,7 @@ def figure(
     """
     shown = projection if projection and not projection.refused else None
     with matplotlib.rc_context(STYLE):
-        drawing = reports.figure(7.2, 4.4)
+        drawing = reports.figure(8.0, 4.4)
         axis = drawing.subplots()
         trained = [row for row in rows if row["percent"] > 0]
         if llm:
@@ -62,12 +62,15 @@ def figure(
         ticks = [(row["percent"], row["examples"]) for row in rows]
         if shown:
             size = rows[-1]["examples"]
-            percents = [rows[-1]["percent"] * n / size for n in shown.grid]
-            axis.fill_between(percents, shown.low, shown.high, color=COLOURS[2], alpha=0.2, linewidth=0)
+            # No farther than the points that are told: the labels of the portions need the room.
+            told = sum(n <= shown.points[-1].examples for n in shown.grid)
+            percents = [rows[-1]["percent"] * n / size for n in shown.grid[:told]]
+            low, high = shown.low[:told], shown.high[:told]
+            axis.fill_between(percents, low, high, color=COLOURS[2], alpha=0.2, linewidth=0)
             name = f"projection, {SURE} interval"
-            axis.plot(percents, shown.f, "--", color=COLOURS[2], label=name)
+            axis.plot(percents, shown.f[:told], "--", color=COLOURS[2], label=name)
             ticks += [(rows[-1]["percent"] * p.examples / size, p.examples) for p in shown.points]
-        axis.set_xticks([p for p, _ in ticks], [f"{p:.4g} %\nn={n:,}" for p, n in ticks])
+        axis.set_xticks([p for p, _ in ticks], [f"{p:.4g} %\n{n:,}" for p, n in ticks])
         axis.set_xlabel("share and number of training examples")
         axis.set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
         axis.set_ylim(0, 1)

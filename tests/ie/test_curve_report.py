@@ -72,7 +72,7 @@ def text_of(figure) -> str:
 
 def test_the_curve_is_drawn_with_numbers_of_examples():
     text = text_of(curve_report.figure(ONE, 120))
-    for shown in ("n=60", "n=120", "dev n=120", "95 % interval"):
+    for shown in ("50 % 60", "100 % 120", "dev n=120", "95 % interval"):
         assert shown in text
     for absent in ("projection", "LLM", "each seed"):
         assert absent not in text
@@ -86,9 +86,9 @@ def test_projection_seeds_and_llm_are_drawn_where_there_are_any():
     text = text_of(curve_report.figure(SEEDS, 120, projection=FURTHER, llm=LLM))
     for shown in (
         "125 %",
-        "n=150",
+        "150",
         "150 %",
-        "n=180",
+        "180",
         "projection, 90 % interval",
         "each seed",
         "LLM as prompted .5",
