@@ -24,7 +24,9 @@ from spacy.util import load_config
 from thinc.api import Config
 from threadpoolctl import threadpool_limits
 
-import ie.tokenizing  # noqa: F401  (registers the callback that configs name in [initialize.before_init])
+# Imported for what they register: configs name it in [corpora.train.augmenter] and [initialize.before_init].
+import ie.augmenting
+import ie.tokenizing  # noqa: F401
 from ie import tracking
 from ie.errors import UserError
 
