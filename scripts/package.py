@@ -13,8 +13,10 @@ from typing import Annotated
 
 import spacy
 import spacy.cli
+import srsly
 import typer
 from packaging.version import InvalidVersion, Version
+from spacy.util import import_file, load_config
 from wasabi import msg
 
 from ie.cli import run
@@ -27,8 +29,12 @@ TRY = """
 import importlib, json, sys
 nlp = importlib.import_module(sys.argv[1]).load()
 doc = nlp(sys.argv[2])
-print(json.dumps([[ent.text, ent.label_] for ent in doc.ents]))
+def amount(ent):
+    found = ent._.money if ent.has_extension("money") else None
+    return f"{found['amount']} {found['currency']}" if found else ""
+print(json.dumps([[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]))
 """
+COLUMNS = ("Text", "Label", "Id", "Amount")
 
 
 def main(
@@ -39,12 +45,15 @@ def main(
     name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",
     version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
     sentence: Annotated[str, typer.Option(help="Text to try the installed package on; empty for ours")] = "",
+    code: Annotated[Path, typer.Option(help="Folder with the code of our own components")] = Path(
+        "scripts/components"
+    ),
     constraints: Annotated[Path, typer.Option(help="Pinned versions for the try")] = Path("requirements.txt"),
     check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
 ) -> None:
     """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of ours."""
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build(model, name, version, Path(folder))
+        wheel = build(model, name, version, code, Path(folder))
         published = output / wheel.name
         with atomic_write(published, "wb") as file:
             file.write(wheel.read_bytes())
@@ -55,18 +64,28 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             entities = attempt(published, constraints, sentence, Path(folder))
         msg.good(f"Installed in an empty environment, it says of {sentence!r}:")
-        msg.table(entities or [("(no entities)", "")], header=("Text", "Label"), divider=True)
+        used = [i for i in range(len(COLUMNS)) if i < 2 or any(entity[i] for entity in entities)]
+        rows = [[entity[i] for i in used] for entity in entities or [("(no entities)", "")]]
+        msg.table(rows, header=[COLUMNS[i] for i in used], divider=True)
 
 
-def build(model: Path, name: str, version: str, folder: Path) -> Path:
+def build(model: Path, name: str, version: str, code: Path, folder: Path) -> Path:
     """Package `model` and build its wheel in `folder`; the same model gives the same bytes."""
     check_name(name, version)
     if not (model / "meta.json").is_file():
         raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
     try:
+        modules = own_modules(model, code)
+        meta = srsly.read_json(model / "meta.json")
+        meta["requirements"] = sorted({*meta.get("requirements", []), *required(modules)})
+        srsly.write_json(folder / "meta.json", meta)
+        output = folder / "package"
+        output.mkdir()
         spacy.cli.package(
             model,
-            folder,
+            output,
+            meta_path=folder / "meta.json",
+            code_paths=modules,
             name=name,
             version=version,
             create_sdist=False,
@@ -78,7 +97,7 @@ def build(model: Path, name: str, version: str, folder: Path) -> Path:
         raise UserError(
             f"{model}: spaCy can't package this pipeline ({error}); run `weasel run train` again."
         ) from error
-    (project,) = folder.iterdir()
+    (project,) = output.iterdir()
     # A fixed date for the files in the wheel, or each build would differ from the last.
     environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
     # Without isolation, build takes the pinned setuptools that is installed and needs no network.
@@ -86,6 +105,18 @@ def build(model: Path, name: str, version: str, folder: Path) -> Path:
     call(command, f"{model}: building the wheel failed", "see the lines above", environment)
     (wheel,) = (project / "dist").glob("*.whl")
     return wheel
+
+
+def own_modules(model: Path, code: Path) -> list[Path]:
+    """The files of our own components that a pipeline uses: each is named after its factory."""
+    components = load_config(model / "config.cfg")["components"].values()
+    names = sorted({component["factory"] for component in components if "factory" in component})
+    return [code / f"{name}.py" for name in names if (code / f"{name}.py").is_file()]
+
+
+def required(modules: list[Path]) -> set[str]:
+    """What those files need to be installed, as they say themselves."""
+    return {need for path in modules for need in import_file(path.stem, path).REQUIREMENTS}
 
 
 def check_name(name: str, version: str) -> None:
@@ -105,7 +136,7 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
     """Install `wheel` in a new environment with the pinned versions, and run it on `sentence`.
 
     Returns:
-        The text and the label of each entity.
+        What COLUMNS names of each entity.
     """
     python = create_environment(folder / "env")
     pins = folder / "constraints.txt"

@@ -10,6 +10,7 @@ import pytest
 import spacy
 from running import ROOT, Outcome, run_command
 
+import components.money  # noqa: F401  (registers the factory)
 from ie.errors import UserError
 
 spec = spec_from_file_location("package", ROOT / "scripts" / "package.py")
@@ -25,8 +26,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nlp = spacy.blank("en")
     ruler = nlp.add_pipe("entity_ruler")
     ruler.add_patterns(
-        [{"label": "COMPANY", "pattern": "Hooli"}, {"label": "COMPANY", "pattern": "ACME Ventures"}]
+        [
+            {"label": "COMPANY", "pattern": "Hooli"},
+            {"label": "COMPANY", "pattern": "ACME Ventures"},
+            {"label": "MONEY", "pattern": "$5m"},
+        ]
     )
+    nlp.add_pipe("money").initialize()
     folder = tmp_path_factory.mktemp("model")
     nlp.to_disk(folder)
     return folder
@@ -50,6 +56,7 @@ def test_wheel_has_the_fixed_name_and_is_the_same_each_time(
     assert [path.name for path in (tmp_path / "packages").iterdir()] == [WHEEL]
     with zipfile.ZipFile(tmp_path / "packages" / WHEEL) as wheel:
         about = wheel.read("en_deal_news-0.1.0.dist-info/METADATA").decode()
+        assert "en_deal_news/money.py" in wheel.namelist()
     assert "Requires-Dist: spacy" in about
 
 
@@ -61,6 +68,7 @@ def test_wheel_works_in_an_empty_environment(
     outcome = run_package(model, tmp_path, capsys)
     assert outcome.status == 0, outcome.output
     assert "$5m to revolutionize search" in outcome.output
+    assert "$5m MONEY 5000000 USD" in outcome.output
     for company in ("Hooli COMPANY", "ACME Ventures COMPANY"):
         assert company in outcome.output
 
@@ -72,7 +80,7 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
 
     def call(command: list[str], *arguments: object) -> str:
         calls.append([str(word) for word in command])
-        return 'a warning\n[["Hooli", "COMPANY"]]\n'
+        return 'a warning\n[["Hooli", "COMPANY", "", ""]]\n'
 
     monkeypatch.setattr(package, "call", call)
     monkeypatch.setattr(package.shutil, "which", lambda name: None)
@@ -80,7 +88,7 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
     lines = ["# a comment", "spacy==3.8.18 \\", "    --hash=sha256:00", "win==1 ; os_name == 'nt' \\"]
     pins.write_text("\n".join(lines))
     found = package.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
-    assert found == [["Hooli", "COMPANY"]]
+    assert found == [["Hooli", "COMPANY", "", ""]]
     install, attempt = calls
     assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; os_name == 'nt'\n"
     assert install[-3:] == ["-c", str(tmp_path / "constraints.txt"), str(tmp_path / WHEEL)]

@@ -1,0 +1,68 @@
+"""Pipelines of components that need no training config: read from a config file, with our tokenizer."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.util import load_config, load_model_from_config
+
+import components.money  # noqa: F401  (registers the factory)
+from ie.errors import UserError
+from ie.tokenizing import adapt
+from ie.training import explained
+
+
+def build(path: Path, component: str) -> Language:
+    """The pipeline of a config file, untrained, which must hold a certain component.
+
+    Raises:
+        UserError: no such file, a broken config, a wrong setting, no such component.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such config; restore it from the template.")
+    with explained(path):
+        nlp = load_model_from_config(load_config(path), auto_fill=True)
+    if component not in nlp.pipe_names:
+        raise UserError(f"{path}: its pipeline has no component {component}; add it to [nlp] pipeline.")
+    return adapt(nlp)
+
+
+def publish(nlp: Language, folder: Path) -> None:
+    """Write a pipeline beside `folder`, then put it in its place: a kill leaves the old one whole.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            nlp.to_disk(temporary / "new")
+            if folder.exists():
+                folder.rename(temporary / "old")
+            (temporary / "new").rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written ({error.strerror}); make room or change it.") from error
+
+
+def load(folder: Path, component: str, remedy: str) -> Language:
+    """A pipeline from disk which must hold a certain component.
+
+    Raises:
+        UserError: it isn't there, doesn't load or lacks the component; `remedy` says what to run.
+    """
+    if not (folder / "meta.json").is_file():
+        raise UserError(f"{folder}: there is no trained pipeline; {remedy}.")
+    try:
+        nlp = spacy.load(folder)
+    except Exception as error:  # whatever spaCy, numpy and json make of other bytes
+        raise UserError(
+            f"{folder}: can't be loaded ({' '.join(str(error).split())[:200]}); {remedy}."
+        ) from error
+    if component not in nlp.pipe_names:
+        raise UserError(f"{folder}: has no component {component}; {remedy}.")
+    return nlp
