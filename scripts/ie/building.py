@@ -8,7 +8,8 @@ import spacy
 from spacy.language import Language
 from spacy.util import load_config, load_model_from_config
 
-import components.money  # noqa: F401  (registers the factory)
+import components.linker
+import components.money  # noqa: F401
 from ie.errors import UserError
 from ie.tokenizing import adapt
 from ie.training import explained

@@ -1,4 +1,4 @@
-"""The list of known names: a CSV file with `id`, `name` and aliases separated by |, other columns kept."""
+"""The list of known names: a CSV file with `id`, `name` and maybe `aliases` (separated by |), others kept."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ie.errors import UserError
 
-COLUMNS = ("id", "name", "aliases")
+COLUMNS = ("id", "name")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def read_gazetteer(path: Path) -> list[Entry]:
                     f"{where}: the id {row['id']!r} is already used by line {first}; give one of them "
                     "an id of its own."
                 )
-            aliases = tuple(alias.strip() for alias in row["aliases"].split("|") if alias.strip())
-            others = {column: field for column, field in row.items() if column not in COLUMNS}
+            aliases = tuple(alias.strip() for alias in row.get("aliases", "").split("|") if alias.strip())
+            others = {c: field for c, field in row.items() if c not in (*COLUMNS, "aliases")}
             entries[row["id"]] = (reader.line_num, Entry(row["id"], row["name"], aliases, others))
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes.") from None

@@ -18,8 +18,8 @@ def test_entries_with_aliases_and_other_columns(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1: no column id, name, aliases (it has none)"),
-        ("id,name\n1,A\n", ":1: no column aliases (it has id, name)"),
+        ("", ":1: no column id, name (it has none)"),
+        ("id,aliases\n1,A\n", ":1: no column name (it has id, aliases)"),
         ("id,name,aliases\n", ": there is no entry"),
         ("id,name,aliases\n1,A,\n1,B,\n", ":3: the id '1' is already used by line 2"),
         ("id,name,aliases\n1,A,\n2,Foo, Inc.,\n", ":3: 4 fields under 3 columns"),
@@ -45,3 +45,9 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"id,name,aliases\n1,caf\xe9,\n")
     with pytest.raises(UserError, match=r"a\.csv:2: not UTF-8"):
         read_gazetteer(tmp_path / "a.csv")
+
+
+def test_aliases_are_optional(tmp_path):
+    (tmp_path / "a.csv").write_text("id,name,country\n1,Hooli,US\n", encoding="utf-8")
+    (hooli,) = read_gazetteer(tmp_path / "a.csv")
+    assert (hooli.name, hooli.aliases, hooli.columns) == ("Hooli", (), {"country": "US"})

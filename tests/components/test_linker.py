@@ -1,0 +1,235 @@
+"""Candidates are found however a name is written, the context chooses, and the table stays on disk."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.language import Language
+from spacy.tokens import Span
+from spacy.training import Example
+
+from components.linker import ARRAYS, FEATURES, MATCHES, Linker, Table, fold, keys, strip_forms, trigrams
+
+FORMS = frozenset({"inc", "ltd", "gmbh", "ag", "and co", "co", "plc", "sae", "holdings"})
+ROWS = [
+    {
+        "id": "1",
+        "name": "Hooli",
+        "aliases": ["Hooli Inc."],
+        "kind": "company",
+        "description": "search engine",
+    },
+    {"id": "2", "name": "ACME Ventures", "aliases": ["ACME"], "kind": "fund"},
+    {"id": "3", "name": "Müller & Söhne GmbH", "aliases": []},
+    {"id": "4", "name": "Meridian Health", "aliases": ["Meridian"], "description": "hospitals and clinics"},
+    {"id": "5", "name": "Meridian Capital Partners", "aliases": ["Meridian"], "kind": "fund"},
+    {"id": "6", "name": "Delta Rice Straw S.A.E.", "aliases": []},
+    {"id": "7", "name": "International Widget Makers Ltd", "aliases": []},
+    {"id": "8", "name": 'Robert"); DROP TABLE companies;--', "aliases": ["O'Reilly's \"Best\""]},
+    {"id": "9", "name": "x" * 10_000, "aliases": []},
+    {"id": "10", "name": "!!!", "aliases": ["!!!", "!!!"]},
+    {"id": "11", "name": "株式会社日立", "aliases": ["日立"]},
+    # each the other's alias
+    {"id": "12", "name": "Ouro", "aliases": ["Boros"]},
+    {"id": "13", "name": "Boros", "aliases": ["Ouro"]},
+]
+
+
+def make(rows: list[dict] = ROWS, **config: object) -> Linker:
+    linker = spacy.blank("en").add_pipe("linker", config=config)
+    linker.initialize(rows=rows, legal_forms=FORMS)
+    return linker
+
+
+@pytest.fixture(scope="module")
+def linker() -> Linker:
+    return make()
+
+
+def ids(linker: Linker, text: str) -> list[str]:
+    return [linker.table.id(c.entry) for c in linker.look_up(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "match"),
+    [
+        ("Hooli", "1", "exact"),
+        ("HOOLI", "1", "folded"),
+        ("Hooli's", "1", "folded"),
+        ("the Hooli", "1", "folded"),
+        ("Hooli, Inc", "1", "folded"),
+        ("Hooli Holdings plc", "1", "stripped"),
+        ("Muller and Sohne", "3", "stripped"),
+        ("MÜLLER & SÖHNE AG", "3", "stripped"),
+        ("Delta Rice Straw SAE", "6", "folded"),
+        ("Delta Rice Straw", "6", "stripped"),
+        ("IWM", "7", "acronym"),
+        ("International Widget", "7", "short"),
+        ("Internatonal Widget Makers", "7", "fuzzy"),
+        ('Robert"); DROP TABLE companies;--', "8", "exact"),
+        ("o’reilly’s best", "8", "folded"),
+        ("x" * 9_000, "9", "folded"),
+        ("!!!", "10", "exact"),
+        ("日立", "11", "exact"),
+    ],
+)
+def test_a_name_is_found_as_people_write_it(linker: Linker, text: str, expected: str, match: str) -> None:
+    found = linker.look_up(text)
+    assert [linker.table.id(c.entry) for c in found] == [expected]
+    assert MATCHES[found[0].match] == match
+
+
+def test_what_is_not_there_is_not_found(linker: Linker) -> None:
+    for text in ("Initech", "", " ", "?", "Hoo", "ventures", "a" * 10_000, "'; SELECT 1"):
+        assert ids(linker, text) == [], text
+
+
+def test_names_may_be_shared_and_refer_to_each_other(linker: Linker) -> None:
+    assert ids(linker, "Meridian") == ["4", "5"]
+    assert ids(linker, "Ouro") == ids(linker, "Boros") == ["12", "13"]
+
+
+def test_a_short_form_that_many_share_tells_nothing() -> None:
+    rows = [{"id": str(i), "name": f"First {word} Bank", "aliases": []} for i, word in enumerate("abcdef")]
+    assert len(ids(make(rows, most=6), "First")) == 6
+    assert ids(make(rows, most=5), "First") == []
+
+
+def test_an_empty_table_links_nothing(tmp_path: Path) -> None:
+    linker = make([])
+    linker.to_disk(tmp_path / "linker")
+    loaded = Linker(spacy.blank("en").vocab).from_disk(tmp_path / "linker")
+    for one in (linker, loaded):
+        assert ids(one, "Hooli") == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60))
+def test_folding_leaves_something_of_every_name(text: str) -> None:
+    folded = fold(text)
+    assert folded == folded.strip()
+    assert strip_forms(folded, FORMS) or not folded
+    assert keys(folded, FORMS)[0] == f"={folded}"
+    if any(c.isalnum() for c in text):
+        assert folded
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=8, unique=True))
+def test_every_name_leads_to_its_own_entry(names: list[str]) -> None:
+    table = Table.build([(str(i), [name]) for i, name in enumerate(names)], FORMS)
+    for i, name in enumerate(names):
+        owners = table.arrays["owners"][table.find(f"={fold(name)}", 50)]
+        assert i in owners
+        assert table.name(i) == name
+        assert table.id(i) == str(i)
+
+
+def test_trigrams_do_not_reach_over_names() -> None:
+    one, _ = trigrams(["ab", "cd"])
+    apart = np.concatenate([trigrams(["ab"])[0], trigrams(["cd"])[0]])
+    assert sorted(one) == sorted(apart)
+
+
+@pytest.fixture
+def nlp() -> Language:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [
+            {"label": "COMPANY", "pattern": name}
+            for name in ("Hooli", "ACME Ventures", "Initech", "Meridian", "Meridian Capital Partners")
+        ]
+        + [{"label": "MONEY", "pattern": "$5m"}]
+    )
+    nlp.add_pipe("linker").initialize(rows=ROWS, legal_forms=FORMS)
+    return nlp
+
+
+TEXT = "Hooli raises $5m to revolutionize search, led by ACME Ventures, not Initech"
+
+
+def test_entities_get_ids_or_nil_and_keep_the_rest(nlp: Language) -> None:
+    doc = nlp(TEXT)
+    assert [(ent.text, ent.label_, ent.kb_id_) for ent in doc.ents] == [
+        ("Hooli", "COMPANY", "1"),
+        ("$5m", "MONEY", ""),
+        ("ACME Ventures", "COMPANY", "2"),
+        ("Initech", "COMPANY", "NIL"),
+    ]
+
+
+def test_spacys_scorer_scores_it(nlp: Language) -> None:
+    reference = nlp.make_doc(TEXT)
+    reference.set_ents([Span(reference, 0, 1, label="COMPANY", kb_id="1")])
+    assert nlp.evaluate([Example(nlp.make_doc(TEXT), reference)])["nel_micro_r"] == 1.0
+
+
+def knowledge(**more: object) -> dict:
+    return {
+        "kinds": {},
+        "idf": {"hospi": 2.0, "clini": 2.0},
+        "rare": 3.0,
+    } | more
+
+
+def test_the_text_tells_candidates_apart(nlp: Language) -> None:
+    linker = nlp.get_pipe("linker")
+    doc = nlp.tokenizer(
+        "Clinics of Meridian in the old town were sold last week, says Meridian Capital Partners"
+    )
+    doc.set_ents([Span(doc, 2, 3, label="COMPANY"), Span(doc, 13, 16, label="COMPANY")])
+    kinds = {"fund": {"": 0.0, "w=town": 1.0}}
+    health, fund = linker.features(doc.ents[0], linker.get_candidates(doc.ents[0]), knowledge(kinds=kinds))
+    column = FEATURES.index
+    assert health[column("near")] > 0 == fund[column("near")]
+    assert health[column("overlap")] > 0
+    assert (health[column("elsewhere")], fund[column("elsewhere")]) == (0, 1)
+    assert fund[column("kind")] > health[column("kind")]
+
+
+def test_below_the_threshold_nobody_is_meant(nlp: Language) -> None:
+    linker = nlp.get_pipe("linker")
+    n = len(linker.features(nlp(TEXT).ents[0], linker.look_up("Hooli"), knowledge())[0])
+    weights = {"coefficients": [0.0] * n, "intercept": 0.0}
+    linker.model = knowledge(link=weights, choice=[0.0] * n, threshold=0.6)
+    assert nlp(TEXT).ents[0].kb_id_ == "NIL"
+    linker.model["threshold"] = 0.4
+    assert nlp(TEXT).ents[0].kb_id_ == "1"
+
+
+def test_it_is_saved_with_the_pipeline_and_mapped_when_loaded(nlp: Language, tmp_path: Path) -> None:
+    rows = [{"id": f"n{i}", "name": f"Company {i} Ltd", "aliases": []} for i in range(2_000)]
+    linker = nlp.get_pipe("linker")
+    linker.initialize(rows=[*ROWS, *rows], legal_forms=FORMS)
+    linker.cfg["similarity"] = 0.9
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    again = loaded.get_pipe("linker")
+    assert (again.cfg, again.facts, again.table.forms) == (linker.cfg, linker.facts, linker.table.forms)
+    assert isinstance(again.table.arrays["postings"], np.memmap)
+    copy = spacy.blank("en").add_pipe("linker").from_bytes(linker.to_bytes())
+    for one in (again, copy):
+        assert all((one.table.arrays[name] == linker.table.arrays[name]).all() for name in ARRAYS)
+        assert ids(one, "COMPANY 77") == ["n77"]
+    assert [e.kb_id_ for e in loaded(TEXT).ents] == [e.kb_id_ for e in nlp(TEXT).ents]
+
+
+def test_the_same_table_gives_the_same_bytes(linker: Linker) -> None:
+    assert make().to_bytes() == linker.to_bytes()
+
+
+def test_without_a_table_it_says_so() -> None:
+    nlp = spacy.blank("en")
+    with pytest.raises(ValueError, match="linker: no table"):
+        nlp.add_pipe("linker")(nlp.make_doc("Hooli"))
+
+
+@pytest.mark.parametrize("text", ["a" * 10_000, "Inc. " * 2_000, "& " * 5_000, "é" * 10_000, "a. " * 3_000])
+def test_absurd_mentions_take_no_time(linker: Linker, text: str) -> None:
+    started = time.process_time()
+    linker.look_up(text)
+    assert time.process_time() - started < 0.5
