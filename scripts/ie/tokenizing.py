@@ -24,11 +24,14 @@ def adapt(nlp: Language) -> Language:
     """Change the tokenizer of `nlp` in place; languages with a tokenizer of another kind stay as they are."""
     tokenizer = nlp.tokenizer
     if isinstance(tokenizer, Tokenizer):
-        tokenizer.rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
+        rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
+        # Each change below makes the tokenizer work through its rules again: let there be none meanwhile.
+        tokenizer.rules = {}
         suffixes = [*(ELLIPSIS.get(s, s) for s in nlp.Defaults.suffixes or []), *SUFFIXES]
         infixes = [*(nlp.Defaults.infixes or []), *INFIXES]
         tokenizer.suffix_search = compile_suffix_regex(suffixes).search
         tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
+        tokenizer.rules = rules
     return nlp
 
 
