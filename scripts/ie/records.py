@@ -28,6 +28,7 @@ Misaligned = Literal["error", "snap", "drop"]
 Duplicates = Literal["error", "first"]
 BadRelations = Literal["error", "drop"]
 Label = Annotated[StrictStr, Field(min_length=1)]
+_DECODER = json.JSONDecoder()
 
 
 class Span(BaseModel):
@@ -157,10 +158,7 @@ def read_records(
             _duplicate(path, number, record, *texts[record.text], duplicates, told)
             continue
         if record.id in ids:
-            raise UserError(
-                f"{path}:{number}: the id {record.id!r} is already used by line {ids[record.id]} for another "
-                "text; give one of them an id of its own."
-            )
+            raise _shared_id(path, number, record, ids[record.id])
         _align(path, number, record, tokenizer, misaligned, told)
         texts[record.text] = (number, record)
         ids[record.id] = number
@@ -223,6 +221,75 @@ def read_answers(path: Path, labels: Scheme | None = None) -> list[Record]:
     for number, record in enumerate(found, start=1):
         validate(f"{path}:{number}", record, labels)
     return found
+
+
+class RecordFile:
+    """A JSONL file of examples of which only the texts are read at once, for files too large to wait for.
+
+    Each record is validated, by the rules of `read_records`, when it is asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        labels: Scheme | None = None,
+        tokenizer: Callable[[str], Doc] | None = None,
+        misaligned: Misaligned = "error",
+        duplicates: Duplicates = "error",
+        bad_relations: BadRelations = "error",
+    ) -> None:
+        self.path = Path(path)
+        self._rules = (labels, tokenizer, misaligned, bad_relations)
+        self._lines = _all_lines(self.path)
+        self._index: dict[str, int] = {}
+        for number, line in enumerate(self._lines, start=1):
+            text = _text_of(self.path, number, line)
+            first = self._index.setdefault(text, number)
+            if first != number and duplicates == "error":
+                raise UserError(
+                    f"{self.path}:{number}: the same text as line {first}; delete one of them, or set "
+                    "duplicates to 'first' to keep the first of each."
+                )
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, in file order."""
+        return list(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def get(self, text: str) -> Record | None:
+        """The record of a text, None if the file has none.
+
+        Raises:
+            UserError: naming file, line, fault and remedy.
+        """
+        number = self._index.get(text)
+        if number is None:
+            return None
+        labels, tokenizer, misaligned, bad_relations = self._rules
+        told = ReadReport(path=self.path)
+        record = _parse(self.path, number, self._lines[number - 1])
+        _check(f"{self.path}:{number}", record, labels)
+        _check_relations(self.path, number, record, labels, bad_relations, told)
+        _align(self.path, number, record, tokenizer, misaligned, told)
+        return record
+
+    def check(self) -> Iterator[None]:
+        """Validate record after record, and that no two share an id; a step each.
+
+        Raises:
+            UserError: as `read_records`.
+        """
+        ids: dict[str, int] = {}
+        for text, number in self._index.items():
+            record = self.get(text)
+            first = ids.setdefault(record.id, number)
+            if first != number:
+                raise _shared_id(self.path, number, record, first)
+            yield
 
 
 @dataclass
@@ -413,6 +480,35 @@ def _parse(path: Path, number: int, line: str) -> Record:
     for relation in record.relations:
         _resolve_tokens(path, number, record, relation)
     return record
+
+
+def _all_lines(path: Path) -> list[str]:
+    """The lines of a file at once; `_lines` names the fault where it isn't as usual."""
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return [line for _, line in _lines(path)]
+    lines = content.removesuffix("\n").split("\n") if content else []
+    if "\r" in content or not all(map(str.strip, lines)):
+        return [line for _, line in _lines(path)]
+    return lines
+
+
+def _text_of(path: Path, number: int, line: str) -> str:
+    """The text of a line, without reading the rest of it where the text comes first, as we write it."""
+    if line.startswith('{"text": "'):
+        try:
+            return _DECODER.raw_decode(line, len('{"text": '))[0]
+        except ValueError:
+            pass  # the full parser says what is wrong
+    return _parse(path, number, line).text
+
+
+def _shared_id(path: Path, number: int, record: Record, first: int) -> UserError:
+    return UserError(
+        f"{path}:{number}: the id {record.id!r} is already used by line {first} for another text; give one "
+        "of them an id of its own."
+    )
 
 
 def _refuse_constant(name: str) -> None:

@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from ie.scheme import KINDS, Scheme
 
 SIDES = ("train", "dev", "test")
 TrainOn = Literal["both", "reviewed", "silver"]
+Pair = tuple[str, str]
 # Scripts that don't put blanks between words are taken character by character.
 WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 DIGITS = re.compile(r"\d+")
@@ -135,6 +137,75 @@ def assign(
             first = next((j for j, similarity in near if similarity == 1), i)
             side_of[first] = side
     return split
+
+
+class Sides:
+    """The sides that `assign` gives to reviewed texts, one text after another, without starting anew.
+
+    For somebody who adds reviewed texts at the end of the file and wants to know of each where it falls.
+    """
+
+    def __init__(
+        self,
+        reviewed: Sequence[Record] = (),
+        *,
+        test_percent: float,
+        dev_percent: float,
+        near_duplicate: float = 0.8,
+    ) -> None:
+        _check_shares(test_percent, dev_percent, near_duplicate)
+        self._shares = test_percent, dev_percent
+        self._threshold = near_duplicate
+        words = [normalise(record.text) for record in reviewed]
+        # Any fixed order of the pairs finds the same texts; rare ones first finds them fast.
+        self._frequency = Counter(pair for text in words for pair in _pairs(text))
+        self._groups: list[tuple[list[str], frozenset[Pair], str | None]] = []  # root, pairs, side of use
+        self._first: dict[frozenset[Pair], int] = {}  # texts with equal pairs are found through the first
+        self._postings: dict[Pair, list[int]] = {}
+        self.counts = dict.fromkeys(SIDES, 0)
+        for record, text in zip(reviewed, words, strict=True):
+            self._add(record, text)
+
+    def side(self, text: str) -> str:
+        """Where a text would fall if it were reviewed and accepted next: one of `SIDES`, or "bridge"."""
+        return self._place(normalise(text))[0]
+
+    def add(self, record: Record) -> str:
+        """Take in the next reviewed record, whatever its answer; returns where it falls, or its answer."""
+        return self._add(record, normalise(record.text))
+
+    def _add(self, record: Record, words: list[str]) -> str:
+        side, root, mine, prefix = self._place(words)
+        used = side if record.answer == "accept" and side != "bridge" else None
+        first = self._first.setdefault(mine, len(self._groups))
+        if first == len(self._groups):
+            for pair in prefix:
+                self._postings.setdefault(pair, []).append(first)
+        elif used:
+            self._groups[first] = (*self._groups[first][:2], used)
+        self._groups.append((root, mine, used))
+        if used:
+            self.counts[used] += 1
+        return side if record.answer == "accept" else record.answer
+
+    def _place(self, words: list[str]) -> tuple[str, list[str], frozenset[Pair], list[Pair]]:
+        mine = _pairs(words)
+        n = len(mine)
+        ranked = sorted(mine, key=lambda pair: (self._frequency[pair], pair))
+        prefix = ranked[: n - ceil(self._threshold * n - 1e-9) + 1]
+        best, root, sides = 0.0, words, set()
+        for j in sorted({j for pair in prefix for j in self._postings.get(pair, ())}):
+            other_root, other, used = self._groups[j]
+            common = len(mine & other)
+            similarity = common / (n + len(other) - common)
+            if similarity < self._threshold:
+                continue
+            if similarity > best:
+                best, root = similarity, other_root
+            if used:
+                sides.add(used)
+        side = _side(root, *self._shares)
+        return ("bridge" if sides - {side} else side), root, mine, prefix
 
 
 def usable_silver(suggested: Sequence[Record], split: Split) -> tuple[list[Record], dict[str, int]]:
@@ -263,6 +334,11 @@ def _ranked_pairs(words: Sequence[Sequence[str]]) -> list[np.ndarray]:
     ordered = np.sort(owner * size + rank[pairs])
     edges = np.searchsorted(ordered, np.arange(1, len(words)) * size)
     return np.split(ordered % size, edges)
+
+
+def _pairs(words: Sequence[str]) -> frozenset[Pair]:
+    """A text's set of pairs of neighbouring words; "" ends a text, so that one word is a pair as well."""
+    return frozenset(pairwise([*words, ""]))
 
 
 def _side(words: Sequence[str], test_percent: float, dev_percent: float) -> str:

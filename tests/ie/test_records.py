@@ -9,7 +9,7 @@ from running import real_data, write_lines
 
 from ie import records
 from ie.errors import UserError
-from ie.records import ReadReport, Record, Span, read_records, write_records
+from ie.records import ReadReport, Record, RecordFile, Span, read_records, write_records
 from ie.scheme import Scheme
 
 SCHEME = Scheme(("COMPANY", "MONEY"), ("RAISED",), ("FUNDING",), path=Path("configs/llm.cfg"))
@@ -558,3 +558,49 @@ class TestAnswers:
         path = write_lines(tmp_path / "a.jsonl", [GOOD, line])
         with pytest.raises(UserError, match=rf"a.jsonl:2: .*{fault}"):
             records.read_answers(path, SCHEME)
+
+
+class TestRecordFile:
+    """Read on demand, by the rules of `read_records`."""
+
+    def test_it_gives_the_same_records(self, tmp_path: Path) -> None:
+        lines = [
+            {
+                "text": 'Größe \u2028 👍 "x"',
+                "spans": [{"start": 0, "end": 5, "label": "A"}],
+                "meta": {"id": 1},
+            },
+            {"meta": {"id": 2}, "text": "the text isn't first"},
+        ]
+        path = write_lines(tmp_path / "a.jsonl", lines)
+        found = RecordFile(path)
+        assert [found.get(text) for text in found.texts] == read_records(path)
+        assert found.get("other") is None
+        assert len(found) == len(list(found.check())) == 2
+
+    @pytest.mark.parametrize(("lines", "fault"), [
+        (['{"text": "a", "spans": [}'], "a.jsonl:1: not valid JSON"),
+        (['{"text": "a"}', '{"text": ""}'], "a.jsonl:2: the text is empty"),
+        (['{"text": "a", "spans": [{"start": 0, "end": 9, "label": "A"}]}'], "a.jsonl:1: span 0-9"),
+        (['{"text": "a", "meta": {"id": 1}}', '{"text": "b", "meta": {"id": 1}}'], "a.jsonl:2: the id '1'"),
+    ])  # fmt: skip
+    def test_checking_finds_every_fault(self, tmp_path: Path, lines: list[str], fault: str) -> None:
+        path = write_lines(tmp_path / "a.jsonl", lines)
+        with pytest.raises(UserError) as lazily:
+            list(RecordFile(path).check())
+        with pytest.raises(UserError) as at_once:
+            read_records(path)
+        assert fault in str(lazily.value) == str(at_once.value)
+
+    @pytest.mark.parametrize(
+        ("line", "fault"), [("{", "a.jsonl:2: not valid JSON"), ("", "a.jsonl:2: the line is empty")]
+    )
+    def test_a_line_without_a_text_is_found_at_once(self, tmp_path: Path, line: str, fault: str) -> None:
+        with pytest.raises(UserError, match=fault):
+            RecordFile(write_lines(tmp_path / "a.jsonl", ['{"text": "a"}', line]))
+
+    def test_a_text_twice(self, tmp_path: Path) -> None:
+        path = write_lines(tmp_path / "a.jsonl", ['{"text": "a", "n": 1}', '{"text": "a", "n": 2}'])
+        with pytest.raises(UserError, match="the same text as line 1"):
+            RecordFile(path)
+        assert RecordFile(path, duplicates="first").get("a").model_extra == {"n": 1}

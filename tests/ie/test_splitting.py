@@ -284,3 +284,42 @@ def test_the_demo_has_enough_to_test_on_and_is_split_in_no_time():
     assert len(split.train) >= 500
     writers = Counter(record.meta["writer"] for record in split.test)
     assert set(writers) == {record.meta["writer"] for record in reviewed}
+
+
+class TestSides:
+    """One text after another gives what all at once gives."""
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.lists(
+            st.tuples(
+                st.lists(
+                    st.sampled_from(["alpha", "beta", "gamma", "delta", "5m", "6m"]), min_size=1, max_size=7
+                ).map(" ".join),
+                st.sampled_from(["accept", "accept", "reject", "ignore"]),
+            ),
+            max_size=25,
+            unique_by=lambda pair: pair[0],
+        ),
+        st.integers(0, 25),
+        st.sampled_from([0.4, 0.6, 0.8, 1.0]),
+    )
+    def test_it_is_what_assign_says(
+        self, pairs: list[tuple[str, str]], known: int, near_duplicate: float
+    ) -> None:
+        shares = {"test_percent": 40, "dev_percent": 30, "near_duplicate": near_duplicate}
+        records = [Record(text=text, answer=answer) for text, answer in pairs]
+        sides = splitting.Sides(records[:known], **shares)
+        told = {record.text: sides.add(record) for record in records[known:]}
+        split = splitting.assign(records, [], **shares)
+        assert sides.counts == {side: len(getattr(split, side)) for side in splitting.SIDES}
+        where = {r.text: side for side in splitting.SIDES for r in getattr(split, side)}
+        reasons = {item.id: item.reason for item in split.set_aside}
+        for record in records[known:]:
+            assert told[record.text] == where.get(record.text, reasons.get(record.id))
+
+    def test_asking_changes_nothing(self) -> None:
+        sides = splitting.Sides([Record(text="alpha beta gamma")], test_percent=40, dev_percent=30)
+        before = dict(sides.counts)
+        assert sides.side("delta epsilon") == sides.side("delta epsilon")
+        assert sides.counts == before
