@@ -1,0 +1,1 @@
+"""Reviewing texts in the browser: what is asked, in which order, and how each answer gets on disk."""

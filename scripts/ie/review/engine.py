@@ -1,0 +1,646 @@
+"""What is asked of whom, and what an answer changes; no word of HTTP here."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from spacy.tokens import Doc
+
+from ie.records import Record, Relation, Span
+from ie.review import store
+from ie.review.cells import Cells, cells
+from ie.review.guidelines import Guidelines
+from ie.review.ordering import Ordering
+from ie.review.selection import Chosen
+from ie.review.settings import Settings, Unit
+from ie.review.store import Gold, Journal
+from ie.review.suggestions import Sources, Suggested, Suggestion
+from ie.splitting import Sides
+
+ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
+Edges = tuple[int, int]
+Mark = tuple[int, int, str]  # characters, label
+
+
+class Refused(Exception):
+    """An answer that can't be taken; the message is for the person who gave it. `status` as in HTTP."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Answer(BaseModel):
+    """What the page sends: spans by number of cells, and everything that is marked, whatever was asked."""
+
+    model_config = ConfigDict(extra="forbid")
+    entry: StrictStr = Field(
+        pattern=r"^[0-9a-zA-Z-]{8,40}$"
+    )  # made by the page; the same again is no second one
+    annotator: StrictStr
+    text: StrictStr = Field(max_length=16)
+    unit: StrictStr = Field(max_length=200)
+    base: StrictStr = Field(max_length=40)
+    answer: Literal["accept", "reject", "ignore"]
+    spans: list[tuple[StrictInt, StrictInt, StrictStr]] = Field([], max_length=5000)
+    relations: list[tuple[StrictInt, StrictInt, StrictStr]] = Field([], max_length=5000)
+    cats: dict[str, Literal[0, 1]] = Field({}, max_length=1000)
+    seconds: float = Field(0, ge=0, allow_inf_nan=False)
+    meeting: StrictStr | None = Field(None, max_length=2000)
+
+
+@dataclass
+class Draft:
+    """What has been answered about a text so far.
+
+    `parts` are the questions that are settled (see `Unit.parts`); `last` is the entry of the last answer.
+    """
+
+    round: int = 1
+    spans: list[Mark] = field(default_factory=list)
+    relations: list[tuple[Edges, Edges, str]] = field(default_factory=list)
+    cats: dict[str, float] = field(default_factory=dict)
+    parts: set[str] = field(default_factory=set)
+    answer: str = "accept"
+    meeting: str | None = None
+    seconds: float = 0.0
+    annotators: list[str] = field(default_factory=list)
+    last: str = ""
+    finished: bool = False
+
+
+@dataclass
+class Desk:
+    """The texts that an annotator has before them."""
+
+    batch: list[int] = field(default_factory=list)
+    reasons: dict[int, str] = field(default_factory=dict)
+    touched: float = 0.0
+
+
+@dataclass
+class Ledger:
+    """A gold file, with the drafts that will get there. There is one, or one for each annotator."""
+
+    gold: Gold
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    unwritten: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Engine:
+    """One project under review."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        units: Sequence[Unit],
+        tokenizer: Callable[[str], Doc],
+        texts: Sequence[str],
+        record: Callable[[str], Record | None],
+        sources: Sources,
+        guidelines: Guidelines,
+        journal: Journal,
+        gold: Gold,
+        own_gold: Callable[[str], Gold],
+        sides: Callable[[Iterable[Record]], Sides],
+        score: Callable[[str], float] = lambda text: 0.0,
+        chosen: Sequence[Chosen] = (),
+        selection: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Args:
+        texts, record: the texts that may be asked about, and the raw record of each.
+        gold, own_gold: the reviewed records of all, and of an annotator who works independently.
+        sides: makes the split of reviewed records.
+        score: what orders the texts, see `Ordering`.
+        chosen, selection: for another review: the texts in this order, reviewed or not, and a name for it.
+
+        Raises:
+            UserError: the journal is broken.
+        """
+        self.settings, self.units, self.guidelines = settings, tuple(units), guidelines
+        self._tokenizer, self._record, self.sources = tokenizer, record, sources
+        self._journal, self._own_gold, self._clock = journal, own_gold, clock
+        self.gold, self._make_sides = gold, sides
+        self.sides = sides(gold.records.values())
+        self._chosen = {item.text: item for item in chosen}
+        self.selection = selection
+        self.texts = [item.text for item in chosen] if selection else list(texts)
+        self._number = {text: i for i, text in enumerate(self.texts)}
+        self._served: dict[str, str] = {}  # key -> text
+        self._desks: dict[str, Desk] = {}
+        self._ledgers: dict[str, Ledger] = {}
+        self._entries: dict[str, tuple[str, str]] = {}  # entry -> annotator, text
+        self._history: dict[str, list[tuple[str, str]]] = {}  # annotator -> text, unit
+        self._settled: set[tuple[str, str]] = set()  # ledger, text: reviewed again in this selection
+        self.repaired = self._replay()
+        self._score = score
+        self._orderings: dict[str, Ordering] = {}
+
+    # Reading what was answered before
+
+    def _replay(self) -> int:
+        finished: dict[str, list[dict[str, Any]]] = {}
+        for entry in self._journal.read():
+            self._apply(entry)
+            if "record" in entry:
+                finished.setdefault(entry.get("ledger", ""), []).append(entry)
+        repaired = 0
+        for name, entries in finished.items():
+            if name and not self.settings.review.independent:
+                continue
+            repaired += store.repair(entries, self._ledger(name).gold)
+        if repaired:
+            self.sides = self._make_sides(self.gold.records.values())
+        return repaired
+
+    def _apply(self, entry: dict[str, Any]) -> None:
+        """An answer of the journal becomes the state."""
+        ledger, key = entry.get("ledger", ""), entry["text"]
+        drafts = self._drafts(ledger)
+        old = drafts.get(key)
+        draft = old if old and old.round == entry["round"] else Draft(round=entry["round"])
+        draft.spans = [(s, e, label) for s, e, label in entry.get("spans", ())]
+        draft.relations = [(tuple(h), tuple(c), label) for h, c, label in entry.get("relations", ())]
+        draft.cats = dict(entry.get("cats", {}))
+        draft.parts |= set(entry["parts"])
+        draft.answer, draft.meeting = entry["answer"], entry.get("meeting")
+        draft.seconds += entry.get("seconds", 0.0)
+        if entry["annotator"] not in draft.annotators:
+            draft.annotators.append(entry["annotator"])
+        draft.last, draft.finished = entry["entry"], "record" in entry
+        drafts[key] = draft
+        self._entries[entry["entry"]] = entry["annotator"], key
+        self._history.setdefault(entry["annotator"], []).append((key, entry["unit"]))
+        if draft.finished and entry.get("selection") and entry["selection"] == self.selection:
+            # guidelines that changed since then are a reason to look again
+            if entry.get("guidelines") == self.guidelines.version:
+                self._settled.add((ledger, key))
+        elif not draft.finished:
+            self._settled.discard((ledger, key))
+
+    # Who works on what
+
+    def next(self, annotator: str) -> dict[str, Any] | None:
+        """The next question for an annotator, None if there is no other.
+
+        Raises:
+            Refused: the name can't be used.
+        """
+        desk = self._desk(annotator)
+        while True:
+            found = self._choose(annotator, desk)
+            if found:
+                return self._view(annotator, self.texts[found[0]], found[1], desk)
+            if not desk.batch:
+                return None
+            desk.batch = []
+
+    def _choose(self, annotator: str, desk: Desk) -> tuple[int, Unit] | None:
+        """The next text and question of a batch, which goes through one question before the next."""
+        ledger = self._ledger_name(annotator)
+        for unit in self.units:
+            while True:
+                for i in desk.batch:
+                    if self._open(ledger, i, unit):
+                        return i, unit
+                room = len(desk.batch) < self.settings.review.batch
+                if not (unit is self.units[0] and room and self._draw(annotator, desk)):
+                    break
+        return None
+
+    def item(self, annotator: str, key: str, unit: str) -> dict[str, Any]:
+        """A question as it stands, answered or not."""
+        return self._view(annotator, self._text(key), self._unit(unit), self._desk(annotator))
+
+    def back(self, annotator: str, steps: int) -> dict[str, Any] | None:
+        """The question that an annotator answered so many answers ago, each counted once; None if no more."""
+        self._ledger_name(annotator)
+        known = {unit.name for unit in self.units}
+        order = dict.fromkeys(
+            pair
+            for pair in reversed(self._history.get(annotator, []))
+            if self._find(pair[0]) is not None and pair[1] in known
+        )
+        if not 1 <= steps <= len(order):
+            return None
+        return self.item(annotator, *list(order)[steps - 1])
+
+    def ordering(self, ledger: str = "") -> Ordering:
+        """The texts of a gold file in their order."""
+        if ledger not in self._orderings:
+            order = self.settings.order
+            self._orderings[ledger] = Ordering(
+                self.texts,
+                order.model_copy(update={"first": "", "then": "file"}) if self.selection else order,
+                side=self.side,
+                filled=lambda: self.sides.counts.get(order.first, 0),
+                score=self._score,
+            )
+        return self._orderings[ledger]
+
+    def _desk(self, annotator: str) -> Desk:
+        """An annotator's desk; at first with what they had before them when the server stopped."""
+        ledger = self._ledger_name(annotator)
+        desk = self._desks.get(annotator)
+        if desk is None:
+            desk = self._desks[annotator] = Desk()
+            for key, draft in self._drafts(ledger).items():
+                if draft.finished or annotator not in draft.annotators[-1:]:
+                    continue
+                number = self._find(key)
+                if number is not None:
+                    desk.batch.append(number)
+                    desk.reasons[number] = "you began it"
+        desk.touched = self._clock()
+        return desk
+
+    def _draw(self, annotator: str, desk: Desk) -> bool:
+        ledger = self._ledger_name(annotator)
+        now, lease = self._clock(), self.settings.review.lease_minutes * 60
+        rivals = {} if ledger else {n: d for n, d in self._desks.items() if d is not desk}
+        held = {i for d in rivals.values() if now - d.touched < lease for i in d.batch}
+
+        def usable(i: int) -> bool:
+            return i not in held and i not in desk.batch and self._unreviewed(ledger, i)
+
+        drawn = self.ordering(ledger).draw(usable)
+        if drawn is None:
+            # what others began long ago, or before the server started
+            number = next((i for i in self._begun(ledger, rivals) if usable(i)), None)
+            drawn = (number, "left unfinished") if number is not None else None
+        if drawn is None:
+            return False
+        for other in rivals.values():
+            if drawn[0] in other.batch:
+                other.batch.remove(drawn[0])
+        desk.batch.append(drawn[0])
+        desk.reasons[drawn[0]] = drawn[1]
+        return True
+
+    def _begun(self, ledger: str, rivals: dict[str, Desk]) -> list[int]:
+        found = (self._find(key) for key, draft in self._drafts(ledger).items() if not draft.finished)
+        return [*(i for desk in rivals.values() for i in desk.batch), *(i for i in found if i is not None)]
+
+    def _unreviewed(self, ledger: str, i: int) -> bool:
+        text = self.texts[i]
+        key = text_key(text)
+        if self.selection:
+            return (ledger, key) not in self._settled
+        draft = self._drafts(ledger).get(key)
+        if draft is not None and not draft.finished:
+            return True
+        return text not in self._ledger(ledger).gold.records
+
+    def _open(self, ledger: str, i: int, unit: Unit) -> bool:
+        """Whether a question about a text is to be asked."""
+        if not self._unreviewed(ledger, i):
+            return False
+        draft = self._draft(ledger, self.texts[i])
+        if unit is self.units[-1] and not any(self._wanted(draft, other) for other in self.units):
+            return True  # the rest is no longer asked since the settings changed; this finishes the text
+        return self._wanted(draft, unit)
+
+    def _wanted(self, draft: Draft, unit: Unit) -> bool:
+        if draft.answer != "accept" or unit.parts <= draft.parts:
+            return False
+        if unit.task != "relations" or len(draft.spans) > 1:
+            return True
+        # There may be spans to come.
+        return any(u.task == "spans" and not u.parts <= draft.parts for u in self.units)
+
+    # What the page shows
+
+    def _view(self, annotator: str, text: str, unit: Unit, desk: Desk) -> dict[str, Any]:
+        ledger, key = self._ledger_name(annotator), text_key(text)
+        draft = self._draft(ledger, text)
+        side = self.side(text)
+        chosen = self._chosen.get(text)
+        answered = unit.parts <= draft.parts
+        blind = side in self.settings.review.blind and not (chosen and chosen.suggested)
+        known = Suggested() if blind else self._suggested(text)
+        divided = cells(text, self._tokenizer)
+        marks = [Suggestion(*mark, source="") for mark in draft.spans]
+        fresh = not answered and draft.round == 1
+        if fresh and unit.task == "spans":
+            taken = [(s, e) for s, e, _ in draft.spans]
+            marks += [
+                span
+                for span in (chosen.agreed() if chosen else known.preset())
+                if span.label in unit.labels and not any(span.start < e and s < span.end for s, e in taken)
+            ]
+        spans = _shown(divided, sorted(marks, key=lambda mark: mark.start), known.spans)
+        shown = {(span["first"], span["end"], span["label"]) for span in spans}
+        others = [
+            span
+            for span in _shown(divided, _unique(known.spans), known.spans)
+            if span["label"] in unit.labels and (span["first"], span["end"], span["label"]) not in shown
+        ]
+        at = {(s.start, s.end): n for n, s in enumerate(sorted(marks, key=lambda mark: mark.start))}
+        edges = [(h, c, label, "") for h, c, label in draft.relations]
+        if fresh and unit.task == "relations":
+            told: dict[tuple[Edges, Edges, str], list[str]] = {}
+            for h, c, label, source in known.relations:
+                told.setdefault((h, c, label), []).append(source)
+            mine = {edge[:3] for edge in edges}
+            edges += [
+                (*edge, " + ".join(names))
+                for edge, names in told.items()
+                # of several people's answers, only what all of them say
+                if edge[2] in unit.labels and edge not in mine and (not chosen or known.said <= set(names))
+            ]
+        cats = draft.cats
+        if fresh and not chosen:
+            cats = known.cats
+        record = self._base(text)
+        self._served[key] = text
+        number = self._number[text]
+        position = desk.batch.index(number) + 1 if number in desk.batch else 0
+        return {
+            "text": key,
+            "id": record.id,
+            "pieces": divided.pieces(),
+            "unit": {"name": unit.name, "task": unit.task, "labels": list(unit.labels)},
+            "spans": spans,
+            "others": others if unit.task == "spans" else [],
+            "relations": [
+                {"head": at[h], "child": at[c], "label": label, "source": source}
+                for h, c, label, source in edges
+                if h in at and c in at
+            ],
+            "cats": {label: int(cats.get(label, 0) > 0.5) for label in unit.labels}
+            if unit.task == "categories"
+            else {},
+            "votes": known.cats_votes if unit.task == "categories" else {},
+            "side": side,
+            "blind": blind,
+            "sources": self.sources.names,
+            "why": chosen.why if chosen else desk.reasons.get(number, ""),
+            "answered": answered,
+            "round": draft.round,
+            "meeting": draft.meeting,
+            "base": draft.last,
+            "annotator": annotator,
+            "place": {
+                "text": position,
+                "batch": max(len(desk.batch), min(self.settings.review.batch, len(self.texts))),
+                "unit": self.units.index(unit) + 1,
+                "units": len(self.units),
+            },
+        }
+
+    def side(self, text: str) -> str:
+        """Where a text falls, if it is reviewed now or was before: a side of the split, or "bridge"."""
+        return self.sides.side(text)
+
+    def _suggested(self, text: str) -> Suggested:
+        chosen = self._chosen.get(text)
+        return chosen.suggested if chosen and chosen.suggested else self.sources.get(text)
+
+    # Answers
+
+    def answer(self, given: Answer) -> None:
+        """Take an answer: on disk first, then in memory. The same answer twice counts once.
+
+        Raises:
+            Refused: it doesn't fit the text, or somebody else was faster.
+            OSError, UserError, store.Changed: it couldn't be written.
+        """
+        ledger = self._ledger_name(given.annotator)
+        text, unit = self._text(given.text), self._unit(given.unit)
+        if given.entry in self._entries:
+            self._write_gold(ledger)
+            return
+        draft = self._draft(ledger, text)
+        if given.base != draft.last:
+            raise Refused("This text was answered meanwhile in another tab or by somebody else.", 409)
+        spans, relations, cats = self._read(given, text, unit, draft)
+        after = Draft(
+            round=draft.round,
+            spans=spans,
+            relations=relations,
+            cats=cats,
+            parts=draft.parts | unit.parts,
+            answer=given.answer,
+            meeting=(given.meeting or "").strip() if given.meeting is not None else None,
+            seconds=draft.seconds + given.seconds,
+            annotators=[*draft.annotators, *({given.annotator} - set(draft.annotators))],
+        )
+        entry: dict[str, Any] = {
+            "id": self._base(text).id,
+            "text": given.text,
+            "unit": unit.name,
+            "parts": sorted(unit.parts),
+            "answer": given.answer,
+            "seconds": round(given.seconds, 2),
+            "annotator": given.annotator,
+            "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds"),
+            "guidelines": self.guidelines.version,
+            "entry": given.entry,
+            "round": draft.round,
+            "side": self.side(text),
+            "spans": spans,
+            "relations": relations,
+            "cats": cats,
+        }
+        entry |= {"ledger": ledger} if ledger else {}
+        entry |= {"selection": self.selection} if self.selection else {}
+        entry |= {"meeting": after.meeting} if after.meeting is not None else {}
+        if not any(self._wanted(after, other) for other in self.units):
+            gold = self._ledger(ledger).gold
+            entry["before"] = store.line_hash(gold.records.get(text))
+            entry["record"] = self._finish(text, after, entry).model_dump(exclude_unset=True)
+        self._journal.append(entry)
+        self._apply(entry)
+        if "record" in entry:
+            self._ledger(ledger).unwritten.append(entry)
+        self._write_gold(ledger)
+
+    def _read(
+        self, given: Answer, text: str, unit: Unit, draft: Draft
+    ) -> tuple[list[Mark], list[tuple[Edges, Edges, str]], dict[str, float]]:
+        """The annotation of an answer, in characters."""
+        divided = cells(text, self._tokenizer)
+        known = {label for u in self.units if u.task == "spans" for label in u.labels}
+        known |= {label for _, _, label in draft.spans}
+        marks: list[Mark] = []
+        for first, end, label in given.spans:
+            try:
+                start, stop = divided.offsets(first, end)
+            except ValueError as error:
+                raise Refused(f"A span is outside the text: {error}.") from None
+            if label not in known:
+                raise Refused(f"{label!r} is no span label of the scheme.")
+            marks.append((start, stop, label))
+        ordered = sorted(marks)
+        if any(b[0] < a[1] for a, b in pairwise(ordered)):
+            raise Refused("Two spans overlap; delete one of them.")
+        if unit.task == "relations":
+            others = [edge for edge in draft.relations if edge[2] not in unit.labels]
+            for head, child, label in given.relations:
+                if label not in unit.labels:
+                    continue
+                if head == child or not (0 <= head < len(marks) and 0 <= child < len(marks)):
+                    raise Refused("A relation must join two spans of the text.")
+                others.append((marks[head][:2], marks[child][:2], label))
+        else:
+            others = list(draft.relations)
+        edges = {(start, end) for start, end, _ in marks}
+        relations = list(dict.fromkeys(e for e in others if e[0] in edges and e[1] in edges))
+        cats = dict(draft.cats)
+        if unit.task == "categories" and given.answer == "accept":
+            if set(given.cats) - set(unit.labels):
+                raise Refused("That is no category of the scheme.")
+            cats = {label: given.cats.get(label, 0) for label in unit.labels}
+            if self.settings.review.one_category and sum(cats.values()) != 1:
+                raise Refused("Choose one category.")
+        return ordered, relations, cats
+
+    def _finish(self, text: str, draft: Draft, entry: dict[str, Any]) -> Record:
+        """The gold record of a text: what the raw one had, and the answers."""
+        base = self._base(text)
+        tasks = {unit.task for unit in self.units}
+        # a link or an amount belongs to the very span it was given to
+        extras = (
+            {(s.start, s.end, s.label): s.model_extra or {} for s in base.spans}
+            if self._gold_of(text)
+            else {}
+        )
+        spans = [
+            Span(start=s, end=e, label=label, **extras.get((s, e, label), {})) for s, e, label in draft.spans
+        ]
+        at = {(span.start, span.end): n for n, span in enumerate(spans)}
+        relations = [Relation(head=at[h], child=at[c], label=label) for h, c, label in draft.relations]
+        review = {
+            "annotator": "+".join(draft.annotators),
+            "time": entry["time"],
+            "seconds": round(draft.seconds, 1),
+            "guidelines": entry["guidelines"],
+            "side": entry["side"],
+            "tasks": sorted(tasks),
+        }
+        meta = {key: value for key, value in base.meta.items() if key not in ("review", "meeting")}
+        meta |= {"review": review} | ({"meeting": draft.meeting} if draft.meeting is not None else {})
+        cats = draft.cats if "categories" in tasks or draft.cats else base.cats
+        content = {"text": text, "spans": spans, "relations": relations, "cats": cats, "meta": meta}
+        return Record(**content, answer=draft.answer, **(base.model_extra or {}))
+
+    def _write_gold(self, name: str) -> None:
+        ledger = self._ledger(name)
+        while ledger.unwritten:
+            record = Record.model_validate(ledger.unwritten[0]["record"])
+            old = ledger.gold.records.get(record.text)
+            ledger.gold.put(record)
+            del ledger.unwritten[0]
+            self.ordering(name).learn(record.text)
+            if ledger.gold is not self.gold:
+                continue
+            if old is None:
+                self.sides.add(record)
+            elif old.answer != record.answer:
+                self.sides = self._make_sides(self.gold.records.values())
+
+    # Small things
+
+    def _ledger_name(self, annotator: str) -> str:
+        if not ANNOTATOR.fullmatch(annotator):
+            raise Refused("A name has up to 40 letters, digits, dots, hyphens and underscores.")
+        return annotator if self.settings.review.independent and not self.selection else ""
+
+    def _ledger(self, name: str) -> Ledger:
+        if name not in self._ledgers:
+            self._ledgers[name] = Ledger(self._own_gold(name) if name else self.gold)
+        return self._ledgers[name]
+
+    def _drafts(self, name: str) -> dict[str, Draft]:
+        return self._ledger(name).drafts
+
+    def _draft(self, ledger: str, text: str) -> Draft:
+        """The draft of a text; one that begins with the gold record, where there is one."""
+        draft = self._drafts(ledger).get(text_key(text))
+        if draft and not draft.finished:
+            return draft
+        record = self._ledger(ledger).gold.records.get(text)
+        again = self.selection and (ledger, text_key(text)) not in self._settled
+        if draft and not again:
+            begun = replace(draft)
+        else:
+            begun = Draft(round=draft.round + 1 if draft else 2 if record else 1)
+            begun.last = draft.last if draft else ""
+        if record:
+            # what somebody changed by hand since counts
+            begun.spans = [(s.start, s.end, s.label) for s in record.spans]
+            edges = [(s.start, s.end) for s in record.spans]
+            begun.relations = [(edges[r.head], edges[r.child], r.label) for r in record.relations]
+            begun.cats = dict(record.cats)
+            begun.meeting = record.meta.get("meeting")
+        return begun
+
+    def _base(self, text: str) -> Record:
+        record = self._gold_of(text) or self._record(text)
+        return record if record is not None else Record(text=text)
+
+    def _gold_of(self, text: str) -> Record | None:
+        return self.gold.records.get(text)
+
+    def _text(self, key: str) -> str:
+        number = self._find(key)
+        if number is None:
+            raise Refused("That text isn't in this review; load the page again.", 404)
+        return self.texts[number]
+
+    def _find(self, key: str) -> int | None:
+        """The number of a text."""
+        text = self._served[key] if key in self._served else self._by_key.get(key)
+        return None if text is None else self._number[text]
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        # a tenth of a second for a large corpus, so not before somebody comes back from earlier
+        return {text_key(text): text for text in self.texts}
+
+    def _unit(self, name: str) -> Unit:
+        for unit in self.units:
+            if unit.name == name:
+                return unit
+        raise Refused("The labels have changed; load the page again.", 409)
+
+
+def text_key(text: str) -> str:
+    """The name of a text between page, server and journal."""
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _unique(spans: Iterable[Suggestion]) -> list[Suggestion]:
+    return list({span.key: span for span in reversed(list(spans))}.values())[::-1]
+
+
+def _shown(divided: Cells, marks: Iterable[Suggestion], known: Sequence[Suggestion]) -> list[dict[str, Any]]:
+    """Spans as the page draws them: by cells, with everybody who suggests them."""
+    found = []
+    for mark in marks:
+        at = divided.covering(mark.start, mark.end)
+        if at is None:
+            continue
+        backers = [span for span in known if span.key == mark.key]
+        found.append(
+            {
+                "first": at[0],
+                "end": at[1],
+                "label": mark.label,
+                "sources": [
+                    {"name": span.source, "alignment": span.alignment, "score": span.score}
+                    for span in backers
+                ],
+                "suggested": bool(mark.source),
+            }
+        )
+    return found

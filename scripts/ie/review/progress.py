@@ -1,0 +1,56 @@
+"""How far reviewing has come: not a share of all texts, but what is missing for the next decision."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ie import statistics
+
+ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
+
+
+def progress(counts: dict[str, int], closest: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Counts by side, and the aims with how much of each is reached.
+
+    Args:
+        counts: reviewed and accepted texts of train, dev and test.
+        closest: of the evaluation: the two systems that are hardest to tell apart.
+    """
+    aims = [_digit("test", counts.get("test", 0))]
+    more = (closest or {}).get("more")
+    if more:
+        n = counts.get("test", 0)
+        aims.append(
+            {
+                "sentence": f"About {more:,} more test examples would tell {closest['first']} from "
+                f"{closest['second']}, if they differ as they do now.",
+                "have": n,
+                "goal": n + more,
+            }
+        )
+    aims.append(_digit("dev", counts.get("dev", 0)))
+    return {"counts": counts, "aims": aims}
+
+
+def _digit(side: str, n: int) -> dict[str, Any]:
+    digits = statistics.digits(n)
+    goal = 10 ** (digits + 1)
+    more = goal - n
+    half = statistics.expected_half_width(goal)
+    examples = "example makes" if more == 1 else "examples make"
+    ordinal = ORDINALS[digits + 1] if digits + 1 < len(ORDINALS) else f"{digits + 1}th"
+    return {
+        "sentence": f"{more:,} more {side} {examples} the {ordinal} digit hold "
+        f"(about ±{statistics.decimals(half, 3)} at .95).",
+        "have": n,
+        "goal": goal,
+    }
+
+
+def read_closest(path: Path) -> dict[str, Any] | None:
+    """The closest pair of the last evaluation, None where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("closest")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, dict) and {"first", "second", "more"} <= set(found) else None

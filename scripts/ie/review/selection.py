@@ -1,0 +1,129 @@
+"""Texts to look at again, and why: likely errors, or what annotators disagree on."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ie import scoring
+from ie.errors import UserError
+from ie.records import Record, from_doc
+from ie.review.suggestions import Suggested, Suggestion, add, load_model
+from ie.splitting import Split
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A text to review again: the reason, and the answers to choose from, if there are any."""
+
+    text: str
+    why: str
+    suggested: Suggested | None = None
+
+    def agreed(self) -> list[Suggestion]:
+        """Spans that are in all answers."""
+        if self.suggested is None:
+            return []
+        sources = {span.source for span in self.suggested.spans}
+        spans = {span.key: span for span in self.suggested.spans}
+        backers = {key: {s.source for s in self.suggested.spans if s.key == key} for key in spans}
+        return [span for key, span in spans.items() if len(sources) > 1 and backers[key] == sources]
+
+
+def likely_errors(diagnosis: Path, model: Path, split: Split) -> list[Chosen]:
+    """Texts that may be annotated wrongly: by the diagnosis, then those of dev the pipeline gets wrong.
+
+    Args:
+        model: the trained pipeline; without it there is no looking at dev.
+
+    Raises:
+        UserError: no such text is known.
+    """
+    found = label_errors(diagnosis, [*split.train, *split.dev, *split.test])
+    if model.exists():
+        nlp = load_model(model)
+        found += model_errors(split.dev, lambda texts: [from_doc(doc) for doc in nlp.pipe(texts)], "model")
+    if not found:
+        raise UserError(
+            f"{model.parents[1]}: no likely errors are known; run `weasel run all` or `weasel run diagnose` "
+            "first, and then review errors."
+        )
+    return once(found)
+
+
+def label_errors(diagnosis: Path, gold: Iterable[Record]) -> list[Chosen]:
+    """Texts whose annotation the other texts contradict, as `diagnose` found them; none without its file.
+
+    Raises:
+        UserError: the file isn't what `diagnose` writes.
+    """
+    if not diagnosis.exists():
+        return []
+    try:
+        findings = json.loads(diagnosis.read_text(encoding="utf-8"))["findings"]
+        lines = [line for f in findings if f["name"] == "label-errors" for line in f["examples"]]
+        notes = [str(line).partition(": ") for line in lines]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{diagnosis}: not a diagnosis; run `weasel run diagnose` again.") from None
+    texts = {record.id: record.text for record in gold}
+    return [Chosen(texts[name], f"diagnosis: {note}") for name, _, note in notes if name in texts]
+
+
+def model_errors(
+    gold: Sequence[Record], predict: Callable[[list[str]], list[Record]], source: str
+) -> list[Chosen]:
+    """Texts that a model annotates otherwise, those with most differences first.
+
+    Args:
+        gold: reviewed records that the model wasn't trained on.
+    """
+    found = []
+    for record, answer in zip(gold, predict([record.text for record in gold]), strict=True):
+        differences = len(scoring.errors(record, answer))
+        if differences:
+            suggested = Suggested()
+            add(suggested, answer, source)
+            spans = "a span" if differences == 1 else f"{differences} spans"
+            found.append((-differences, Chosen(record.text, f"the pipeline differs in {spans}", suggested)))
+    return [chosen for _, chosen in sorted(found, key=lambda pair: pair[0])]
+
+
+def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
+    """Texts with several answers, to decide between.
+
+    Each record has `answers`, a list of objects with `source` (who says so) and `spans`, `relations` and
+    `cats` as in a record; and, if there is a word to say, `why`.
+
+    Raises:
+        UserError: a record without such answers.
+    """
+    found = []
+    for record in records:
+        extra: dict[str, Any] = record.model_extra or {}
+        suggested = Suggested()
+        try:
+            for answer in extra["answers"]:
+                add(suggested, Record.model_validate({**answer, "text": record.text}), str(answer["source"]))
+        except (KeyError, TypeError, IndexError, ValidationError):
+            raise UserError(
+                f"{path}: the record {record.id!r} must have `answers`, a list of objects with `source` and "
+                "`spans`; make the file again."
+            ) from None
+        size = len(record.text)
+        for span in suggested.spans:
+            if not 0 <= span.start < span.end <= size:
+                raise UserError(
+                    f"{path}: the record {record.id!r} has an answer with a span {span.start}-{span.end} "
+                    "outside its text; make the file again."
+                )
+        suggested.cats = {}  # nobody's vote is taken over
+        found.append(Chosen(record.text, str(extra.get("why") or "answers differ"), suggested))
+    return once(found)
+
+
+def once(chosen: Iterable[Chosen]) -> list[Chosen]:
+    """Each text once, by its first reason."""
+    return list({item.text: item for item in reversed(list(chosen))}.values())[::-1]

@@ -1,0 +1,118 @@
+"""The settings of reviewing, from configs/review.cfg, and the questions that follow from them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from confection import Config
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ie.errors import UserError
+from ie.scheme import Scheme
+
+TASKS = {"spans": "span", "relations": "relation", "categories": "category"}
+Task = Literal["spans", "relations", "categories"]
+Side = Literal["train", "dev", "test"]
+
+
+class Section(BaseModel):
+    """A section of the file; a key that doesn't exist is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ReviewSection(Section):
+    """`[review]`: how texts are asked about."""
+
+    tasks: list[Task] = ["spans", "relations", "categories"]
+    mode: Literal["one label", "all labels"] = "one label"
+    batch: int = Field(10, ge=1)
+    one_category: bool = True
+    blind: list[Side] = ["test"]
+    independent: bool = False
+    lease_minutes: float = Field(30, gt=0)
+
+
+class OrderSection(Section):
+    """`[order]`: which texts come first."""
+
+    first: Literal["train", "dev", "test", ""] = "test"
+    until: int = Field(1000, ge=0)
+    then: Literal["disagreement", "uncertainty", "diversity", "random", "file"] = "disagreement"
+    seed: int = 0
+
+
+class ModelSection(Section):
+    """`[model]`: whether the trained pipeline suggests spans."""
+
+    use: bool = False
+
+
+class Settings(Section):
+    """The whole file."""
+
+    review: ReviewSection = ReviewSection()
+    order: OrderSection = OrderSection()
+    sources: dict[str, str] = {}
+    model: ModelSection = ModelSection()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One question about a text: a task and the labels it is asked for, named "spans:COMPANY" or "spans"."""
+
+    task: str
+    labels: tuple[str, ...]
+    name: str
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What is settled by an answer, the same in every mode: a label of a task, or all categories."""
+        if self.task == "categories":
+            return frozenset({"categories"})
+        return frozenset(f"{self.task}:{label}" for label in self.labels)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the settings.
+
+    Raises:
+        UserError: missing or broken file, unknown key, value out of range.
+    """
+    try:
+        content = Config().from_str(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"{path}: can't be read ({reason}); correct the path or the file.") from None
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: can't be read as a config ({reason}); correct that section.") from None
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {place}: {first['msg'].lower()}; correct it.") from None
+
+
+def units(settings: Settings, scheme: Scheme) -> tuple[Unit, ...]:
+    """The questions about a text, in order: spans, then what builds on them.
+
+    Raises:
+        UserError: the scheme has no label for any of the tasks.
+    """
+    found: list[Unit] = []
+    for task, kind in TASKS.items():
+        labels = scheme.labels(kind)
+        if task not in settings.review.tasks or not labels:
+            continue
+        if task == "categories" or settings.review.mode == "all labels":
+            found.append(Unit(task, labels, task))
+        else:
+            found += [Unit(task, (label,), f"{task}:{label}") for label in labels]
+    if not found:
+        raise UserError(
+            f"{scheme.path}: no label for any of the tasks {', '.join(settings.review.tasks)}; add labels, "
+            "or correct tasks in the settings of reviewing."
+        )
+    return tuple(found)

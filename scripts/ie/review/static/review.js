@@ -1,0 +1,517 @@
+// The review page. Texts come as cells (what can be marked) with gaps between them; everything here counts
+// cells, never characters, so that no emoji or combining mark can shift an offset.
+
+const $ = (id) => document.getElementById(id);
+const name = new URLSearchParams(location.search).get("annotator") || "";
+
+let project; // what doesn't change: labels, definitions, guidelines
+let item; // the question as the server sent it
+let spans = []; // {first, end, label, sources} in the text, all labels
+let relations = []; // {head, child: spans, label, source}
+let cats = {};
+let cursor = 0; // the cell where the keyboard is
+let anchor = null; // other end of a selection, a cell
+let chosen = null; // the selected span
+let head = null; // the span from which a relation is drawn
+let edge = null; // the selected relation
+let label = ""; // what M marks with
+let steps = 0; // how far undo has gone back
+let entry = ""; // name of the answer about to be given: sent again, it counts once
+let sending = false;
+let dragging = false;
+let watch = { since: 0, sum: 0 }; // time in front of this question, while the page is visible
+
+// Talking to the server
+
+async function ask(path, body) {
+  const options = body
+    ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }
+    : {};
+  const response = await fetch(path, options);
+  const found = await response.json().catch(async () => ({ error: "The server's answer can't be read." }));
+  if (!response.ok) throw Object.assign(new Error(found.error || response.statusText), { status: response.status });
+  return found;
+}
+
+const query = (more = {}) => new URLSearchParams({ annotator: name, ...more });
+
+async function load(path) {
+  try {
+    const found = await ask(path);
+    warn("");
+    show(found);
+  } catch (error) {
+    warn(error.status ? error.message : "The server doesn't answer. Start it again; nothing is lost.");
+  }
+}
+
+async function answer(kind) {
+  if (!item || sending) return;
+  const flagged = $("flag").getAttribute("aria-pressed") === "true";
+  const body = {
+    entry, annotator: item.annotator, text: item.text, unit: item.unit.name, base: item.base, answer: kind,
+    spans: spans.map((s) => [s.first, s.end, s.label]),
+    relations: relations.map((r) => [spans.indexOf(r.head), spans.indexOf(r.child), r.label]),
+    cats, seconds: Math.round(seconds() * 100) / 100, meeting: flagged ? $("note").value : null,
+  };
+  sending = true;
+  setButtons();
+  try {
+    const next = await ask("/api/answer", body);
+    steps = 0;
+    warn("");
+    show(next);
+    say(`${{ accept: "Accepted", reject: "Rejected", ignore: "Ignored" }[kind]}.`);
+  } catch (error) {
+    if (error.status === 409) {
+      await load(`/api/next?${query()}`);
+      warn(`${error.message} It is shown as it stands now, or the next one is.`);
+    } else {
+      warn(error.status ? error.message : "The server doesn't answer, so this isn't saved yet. Start it again, then press the key again.");
+    }
+  } finally {
+    sending = false;
+    setButtons();
+  }
+}
+
+async function undo() {
+  if (sending) return;
+  try {
+    const earlier = await ask(`/api/back?${query({ steps: steps + 1 })}`);
+    steps += 1;
+    warn("");
+    show(earlier);
+  } catch (error) {
+    say(error.message);
+    if (error.status !== 404) warn(error.status ? error.message : "The server doesn't answer.");
+  }
+}
+
+function nextLabel() {
+  const labels = item.unit.labels;
+  if (item.unit.task !== "categories" && labels.length > 1) {
+    label = labels[(labels.indexOf(label) + 1) % labels.length];
+    draw();
+    say(`Label ${label}.`);
+  } else load(`/api/item?${query({ text: item.text, unit: nextUnit() })}`);
+}
+
+function nextUnit() {
+  return project.units[(project.units.indexOf(item.unit.name) + 1) % project.units.length];
+}
+
+// Time
+
+const seconds = () => watch.sum + (watch.since ? (performance.now() - watch.since) / 1000 : 0);
+document.addEventListener("visibilitychange", () => {
+  watch = document.hidden ? { since: 0, sum: seconds() } : { since: performance.now(), sum: watch.sum };
+});
+
+// Showing a question
+
+function show(found) {
+  item = found.done ? null : found;
+  $("task").hidden = !item;
+  $("empty").hidden = !!item;
+  showProgress(found.progress);
+  $("who").textContent = `as ${found.annotator}`;
+  if (found.faults.length) warn(found.faults.join(" "));  // of files read in the background
+  if (!item) {
+    $("emptytext").textContent = project.selection
+      ? "Every text of this selection was looked at again."
+      : "Every text is answered, or in somebody else's hands. Add texts, or review errors.";
+    return;
+  }
+  spans = item.spans.map((s) => ({ ...s }));
+  relations = item.relations.map((r) => ({ ...r, head: spans[r.head], child: spans[r.child] }));
+  cats = { ...item.cats };
+  cursor = spans.find((s) => item.unit.labels.includes(s.label))?.first ?? 0;
+  anchor = chosen = head = edge = null;
+  label = item.unit.labels.includes(label) ? label : item.unit.labels[0];
+  entry = newEntry();
+  watch = { since: document.hidden ? 0 : performance.now(), sum: 0 };
+  $("flag").setAttribute("aria-pressed", item.meeting !== null);
+  $("meeting").hidden = item.meeting === null;
+  $("note").value = item.meeting || "";
+  showQuestion();
+  showGuidelines();
+  draw();
+  if (!$("note").matches(":focus")) $("text").focus({ preventScroll: true });
+}
+
+const newEntry = () => [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("");
+
+function showProgress({ counts, aims }) {
+  $("aim").textContent = aims[0].sentence;
+  $("aim").title = aims.slice(1).map((a) => a.sentence).join(" ");
+  $("bar").value = aims[0].have / aims[0].goal;
+  $("counts").textContent = Object.entries(counts).map(([side, n]) => `${side} ${n.toLocaleString("en")}`).join(" · ");
+}
+
+function showQuestion() {
+  const { task, labels } = item.unit;
+  const one = labels.length === 1;
+  const place = item.place;
+  const where = place.text ? `Text ${place.text} of ${place.batch}, ` : "";
+  $("place").textContent = `${item.answered ? "Answered before: " : ""}${where}question ${place.unit} of ${place.units}`;
+  const titles = {
+    spans: one ? ["Mark every ", chip(labels[0])] : ["Mark all spans"],
+    relations: one ? ["Draw every ", chip(labels[0])] : ["Draw all relations"],
+    categories: ["What is it about?"],
+  };
+  $("question").replaceChildren(...titles[task]);
+  $("definition").textContent = one ? project.definitions[labels[0]] || "" : "";
+  $("notice").hidden = !item.blind;
+  $("notice").textContent = `This text is for ${item.side}: no suggestions are shown, so that they don't sway you.`;
+  $("origin").textContent = [
+    `Text ${item.id}`,
+    item.side === "bridge" ? "close to texts of two sides, so used for none" : `for ${item.side}`,
+    item.why && `shown because: ${item.why}`,
+    item.sources.length ? `suggestions: ${item.sources.join(", ")}` : "no suggestions",
+  ].filter(Boolean).join(" · ");
+  showKeys();
+}
+
+function showKeys() {
+  const { task, labels } = item.unit;
+  const several = labels.length > 1 && task !== "categories";
+  const rows = {
+    spans: [["← →", "word"], ["Shift ← →", "extend"], ["M", "mark"], ["N P", "next, previous span"], ["D", "delete"], ["C", "change label"], ["O", "take over"]],
+    relations: [["N P", "next, previous span"], ["M", "from here, to here"], ["R", "next relation"], ["D", "delete"], ["Esc", "cancel"]],
+    categories: [[`1–${Math.min(9, labels.length)}`, "choose"]],
+  }[task];
+  const all = [...rows, ...(several ? [["1–9", "label"]] : []), ["L", "next label"], ["G", "guidelines"], ["Enter", "accept"], ["Space", "ignore"]];
+  $("keys").replaceChildren(...all.map(([key, does]) => element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, does))));
+}
+
+function showGuidelines() {
+  const { blocks, version } = project.guidelines;
+  const about = blocks.filter((b) => b.labels.some((l) => item.unit.labels.includes(l)));
+  // made of Markdown by the server, which lets no HTML through
+  $("about").innerHTML = about.map((b) => b.html).join("") || "<p>The guidelines don't name this label.</p>";
+  if (!$("all").firstChild) $("all").innerHTML = blocks.map((b) => b.html).join("");
+  $("guidetitle").textContent = item.unit.labels.length === 1 ? `Guidelines: ${item.unit.labels[0]}` : "Guidelines";
+  $("version").textContent = `Version ${version}, kept with each answer`;
+}
+
+// Drawing
+
+function element(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== false && value !== null) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const colour = (l) => `l${Math.max(0, project.colours.indexOf(l)) % 8}`;
+const chip = (l) => element("span", { class: `chip ${colour(l)}` }, l);
+const written = (s) => item.pieces.slice(2 * s.first + 1, 2 * s.end).join("");
+const asked = (s) => item.unit.task !== "spans" || item.unit.labels.includes(s.label);
+const range = () => (anchor === null ? [cursor, cursor] : [Math.min(anchor, cursor), Math.max(anchor, cursor)]);
+
+function draw() {
+  drawText();
+  drawFound();
+  drawLabels();
+  setButtons();
+}
+
+function drawText() {
+  const [from, to] = range();
+  const parts = [];
+  let mark = null;
+  for (let i = 0; i < item.pieces.length; i += 1) {
+    const cell = (i - 1) / 2;
+    const span = i % 2 ? spans.find((s) => s.first === cell) : null;
+    if (span) parts.push((mark = drawMark(span)));
+    const into = mark ?? { append: (node) => parts.push(node) };
+    const selected = anchor !== null && from <= cell && cell <= to;
+    if (i % 2 === 0) {
+      const within = anchor !== null && from < cell && cell < to;
+      into.append(within ? element("span", { class: "sel" }, item.pieces[i]) : document.createTextNode(item.pieces[i]));
+    } else {
+      into.append(element("span", { class: `w${selected ? " sel" : ""}${cell === cursor ? " cur" : ""}`, "data-i": cell }, item.pieces[i]));
+      const open = spans.find((s) => s.first <= cell && cell < s.end);
+      if (mark && open && open.end === cell + 1) {
+        mark.append(element("span", { class: "tag", "aria-hidden": true }, open.label));
+        mark = null;
+      }
+    }
+  }
+  $("text").replaceChildren(...parts);
+}
+
+function drawMark(span) {
+  const inexact = span.sources.some((s) => s.alignment && s.alignment !== "exact");
+  const classes = [asked(span) ? colour(span.label) : "context", span === chosen && "chosen", span === head && "head", inexact && "inexact"];
+  return element("mark", { class: classes.filter(Boolean).join(" ") });
+}
+
+function drawFound() {
+  const { task } = item.unit;
+  const mine = spans.filter(asked);
+  $("found").hidden = task === "categories";
+  $("foundtitle").textContent = task === "relations" ? count(relations, "relation") : count(mine, "span");
+  const rows = task === "relations" ? relations.map(relationRow) : mine.map(spanRow);
+  $("marks").replaceChildren(...rows);
+  const others = item.others.filter((o) => !spans.some((s) => same(s, o)));
+  $("othersbox").hidden = task !== "spans" || !others.length;
+  $("others").replaceChildren(
+    ...others.map((o, i) =>
+      element("li", {}, chip(o.label), element("span", { class: "what", dir: "auto" }, written(o)), from(o),
+        element("button", { type: "button", "aria-label": `Take over ${written(o)}`, onclick: () => takeOver(o) }, "take over ", ...(i ? [] : [element("kbd", {}, "O")])))),
+  );
+}
+
+const count = (list, what) => (list.length ? `${list.length} ${what}${list.length === 1 ? "" : "s"}` : "Nothing marked");
+const same = (a, b) => a.first === b.first && a.end === b.end && a.label === b.label;
+
+function from(span, gold = false) {
+  const told = span.sources.map((s) => [s.name, s.alignment, s.score === null ? "" : s.score.toFixed(2)].filter(Boolean).join(", "));
+  return element("span", { class: "from" }, [...(gold ? ["gold"] : []), ...told].join(" + ") || "yours");
+}
+
+function spanRow(span) {
+  return element("li", { class: span === chosen ? "chosen" : "" }, chip(span.label),
+    element("span", { class: "what", dir: "auto" }, written(span)), from(span, item.round > 1 && !span.yours),
+    element("button", { type: "button", "aria-label": `Delete ${written(span)}`, onclick: () => remove(span) }, "×"));
+}
+
+function relationRow(relation) {
+  return element("li", { class: relation === edge ? "chosen" : "" },
+    element("span", { class: "what" }, element("bdi", {}, written(relation.head)), " ", chip(relation.label), " → ", element("bdi", {}, written(relation.child))),
+    element("span", { class: "from" }, relation.source || "yours"),
+    element("button", { type: "button", "aria-label": `Delete ${relation.label} from ${written(relation.head)} to ${written(relation.child)}`, onclick: () => removeRelation(relation) }, "×"));
+}
+
+function drawLabels() {
+  const { task, labels } = item.unit;
+  $("labels").hidden = task === "categories" || labels.length < 2;
+  $("labels").replaceChildren(...labels.map((l, i) => element("li", {},
+    element("button", { type: "button", "aria-pressed": String(l === label), onclick: () => choose(i) }, chip(l), element("kbd", {}, String(i + 1))))));
+  $("categories").hidden = task !== "categories";
+  if (task !== "categories") return;
+  $("categories").replaceChildren(...labels.map((l, i) => element("li", {},
+    element("button", { type: "button", "aria-pressed": String(!!cats[l]), onclick: () => choose(i) },
+      element("kbd", {}, String(i + 1)), element("strong", {}, l), element("span", {}, project.definitions[l] || ""),
+      element("span", { class: "said" }, (item.votes[l] || []).join(", "))))));
+}
+
+function setButtons() {
+  for (const id of ["accept", "reject", "ignore"]) $(id).disabled = sending;
+}
+
+const say = (sentence) => { $("live").textContent = sentence; };
+
+function warn(sentence) {
+  $("banner").textContent = sentence;
+  $("banner").hidden = !sentence;
+}
+
+// Marking
+
+function mark(first, end, as = label) {
+  const replaced = spans.filter((s) => s.first < end && first < s.end);
+  spans = spans.filter((s) => !replaced.includes(s));
+  relations = relations.filter((r) => !replaced.includes(r.head) && !replaced.includes(r.child));
+  const known = item.others.find((o) => same(o, { first, end, label: as }));
+  chosen = { first, end, label: as, sources: known ? known.sources : [], yours: true };
+  spans = [...spans, chosen].sort((a, b) => a.first - b.first);
+  cursor = first;
+  anchor = null;
+  draw();
+  say(`${written(chosen)} is ${as}.`);
+}
+
+const takeOver = (o) => mark(o.first, o.end, o.label);
+
+function remove(span) {
+  if (!span || item.unit.task !== "spans") return;
+  spans = spans.filter((s) => s !== span);
+  relations = relations.filter((r) => r.head !== span && r.child !== span);
+  if (asked(span) && !item.others.some((o) => same(o, span)) && span.sources.length) item.others.push({ ...span });
+  chosen = null;
+  cursor = span.first;
+  draw();
+  say(`${written(span)} is no span any more.`);
+}
+
+function relabel(span) {
+  if (!span || item.unit.task !== "spans") return;
+  const labels = project.labels.spans;
+  span.label = labels[(labels.indexOf(span.label) + 1) % labels.length];
+  span.sources = [];
+  span.yours = true;
+  draw();
+  say(`${written(span)} is ${span.label}.`);
+}
+
+function link(span) {
+  if (!span) return;
+  chosen = span;
+  if (!head) {
+    head = span;
+    say(`From ${written(span)}.`);
+  } else if (head === span) head = null;
+  else {
+    const old = relations.find((r) => r.head === head && r.child === span && r.label === label);
+    edge = old || { head, child: span, label, source: "" };
+    if (!old) relations = [...relations, edge];
+    say(`${written(head)} ${label} ${written(span)}.`);
+    head = null;
+  }
+  draw();
+}
+
+function removeRelation(relation) {
+  relations = relations.filter((r) => r !== relation);
+  edge = null;
+  draw();
+}
+
+function choose(i) {
+  const { task, labels } = item.unit;
+  if (i >= labels.length) return;
+  if (task !== "categories") label = labels[i];
+  else if (project.oneCategory) cats = Object.fromEntries(labels.map((l, j) => [l, Number(j === i)]));
+  else cats = { ...cats, [labels[i]]: 1 - (cats[labels[i]] || 0) };
+  draw();
+  say(task === "categories" ? labels.filter((l) => cats[l]).join(", ") : `Label ${label}.`);
+}
+
+function walk(by) {
+  const list = item.unit.task === "relations" ? spans : spans.filter(asked);
+  if (!list.length) return;
+  const at = list.indexOf(chosen);
+  chosen = list[at < 0 ? (by > 0 ? 0 : list.length - 1) : (at + by + list.length) % list.length];
+  cursor = chosen.first;
+  anchor = null;
+  draw();
+  reveal();
+  say(`${written(chosen)}, ${chosen.label}.`);
+}
+
+function move(by, extend) {
+  const last = (item.pieces.length - 1) / 2 - 1;
+  if (last < 0) return;
+  if (extend && anchor === null) anchor = cursor;
+  if (!extend) anchor = null;
+  cursor = Math.min(last, Math.max(0, cursor + by));
+  chosen = extend ? null : spans.find((s) => s.first <= cursor && cursor < s.end) || null;
+  draw();
+  reveal();
+  say(chosen ? `${written(chosen)}, ${chosen.label}` : item.pieces[2 * cursor + 1]);
+}
+
+const reveal = () => $("text").querySelector(".cur")?.scrollIntoView({ block: "nearest" });
+
+function flag() {
+  const on = $("flag").getAttribute("aria-pressed") !== "true";
+  $("flag").setAttribute("aria-pressed", on);
+  $("meeting").hidden = !on;
+  if (on) $("note").focus();
+  else $("text").focus();
+}
+
+function guide() {
+  $("rest").open = !$("rest").open;
+  if ($("rest").open) $("rest").querySelector("summary").focus();
+  else $("text").focus();
+}
+
+// Keys
+
+const KEYS = {
+  a: () => answer("accept"), x: () => answer("reject"), s: () => answer("ignore"), u: undo, l: nextLabel,
+  n: () => walk(1), p: () => walk(-1), c: () => relabel(chosen), f: flag, g: guide,
+  m: () => {
+    if (item.unit.task === "relations") link(chosen);
+    else if (item.unit.task === "spans") mark(range()[0], range()[1] + 1);
+  },
+  d: () => (item.unit.task === "relations" ? edge && removeRelation(edge) : remove(chosen)),
+  o: () => {
+    const other = item.others.find((o) => !spans.some((s) => same(s, o)));
+    if (item.unit.task === "spans" && other) takeOver(other);
+  },
+  r: () => {
+    if (item.unit.task !== "relations" || !relations.length) return;
+    edge = relations[(relations.indexOf(edge) + 1) % relations.length];
+    draw();
+    say(`${written(edge.head)} ${edge.label} ${written(edge.child)}`);
+  },
+  escape: () => { anchor = head = chosen = edge = null; draw(); },
+};
+Object.assign(KEYS, { enter: KEYS.a, " ": KEYS.s, backspace: KEYS.d, delete: KEYS.d });
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const key = event.key.toLowerCase();
+  const at = event.target;
+  if (at === $("note")) {
+    if (key !== "escape" && !(key === "enter" && !event.shiftKey)) return;
+    event.preventDefault();
+    $("text").focus();
+    return;
+  }
+  // a button or a summary with the focus is pressed as everywhere
+  if ((key === "enter" || key === " ") && at.closest("button, summary, a")) return;
+  if (!item) {
+    if (key === "u") undo();
+    return;
+  }
+  const rtl = getComputedStyle($("text")).direction === "rtl" ? -1 : 1;
+  if (key === "arrowright") move(rtl, event.shiftKey);
+  else if (key === "arrowleft") move(-rtl, event.shiftKey);
+  else if (/^[1-9]$/.test(key)) choose(Number(key) - 1);
+  else if (KEYS[key] && !event.repeat) KEYS[key]();
+  else return;
+  event.preventDefault();
+});
+
+// Pointer
+
+function cellAt(event) {
+  const word = document.elementFromPoint(event.clientX, event.clientY)?.closest(".w");
+  return word ? Number(word.dataset.i) : null;
+}
+
+$("text").addEventListener("pointerdown", (event) => {
+  const cell = cellAt(event);
+  if (!item || cell === null || event.button !== 0) return;
+  dragging = true;
+  anchor = null;
+  cursor = cell;
+});
+document.addEventListener("pointermove", (event) => {
+  const cell = dragging ? cellAt(event) : null;
+  if (cell === null || (cell === cursor && anchor !== null) || item.unit.task !== "spans") return;
+  if (anchor === null && cell === cursor) return;
+  anchor ??= cursor;
+  cursor = cell;
+  drawText();
+});
+document.addEventListener("pointerup", () => {
+  if (!dragging) return;
+  dragging = false;
+  const inside = spans.find((s) => s.first <= cursor && cursor < s.end);
+  if (item.unit.task === "relations") return inside && link(inside);
+  if (item.unit.task !== "spans") return draw();
+  if (anchor === null && inside) {
+    chosen = inside;
+    draw();
+  } else mark(range()[0], range()[1] + 1);
+});
+document.addEventListener("pointercancel", () => { dragging = false; });
+
+for (const [id, does] of Object.entries({ accept: KEYS.a, reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
+  $(id).addEventListener("click", does);
+
+// Start
+
+project = await ask("/api/project").catch((error) => { warn(error.message); throw error; });
+project.colours = [...(project.labels.spans || []), ...(project.labels.relations || [])];
+await load(`/api/next?${query()}`);

@@ -1,0 +1,224 @@
+"""How answers get on disk: a journal of all of them, and the gold file with one line a finished text.
+
+The journal (`assets/review-log.jsonl`) is append-only and flushed to the disk before an answer counts as
+given. Each line is one answer to one question: who, when, how long, and all that is marked in the text so
+far. The answer that finishes a text also carries the gold record, and the hash of the gold line that it
+replaces: should the power fail between the two files, the next start finds the record in the journal and
+writes it. A gold line that somebody edited by hand since then is never overwritten.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ie.errors import UserError
+from ie.files import atomic_write
+from ie.records import Record
+
+
+class Changed(Exception):
+    """The gold file isn't what this server last wrote or read."""
+
+
+class Journal:
+    """The append-only log of answers; held by one server at a time."""
+
+    def __init__(self, path: Path, owner: str = "") -> None:
+        """Open and lock the journal; a last line that was cut off by a crash, never acknowledged, is removed.
+
+        Args:
+            owner: how others may find the server that holds it, for their error message.
+
+        Raises:
+            UserError: another server holds it, or it can't be written.
+        """
+        self.path = path
+        fresh = not path.exists()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise UserError(f"{path}: can't be written ({error.strerror}); make it writable.") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError(f"{path}: can't be locked ({error.strerror}); use a local disk.") from None
+            raise UserError(
+                f"{path}: another review of this project is running; use its page, or stop it first."
+            ) from None
+        if fresh:
+            _sync_folder(path.parent)
+        self._size = self._whole_lines()
+        os.ftruncate(self._file, self._size)
+
+    def _whole_lines(self) -> int:
+        """Bytes up to the end of the last whole line."""
+        end = os.fstat(self._file).st_size
+        while end:
+            start = max(0, end - 65536)
+            found = os.pread(self._file, end - start, start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+        return 0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """All answers, in order.
+
+        Raises:
+            UserError: a line that no journal has.
+        """
+        with open(self.path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    entry = json.loads(line)
+                    missing = {"text", "unit", "parts", "entry", "annotator", "answer", "round"} - set(entry)
+                    if missing:
+                        raise ValueError(f"without {', '.join(sorted(missing))}")
+                except (ValueError, TypeError) as error:
+                    raise UserError(
+                        f"{self.path}:{number}: no answer of a review ({error}); restore the file from a "
+                        "copy, or delete that line."
+                    ) from None
+                yield entry
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write an answer and wait until it is on the disk; all of the line or nothing of it.
+
+        Raises:
+            OSError: the disk is full, say. Nothing is written then.
+        """
+        # ASCII, so that every tool that splits lines splits them where we do
+        append(self._file, self._size, (json.dumps(entry) + "\n").encode())
+        self._size = os.fstat(self._file).st_size
+
+    def close(self) -> None:
+        """Let others have it."""
+        os.close(self._file)
+
+
+class Gold:
+    """A file of reviewed records, of which one line at a time is added or replaced."""
+
+    def __init__(self, path: Path, records: list[Record]) -> None:
+        """Take over a file that was read.
+
+        Args:
+            records: its content, by text; as read, so that what the reading changed isn't written by itself.
+        """
+        self.path = path
+        self.records = {record.text: record for record in records}
+        self._state = self._stat()
+
+    def _stat(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+    def put(self, record: Record) -> None:
+        """Add a record, or replace that of the same text where it stands, so that no split moves.
+
+        Raises:
+            Changed: somebody else wrote to the file.
+            OSError, UserError: it can't be written. The file is as before then.
+        """
+        if self._stat() != self._state:
+            raise Changed(
+                f"{self.path} was changed by another program. Your answer is in the journal: stop review and "
+                "start it again, and it gets there as well."
+            )
+        if record.text in self.records:
+            self._replace(record)
+        else:
+            self._append(record)
+        self.records[record.text] = record
+        self._state = self._stat()
+
+    def _append(self, record: Record) -> None:
+        fresh = self._state is None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            size = os.fstat(file).st_size
+            # an editor may have left the last line without its end
+            glue = b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
+            append(file, size, glue + (record.to_line() + "\n").encode())
+        finally:
+            os.close(file)
+        if fresh:
+            _sync_folder(self.path.parent)
+
+    def _replace(self, record: Record) -> None:
+        # All other lines stay byte for byte as they are.
+        with open(self.path, "rb") as old, atomic_write(self.path, "wb") as new:
+            for line in old:
+                if _text(line) == record.text:
+                    new.write((record.to_line() + "\n").encode())
+                else:
+                    new.write(line)
+        _sync_folder(self.path.parent)
+
+
+def line_hash(record: Record | None) -> str | None:
+    """What tells whether a gold record is still the one that an answer was given on."""
+    if record is None:
+        return None
+    content = json.dumps(record.model_dump(exclude_defaults=True), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def repair(entries: list[dict[str, Any]], gold: Gold) -> int:
+    """Write the finished texts that a crash kept from the gold file.
+
+    Args:
+        entries: the answers of one journal that finished a text of this file, in order.
+
+    Returns:
+        How many were missing.
+    """
+    last = {entry["text"]: entry for entry in entries}
+    missing = 0
+    for entry in last.values():
+        record = Record.model_validate(entry["record"])
+        found = line_hash(gold.records.get(record.text))
+        if found != line_hash(record) and found == entry["before"]:
+            gold.put(record)
+            missing += 1
+    return missing
+
+
+def append(file: int, size: int, data: bytes) -> None:
+    """Append to a file descriptor and wait for the disk; on failure the file is cut back to `size`."""
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    except OSError:
+        os.ftruncate(file, size)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _text(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"))["text"]
+    except (ValueError, KeyError, TypeError):
+        return None

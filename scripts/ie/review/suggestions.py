@@ -1,0 +1,181 @@
+"""What models and rules suggest for a text, each span with its source, and how far the sources agree."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.language import Language
+
+from ie.errors import UserError
+from ie.records import Record, RecordFile, from_doc
+
+Key = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A suggested span: characters and label, who suggests it, and how sure it is to be meant.
+
+    `alignment`: how the source found it in the text ("exact", "fuzzy", "normalised", "snapped"; "" unknown).
+    `score`: its confidence between 0 and 1, where the source gives one.
+    """
+
+    start: int
+    end: int
+    label: str
+    source: str
+    alignment: str = ""
+    score: float | None = None
+
+    @property
+    def key(self) -> Key:
+        """What makes two suggestions the same."""
+        return self.start, self.end, self.label
+
+
+@dataclass
+class Suggested:
+    """All that is suggested for a text, the first source first.
+
+    `relations`: head (start, end), child (start, end), label, source. `cats`: of the first source with any;
+    `cats_votes`: who suggests each. `said`: the sources that looked at the text, whatever they found.
+    `doubts`: answers that a source gave and that couldn't be used.
+    """
+
+    spans: list[Suggestion] = field(default_factory=list)
+    relations: list[tuple[tuple[int, int], tuple[int, int], str, str]] = field(default_factory=list)
+    cats: dict[str, float] = field(default_factory=dict)
+    cats_votes: dict[str, list[str]] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+    doubts: int = 0
+    failed: bool = False
+
+    def preset(self) -> list[Suggestion]:
+        """Spans that don't overlap, by the order of the sources."""
+        kept: dict[Key, Suggestion] = {}
+        for span in self.spans:
+            if span.key not in kept and not any(span.start < k[1] and k[0] < span.end for k in kept):
+                kept[span.key] = span
+        return sorted(kept.values(), key=lambda span: span.start)
+
+    def by_source(self) -> dict[str, set[Key]]:
+        """The spans of each source that has any."""
+        found: dict[str, set[Key]] = {}
+        for span in self.spans:
+            found.setdefault(span.source, set()).add(span.key)
+        return found
+
+
+class Sources:
+    """Files of suggestions by name, and the trained pipeline where it is used."""
+
+    def __init__(
+        self,
+        files: dict[str, RecordFile],
+        load_model: Callable[[], Language] | None = None,
+        report: Callable[[str], None] = print,
+    ) -> None:
+        """Args:
+        load_model: loads the pipeline when the first text needs it.
+        report: told of each record that can't be used.
+        """
+        self.files = files
+        self._load_model = load_model
+        self._model: Language | None = None
+        self._report = report
+
+    @property
+    def names(self) -> list[str]:
+        """The sources there are, by name of file; one file may hold several."""
+        return [*self.files, *(["model"] if self._load_model else [])]
+
+    def get(self, text: str, *, model: bool = True) -> Suggested:
+        """What is suggested for a text."""
+        found = Suggested()
+        for name, file in self.files.items():
+            try:
+                record = file.get(text)
+            except UserError as error:
+                self._report(str(error))
+                continue
+            if record is not None:
+                add(found, record, name)
+        if model and self._load_model:
+            self._model = self._model or self._load_model()
+            add(found, from_doc(self._model(text)), "model")
+        return found
+
+
+def add(found: Suggested, record: Record, source: str) -> None:
+    """Take over a record's annotation; a span's own `source` counts more than the file's name."""
+    extras = [span.model_extra or {} for span in record.spans]
+    for span, extra in zip(record.spans, extras, strict=True):
+        score = extra.get("score")
+        found.spans.append(
+            Suggestion(
+                span.start,
+                span.end,
+                span.label,
+                str(extra.get("source") or source),
+                str(extra.get("alignment") or ""),
+                float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None,
+            )
+        )
+    found.said |= {span.source for span in found.spans[len(found.spans) - len(extras) :]} or {source}
+    for relation in record.relations:
+        head, child = (record.spans[i] for i in (relation.head, relation.child))
+        named = str((relation.model_extra or {}).get("source") or source)
+        found.relations.append(((head.start, head.end), (child.start, child.end), relation.label, named))
+    found.cats = found.cats or dict(record.cats)
+    for name, value in record.cats.items():
+        if value > 0.5:
+            found.cats_votes.setdefault(name, []).append(source)
+    told: dict[str, Any] = (record.model_extra or {}).get("llm") or {}
+    found.doubts += len(told.get("dropped") or ())
+    found.failed |= bool(told.get("error"))
+
+
+def load_model(path: Path) -> Language:
+    """The trained pipeline.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return spacy.load(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: can't be loaded ({reason}); train a pipeline, or set use = false below [model]."
+        ) from None
+
+
+def disagreement(suggested: Suggested) -> float:
+    """How little the sources agree: one minus F of exact spans, mean over every two of them; 0 to 1."""
+    by_source = suggested.by_source()
+    names = sorted(suggested.said)
+    apart = [_distance(by_source.get(a, set()), by_source.get(b, set())) for a, b in combinations(names, 2)]
+    return sum(apart) / len(apart) if apart else 0.0
+
+
+def _distance(one: set[Key], other: set[Key]) -> float:
+    return 1 - 2 * len(one & other) / (len(one) + len(other)) if one or other else 0.0
+
+
+def uncertainty(suggested: Suggested) -> float:
+    """How unsure the sources are of the text, 0 to 1.
+
+    One minus the lowest confidence, where the sources give any. Else the share of a model's answers that
+    weren't found in the text as they were given, or not at all.
+    """
+    scores = [span.score for span in suggested.spans if span.score is not None]
+    if suggested.failed:
+        return 1.0
+    if scores:
+        return 1 - min(scores)
+    answers = len(suggested.spans) + suggested.doubts
+    inexact = sum(span.alignment not in ("", "exact") for span in suggested.spans)
+    return (inexact + suggested.doubts) / answers if answers else 0.0

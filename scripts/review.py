@@ -1,0 +1,180 @@
+"""Review texts in the browser; every answer is on disk before the next question is shown."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from wasabi import msg
+
+from ie import records, splitting
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import check_writable
+from ie.records import BadRelations, Duplicates, Misaligned, Reader, RecordFile
+from ie.review import app, selection
+from ie.review import progress as aims
+from ie.review.engine import Engine
+from ie.review.guidelines import read_guidelines
+from ie.review.settings import load_settings, units
+from ie.review.store import Gold, Journal
+from ie.review.suggestions import Sources, disagreement, load_model, uncertainty
+from ie.scheme import load_scheme
+
+# Files of up to so many lines are checked before the page opens, larger ones while it is in use.
+CHECKED_FIRST = 5000
+
+
+def main(
+    texts: Annotated[Path, typer.Option(help="All raw texts")] = Path("assets/texts.jsonl"),
+    reviewed: Annotated[Path, typer.Option(help="Gold: where finished texts go")] = Path(
+        "assets/reviewed.jsonl"
+    ),
+    journal: Annotated[
+        Path, typer.Option(help="Log of all answers, each on disk before the next question")
+    ] = Path("assets/review-log.jsonl"),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    settings: Annotated[Path, typer.Option(help="What is asked, in which order")] = Path(
+        "configs/review.cfg"
+    ),
+    guidelines: Annotated[Path, typer.Option(help="What annotators go by")] = Path("assets/guidelines.md"),
+    select: Annotated[
+        str,
+        typer.Option(help='"errors", or a file of disagreements: what to review again; empty for new texts'),
+    ] = "",
+    config: Annotated[
+        str, typer.Option(help="Name of the training config, whose results are used")
+    ] = "efficient",
+    train_on: Annotated[splitting.TrainOn, typer.Option(help="Which of its pipelines suggests")] = "reviewed",
+    port: Annotated[int, typer.Option(help="Port of the page on this machine", min=0, max=65535)] = 8080,
+    hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
+    annotator: Annotated[
+        str, typer.Option(help="Who answers, unless the address has ?annotator=")
+    ] = "reviewer",
+    cache: Annotated[Path, typer.Option(help="Folder for the page's key")] = Path(".cache/review"),
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test")] = 37,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev")] = 10,
+    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts")] = 0.8,
+    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges")] = "error",
+    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file")] = "error",
+    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing")] = "error",
+    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+) -> None:
+    """Open the page and serve it until Ctrl-C."""
+    labels, wanted, nlp = load_scheme(scheme), load_settings(settings), records.blank(lang)
+    questions = units(wanted, labels)
+    kinds = [label for kind in ("span", "relation", "category") for label in labels.labels(kind)]
+    rules = {
+        "labels": labels,
+        "tokenizer": nlp.tokenizer,
+        "duplicates": duplicates,
+        "bad_relations": bad_relations,
+    }
+    shares = {"test_percent": test_percent, "dev_percent": dev_percent, "near_duplicate": near_duplicate}
+    reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
+    check_writable(reviewed)
+    with closing(Journal(journal)) as log:  # from here on nobody else writes the gold
+        gold = Gold(reviewed, reader.read(reviewed, allow_empty=True) if reviewed.exists() else [])
+        raw = RecordFile(texts, misaligned=misaligned, **rules)
+        files = {}
+        for name, path in wanted.sources.items():
+            if Path(path).exists():
+                files[name] = RecordFile(Path(path), misaligned="snap", **rules)
+            else:
+                msg.warn(f"{path}: there is no such file yet, so {name} suggests nothing.")
+        waiting = [file for file in (raw, *files.values()) if len(file) > CHECKED_FIRST]
+        for file in (raw, *files.values()):
+            if file not in waiting:
+                list(file.check())
+
+        faults: list[str] = []
+
+        def report(fault: str) -> None:
+            if fault not in faults:
+                faults.append(fault)
+                msg.warn(fault)
+
+        folder = Path("training") / config
+        model = folder / train_on / "model-best"
+        sources = Sources(files, (lambda: load_model(model)) if wanted.model.use else None, report)
+        if wanted.model.use:
+            sources.get("")
+        if wanted.order.then == "disagreement" and len(files) < 2:
+            msg.info(
+                "With one file of suggestions there is no disagreement: texts are ordered by uncertainty."
+            )
+            wanted.order.then = "uncertainty"
+        measure = disagreement if wanted.order.then == "disagreement" else uncertainty
+        if select == "errors":
+            split = splitting.assign(list(gold.records.values()), [], **shares)
+            chosen = selection.likely_errors(folder / "diagnosis.json", model, split)
+        else:
+            chosen = selection.disagreements(Path(select), reader.read(Path(select))) if select else []
+        if select:
+            msg.info(f"{select}: {len(chosen):,} texts to look at again")
+
+        engine = Engine(
+            settings=wanted,
+            units=questions,
+            tokenizer=nlp.tokenizer,
+            texts=raw.texts,
+            record=raw.get,
+            sources=sources,
+            guidelines=read_guidelines(guidelines, kinds),
+            journal=log,
+            gold=gold,
+            own_gold=lambda name: own_gold(reviewed.parent / "annotators" / f"{name}.jsonl", reader),
+            sides=lambda found: splitting.Sides(list(found), **shares),
+            score=lambda text: measure(sources.get(text, model=False)),
+            chosen=chosen,
+            selection=select,
+        )
+        if engine.repaired:
+            msg.info(f"{engine.repaired} finished text(s) that a crash kept from {reviewed} are there now")
+        closest = aims.read_closest(folder / "analysis.json")
+        sock = app.listen(port)
+        port = sock.getsockname()[1]
+        secret = app.session_secret(cache / "key")
+        page = app.make_app(
+            engine,
+            labels,
+            secret=secret,
+            port=port,
+            hosts=[name.strip() for name in hosts.split(",") if name.strip()],
+            annotator=annotator,
+            progress=lambda: aims.progress(engine.sides.counts, closest),
+            faults=faults,
+            idle=in_background(engine, waiting, report),
+        )
+        server = uvicorn.Server(
+            uvicorn.Config(page, log_level="warning", access_log=False, server_header=False)
+        )
+        with suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on when it is done
+            # msg would break a long line in two, and the address with it
+            print(f"\nOpen  http://localhost:{port}/?token={secret}\n")
+            print(f"Answers go to {journal}, finished texts to {reviewed}. Ctrl-C stops the server.")
+            server.run(sockets=[sock])
+
+
+def own_gold(path: Path, reader: Reader) -> Gold:
+    """What an annotator reviewed independently."""
+    return Gold(path, reader.read(path, allow_empty=True) if path.exists() else [])
+
+
+def in_background(engine: Engine, waiting: list[RecordFile], report: Callable[[str], None]) -> Iterator[None]:
+    """Score texts ahead, then check the files that were too large to check at the start."""
+    while engine.ordering().score_some():
+        yield
+    for file in waiting:
+        try:
+            for i, _ in enumerate(file.check()):
+                if i % 10 == 0:
+                    yield
+        except UserError as error:
+            report(str(error))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,363 @@
+"""What is asked in which order, and what answers do to the gold file."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reviewing import NLP, Project, texts
+
+from ie.review.engine import Refused
+from ie.review.selection import Chosen
+from ie.review.suggestions import Suggested, Suggestion
+
+ONE_LABEL = ["spans:COMPANY", "spans:MONEY", "relations:RAISED", "categories"]
+DEAL = "Hooli raised $5m from ACME Ventures."
+
+
+def span(text: str, part: str, label: str, **more: object) -> dict:
+    start = text.index(part)
+    return {"start": start, "end": start + len(part), "label": label, **more}
+
+
+def suggestion(text: str) -> dict:
+    spans = [span(text, "Hooli", "COMPANY", alignment="exact"), span(text, "$5m", "MONEY", alignment="fuzzy")]
+    return {
+        "text": text,
+        "spans": spans,
+        "relations": [{"head": 0, "child": 1, "label": "RAISED"}],
+        "cats": {"FUNDING": 1, "OTHER": 0},
+    }
+
+
+def test_a_label_goes_through_the_batch_before_the_next(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(3))
+    # without spans there is no relation to ask about
+    units = [unit for unit in ONE_LABEL if unit != "relations:RAISED"]
+    assert project.run() == [
+        *((f"t{i}", unit) for unit in units for i in (0, 1)),
+        *(("t2", unit) for unit in units),
+    ]
+    assert [record.text for record in project.gold()] == texts(3)
+
+
+def test_a_record_appears_when_its_last_question_is_answered(tmp_path: Path) -> None:
+    project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
+    for unit in ONE_LABEL:
+        assert project.gold() == []
+        assert project.step()["unit"]["name"] == unit
+    (record,) = project.gold()
+    assert [(record.text[s.start : s.end], s.label) for s in record.spans] == [
+        ("Hooli", "COMPANY"),
+        ("$5m", "MONEY"),
+    ]
+    assert [(r.head, r.child, r.label) for r in record.relations] == [(0, 1, "RAISED")]
+    assert record.cats == {"FUNDING": 1, "OTHER": 0}
+    review = record.meta["review"]
+    assert (review["annotator"], review["guidelines"], review["seconds"]) == ("ann", "abc", 6.0)
+    # nothing of the suggestion but what was accepted
+    assert all(not s.model_extra for s in record.spans)
+
+
+def test_all_labels_at_once(tmp_path: Path) -> None:
+    settings = {"review": {"mode": "all labels", "blind": [], "batch": 1}}
+    project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)], settings=settings)
+    assert [unit for _, unit in project.run()] == ["spans", "relations", "categories"]
+
+
+def test_a_change_of_mode_asks_for_the_rest_only(tmp_path: Path) -> None:
+    project = Project(tmp_path, [DEAL])
+    project.step()
+    project.settings.review.mode = "all labels"
+    project.restart()
+    assert [unit for _, unit in project.run()] == ["spans", "categories"]
+    project.settings.review.mode = "one label"
+    assert project.restart().next("ann") is None
+
+
+def test_fewer_tasks_leave_no_text_behind(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(1))
+    project.step(), project.step()
+    project.settings.review.tasks = ["spans"]
+    assert project.restart().next("ann")["answered"]
+    project.run()
+    assert len(project.gold()) == 1
+
+
+def test_rejecting_ends_a_text(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(1))
+    project.step(answer="reject")
+    assert [record.answer for record in project.gold()] == ["reject"]
+    assert project.engine.next("ann") is None
+
+
+def test_an_answer_can_be_changed_and_its_line_stays_in_place(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(2), settings={"review": {"tasks": ["spans"], "blind": [], "batch": 1}})
+    project.run()
+    before = project.reviewed.read_text("utf-8").splitlines()
+    earlier = project.engine.back("ann", 3)
+    assert (earlier["id"], earlier["unit"]["name"], earlier["answered"]) == ("t0", "spans:MONEY", True)
+    project.engine.answer(project.answer(earlier, spans=[(0, 1, "COMPANY")]))
+    after = project.reviewed.read_text("utf-8").splitlines()
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
+    assert [s.label for s in project.gold()[0].spans] == ["COMPANY"]
+    # all versions stay in the journal
+    versions = [json.loads(line) for line in project.log.read_text("utf-8").splitlines()]
+    assert len([v for v in versions if "record" in v and v["id"] == "t0"]) == 2
+    assert project.restart().next("ann") is None
+
+
+def test_a_rejected_text_that_is_accepted_after_all_goes_on(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(1))
+    project.step(answer="reject")
+    earlier = project.engine.back("ann", 1)
+    project.engine.answer(project.answer(earlier))
+    assert [unit for _, unit in project.run()] == ["spans:MONEY", "categories"]
+    assert [record.answer for record in project.gold()] == ["accept"]
+
+
+def test_back_goes_through_answers_and_ends(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(2))
+    project.step(), project.step()
+    assert [project.engine.back("ann", n)["id"] for n in (1, 2)] == ["t1", "t0"]
+    assert project.engine.back("ann", 3) is None
+    assert project.engine.back("bob", 1) is None
+
+
+class TestTwoPeople:
+    def test_share_the_texts(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(8))
+        asked = {"ann": set(), "bob": set()}
+        while any(items := {name: project.step(name) for name in asked}.values()):
+            for item in items:
+                if item:
+                    asked[item["annotator"]].add(item["id"])
+        assert not asked["ann"] & asked["bob"]
+        assert len(asked["ann"] | asked["bob"]) == len(project.gold()) == 8
+
+    def test_what_one_left_goes_to_the_other_later(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(1))
+        project.step("ann")
+        assert project.engine.next("bob") is None
+        project.now += 31 * 60
+        assert project.engine.next("bob")["unit"]["name"] == "spans:MONEY"
+        project.run("bob")
+        assert project.gold()[0].meta["review"]["annotator"] == "ann+bob"
+
+    def test_the_slower_answer_is_refused(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(1))
+        first, second = project.engine.next("ann"), project.engine.next("ann")
+        project.engine.answer(project.answer(first))
+        with pytest.raises(Refused, match="answered meanwhile"):
+            project.engine.answer(project.answer(second))
+
+    def test_independently_each_has_all_texts_and_a_file(self, tmp_path: Path) -> None:
+        project = Project(
+            tmp_path, texts(2), settings={"review": {"independent": True, "blind": [], "batch": 1}}
+        )
+        assert project.run("ann") == project.run("bob")
+        assert project.gold() == []
+        assert all(
+            len((tmp_path / f"{name}.jsonl").read_text("utf-8").splitlines()) == 2 for name in ("ann", "bob")
+        )
+
+
+def test_the_same_answer_twice_counts_once(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(1))
+    given = project.answer(project.engine.next("ann"))
+    project.engine.answer(given)
+    project.engine.answer(given)
+    assert len(project.log.read_text("utf-8").splitlines()) == 1
+
+
+def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(3))
+    whole = Project(tmp_path / "whole", texts(3)).run()
+    asked = []
+    while (item := project.restart().next("ann")) is not None:
+        asked.append((item["id"], item["unit"]["name"]))
+        project.engine.answer(project.answer(item))
+    assert sorted(asked) == sorted(whole)
+    assert len(project.gold()) == 3
+
+
+def test_test_texts_are_shown_without_suggestions(tmp_path: Path) -> None:
+    lines = [f"{DEAL} {text}" for text in texts(30)]
+    settings = {"review": {"blind": ["test"], "batch": 1, "tasks": ["spans"]}}
+    project = Project(tmp_path, lines, suggested=[suggestion(line) for line in lines], settings=settings)
+    shown = {}
+    while item := project.step():
+        shown.setdefault(item["side"], []).append((item["blind"], bool(item["spans"]), bool(item["others"])))
+        if item["side"] == "test":
+            assert item["blind"]
+            assert not item["others"]
+    assert {"train", "test"} <= set(shown)
+    assert all(s == (False, True, False) for s in shown["train"])
+    # the first question of each; what was answered before is shown in the second
+    assert (True, True, False) not in shown["test"]
+
+
+def test_overlapping_suggestions_are_offered(tmp_path: Path) -> None:
+    first = {
+        "text": DEAL,
+        "spans": [
+            span(DEAL, "ACME", "COMPANY", source="rules"),
+            span(DEAL, "Hooli", "COMPANY", source="rules"),
+        ],
+    }
+    project = Project(tmp_path, [DEAL], suggested=[first])
+    item = project.engine.next("ann")
+    assert [s["sources"][0]["name"] for s in item["spans"]] == ["rules", "rules"]
+
+
+def test_a_span_moved_to_another_label_is_there_when_that_is_asked(tmp_path: Path) -> None:
+    project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
+    project.step(spans=[(0, 1, "MONEY")])
+    assert [(s["first"], s["label"]) for s in project.engine.next("ann")["spans"]] == [
+        (0, "MONEY"),
+        (2, "MONEY"),
+    ]
+
+
+def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
+    project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
+    project.run()
+    item = project.engine.item("ann", project.engine.back("ann", 1)["text"], "spans:MONEY")
+    project.engine.answer(project.answer(item, spans=[(0, 1, "COMPANY")]))
+    assert project.gold()[0].relations == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"spans": [(0, 99, "COMPANY")]}, "outside the text"),
+        ({"spans": [(0, 2, "COMPANY"), (1, 3, "MONEY")]}, "overlap"),
+        ({"spans": [(0, 1, "CITY")]}, "no span label"),
+        ({"unit": "spans:CITY"}, "labels have changed"),
+        ({"text": "0" * 16}, "isn't in this review"),
+        ({"annotator": "../x"}, "A name has"),
+        ({"base": "zz"}, "answered meanwhile"),
+        ({"unit": "categories", "cats": {"FUNDING": 1, "OTHER": 1}}, "Choose one"),
+        ({"unit": "categories", "cats": {"NEWS": 1}}, "no category"),
+        (
+            {"unit": "relations:RAISED", "spans": [(0, 1, "COMPANY")], "relations": [(0, 0, "RAISED")]},
+            "join two spans",
+        ),
+    ],
+)
+def test_answers_that_do_not_fit_leave_nothing(tmp_path: Path, changes: dict, fault: str) -> None:
+    project = Project(tmp_path, [DEAL])
+    with pytest.raises(Refused, match=fault):
+        project.step(**changes)
+    assert project.log.read_text("utf-8") == ""
+
+
+def test_a_full_disk_takes_no_answer_and_the_next_try_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path, texts(1), settings={"review": {"tasks": ["categories"], "batch": 1}})
+    given = project.answer(project.engine.next("ann"))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(project.engine.gold, "put", fail)
+    with pytest.raises(OSError, match="No space"):
+        project.engine.answer(given)
+    monkeypatch.undo()
+    project.engine.answer(given)
+    assert len(project.gold()) == 1
+    assert len(project.log.read_text("utf-8").splitlines()) == 1
+
+
+def test_what_gold_had_is_kept(tmp_path: Path) -> None:
+    spans = [span(DEAL, "Hooli", "COMPANY", kb_id="7"), span(DEAL, "$5m", "MONEY", value="5000000 USD")]
+    gold = {
+        "text": DEAL,
+        "spans": spans,
+        "relations": [{"head": 0, "child": 1, "label": "RAISED"}],
+        "cats": {"FUNDING": 1, "OTHER": 0},
+        "meta": {"id": "g"},
+        "own": [1],
+    }
+    project = Project(tmp_path, [DEAL], gold=[gold])
+    assert project.engine.next("ann") is None
+    engine = project.restart(chosen=[Chosen(DEAL, "look again")], selection="errors")
+    item = engine.next("ann")
+    assert (item["why"], item["round"], [s["label"] for s in item["spans"]]) == (
+        "look again",
+        2,
+        ["COMPANY", "MONEY"],
+    )
+    # the amount gets one token more, so its value is no longer sure
+    project.step(spans=[(0, 1, "COMPANY"), (2, 6, "MONEY")])
+    project.run()
+    (record,) = project.gold()
+    assert [s.model_extra for s in record.spans] == [{"kb_id": "7"}, {}]
+    assert (record.model_extra, record.meta["id"], len(record.relations)) == ({"own": [1]}, "g", 0)
+    # looked at once, it isn't asked again, even after a restart
+    assert project.restart().next("ann") is None
+    # nor does a plain review ask
+    assert project.restart(chosen=(), selection="").next("ann") is None
+
+
+def test_annotators_answers_are_offered_for_a_decision(tmp_path: Path) -> None:
+    spans = [
+        Suggestion(0, 5, "COMPANY", "ann"),
+        Suggestion(0, 5, "COMPANY", "bob"),
+        Suggestion(22, 26, "COMPANY", "ann"),
+        Suggestion(22, 35, "COMPANY", "bob"),
+    ]
+    chosen = Chosen(DEAL, "boundary", Suggested(spans, cats_votes={"OTHER": ["bob"]}))
+    item = Project(tmp_path, [DEAL], chosen=[chosen], selection="file.jsonl").engine.next("cid")
+    assert [(s["first"], [v["name"] for v in s["sources"]]) for s in item["spans"]] == [(0, ["ann", "bob"])]
+    assert [[v["name"] for v in s["sources"]] for s in item["others"]] == [["ann"], ["bob"]]
+
+
+def test_offsets_count_characters(tmp_path: Path) -> None:
+    text = "👩\u200d💻 Cafe\u0301 גייסה raised 5m"
+    project = Project(tmp_path, [text])
+    pieces = project.engine.next("ann")["pieces"]
+    at = pieces[1::2].index("Cafe\u0301")
+    project.step(spans=[(at, at + 1, "COMPANY")])
+    project.run()
+    (marked,) = project.gold()[0].spans
+    assert text[marked.start : marked.end] == "Cafe\u0301"
+    assert NLP.tokenizer(text).char_span(marked.start, marked.end) is not None
+
+
+def test_a_relation_that_two_suggest_is_one(tmp_path: Path) -> None:
+    project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
+    project.engine.sources.files["again"] = project.engine.sources.files["llm"]
+    project.step(), project.step()
+    (relation,) = project.engine.next("ann")["relations"]
+    assert relation["source"] == "llm + again"
+
+
+def test_of_two_answers_only_the_relation_of_both_is_taken(tmp_path: Path) -> None:
+    edges = [((0, 5), (13, 16), "RAISED", who) for who in ("ann", "bob")]
+    edges += [((22, 35), (13, 16), "RAISED", "bob")]
+    marks = [(0, 5, "COMPANY"), (13, 16, "MONEY"), (22, 35, "COMPANY")]
+    spans = [Suggestion(*mark, who) for mark in marks for who in ("ann", "bob")]
+    chosen = Chosen(DEAL, "relation", Suggested(spans, edges, said={"ann", "bob"}))
+    project = Project(tmp_path, [DEAL], chosen=[chosen], selection="file.jsonl")
+    project.step("cid"), project.step("cid")
+    assert [(r["head"], r["child"]) for r in project.engine.next("cid")["relations"]] == [(0, 1)]
+
+
+def test_the_flag_for_the_meeting_stays_with_the_text(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(1))
+    project.step(meeting=" Is a fund one? ")
+    assert project.engine.next("ann")["meeting"] == "Is a fund one?"
+    project.step(meeting="Is a fund one?")
+    project.step(meeting=None)
+    assert "meeting" not in project.gold()[0].meta
+    project.engine.answer(project.answer(project.engine.back("ann", 1), meeting=""))
+    assert project.gold()[0].meta["meeting"] == ""
+
+
+def test_the_log_is_what_the_curve_reads(tmp_path: Path) -> None:
+    project = Project(tmp_path, texts(2))
+    project.run()
+    lines = [json.loads(line) for line in project.log.read_text("utf-8").splitlines()]
+    assert {line["id"] for line in lines} == {"t0", "t1"}
+    assert all(line["seconds"] == 1.5 for line in lines)

@@ -1,0 +1,289 @@
+"""Settings, guidelines, order, suggestions, selection and progress."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reviewing import NLP, SCHEME, texts
+from running import ROOT, write_lines
+
+from ie.errors import UserError
+from ie.records import Record, RecordFile
+from ie.review import selection
+from ie.review.guidelines import read_guidelines
+from ie.review.ordering import Ordering
+from ie.review.progress import progress, read_closest
+from ie.review.settings import OrderSection, Settings, load_settings, units
+from ie.review.suggestions import Sources, Suggested, add, disagreement, uncertainty
+from ie.scheme import Scheme
+
+
+class TestSettings:
+    def test_the_shipped_file_says_what_the_defaults_are(self) -> None:
+        found = load_settings(ROOT / "configs" / "review.cfg")
+        sources = {"llm": "corpus/llm.jsonl", "suggest": "corpus/suggest.jsonl"}
+        assert found == Settings(sources=sources)
+
+    @pytest.mark.parametrize(("content", "fault"), [
+        ("[review]\nmode = \"slow\"\n", "review.mode: input should be 'one label' or 'all labels'"),
+        ("[review]\nbatch = 0\n", "review.batch: input should be greater than or equal to 1"),
+        ("[revue]\nbatch = 1\n", "revue: extra inputs are not permitted"),
+        ("[order]\nthen = \"best\"\n", "order.then"),
+        ("batch", "can't be read as a config"),
+    ])  # fmt: skip
+    def test_mistakes_are_named(self, tmp_path: Path, content: str, fault: str) -> None:
+        path = tmp_path / "review.cfg"
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError) as error:
+            load_settings(path)
+        assert fault in str(error.value)
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="can't be read"):
+            load_settings(tmp_path / "none.cfg")
+
+    def test_a_kind_without_labels_is_not_asked(self) -> None:
+        assert [unit.name for unit in units(Settings(), Scheme(span_labels=("A", "B")))] == [
+            "spans:A",
+            "spans:B",
+        ]
+        with pytest.raises(UserError, match="no label for any of the tasks spans"):
+            units(Settings(review={"tasks": ["spans"]}), Scheme(categories=("C",)))
+
+
+class TestGuidelines:
+    def read(self, tmp_path: Path, content: str, labels: list[str]) -> object:
+        path = tmp_path / "guidelines.md"
+        path.write_text(content, encoding="utf-8")
+        return read_guidelines(path, labels)
+
+    def test_blocks_know_their_labels(self, tmp_path: Path) -> None:
+        found = self.read(
+            tmp_path,
+            "# Of ORG\n\n- **ORG_X**: all\n- ORGs and\n  ORG_X\n\n3. PER\n4. none\n",
+            ["ORG", "ORG_X", "PER"],
+        )
+        assert [named for _, named in found.blocks] == [("ORG",), ("ORG_X",), ("ORG", "ORG_X"), ("PER",), ()]
+        assert found.blocks[3][0] == '<ol start="3"><li>PER</li>\n</ol>'
+
+    def test_nothing_in_them_can_run(self, tmp_path: Path) -> None:
+        hostile = "<script>alert(1)</script>\n\n[x](javascript:alert(1)) <img src=x onerror=alert(1)>\n"
+        html = "".join(block for block, _ in self.read(tmp_path, hostile, []).blocks)
+        assert "<script" not in html
+        assert "<img" not in html
+        assert 'href="javascript' not in html
+
+    def test_the_version_follows_the_content(self, tmp_path: Path) -> None:
+        versions = [self.read(tmp_path, text, []).version for text in ("one", "two", "one")]
+        assert versions[0] == versions[2] != versions[1]
+
+    def test_the_demos(self) -> None:
+        found = read_guidelines(ROOT / "assets" / "guidelines.md", ["COMPANY", "INVESTOR"])
+        assert len(found.about(["INVESTOR"])) >= 2
+
+
+class TestOrdering:
+    def order(self, then: str, scores: dict[str, float] | None = None, **more: object) -> list[int]:
+        found = texts(40)
+        ordering = Ordering(
+            found,
+            OrderSection(then=then, **{"first": "", **more}),
+            side=lambda text: "test" if "Velto" in text else "train",
+            filled=lambda: len(drawn),
+            score=lambda text: (scores or {}).get(text, 0.0),
+        )
+        drawn: list[int] = []
+        while (one := ordering.draw(lambda i: i not in drawn)) is not None:
+            drawn.append(one[0])
+            ordering.learn(found[one[0]])
+        return drawn
+
+    @pytest.mark.parametrize("then", ["file", "random", "diversity", "disagreement", "uncertainty"])
+    def test_every_text_comes_once(self, then: str) -> None:
+        assert sorted(self.order(then)) == list(range(40))
+        assert sorted(self.order(then, first="test", until=5)) == list(range(40))
+
+    def test_test_is_filled_first(self) -> None:
+        drawn = self.order("file", first="test", until=3)
+        assert drawn == [0, 5, 10, *(i for i in range(40) if i not in (0, 5, 10))]
+
+    def test_many_that_are_answered_hide_none_that_is_not(self) -> None:
+        many = [f"text {i}" for i in range(1000)]
+        ordering = Ordering(many, OrderSection(then="file"), side=lambda _: "test", filled=int, score=float)
+        assert ordering.draw(lambda i: i == 990) == (990, "test is filled first")
+
+    def test_what_the_sources_disagree_on_comes_first(self) -> None:
+        found = texts(40)
+        assert self.order("disagreement", {found[7]: 0.5, found[30]: 1.0})[:2] == [30, 7]
+
+    def test_a_seed_gives_another_order(self) -> None:
+        assert self.order("random") == self.order("random") != self.order("random", seed=1)
+
+    def test_diversity_prefers_new_words(self) -> None:
+        words = ["a b c d", "a b c e", "a b c f", "x y z w"]
+        ordering = Ordering(
+            words, OrderSection(then="diversity", first=""), side=str, filled=int, score=float
+        )
+        for _ in range(2):
+            found = ordering.draw(lambda i: True)
+            ordering.learn(words[found[0]])
+            first = found
+        assert 3 in (found[0], first[0])
+
+    def test_a_large_corpus_is_scored_in_pieces(self) -> None:
+        asked: list[str] = []
+        big = [f"text {i}" for i in range(1000)]
+        ordering = Ordering(
+            big, OrderSection(first=""), side=str, filled=int, score=lambda t: float(bool(asked.append(t)))
+        )
+        ordering.draw(lambda i: True)
+        assert len(asked) == 200  # no more than the first draw needs
+        while ordering.score_some():
+            pass
+        assert len(asked) == 1000
+
+
+def suggested(*spans: tuple, source: str = "llm", **llm: object) -> Suggested:
+    found = Suggested()
+    marks = [{"start": s, "end": e, "label": label, **more} for s, e, label, more in spans]
+    add(found, Record(text="x" * 50, spans=marks, llm=llm), source)
+    return found
+
+
+class TestSuggestions:
+    def test_the_first_source_wins_where_they_overlap(self) -> None:
+        found = suggested((0, 5, "A", {}), (10, 12, "A", {}))
+        add(
+            found,
+            Record(
+                text="x" * 50,
+                spans=[{"start": 0, "end": 7, "label": "A"}, {"start": 20, "end": 22, "label": "B"}],
+            ),
+            "rules",
+        )
+        assert [(s.key, s.source) for s in found.preset()] == [
+            ((0, 5, "A"), "llm"),
+            ((10, 12, "A"), "llm"),
+            ((20, 22, "B"), "rules"),
+        ]
+
+    def test_disagreement_is_one_minus_f(self) -> None:
+        found = suggested(
+            (0, 5, "A", {"source": "a"}), (6, 7, "A", {"source": "a"}), (8, 9, "A", {"source": "b"})
+        )
+        assert disagreement(found) == 1
+        found = suggested((0, 5, "A", {"source": "a"}))
+        add(
+            found,
+            Record(
+                text="x" * 50,
+                spans=[{"start": 0, "end": 5, "label": "A"}, {"start": 6, "end": 7, "label": "A"}],
+            ),
+            "b",
+        )
+        assert disagreement(found) == pytest.approx(1 / 3)
+        add(found, Record(text="x" * 50), "silent")
+        assert disagreement(found) == pytest.approx((1 / 3 + 1 + 1) / 3)
+        assert disagreement(Suggested()) == 0
+
+    def test_uncertainty(self) -> None:
+        assert uncertainty(
+            suggested((0, 5, "A", {"score": 0.9}), (6, 7, "A", {"score": 0.4}))
+        ) == pytest.approx(0.6)
+        assert (
+            uncertainty(suggested((0, 5, "A", {"alignment": "exact"}), (6, 7, "A", {"alignment": "fuzzy"})))
+            == 0.5
+        )
+        assert uncertainty(suggested((0, 5, "A", {"alignment": "exact"}), dropped=[1, 2, 3])) == 0.75
+        assert uncertainty(suggested(error="no answer")) == 1
+        assert uncertainty(Suggested()) == 0
+
+    def test_a_broken_record_is_told_and_left_out(self, tmp_path: Path) -> None:
+        path = write_lines(
+            tmp_path / "llm.jsonl",
+            [{"text": "Hooli", "spans": [{"start": 0, "end": 99, "label": "COMPANY"}]}],
+        )
+        told: list[str] = []
+        sources = Sources(
+            {"llm": RecordFile(path, labels=SCHEME, tokenizer=NLP.tokenizer)}, report=told.append
+        )
+        assert sources.get("Hooli").spans == []
+        assert "llm.jsonl:1: span 0-99" in told[0]
+
+
+class TestSelection:
+    def test_label_errors_of_a_diagnosis(self, tmp_path: Path) -> None:
+        path = tmp_path / "diagnosis.json"
+        gold = [Record(text="a", meta={"id": "w1"}), Record(text="b", meta={"id": "w2"})]
+        assert selection.label_errors(path, gold) == []
+        finding = {"name": "label-errors", "examples": ["w2: 'b' is A; B is likelier", "gone: x"]}
+        path.write_text(
+            json.dumps({"findings": [{"name": "leak", "examples": ["w1: x"]}, finding]}), encoding="utf-8"
+        )
+        (found,) = selection.label_errors(path, gold)
+        assert (found.text, found.why) == ("b", "diagnosis: 'b' is A; B is likelier")
+        path.write_text("{}", encoding="utf-8")
+        with pytest.raises(UserError, match="not a diagnosis"):
+            selection.label_errors(path, gold)
+
+    def test_the_worst_texts_come_first(self) -> None:
+        gold = [Record(text=t, spans=[{"start": 0, "end": 1, "label": "A"}]) for t in ("a a", "b b", "c c")]
+        answers = [
+            gold[0],
+            Record(text="b b"),
+            Record(text="c c", spans=[{"start": 2, "end": 3, "label": "A"}]),
+        ]
+        found = selection.model_errors(gold, lambda _: answers, "model")
+        assert [(c.text, c.why) for c in found] == [
+            ("c c", "the pipeline differs in 2 spans"),
+            ("b b", "the pipeline differs in a span"),
+        ]
+        assert found[0].suggested.spans[0].source == "model"
+
+    def test_disagreements(self) -> None:
+        span = {"start": 0, "end": 1, "label": "A"}
+        record = Record(
+            text="a b",
+            why="missing",
+            answers=[
+                {"source": "ann", "spans": [span]},
+                {"source": "bob", "spans": [span, span | {"start": 2, "end": 3}]},
+            ],
+        )
+        (found,) = selection.disagreements(Path("d.jsonl"), [record])
+        assert (found.why, [s.start for s in found.agreed()]) == ("missing", [0])
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {},
+            {"answers": [1]},
+            {"answers": [{"source": "a", "spans": [{"start": 0, "end": 9, "label": "A"}]}]},
+        ],
+    )
+    def test_what_is_no_disagreement_is_named(self, more: dict) -> None:
+        with pytest.raises(UserError, match=r"d\.jsonl: the record 'x'"):
+            selection.disagreements(Path("d.jsonl"), [Record(text="a b", meta={"id": "x"}, **more)])
+
+
+class TestProgress:
+    @pytest.mark.parametrize(("n", "sentence"), [
+        (0, "10 more test examples make the first digit hold"),
+        (56, "44 more test examples make the second digit hold"),
+        (99, "1 more test example makes the second digit hold"),
+        (100, "900 more test examples make the third digit hold"),
+        (532, "468 more test examples make the third digit hold"),
+    ])  # fmt: skip
+    def test_the_next_digit(self, n: int, sentence: str) -> None:
+        aim = progress({"test": n})["aims"][0]
+        assert aim["sentence"].startswith(sentence)
+        assert aim["have"] == n
+
+    def test_the_closest_pair(self, tmp_path: Path) -> None:
+        path = tmp_path / "analysis.json"
+        assert read_closest(path) is None
+        path.write_text(
+            json.dumps({"closest": {"first": "a", "second": "b", "more": 1200}}), encoding="utf-8"
+        )
+        aims = progress({"test": 532}, read_closest(path))["aims"]
+        assert aims[1]["sentence"].startswith("About 1,200 more test examples would tell a from b")

@@ -1,0 +1,139 @@
+"""A small project under review, for the tests of its parts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from running import write_lines
+
+from ie.records import Record, RecordFile, blank, read_records
+from ie.review.engine import Answer, Engine
+from ie.review.guidelines import Guidelines
+from ie.review.settings import Settings, units
+from ie.review.store import Gold, Journal
+from ie.review.suggestions import Sources
+from ie.scheme import Scheme
+from ie.splitting import Sides
+
+SCHEME = Scheme(
+    span_labels=("COMPANY", "MONEY"),
+    relation_labels=("RAISED",),
+    categories=("FUNDING", "OTHER"),
+    definitions={"COMPANY": "names of businesses"},
+)
+NLP = blank("en")
+SHARES = {"test_percent": 30, "dev_percent": 10}
+
+
+def texts(n: int) -> list[str]:
+    """Texts that are no near-duplicates of each other."""
+    words = ("harbour", "meadow", "lantern", "copper", "violet", "orchard", "granite", "feather", "willow")
+    names = ("Velto", "Hooli", "Anker", "Corda", "Rode")
+    return [
+        f"{names[i % 5]} {words[i % 9]} {words[i // 9 % 9]} raised ${i + 1}m for {words[i // 81 % 9]}."
+        for i in range(n)
+    ]
+
+
+class Project:
+    """Files in a folder, and the engine over them; `restart` is what a crash and a new start do."""
+
+    def __init__(
+        self,
+        folder: Path,
+        lines: Sequence[str | dict[str, Any]],
+        gold: Sequence[dict[str, Any]] = (),
+        suggested: Sequence[dict[str, Any]] = (),
+        settings: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        self.folder = folder
+        rows = [
+            {"text": line, "meta": {"id": f"t{i}"}} if isinstance(line, str) else line
+            for i, line in enumerate(lines)
+        ]
+        write_lines(folder / "texts.jsonl", rows)
+        write_lines(folder / "llm.jsonl", suggested)
+        self.reviewed, self.log = folder / "reviewed.jsonl", folder / "log.jsonl"
+        if gold:
+            write_lines(self.reviewed, gold)
+        self.settings = Settings.model_validate(
+            {"order": {"first": "", "then": "file"}, "review": {"blind": [], "batch": 2}, **(settings or {})}
+        )
+        self.more = more
+        self.now = 1_000_000.0
+        self.journal: Journal | None = None
+        self.restart()
+
+    def restart(self, **more: Any) -> Engine:
+        """Start anew from what is on disk."""
+        if self.journal:
+            self.journal.close()
+        self.more |= more
+        found = (
+            read_records(self.reviewed, labels=SCHEME, tokenizer=NLP.tokenizer, allow_empty=True)
+            if self.reviewed.exists()
+            else []
+        )
+        raw = RecordFile(self.folder / "texts.jsonl", tokenizer=NLP.tokenizer)
+        self.journal = Journal(self.log)
+        self.engine = Engine(
+            settings=self.settings,
+            units=units(self.settings, SCHEME),
+            tokenizer=NLP.tokenizer,
+            texts=raw.texts,
+            record=raw.get,
+            sources=Sources(
+                {"llm": RecordFile(self.folder / "llm.jsonl", misaligned="snap", tokenizer=NLP.tokenizer)}
+            ),
+            guidelines=Guidelines("abc", ()),
+            journal=self.journal,
+            gold=Gold(self.reviewed, found),
+            own_gold=lambda name: Gold(self.folder / f"{name}.jsonl", []),
+            sides=lambda records: Sides(list(records), **SHARES),
+            clock=lambda: self.now,
+            **self.more,
+        )
+        return self.engine
+
+    def gold(self) -> list[Record]:
+        """What is in the gold file, read as every command reads it."""
+        return (
+            read_records(self.reviewed, labels=SCHEME, tokenizer=NLP.tokenizer, allow_empty=True)
+            if self.reviewed.exists()
+            else []
+        )
+
+    def answer(self, item: dict[str, Any], **changes: Any) -> Answer:
+        """The answer that accepts a question as it is shown, but for `changes`."""
+        content = {
+            "entry": uuid4().hex,
+            "annotator": item["annotator"],
+            "text": item["text"],
+            "unit": item["unit"]["name"],
+            "base": item["base"],
+            "answer": "accept",
+            "spans": [(s["first"], s["end"], s["label"]) for s in item["spans"]],
+            "relations": [(r["head"], r["child"], r["label"]) for r in item["relations"]],
+            "cats": item["cats"],
+            "seconds": 1.5,
+        }
+        if item["unit"]["task"] == "categories" and sum(item["cats"].values()) != 1:
+            content["cats"] = {label: int(label == "OTHER") for label in item["unit"]["labels"]}
+        return Answer.model_validate(content | changes)
+
+    def step(self, annotator: str = "ann", **changes: Any) -> dict[str, Any] | None:
+        """Answer the next question; returns it as it was asked."""
+        item = self.engine.next(annotator)
+        if item:
+            self.engine.answer(self.answer(item, **changes))
+        return item
+
+    def run(self, annotator: str = "ann") -> list[tuple[str, str]]:
+        """Accept everything; the texts and questions in order."""
+        asked = []
+        while item := self.step(annotator):
+            asked.append((item["id"], item["unit"]["name"]))
+            assert len(asked) < 1000
+        return asked

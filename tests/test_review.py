@@ -1,0 +1,464 @@
+"""The review page as people use it: the real command, a real browser, keys and pointer."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from shutil import which
+
+import pytest
+from running import ROOT, Outcome, run_command, write_lines
+
+from ie.records import Record, read_records
+
+SCHEME = """
+[nlp]
+lang = "en"
+[components]
+[components.spans]
+factory = "llm"
+[components.spans.task]
+@llm_tasks = "ie.Spans.v1"
+labels = ["COMPANY", "MONEY"]
+[components.spans.task.label_definitions]
+COMPANY = "names of businesses"
+[components.relations]
+factory = "llm"
+[components.relations.task]
+@llm_tasks = "ie.Relations.v1"
+labels = ["RAISED"]
+[components.categories]
+factory = "llm"
+[components.categories.task]
+@llm_tasks = "ie.Categories.v1"
+labels = ["FUNDING", "OTHER"]
+"""
+SETTINGS = """
+[review]
+batch = 1
+blind = []
+independent = {independent}
+[order]
+first = ""
+then = "file"
+[sources]
+llm = "{folder}/llm.jsonl"
+rules = "{folder}/rules.jsonl"
+"""
+GUIDELINES = "# How\n\n- **COMPANY**: names\n- MONEY: amounts <script>document.title = 'run'</script>\n"
+DEAL = "Hooli raised about $5m from ACME Ventures."
+EMOJI = "👩\u200d💻 Cafe\u0301 Verde 🇩🇪 raised €2m."
+HEBREW = "חברת הולי גייסה מיליון דולר"
+HOSTILE = "<img src=x onerror=\"document.title='run'\"> & <b>Hooli</b> raised $5m."
+TEXTS = [DEAL, EMOJI, HEBREW, HOSTILE]
+
+
+def span(text: str, part: str, label: str, **more: object) -> dict:
+    start = text.index(part)
+    return {"start": start, "end": start + len(part), "label": label, **more}
+
+
+def make_project(folder: Path, independent: bool = True) -> Path:
+    write_lines(folder / "texts.jsonl", [{"text": t, "meta": {"id": f"t{i}"}} for i, t in enumerate(TEXTS)])
+    write_lines(folder / "reviewed.jsonl", [])
+    spans = [
+        span(DEAL, "Hooli", "COMPANY", alignment="exact"),
+        span(DEAL, "about $5m", "MONEY", alignment="fuzzy"),
+    ]
+    write_lines(folder / "llm.jsonl", [{"text": DEAL, "spans": spans, "cats": {"FUNDING": 1}}])
+    spans = [
+        span(DEAL, "Hooli", "COMPANY", source="list"),
+        span(DEAL, "$5m", "MONEY", source="pattern", score=0.9),
+    ]
+    write_lines(folder / "rules.jsonl", [{"text": DEAL, "spans": spans}])
+    (folder / "llm.cfg").write_text(SCHEME, encoding="utf-8")
+    settings = SETTINGS.format(folder=folder, independent=str(independent).lower())
+    (folder / "review.cfg").write_text(settings, encoding="utf-8")
+    (folder / "guidelines.md").write_text(GUIDELINES, encoding="utf-8")
+    return folder
+
+
+def options(folder: Path, port: int = 0) -> list[object]:
+    return [
+        *("--texts", folder / "texts.jsonl", "--reviewed", folder / "reviewed.jsonl"),
+        *("--journal", folder / "log.jsonl", "--guidelines", folder / "guidelines.md"),
+        *("--scheme", folder / "llm.cfg", "--settings", folder / "review.cfg"),
+        *("--cache", folder / "cache", "--port", port),
+    ]
+
+
+class Server:
+    """The command in a process of its own; `url` is what it printed."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", ROOT / "scripts" / "review.py", *map(str, options(folder, port))],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.output = ""
+        for line in self.process.stdout:
+            self.output += line
+            if found := re.search(r"http://localhost:(\d+)/\?token=\S+", line):
+                self.url, self.port = found[0], int(found[1])
+                return
+        raise AssertionError(self.output)
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(how)
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
+    program = (
+        os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser") or which("google-chrome")
+    )
+    if not program:
+        pytest.skip("there is no Chromium; install it (apt-get install chromium) or set CHROMIUM to its path")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(make_project(tmp_path_factory.mktemp("review")))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable]:
+    """Starts servers that don't outlive the test."""
+    started = []
+
+    def start(folder: Path, port: int = 0) -> Server:
+        started.append(Server(folder, port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def open_page(browser: object) -> Iterator[Callable]:
+    contexts, faults = [], []
+
+    def open_page(server: Server, annotator: str, **more: object) -> object:
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **more))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
+        page.on(
+            "request", lambda asked: faults.append(asked.url) if "//localhost:" not in asked.url else None
+        )
+        page.goto(f"{server.url}&annotator={annotator}")
+        page.wait_for_selector("#task:not([hidden]), #empty:not([hidden])")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # an answer that was refused or a server that is down is told by the browser too
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []
+
+
+def press(page: object, keys: Sequence[str] | str) -> None:
+    for key in keys.split() if isinstance(keys, str) else keys:
+        page.keyboard.press(key)
+
+
+def accept(page: object, key: str = "a") -> None:
+    """Give an answer and wait until the next question is there."""
+    with page.expect_response(lambda response: "/api/answer" in response.url) as answered:
+        page.keyboard.press(key)
+    assert answered.value.ok, answered.value.text()
+    page.locator("#accept:enabled:visible, #empty:visible").wait_for()
+
+
+def marked(page: object) -> list[tuple[str, str, str]]:
+    """The rows of the list: label, text, source."""
+    return [
+        (
+            row.locator(".chip").inner_text(),
+            row.locator(".what").inner_text(),
+            row.locator(".from").inner_text(),
+        )
+        for row in page.locator("#marks li").all()
+    ]
+
+
+def gold(server: Server, annotator: str) -> list[Record]:
+    return read_records(server.folder / "annotators" / f"{annotator}.jsonl")
+
+
+def shown(record: Record) -> list[tuple[str, str]]:
+    return [(record.text[s.start : s.end], s.label) for s in record.spans]
+
+
+def test_a_text_by_keys_alone(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "keys")
+    assert page.locator("#question").text_content() == "Mark every COMPANY"
+    assert page.locator("#definition").inner_text() == "names of businesses"
+    assert marked(page) == [("COMPANY", "Hooli", "llm, exact + list")]
+    # to the last two words but the period
+    press(page, "ArrowRight " * 7 + "Shift+ArrowRight m")
+    assert marked(page)[1] == ("COMPANY", "ACME Ventures", "yours")
+    accept(page)
+    assert marked(page) == [("MONEY", "about $5m", "llm, fuzzy")]
+    assert page.locator("#others li").inner_text().split("\n") == [
+        "MONEY",
+        "$5m",
+        "pattern, 0.90",
+        "take over O",
+    ]
+    press(page, "o")
+    assert marked(page) == [("MONEY", "$5m", "pattern, 0.90")]
+    accept(page, "Enter")
+    assert page.locator("#question").text_content() == "Draw every RAISED"
+    press(page, "n m n m")
+    assert page.locator("#marks .what").text_content() == "Hooli RAISED → $5m"
+    accept(page)
+    assert page.locator("#categories [aria-pressed=true] strong").inner_text() == "FUNDING"
+    press(page, "2")
+    accept(page)
+    (record,) = gold(server, "keys")
+    assert shown(record) == [("Hooli", "COMPANY"), ("$5m", "MONEY"), ("ACME Ventures", "COMPANY")]
+    assert [(r.head, r.child, r.label) for r in record.relations] == [(0, 1, "RAISED")]
+    assert record.cats == {"FUNDING": 0, "OTHER": 1}
+    assert 0 < record.meta["review"]["seconds"] < 60
+
+
+def test_a_text_by_pointer_alone(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "pointer")
+
+    def word(text: str) -> tuple[float, float]:
+        box = page.locator(".w", has_text=re.compile(f"^{re.escape(text)}$")).bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    page.get_by_role("button", name="Delete Hooli").click()
+    assert marked(page) == []
+    # from the middle of one word to the middle of another: whole words are marked
+    page.mouse.move(*word("ACME"))
+    page.mouse.down()
+    page.mouse.move(*word("Ventures"), steps=5)
+    page.mouse.up()
+    page.mouse.click(*word("Hooli"))
+    assert [row[1] for row in marked(page)] == ["Hooli", "ACME Ventures"]
+    page.mouse.click(*word("ACME"))
+    assert page.locator("mark.chosen").inner_text().startswith("ACME Ventures")
+    press(page, "c")
+    assert [row[1] for row in marked(page)] == ["Hooli"]
+    page.get_by_role("button", name="Accept").click()
+    page.get_by_text("Mark every MONEY").wait_for()
+    # the one moved there is kept beside what is suggested
+    assert [row[1] for row in marked(page)] == ["about $5m", "ACME Ventures"]
+
+
+def test_emoji_and_combining_marks(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "emoji")
+    accept(page, "x")  # the first text
+    press(page, "ArrowRight Shift+ArrowRight m")
+    assert marked(page)[0][1] == "Cafe\u0301 Verde"
+    accept(page)
+    press(page, "ArrowRight " * 5 + "Shift+ArrowRight Shift+ArrowRight m")
+    assert marked(page)[0][1] == "€2m"
+    accept(page), accept(page)
+    press(page, "1")
+    accept(page)
+    rejected, record = gold(server, "emoji")
+    assert rejected.answer == "reject"
+    assert shown(record) == [("Cafe\u0301 Verde", "COMPANY"), ("€2m", "MONEY")]
+
+
+def test_right_to_left(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "rtl")
+    accept(page, "s"), accept(page, "s")
+    assert page.evaluate("getComputedStyle(document.getElementById('text')).direction") == "rtl"
+    first, second = (page.locator(".w").nth(i).bounding_box()["x"] for i in (0, 1))
+    assert second < first
+    # the arrow goes where it points
+    press(page, "ArrowLeft m")
+    assert marked(page)[0][1] == HEBREW.split()[1]
+
+
+def test_texts_are_shown_never_run(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "safe")
+    for _ in range(3):
+        accept(page, "s")
+    assert page.locator("#text").inner_text() == HOSTILE
+    press(page, "g")
+    assert page.locator("#all").inner_text().count("<script>") == 1
+    assert page.title() == "Review"
+
+
+def test_undo_flag_and_the_end(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "undo")
+    press(page, "d")  # nothing is selected yet
+    press(page, "n d")
+    accept(page)
+    press(page, "u")
+    page.get_by_text("Answered before").wait_for()
+    assert marked(page) == []
+    press(page, "f")
+    page.keyboard.type("Is a fund one? All of it.")  # no letter of it is taken for a key
+    press(page, "Escape ArrowRight ArrowLeft m")
+    accept(page)
+    for _ in range(8):
+        if page.locator("#empty").is_visible():
+            break
+        accept(page, "s")
+    assert page.locator("#empty h2").inner_text() == "Nothing left to review"
+    log = [json.loads(line) for line in (server.folder / "log.jsonl").read_text("utf-8").splitlines()]
+    mine = [entry for entry in log if entry["annotator"] == "undo" and entry["id"] == "t0"]
+    assert [entry["spans"] for entry in mine[:2]] == [[], [[0, 5, "COMPANY"]]]
+    assert gold(server, "undo")[0].meta["meeting"] == "Is a fund one? All of it."
+    press(page, "u")
+    page.get_by_text("Answered before").wait_for()
+
+
+def test_two_tabs_lose_nothing_and_double_nothing(server: Server, open_page: Callable) -> None:
+    one, other = open_page(server, "tabs"), open_page(server, "tabs")
+    accept(one)
+    press(other, "a")
+    other.get_by_text("answered meanwhile").wait_for()
+    assert other.locator("#question").text_content() == "Mark every MONEY"
+    entries = (server.folder / "log.jsonl").read_text("utf-8").splitlines()
+    assert len([e for e in entries if json.loads(e)["annotator"] == "tabs"]) == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(server: Server, open_page: Callable, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    # axe is put into the page as a script, which the page's own policy forbids
+    page = open_page(server, f"axe-{scheme}", color_scheme=scheme, bypass_csp=True)
+
+    def check(state: str) -> None:
+        found = axe.run(page)
+        assert found.violations_count == 0, f"{state}: {found.generate_report()}"
+
+    check("suggestions")
+    press(page, "n Shift+ArrowRight")
+    check("a selection")
+    press(page, "Escape f")
+    check("a note")
+    press(page, "Escape")
+    accept(page)
+    check("others")
+    accept(page)
+    press(page, "n m n m")
+    check("relations")
+    accept(page)
+    check("categories")
+    press(page, "g")
+    check("guidelines")
+    # in the order of the page, and visible: skip link, text, what is marked, actions, guidelines
+    press(page, "Escape")
+    order = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    wanted = [name for name in order if name in ("accept", "reject", "ignore", "undo", "flag")]
+    assert wanted[:5] == ["accept", "reject", "ignore", "undo", "flag"]
+
+
+def test_kill_and_restart_while_the_page_is_open(
+    tmp_path: Path, start: Callable, open_page: Callable
+) -> None:
+    server = start(make_project(tmp_path, independent=False))
+    page = open_page(server, "ann")
+    accept(page)
+    server.stop(signal.SIGKILL)
+    press(page, "n")
+    press(page, "d")
+    press(page, "a")
+    page.get_by_text("this isn't saved yet").wait_for()
+    start(tmp_path, server.port)
+    accept(page)  # the same answer, from the same page
+    assert page.locator("#banner").is_hidden()
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()]
+    assert [entry["unit"] for entry in entries] == ["spans:COMPANY", "spans:MONEY"]
+    assert entries[1]["spans"] == [[0, 5, "COMPANY"]]
+
+
+CITY = [{"start": 0, "end": 5, "label": "CITY"}]
+FAR = [{"start": 0, "end": 9, "label": "COMPANY"}]
+BROKEN = [
+    ("texts.jsonl", "{broken", "texts.jsonl:1: not valid JSON"),
+    (
+        "texts.jsonl",
+        '{"text": "a", "meta": {"id": 1}}\n{"text": "b", "meta": {"id": 1}}',
+        "texts.jsonl:2: the id",
+    ),
+    ("reviewed.jsonl", json.dumps({"text": "a", "spans": FAR}), "reviewed.jsonl:1: span 0-9"),
+    ("llm.jsonl", json.dumps({"text": "Hooli", "spans": CITY}), "llm.jsonl:1: span label 'CITY'"),
+    ("log.jsonl", "{}\n", "log.jsonl:1: no answer of a review"),
+    ("review.cfg", "[review]\nbatch = 0\n", "review.cfg: review.batch"),
+    ("llm.cfg", "[nlp]\n", "llm.cfg: no component has a task with labels"),
+]
+
+
+class TestMistakes:
+    """Each is one sentence, and leaves the gold as it was."""
+
+    def fails(self, folder: Path, capsys: pytest.CaptureFixture, *more: object) -> str:
+        before = (folder / "reviewed.jsonl").read_bytes()
+        outcome: Outcome = run_command("review", [*options(folder), *more], capsys)
+        assert outcome.status == 1
+        assert "Traceback" not in outcome.output
+        assert (folder / "reviewed.jsonl").read_bytes() == before
+        return outcome.output
+
+    @pytest.mark.parametrize(("file", "content", "fault"), BROKEN)
+    def test_broken_files(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture, file: str, content: str, fault: str
+    ) -> None:
+        (make_project(tmp_path) / file).write_text(content, encoding="utf-8")
+        assert fault in self.fails(tmp_path, capsys)
+
+    def test_no_guidelines(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        (make_project(tmp_path) / "guidelines.md").unlink()
+        assert "guidelines.md: can't be read" in self.fails(tmp_path, capsys)
+
+    def test_nothing_to_select(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(make_project(tmp_path))
+        assert "no likely errors are known" in self.fails(tmp_path, capsys, "--select", "errors")
+        assert "none.jsonl: there is no such file" in self.fails(tmp_path, capsys, "--select", "none.jsonl")
+
+    def test_a_second_server_and_a_taken_port(
+        self, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        assert "another review of this project is running" in self.fails(server.folder, capsys)
+        make_project(tmp_path)
+        assert f"port {server.port} can't be used" in self.fails(tmp_path, capsys, "--port", server.port)
+
+
+def test_missing_suggestions_are_told_and_reviewing_goes_on(tmp_path: Path, start: Callable) -> None:
+    (make_project(tmp_path) / "rules.jsonl").unlink()
+    started = start(tmp_path)
+    started.stop()
+    assert "rules.jsonl: there is no such file yet, so rules suggests nothing." in " ".join(
+        started.output.split()
+    )
+
+
+def test_ctrl_c_ends_it_quietly(tmp_path: Path, start: Callable) -> None:
+    started = start(make_project(tmp_path))
+    started.process.send_signal(signal.SIGINT)
+    rest = started.process.communicate(timeout=30)[0]
+    assert "Traceback" not in rest
+    assert started.process.returncode == 0
