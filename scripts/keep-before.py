@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import improvement, records, splitting
+from ie import improvement, options, records, splitting
 from ie.cli import run
 from ie.errors import UserError
-from ie.records import BadRelations, Duplicates, Misaligned, Reader
+from ie.records import Reader
 from ie.scheme import load_scheme
 from ie.splitting import SIDES
 
@@ -26,13 +26,13 @@ def main(
     ),
     train_on: Annotated[splitting.TrainOn, typer.Option(help="Which of them is kept")] = "reviewed",
     output: Annotated[Path, typer.Option(help="Folder to keep it in")] = Path("training/efficient/before"),
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts")] = 0.8,
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    lang: options.Lang = "en",
 ) -> None:
     """Copy the pipeline and train, dev and test to OUTPUT, unless they hold the corrections already."""
     model = models / train_on / "model-best"

@@ -9,11 +9,11 @@ import typer
 import uvicorn
 from wasabi import msg
 
-from ie import records, splitting
+from ie import options, records, splitting
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import check_writable
-from ie.records import BadRelations, Duplicates, Misaligned, Reader, RecordFile
+from ie.records import Reader, RecordFile
 from ie.review import app, selection
 from ie.review import progress as aims
 from ie.review.engine import Engine
@@ -54,13 +54,13 @@ def main(
         str, typer.Option(help="Who answers, unless the address has ?annotator=")
     ] = "reviewer",
     cache: Annotated[Path, typer.Option(help="Folder for the page's key")] = Path(".cache/review"),
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for test")] = 37,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts for dev")] = 10,
-    near_duplicate: Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts")] = 0.8,
-    misaligned: Annotated[Misaligned, typer.Option(help="Reviewed spans off the tokens' edges")] = "error",
-    duplicates: Annotated[Duplicates, typer.Option(help="A text twice in one file")] = "error",
-    bad_relations: Annotated[BadRelations, typer.Option(help="Relations that join nothing")] = "error",
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    misaligned: options.Misaligned = "error",
+    duplicates: options.Duplicates = "error",
+    bad_relations: options.BadRelations = "error",
+    lang: options.Lang = "en",
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
     labels, wanted, nlp = load_scheme(scheme), load_settings(settings), records.blank(lang)

@@ -520,15 +520,18 @@ class Engine:
         at = {(span.start, span.end): n for n, span in enumerate(spans)}
         relations = [Relation(head=at[h], child=at[c], label=label) for h, c, label in draft.relations]
         review = {
-            "annotator": "+".join(draft.annotators),
             "time": entry["time"],
             "seconds": round(draft.seconds, 1),
-            "guidelines": entry["guidelines"],
             "side": entry["side"],
             "tasks": sorted(tasks),
         }
-        meta = {key: value for key, value in base.meta.items() if key not in ("review", "meeting")}
-        meta |= {"review": review} | ({"meeting": draft.meeting} if draft.meeting is not None else {})
+        meta = {key: value for key, value in base.meta.items() if key != "meeting"}
+        meta |= {
+            "annotator": "+".join(draft.annotators),
+            "guidelines": entry["guidelines"],
+            "review": review,
+        }
+        meta |= {"meeting": draft.meeting} if draft.meeting is not None else {}
         cats = draft.cats if "categories" in tasks or draft.cats else base.cats
         content = {"text": text, "spans": spans, "relations": relations, "cats": cats, "meta": meta}
         return Record(**content, answer=draft.answer, **(base.model_extra or {}))

@@ -92,10 +92,10 @@ def model_errors(
 
 
 def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
-    """Texts with several answers, to decide between.
+    """Texts with several answers, to decide between, as `agreement` writes them.
 
-    Each record has `answers`, a list of objects with `source` (who says so) and `spans`, `relations` and
-    `cats` as in a record; and, if there is a word to say, `why`.
+    Each record has `answers`, which maps the name of each side to its `spans`, `relations` and `cats` as in a
+    record; and `disagreements`, each with its `kind`, `pattern` and the sentence of the `guideline`.
 
     Raises:
         UserError: a record without such answers.
@@ -105,12 +105,13 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
         extra: dict[str, Any] = record.model_extra or {}
         suggested = Suggested()
         try:
-            for answer in extra["answers"]:
-                add(suggested, Record.model_validate({**answer, "text": record.text}), str(answer["source"]))
-        except (KeyError, TypeError, IndexError, ValidationError):
+            for name, answer in extra["answers"].items():
+                add(suggested, Record.model_validate({**answer, "text": record.text}), str(name))
+            reasons = [_reason(difference) for difference in extra.get("disagreements") or ()]
+        except (KeyError, TypeError, IndexError, AttributeError, ValidationError):
             raise UserError(
-                f"{path}: the record {record.id!r} must have `answers`, a list of objects with `source` and "
-                "`spans`; make the file again."
+                f"{path}: the record {record.id!r} must have `answers` with the spans of each side, by name; "
+                "make the file again with `weasel run agreement`."
             ) from None
         size = len(record.text)
         for span in suggested.spans:
@@ -120,8 +121,14 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
                     "outside its text; make the file again."
                 )
         suggested.cats = {}  # nobody's vote is taken over
-        found.append(Chosen(record.text, str(extra.get("why") or "answers differ"), suggested))
+        found.append(Chosen(record.text, "; ".join(dict.fromkeys(reasons)) or "answers differ", suggested))
     return once(found)
+
+
+def _reason(difference: dict[str, Any]) -> str:
+    """Kind and pattern of a disagreement, and what the guidelines say of it."""
+    guideline = f" (guidelines: {difference['guideline']})" if difference.get("guideline") else ""
+    return f"{difference['kind']}, {difference['pattern']}{guideline}"
 
 
 def once(chosen: Iterable[Chosen]) -> list[Chosen]:

@@ -111,20 +111,26 @@ class Sources:
 
 def add(found: Suggested, record: Record, source: str) -> None:
     """Take over a record's annotation; a span's own `source` counts more than the file's name."""
-    extras = [span.model_extra or {} for span in record.spans]
-    for span, extra in zip(record.spans, extras, strict=True):
+    known = {(*span.key, span.source) for span in found.spans}
+    said: set[str] = set()
+    for span in record.spans:
+        extra = span.model_extra or {}
         score = extra.get("score")
-        found.spans.append(
-            Suggestion(
-                span.start,
-                span.end,
-                span.label,
-                str(extra.get("source") or source),
-                str(extra.get("alignment") or ""),
-                float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None,
-            )
-        )
-    found.said |= {span.source for span in found.spans[len(found.spans) - len(extras) :]} or {source}
+        # "rules+llm" is said by both
+        for name in str(extra.get("source") or source).split("+"):
+            said.add(name)
+            if (span.start, span.end, span.label, name) not in known:
+                found.spans.append(
+                    Suggestion(
+                        span.start,
+                        span.end,
+                        span.label,
+                        name,
+                        str(extra.get("alignment") or ""),
+                        float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None,
+                    )
+                )
+    found.said |= said or {source}
     for relation in record.relations:
         head, child = (record.spans[i] for i in (relation.head, relation.child))
         named = str((relation.model_extra or {}).get("source") or source)

@@ -52,8 +52,8 @@ def test_a_record_appears_when_its_last_question_is_answered(tmp_path: Path) -> 
     ]
     assert [(r.head, r.child, r.label) for r in record.relations] == [(0, 1, "RAISED")]
     assert record.cats == {"FUNDING": 1, "OTHER": 0}
-    review = record.meta["review"]
-    assert (review["annotator"], review["guidelines"], review["seconds"]) == ("ann", "abc", 6.0)
+    assert (record.annotator, record.meta["guidelines"]) == ("ann", "abc")
+    assert record.meta["review"]["seconds"] == 6.0
     # nothing of the suggestion but what was accepted
     assert all(not s.model_extra for s in record.spans)
 
@@ -141,7 +141,7 @@ class TestTwoPeople:
         project.now += 31 * 60
         assert project.engine.next("bob")["unit"]["name"] == "spans:MONEY"
         project.run("bob")
-        assert project.gold()[0].meta["review"]["annotator"] == "ann+bob"
+        assert project.gold()[0].annotator == "ann+bob"
 
     def test_the_slower_answer_is_refused(self, tmp_path: Path) -> None:
         project = Project(tmp_path, texts(1))

@@ -7,7 +7,10 @@ import pytest
 from reviewing import NLP, SCHEME, texts
 from running import ROOT, write_lines
 
+from ie import agreement
+from ie import disagreements as disagreement_kinds
 from ie.errors import UserError
+from ie.guidelines import Guidelines as SearchableGuidelines
 from ie.records import Record, RecordFile
 from ie.review import selection
 from ie.review.guidelines import read_guidelines
@@ -21,7 +24,7 @@ from ie.scheme import Scheme
 class TestSettings:
     def test_the_shipped_file_says_what_the_defaults_are(self) -> None:
         found = load_settings(ROOT / "configs" / "review.cfg")
-        sources = {"llm": "corpus/llm.jsonl", "suggest": "corpus/suggest.jsonl"}
+        sources = {"suggest": "corpus/suggest.jsonl", "llm": "corpus/llm.jsonl"}
         assert found == Settings(sources=sources)
 
     @pytest.mark.parametrize(("content", "fault"), [
@@ -210,6 +213,12 @@ class TestSuggestions:
         assert sources.get("Hooli").spans == []
         assert "llm.jsonl:1: span 0-99" in told[0]
 
+    def test_one_span_of_two_sources(self) -> None:
+        found = suggested((0, 5, "A", {"source": "rules+llm"}))
+        add(found, Record(text="x" * 50, spans=[{"start": 0, "end": 5, "label": "A"}]), "llm")
+        assert [span.source for span in found.spans] == ["rules", "llm"]
+        assert found.said == {"rules", "llm"}
+
 
 class TestSelection:
     def test_label_errors_of_a_diagnosis(self, tmp_path: Path) -> None:
@@ -240,28 +249,29 @@ class TestSelection:
         ]
         assert found[0].suggested.spans[0].source == "model"
 
-    def test_disagreements(self) -> None:
-        span = {"start": 0, "end": 1, "label": "A"}
-        record = Record(
-            text="a b",
-            why="missing",
-            answers=[
-                {"source": "ann", "spans": [span]},
-                {"source": "bob", "spans": [span, span | {"start": 2, "end": 3}]},
-            ],
+    def test_disagreements(self, tmp_path: Path) -> None:
+        span, other = {"start": 0, "end": 1, "label": "A"}, {"start": 2, "end": 3, "label": "A"}
+        sides = [Record(text="a b", spans=[span]), Record(text="a b", spans=[span, other])]
+        # as `agreement` writes them
+        nlp = NLP
+        matched = agreement.match(
+            *(agreement.Side(name, Path(name), {r.text: r}) for name, r in zip("ab", sides, strict=True))
         )
-        (found,) = selection.disagreements(Path("d.jsonl"), [record])
-        assert (found.why, [s.start for s in found.agreed()]) == ("missing", [0])
+        differences = disagreement_kinds.find(matched, ("ann", "bob"), nlp)
+        rules = tmp_path / "guidelines.md"
+        rules.write_text("- A: letters\n", encoding="utf-8")
+        groups = disagreement_kinds.group(differences, SearchableGuidelines(rules, nlp), {"A"})
+        records = disagreement_kinds.to_records(matched, groups, ("ann", "bob"), "v")
+        (found,) = selection.disagreements(Path("d.jsonl"), records)
+        assert found.why.startswith("missing, ")
+        assert [s.start for s in found.agreed()] == [0]
+        assert found.suggested.said == {"ann", "bob"}
 
     @pytest.mark.parametrize(
-        "more",
-        [
-            {},
-            {"answers": [1]},
-            {"answers": [{"source": "a", "spans": [{"start": 0, "end": 9, "label": "A"}]}]},
-        ],
+        "answers", [None, [1], {"ann": {"spans": [{"start": 0, "end": 9, "label": "A"}]}}]
     )
-    def test_what_is_no_disagreement_is_named(self, more: dict) -> None:
+    def test_what_is_no_disagreement_is_named(self, answers: object) -> None:
+        more = {"answers": answers} if answers else {}
         with pytest.raises(UserError, match=r"d\.jsonl: the record 'x'"):
             selection.disagreements(Path("d.jsonl"), [Record(text="a b", meta={"id": "x"}, **more)])
 
