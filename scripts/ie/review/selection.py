@@ -95,7 +95,7 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
     """Texts with several answers, to decide between, as `agreement` writes them.
 
     Each record has `answers`, which maps the name of each side to its `spans`, `relations` and `cats` as in a
-    record; and `disagreements`, each with its `kind`, `pattern` and the sentence of the `guideline`.
+    record; and `disagreements`, each with its `kind`, `label` and `pattern`.
 
     Raises:
         UserError: a record without such answers.
@@ -126,9 +126,7 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
 
 
 def _reason(difference: dict[str, Any]) -> str:
-    """Kind and pattern of a disagreement, and what the guidelines say of it."""
-    guideline = f" (guidelines: {difference['guideline']})" if difference.get("guideline") else ""
-    return f"{difference['kind']}, {difference['pattern']}{guideline}"
+    return f"{difference['kind']} {difference['label']} ({difference['pattern']})"
 
 
 def once(chosen: Iterable[Chosen]) -> list[Chosen]:

@@ -11,6 +11,7 @@ from ie import agreement
 from ie import disagreements as disagreement_kinds
 from ie.errors import UserError
 from ie.guidelines import Guidelines as SearchableGuidelines
+from ie.guidelines import version as guidelines_version
 from ie.records import Record, RecordFile
 from ie.review import selection
 from ie.review.guidelines import read_guidelines
@@ -79,6 +80,8 @@ class TestGuidelines:
     def test_the_version_follows_the_content(self, tmp_path: Path) -> None:
         versions = [self.read(tmp_path, text, []).version for text in ("one", "two", "one")]
         assert versions[0] == versions[2] != versions[1]
+        # the same that `agreement` names
+        assert versions[2] == guidelines_version(tmp_path / "guidelines.md")
 
     def test_the_demos(self) -> None:
         found = read_guidelines(ROOT / "assets" / "guidelines.md", ["COMPANY", "INVESTOR"])
@@ -253,17 +256,16 @@ class TestSelection:
         span, other = {"start": 0, "end": 1, "label": "A"}, {"start": 2, "end": 3, "label": "A"}
         sides = [Record(text="a b", spans=[span]), Record(text="a b", spans=[span, other])]
         # as `agreement` writes them
-        nlp = NLP
         matched = agreement.match(
             *(agreement.Side(name, Path(name), {r.text: r}) for name, r in zip("ab", sides, strict=True))
         )
-        differences = disagreement_kinds.find(matched, ("ann", "bob"), nlp)
+        differences = disagreement_kinds.find(matched, ("ann", "bob"), NLP)
         rules = tmp_path / "guidelines.md"
         rules.write_text("- A: letters\n", encoding="utf-8")
-        groups = disagreement_kinds.group(differences, SearchableGuidelines(rules, nlp), {"A"})
+        groups = disagreement_kinds.group(differences, SearchableGuidelines(rules, NLP), {"A"})
         records = disagreement_kinds.to_records(matched, groups, ("ann", "bob"), "v")
         (found,) = selection.disagreements(Path("d.jsonl"), records)
-        assert found.why.startswith("missing, ")
+        assert found.why == "spurious A (lower-case word)"
         assert [s.start for s in found.agreed()] == [0]
         assert found.suggested.said == {"ann", "bob"}
 
