@@ -272,7 +272,7 @@ const same = (a, b) => a.first === b.first && a.end === b.end && a.label === b.l
 
 function from(span, gold = false) {
   const told = span.sources.map((s) => [s.name, s.alignment, s.score === null ? "" : s.score.toFixed(2)].filter(Boolean).join(", "));
-  return element("span", { class: "from" }, [...(gold ? ["gold"] : []), ...told].join(" + ") || "yours");
+  return element("span", { class: "from" }, [...new Set([...(gold ? ["gold"] : []), ...told])].join(" + ") || "yours");
 }
 
 function spanRow(span) {
