@@ -1,5 +1,6 @@
 """Who may speak to the server, and what it says."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +154,7 @@ def test_a_taken_port_is_one_sentence() -> None:
         with pytest.raises(UserError, match=r"port \d+ can't be used .* --vars.review_port"):
             listen(taken.getsockname()[1])
         assert taken.getsockname()[0] == "127.0.0.1"
+        assert taken.proto == socket.IPPROTO_TCP
 
 
 def test_the_key_is_kept_and_nobody_elses(tmp_path: Path) -> None:
