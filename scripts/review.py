@@ -109,7 +109,7 @@ def main(
         measure = disagreement if wanted.order.then == "disagreement" else uncertainty
         if select == "errors":
             split = splitting.assign(list(gold.records.values()), [], **shares)
-            chosen = selection.likely_errors(folder / "diagnosis.json", model, split)
+            chosen = selection.likely_errors(folder / "label-errors.jsonl", model, split)
         else:
             chosen = selection.disagreements(Path(select), reader.read(Path(select))) if select else []
         if select:

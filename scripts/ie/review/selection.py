@@ -33,16 +33,17 @@ class Chosen:
         return [span for key, span in spans.items() if len(sources) > 1 and backers[key] == sources]
 
 
-def likely_errors(diagnosis: Path, model: Path, split: Split) -> list[Chosen]:
+def likely_errors(errors: Path, model: Path, split: Split) -> list[Chosen]:
     """Texts that may be annotated wrongly: by the diagnosis, then those of dev the pipeline gets wrong.
 
     Args:
+        errors: `label-errors.jsonl` of `diagnose`.
         model: the trained pipeline; without it there is no looking at dev.
 
     Raises:
         UserError: no such text is known.
     """
-    found = label_errors(diagnosis, [*split.train, *split.dev, *split.test])
+    found = label_errors(errors, [*split.train, *split.dev, *split.test])
     if model.exists():
         nlp = load_model(model)
         found += model_errors(split.dev, lambda texts: [from_doc(doc) for doc in nlp.pipe(texts)], "model")
@@ -54,22 +55,27 @@ def likely_errors(diagnosis: Path, model: Path, split: Split) -> list[Chosen]:
     return once(found)
 
 
-def label_errors(diagnosis: Path, gold: Iterable[Record]) -> list[Chosen]:
-    """Texts whose annotation the other texts contradict, as `diagnose` found them; none without its file.
+def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
+    """Texts whose annotation the other texts contradict, as `diagnose` lists them; none without its file.
 
     Raises:
         UserError: the file isn't what `diagnose` writes.
     """
-    if not diagnosis.exists():
+    if not path.exists():
         return []
-    try:
-        findings = json.loads(diagnosis.read_text(encoding="utf-8"))["findings"]
-        lines = [line for f in findings if f["name"] == "label-errors" for line in f["examples"]]
-        notes = [str(line).partition(": ") for line in lines]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{diagnosis}: not a diagnosis; run `weasel run diagnose` again.") from None
     texts = {record.id: record.text for record in gold}
-    return [Chosen(texts[name], f"diagnosis: {note}") for name, _, note in notes if name in texts]
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            error = json.loads(line)
+            why = f"{error['string']!r} is {error['label'] or 'unmarked'}; {error['likelier']} is likelier"
+            if error["id"] in texts:
+                found.append(Chosen(texts[error["id"]], f"diagnosis: {why}"))
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{path}:{number}: not a line of label errors; run `weasel run diagnose` again."
+            ) from None
+    return found
 
 
 def model_errors(

@@ -225,17 +225,18 @@ class TestSuggestions:
 
 class TestSelection:
     def test_label_errors_of_a_diagnosis(self, tmp_path: Path) -> None:
-        path = tmp_path / "diagnosis.json"
+        path = tmp_path / "label-errors.jsonl"
         gold = [Record(text="a", meta={"id": "w1"}), Record(text="b", meta={"id": "w2"})]
         assert selection.label_errors(path, gold) == []
-        finding = {"name": "label-errors", "examples": ["w2: 'b' is A; B is likelier", "gone: x"]}
-        path.write_text(
-            json.dumps({"findings": [{"name": "leak", "examples": ["w1: x"]}, finding]}), encoding="utf-8"
-        )
-        (found,) = selection.label_errors(path, gold)
-        assert (found.text, found.why) == ("b", "diagnosis: 'b' is A; B is likelier")
-        path.write_text("{}", encoding="utf-8")
-        with pytest.raises(UserError, match="not a diagnosis"):
+        error = {"id": "w2", "start": 0, "end": 1, "string": "b", "label": "A", "likelier": "B", "score": 0.9}
+        lines = [error, error | {"id": "w1", "string": "a", "label": None}, error | {"id": "gone"}]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        assert [(found.text, found.why) for found in selection.label_errors(path, gold)] == [
+            ("b", "diagnosis: 'b' is A; B is likelier"),
+            ("a", "diagnosis: 'a' is unmarked; B is likelier"),
+        ]
+        path.write_text("{}\n", encoding="utf-8")
+        with pytest.raises(UserError, match="label-errors.jsonl:1: not a line of label errors"):
             selection.label_errors(path, gold)
 
     def test_the_worst_texts_come_first(self) -> None:
