@@ -236,7 +236,7 @@ class TestSelection:
             ("a", "diagnosis: 'a' is unmarked; B is likelier"),
         ]
         path.write_text("{}\n", encoding="utf-8")
-        with pytest.raises(UserError, match="label-errors.jsonl:1: not a line of label errors"):
+        with pytest.raises(UserError, match=r"label-errors\.jsonl:1: not a line of label errors"):
             selection.label_errors(path, gold)
 
     def test_the_worst_texts_come_first(self) -> None:
