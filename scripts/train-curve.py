@@ -92,7 +92,7 @@ def main(
             executor=executor,
             workers=workers,
             cache=Path(cache) if cache else None,
-            started=lambda reused: resume(bar, reused),
+            started=lambda reused: grid.resume(bar, reused),
             progress=bar.update,
         )
     rows = curves.rows(list(cells), results, labels)
@@ -150,14 +150,6 @@ def llm_score(path: Path, dev: list, labels: tuple[str, ...]) -> tuple[statistic
     counts = scoring.count(gold, answers.predicted, labels).sum(axis=1)
     estimate = statistics.intervals(counts)[2]
     return estimate, " ".join(f"LLM as prompted: {note}" for note in answers.notes)
-
-
-def resume(bar: tqdm, reused: int) -> None:
-    """Start the bar where an earlier run ended, so that its ETA counts only what is left."""
-    if reused:
-        bar.initial = bar.n = reused
-        bar.refresh()
-        print(f"{reused} of {bar.total} are kept from an earlier run")
 
 
 if __name__ == "__main__":

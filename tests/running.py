@@ -5,6 +5,7 @@ import os
 import runpy
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def real_data(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path} isn't here; set IE_DATA to the folder of the data sets")
     return path
+
+
+def require(*packages: str) -> None:
+    """Skip the test where a package of requirements-variants.txt isn't installed."""
+    for name in packages:
+        if find_spec(name) is None:
+            pytest.skip(f"{name} isn't installed; pip install -r requirements-variants.txt")
 
 
 def write_lines(path: Path, lines: Iterable[object]) -> Path:

@@ -25,6 +25,7 @@ import psutil
 import spacy
 from spacy.tokens import Doc, DocBin
 from thinc.api import Config
+from tqdm import tqdm
 
 from ie import records, scoring, training
 from ie.errors import UserError
@@ -53,7 +54,7 @@ class Cell:
 class Job:
     """What a worker needs for one cell; paths are of files that exist while it runs.
 
-    `cache` is where the result is kept, None for nowhere.
+    `cache` is where the result is kept, None for nowhere; `also` are hashes of what else it depends on.
     """
 
     cell: Cell
@@ -64,6 +65,7 @@ class Job:
     overrides: dict[str, Any]
     gpu_id: int
     cache: Path | None
+    also: tuple[str, ...] = ()
 
 
 def read_corpus(path: Path) -> list[Doc]:
@@ -92,20 +94,7 @@ def train_cell(job: Job) -> Result:
         last checkpoint was the best, so that the training was stopped while the score still rose.
     """
     with tempfile.TemporaryDirectory(prefix="train-curve-") as folder:
-        try:
-            scores = training.train(
-                job.config,
-                train=job.train,
-                dev=job.dev,
-                output=Path(folder),
-                overrides=job.overrides,
-                seed=job.cell.seed,
-                gpu_id=job.gpu_id,
-                quiet=True,
-            )
-        except UserError as error:
-            where = f"the {job.cell.percent:g} % portion with seed {job.cell.seed}"
-            raise UserError(f"{where}: {str(error).replace(str(job.train), 'its examples')}") from error
+        scores = train_to(job, Path(folder))
         nlp = spacy.load(Path(folder) / "model-best")
         docs = read_corpus(job.dev)
         gold = [records.from_doc(doc) for doc in docs]
@@ -113,25 +102,53 @@ def train_cell(job: Job) -> Result:
     result = {
         "cell": asdict(job.cell),
         "best_step": scores["step"],
-        "unfinished": scores["step"] == scores["history"][-1]["step"] > 0,
+        "unfinished": unfinished(scores),
         "labels": list(job.labels),
         "counts": scoring.count(gold, found, job.labels).tolist(),
     }
-    _keep(job, result)
+    keep(job, result)
     return result
 
 
+def train_to(job: Job, folder: Path) -> dict[str, Any]:
+    """Train one cell into `folder`; the scores of `training.train`.
+
+    Raises:
+        UserError: as there, with the portion and the seed.
+    """
+    try:
+        return training.train(
+            job.config,
+            train=job.train,
+            dev=job.dev,
+            output=folder,
+            overrides=job.overrides,
+            seed=job.cell.seed,
+            gpu_id=job.gpu_id,
+            quiet=True,
+        )
+    except UserError as error:
+        where = f"the {job.cell.percent:g} % portion with seed {job.cell.seed}"
+        raise UserError(f"{where}: {str(error).replace(str(job.train), 'its examples')}") from error
+
+
+def unfinished(scores: dict[str, Any]) -> bool:
+    """Whether a training was stopped while its score still rose."""
+    return scores["step"] == scores["history"][-1]["step"] > 0
+
+
 def _stored(job: Job) -> Path | None:
-    return job.cache / f"{_key(job)}.json" if job.cache else None
+    return job.cache / f"{key(job)}.json" if job.cache else None
 
 
-def _keep(job: Job, result: Result) -> None:
+def keep(job: Job, result: Result) -> None:
+    """Store the result of a cell under the hash of what it depends on."""
     if stored := _stored(job):
         with atomic_write(stored) as file:
             json.dump(result, file)
 
 
-def _kept(job: Job) -> Result | None:
+def kept(job: Job) -> Result | None:
     """The result of an earlier run, if it is there and whole."""
     stored = _stored(job)
     if not stored or not stored.exists():
@@ -142,7 +159,7 @@ def _kept(job: Job) -> Result | None:
         return None  # whatever damaged it, training again puts it right
 
 
-def _key(job: Job) -> str:
+def key(job: Job) -> str:
     """Hash of all that a cell's result depends on; which percentage the examples are doesn't matter."""
     sources = _sources(job.config)
     parts = [
@@ -155,6 +172,7 @@ def _key(job: Job) -> str:
         job.gpu_id,
         {name: version(name) for name in ("spacy", "thinc", "numpy")},
         [sha256_file(path) for path in sources],
+        *job.also,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -162,7 +180,9 @@ def _key(job: Job) -> str:
 def _sources(config: Path) -> list[Path]:
     """Files that decide a training beside its data: our code, and weights that the config names."""
     code = Path(__file__).parent
-    found = [code / f"{name}.py" for name in ("grid", "records", "scoring", "tokenizing", "training")]
+    found = [
+        code / f"{name}.py" for name in ("augmenting", "grid", "records", "scoring", "tokenizing", "training")
+    ]
     try:
         named = Config().from_disk(config, interpolate=False).get("paths", {})
     except FileNotFoundError:
@@ -212,14 +232,9 @@ def run(
         shared = {"config": config, "dev": dev, "labels": tuple(labels), "overrides": overrides or {}}
         jobs = []
         for cell, chosen in portions.items():
-            # In the order of the corpus, so that the whole is trained exactly as the whole corpus would be.
-            path = Path(folder) / f"{hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16]}.spacy"
-            if not path.exists():
-                portion = [docs[i] for i in sorted(chosen)]
-                attrs = ["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"]
-                DocBin(attrs=attrs, store_user_data=False, docs=portion).to_disk(path)
+            path = write_portion(Path(folder), docs, chosen)
             jobs.append(Job(cell=cell, train=path, cache=cache, gpu_id=gpu_id, **shared))
-        found = {i: result for i, job in enumerate(jobs) if (result := _kept(job))}
+        found = {i: result for i, job in enumerate(jobs) if (result := kept(job))}
         started(len(found))
         # The largest go first, so that no core is left waiting for one that started last.
         left = sorted((i for i in range(len(jobs)) if i not in found), key=lambda i: -jobs[i].cell.examples)
@@ -238,13 +253,26 @@ def run(
                 for i, job in todo:
                     done(i, train_cell(job))
             else:
-                _on_cores(todo, processes, done)
+                on_cores(todo, processes, done)
         except KeyboardInterrupt:
             where = f"are kept in {cache}; run the same command again to go on" if cache else "are lost"
             raise UserError(
                 f"interrupted: {len(found)} of {len(jobs)} trainings are done and {where}."
             ) from None
         return [found[i] for i in range(len(jobs))]
+
+
+def write_portion(folder: Path, docs: Sequence[Doc], chosen: Sequence[int]) -> Path:
+    """The `.spacy` file of a portion in `folder`, written if it isn't there yet.
+
+    In the order of the corpus, so that the whole is trained exactly as the whole corpus would be.
+    """
+    path = folder / f"{hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16]}.spacy"
+    if not path.exists():
+        portion = [docs[i] for i in sorted(chosen)]
+        attrs = ["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"]
+        DocBin(attrs=attrs, store_user_data=False, docs=portion).to_disk(path)
+    return path
 
 
 def default_workers(gpu_id: int = -1) -> int:
@@ -259,9 +287,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _on_cores(todo: Sequence[tuple[int, Job]], processes: int, done: Callable[[int, Result], None]) -> None:
-    with _one_thread_each(), _pool(processes) as pool:
-        futures = {pool.submit(train_cell, job): i for i, job in todo}
+def on_cores(
+    todo: Sequence[tuple[int, Job]],
+    processes: int,
+    done: Callable[[int, Result], None],
+    *,
+    work: Callable[[Job], Result] = train_cell,
+    cells_per_worker: int = CELLS_PER_WORKER,
+) -> None:
+    """Do `work` for each numbered job in that many processes, and tell `done` of each result.
+
+    Raises:
+        UserError: a training failed, or was killed.
+    """
+    with _one_thread_each(), _pool(processes, cells_per_worker) as pool:
+        futures = {pool.submit(work, job): i for i, job in todo}
         waiting = set(futures)
         while waiting:
             finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -278,13 +318,13 @@ def _on_cores(todo: Sequence[tuple[int, Job]], processes: int, done: Callable[[i
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, cells_per_worker: int) -> Iterator[ProcessPoolExecutor]:
     # A fresh interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_follow_parent,
-        max_tasks_per_child=CELLS_PER_WORKER,
+        max_tasks_per_child=cells_per_worker,
     )
     try:
         yield pool
@@ -365,7 +405,7 @@ def _on_ray(todo: Sequence[tuple[int, Job]], done: Callable[[int, Result], None]
                     result = ray.get(reference)
                 except ray.exceptions.RayTaskError as error:
                     raise (error.cause if isinstance(error.cause, UserError) else error) from None
-                _keep(jobs[i], result)
+                keep(jobs[i], result)
                 done(i, result)
     finally:
         if ours:
@@ -383,3 +423,11 @@ def _train_parcel(job: Job, config: bytes, train: bytes, dev: bytes) -> Result:
         for path, content in zip(paths, (config, train, dev), strict=True):
             path.write_bytes(content)
         return train_cell(replace(job, config=paths[0], train=paths[1], dev=paths[2]))
+
+
+def resume(bar: tqdm, reused: int) -> None:
+    """Start the bar where an earlier run ended, so that its ETA counts only what is left."""
+    if reused:
+        bar.initial = bar.n = reused
+        bar.refresh()
+        print(f"{reused} of {bar.total} are kept from an earlier run")

@@ -78,8 +78,9 @@ def train(
     overrides = {"paths.train": str(train), "paths.dev": str(dev), "system.seed": seed, **(overrides or {})}
     with threadpool_limits(limits=1):
         with explained(config_path):
-            _use_device(gpu_id)
+            use_device(gpu_id)
             config = load_config(config_path, overrides=overrides, interpolate=False)
+            check_beginnings(config_path, config)
             logger = config.get("training", {}).get("logger")
             config["training"]["logger"] = {
                 "@loggers": "ie.Recorder.v1",
@@ -225,7 +226,25 @@ def _check_labels(nlp: Language, train: Path) -> None:
             )
 
 
-def _use_device(gpu_id: int) -> None:
+def check_beginnings(config_path: Path, config: Config) -> None:
+    """See that the vectors and weights a pipeline starts from are there: `all` doesn't make them.
+
+    Raises:
+        UserError: naming what is missing, and the commands that make such things.
+    """
+    for name in ("vectors", "init_tok2vec"):
+        value = config.get("paths", {}).get(name)
+        # vectors may also be the name of an installed package
+        if isinstance(value, str) and "/" in value and not Path(value).exists():
+            raise UserError(
+                f"{config_path}: {value}, which [paths] names as {name}, isn't there; make it first (for the "
+                "configs that ship: `weasel run init-vectors`, `weasel run init-tok2vec` or `weasel run "
+                "pretrain`)."
+            )
+
+
+def use_device(gpu_id: int) -> None:
+    """Work on that GPU from here on, or on the processor for -1."""
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     else:

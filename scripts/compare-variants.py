@@ -1,0 +1,115 @@
+"""Train several configs on the same examples and seeds: which one is worth its size?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+from wasabi import msg
+
+from ie import curves, grid, options, records, reports, tracking, variants_report
+from ie.cli import run
+from ie.files import atomic_write
+from ie.scheme import load_scheme
+from ie.variants import (
+    compare,
+    costs_json,
+    measure,
+    parse_variants,
+    read_gold,
+    require_prepared,
+    to_json,
+    train_all,
+)
+
+
+def main(
+    variants: Annotated[
+        str, typer.Option(help="Names of configs, the simplest first; of equals it wins")
+    ] = "efficient,vectors,transfer,pretrain",
+    configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
+    train: Annotated[Path, typer.Option(help="Training examples")] = Path("corpus/train.spacy"),
+    dev: Annotated[Path, typer.Option(help="Examples that pick the checkpoints")] = Path("corpus/dev.spacy"),
+    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
+    portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,100",
+    seeds: Annotated[int, typer.Option(help="Trainings of each variant and portion", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="The first seed")] = 0,
+    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
+    lang: options.Lang = "en",
+    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
+    repeats: Annotated[int, typer.Option(help="Timed runs of each pipeline", min=1)] = 5,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings")] = Path(
+        ".cache/compare-variants"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for the table and the picture")] = Path(
+        "training/variants"
+    ),
+) -> None:
+    """Print the table and the advice; write variants.json, costs.json, variants.png and variants.html."""
+    chosen = parse_variants(variants, configs)
+    require_prepared(chosen)
+    labels = load_scheme(scheme).span_labels
+    gold = read_gold(test)
+    examples = grid.read_corpus(train)
+    curves.require(examples, grid.read_corpus(dev), labels, (train, dev))
+    cells = curves.grid(
+        [doc.text for doc in examples],
+        [{ent.label_ for ent in doc.ents} for doc in examples],
+        curves.parse_portions(portions),
+        range(seed, seed + seeds),
+    )
+    print(f"Training {len(chosen)} variants {len(cells)} times each")
+    with tqdm(total=len(chosen) * len(cells), desc="trainings", leave=False) as bar:
+        results, models = train_all(
+            chosen,
+            cells,
+            examples,
+            dev=dev,
+            test=test,
+            labels=labels,
+            cache=cache,
+            overrides={"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {}),
+            gpu_id=gpu_id,
+            workers=workers,
+            started=lambda reused: grid.resume(bar, reused),
+            progress=bar.update,
+        )
+    compared = compare(cells, results, labels)
+    nlp = records.blank(lang)
+    texts = [record.text for record in gold]
+    words = sum(len(nlp.make_doc(text)) for text in texts)
+    costs = measure(models, results, texts, words, repeats=repeats)
+    sentences = [
+        variants_report.advice(compared, costs, len(gold)),
+        *variants_report.small_data(compared, len(gold)),
+    ]
+    remarks = variants_report.notes(compared, seeds, len(gold))
+    drawing = variants_report.figure(compared, costs, len(gold))
+    picture = reports.png(drawing)
+    page = variants_report.page(
+        compared, costs, test=len(gold), sentences=sentences, remarks=remarks, drawing=drawing
+    )
+    found = to_json(compared, {name: cost.mb for name, cost in costs.items()}, len(gold))
+    for name, content in {"variants.json": found, "costs.json": costs_json(costs)}.items():
+        with atomic_write(output / name) as file:
+            json.dump(content, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+    with atomic_write(output / "variants.png", "wb") as file:
+        file.write(picture)
+    with atomic_write(output / "variants.html") as file:
+        file.write(page)
+    rows = variants_report.cells(compared, costs, len(gold))
+    print(f"\n{variants_report.text_table(rows)}\n")
+    for sentence in (*remarks, *sentences):
+        print(sentence)
+    msg.good(f"{output / 'variants.html'}, {output / 'variants.png'}, {output / 'variants.json'}")
+    with tracking.run("compare-variants", config={"variants": variants, "seeds": seeds}) as tracker:
+        tracker.table("variants", variants_report.HEADER, rows)
+        tracker.picture("variants", output / "variants.png")
+
+
+if __name__ == "__main__":
+    run(main)
