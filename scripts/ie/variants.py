@@ -19,12 +19,11 @@ from spacy.tokens import Doc
 from thinc.api import Config
 from threadpoolctl import threadpool_limits
 
-from ie import curves, evaluation, grid, records, scoring, statistics, training
+from ie import curves, evaluation, grid, perturbations, records, scoring, statistics, training
 from ie.baselines import predict_with
 from ie.errors import UserError
 from ie.files import sha256_file
 from ie.grid import Cell, Job, Result
-from ie.perturbations import recased
 from ie.records import Record
 from ie.statistics import Estimate, Pair
 
@@ -158,7 +157,7 @@ def train_variant(job: VariantJob) -> Result:
         seconds = process_time() - started
         predict = predict_with(spacy.load(folder / "model-best"))
         gold = read_gold(job.test)
-        small = [recased(record, str.lower) for record in gold]
+        small = [perturbations.recased(record, str.lower) for record in gold]
         counts, lower = (
             scoring.count(wanted, predict([record.text for record in wanted]), job.labels)
             for wanted in (gold, small)
@@ -209,7 +208,8 @@ def train_all(
         UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
     """
     largest = max(portions, key=lambda cell: (cell.examples, -cell.seed))
-    also = (sha256_file(test), sha256_file(Path(__file__)))
+    code = (Path(__file__), Path(perturbations.__file__))
+    also = tuple(sha256_file(path) for path in (test, *code))
     with tempfile.TemporaryDirectory(prefix="portions-") as folder:
         jobs: dict[tuple[str, Cell], VariantJob] = {}
         for (name, config), (cell, chosen) in product(variants.items(), portions.items()):
