@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def test_commands_vars_and_links_exist(page: Path):
     text = page.read_text(encoding="utf-8")
     commands = {command["name"] for command in PROJECT["commands"]} | set(PROJECT["workflows"])
-    assert set(re.findall(r"weasel run ([a-z][a-z-]*)", text)) <= commands
+    assert set(re.findall(r"weasel run ([a-z][a-z0-9-]*)", text)) <= commands
     assert set(re.findall(r"(?:--|`)vars\.(\w+)", text)) <= set(PROJECT["vars"])
     for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in link and not link.startswith(("training/", "corpus/")):

