@@ -32,7 +32,13 @@ doc = nlp(sys.argv[2])
 def amount(ent):
     found = ent._.money if ent.has_extension("money") else None
     return f"{found['amount']} {found['currency']}" if found else ""
-print(json.dumps([[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]))
+found = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
+for relation in doc._.relations if doc.has_extension("relations") else []:
+    ends = [doc.ents[relation[end]].text for end in ("head", "child")]
+    found.append([" > ".join(ends), relation["label"], "", ""])
+if doc.cats:
+    found.append(["(the text)", max(doc.cats, key=doc.cats.get), "", ""])
+print(json.dumps(found))
 """
 COLUMNS = ("Text", "Label", "Id", "Amount")
 
@@ -136,7 +142,7 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
     """Install `wheel` in a new environment with the pinned versions, and run it on `sentence`.
 
     Returns:
-        What COLUMNS names of each entity.
+        What COLUMNS names of each entity; then relations and the category, where there are any.
     """
     python = create_environment(folder / "env")
     pins = folder / "constraints.txt"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,3 +71,26 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def published(output: Path) -> Iterator[Path]:
+    """A folder that takes the place of `output` at the end; on any exception the old one stays.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise UserError(
+            f"{output}: can't be written ({error.strerror}); make its folder writable."
+        ) from error
+    try:
+        folder = temporary / "new"
+        yield folder
+        shutil.rmtree(output, ignore_errors=True)
+        folder.rename(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

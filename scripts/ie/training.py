@@ -24,11 +24,13 @@ from spacy.util import load_config
 from thinc.api import Config
 from threadpoolctl import threadpool_limits
 
-# Imported for what they register: configs name it in [corpora.train.augmenter] and [initialize.before_init].
+# Imported for what they register: configs name it in [corpora], [components] and [initialize].
 import ie.augmenting
+import ie.corpora
 import ie.tokenizing  # noqa: F401
 from ie import tracking
 from ie.errors import UserError
+from ie.records import accepted, read_records
 
 CAME_APART = (
     "the loss is no longer a number, so the training came apart; "
@@ -56,7 +58,7 @@ def train(
 
     Args:
         config_path: a complete spaCy training config.
-        train, dev: `.spacy` files, as `split` writes them.
+        train, dev: what `split` writes: `.spacy` files, or `.jsonl` for configs with `ie.Records.v1`.
         output: folder that gets `model-best`, replaced as a whole at the end; None keeps no weights.
         overrides: values by dotted name, such as `{"training.max_steps": 100}`.
         quiet: no table on the terminal and no wandb run.
@@ -106,17 +108,36 @@ def train(
 
 
 def count_examples(path: Path) -> int:
-    """The number of examples in a `.spacy` file, which may be 0.
+    """The number of examples in a `.spacy` or `.jsonl` file, which may be 0.
 
     Raises:
         UserError: the file is missing or something else.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.")
+    if path.suffix == ".jsonl":
+        return len(accepted(read_records(path, duplicates="first", bad_relations="drop", allow_empty=True)))
     try:
         return len(DocBin().from_disk(path))
     except Exception as error:  # whatever msgpack and zlib make of other bytes
         raise UserError(f"{path}: is no corpus in spaCy's format; run `weasel run split` again.") from error
+
+
+@spacy.registry.callbacks("ie.tok2vec.v1")
+def create_tok2vec_callback(path: str) -> Callable[[Language], Language]:
+    """For `[initialize.after_init]`: the `tok2vec` of another pipeline, for components that listen to it.
+
+    Keep it among the frozen and the annotating components: the other pipeline can then lend it to both.
+    """
+
+    def take(nlp: Language) -> Language:
+        other = spacy.load(path)
+        if "tok2vec" not in other.pipe_names:
+            raise ValueError(f"{path} has no tok2vec that could be shared")
+        nlp.get_pipe("tok2vec").model.from_bytes(other.get_pipe("tok2vec").model.to_bytes())
+        return nlp
+
+    return take
 
 
 @spacy.registry.loggers("ie.Recorder.v1")

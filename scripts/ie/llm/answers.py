@@ -24,9 +24,14 @@ def example(values: Mapping[str, Sequence[str]], separator: str, empty: str) -> 
     return {"lines": lines, "json": json.dumps(values, ensure_ascii=False)}
 
 
-def schema(names: Sequence[str], choices: Sequence[str] | None) -> dict:
-    """JSON schema of an object with a list of strings for each name, in that order."""
-    item = {"type": "string", "enum": list(choices)} if choices else {"type": "string"}
+def schema(names: Sequence[str], choices: Sequence[str] | None, value_form: str = "") -> dict:
+    """JSON schema of an object with a list of strings for each name, in that order.
+
+    `value_form` says in words what a string is like, where it isn't just a piece of the text.
+    """
+    item: dict[str, object] = {"type": "string", "enum": list(choices)} if choices else {"type": "string"}
+    if value_form:
+        item["description"] = f"{value_form} copied letter by letter from the text"
     return {
         "type": "object",
         "properties": {name: {"type": "array", "items": item} for name in names},

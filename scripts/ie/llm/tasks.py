@@ -134,6 +134,11 @@ class Task(ABC):
         """The only values a field can have, or None for any."""
         return None
 
+    @property
+    def value_form(self) -> str:
+        """How a value is put together from pieces of the text; "" for a value that is one itself."""
+        return ""
+
     # spacy-llm's protocol
 
     @property
@@ -204,7 +209,7 @@ class Task(ABC):
             # A block of lines ends with an empty one, a single line with its own end.
             stop=(("\n",) if len(group) == 1 else ("\n\n",)) if lines else (),
             max_tokens=self.max_tokens * len(group),
-            schema=None if lines else answers.schema(names, self.choices()),
+            schema=None if lines else answers.schema(names, self.choices(), self.value_form),
             group="+".join(group),
         )
 
@@ -231,6 +236,7 @@ class Task(ABC):
                 fields=fields,
                 examples=examples,
                 choices=self.choices(),
+                value_form=self.value_form,
                 text=TEXT,
             )
         except (jinja2.TemplateError, TypeError) as error:
@@ -408,6 +414,11 @@ class CategoriesTask(Task):
 
 class RelationsTask(Task):
     """Relations between the entities a document already has: values `head > child`."""
+
+    @property
+    def value_form(self) -> str:
+        """Both ends with an arrow between them: `apply` splits there."""
+        return '"first > second", both ends'
 
     def applies(self, doc: Doc) -> bool:
         """A relation takes two entities."""

@@ -164,6 +164,16 @@ def test_json_prompt_comes_with_its_schema():
     assert list(prompt.schema["properties"]) == ["Company", "Money"]
 
 
+def test_json_prompt_for_relations_tells_the_form_of_a_value():
+    doc = deal("Acme backs Hooli", COMPANY=["Acme", "Hooli"])
+    [([prompt], _)] = relations(answer="json", template=JSON, examples=shots()).generate_prompts([doc])
+    assert 'list of strings "first > second", both ends copied letter by letter from the text' in prompt
+    assert '"first > second"' in prompt.schema["properties"]["INVESTOR"]["items"]["description"]
+    answer = '{"INVESTOR": ["Acme > Hooli"], "RAISED": []}'
+    doc = ask(relations(answer="json", template=JSON), doc, answer)
+    assert trace(doc)["relations"] == [(0, 1, "INVESTOR")]
+
+
 @pytest.mark.parametrize("answer", ["lines", "json"])
 def test_definitions_of_categories_reach_the_prompt(answer):
     task = categories(

@@ -1,0 +1,69 @@
+"""Put the entity recogniser and the components trained beside it into one pipeline, and check it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie import assembling, corpora
+from ie.cli import run
+from ie.errors import UserError
+from ie.files import atomic_write, published
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Which components, and where they come from")] = Path(
+        "configs/assemble.cfg"
+    ),
+    models: Annotated[Path, typer.Option(help="Folder with a folder for each component")] = Path(
+        "training/efficient"
+    ),
+    ner: Annotated[Path, typer.Option(help="Pipeline that finds the entities")] = Path(
+        "training/efficient/reviewed/model-best"
+    ),
+    dev: Annotated[Path, typer.Option(help="Records on which nothing may change")] = Path("corpus/dev.jsonl"),
+    output: Annotated[Path, typer.Option(help="Folder for the pipeline")] = Path(
+        "training/efficient/pipeline"
+    ),
+) -> None:
+    """Write OUTPUT/model-best and assemble.json; fail if a component says something else in it than alone."""
+    sources = assembling.read_sources(config, models)
+    before, base = assembling.load(ner, "train"), assembling.load(ner, "train")
+    if "ner" not in base.pipe_names:
+        raise UserError(
+            f"{ner}: has no component 'ner', but {', '.join(base.pipe_names)}; name another pipeline."
+        )
+    parts = assembling.gather(sources)
+    for name, reason in parts.missing.items():
+        msg.warn(f"{name} is left out: {reason}.")
+    alone = assembling.gather({name: sources[name] for name in parts.found})
+    nlp = assembling.assemble(base, parts.found)
+    records = corpora.load(dev, nlp)
+    changed = assembling.changed(before, alone.found, nlp, records)
+    if wrong := {name: n for name, n in changed.items() if n}:
+        told = ", ".join(f"{name} on {n}" for name, n in wrong.items())
+        raise UserError(
+            f"{config}: in one pipeline components say something else than alone ({told} of {len(records)} "
+            "dev texts), so nothing was written; train them on one machine with the same versions."
+        )
+    with published(output / "model-best") as folder:
+        nlp.to_disk(folder)
+    summary = {
+        "pipeline": nlp.pipe_names,
+        "left_out": parts.missing,
+        "unchanged_on": len(records),
+    }
+    with atomic_write(output / "assemble.json") as file:
+        json.dump(summary, file, indent=2)
+        file.write("\n")
+    size = sum(path.stat().st_size for path in (output / "model-best").rglob("*") if path.is_file())
+    msg.good(
+        f"{output / 'model-best'} ({size / 1e6:.1f} MB): {', '.join(nlp.pipe_names)}; each says of "
+        f"{len(records):,} dev texts what it says alone."
+    )
+
+
+if __name__ == "__main__":
+    run(main)

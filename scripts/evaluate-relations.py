@@ -1,0 +1,84 @@
+"""Score the relations component on test, on gold and on predicted entities, against two baselines."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie import assembling, corpora, records, relating, statistics, tracking
+from ie.cli import run
+from ie.files import atomic_write
+from ie.scheme import load_scheme
+
+TITLES = {
+    "gold": "component, gold entities",
+    "majority": "majority, gold entities",
+    "rule": "nearest pair, gold entities",
+    "predicted": "component, predicted entities",
+    "rule predicted": "nearest pair, predicted entities",
+}
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="Pipeline with the relations component")] = Path(
+        "training/efficient/relations/model-best"
+    ),
+    ner: Annotated[Path, typer.Option(help="Pipeline that finds the entities")] = Path(
+        "training/efficient/reviewed/model-best"
+    ),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    train: Annotated[Path, typer.Option(help="Training records: what the baselines know")] = Path(
+        "corpus/train.jsonl"
+    ),
+    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json")] = Path(
+        "training/efficient/relations"
+    ),
+    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap")] = 0,
+) -> None:
+    """Write metrics.json; print P, R and F of each relation."""
+    labels, blank = load_scheme(scheme), records.blank(lang)
+    known = corpora.load(train, blank, labels)
+    corpora.require_labels(train, known, labels, "relation")
+    gold = corpora.load(test, blank, labels)
+    nlp, entities = assembling.load(model, "train-relations"), assembling.load(ner, "train")
+    found = assembling.entities(entities, gold)
+    habits = relating.habits(known)
+    systems = {
+        "gold": relating.predict(nlp, gold),
+        "majority": [relating.by_majority(record, habits) for record in gold],
+        "rule": [relating.by_rule(record, habits) for record in gold],
+        "predicted": relating.predict(nlp, found),
+        "rule predicted": [relating.by_rule(record, habits) for record in found],
+    }
+    scored = relating.score(gold, systems, labels.relation_labels, seed)
+    header = ("system", "relation", "n", "P", "R", "F")
+    rows = relating.rows(scored, len(gold))
+    msg.table(
+        [[TITLES.get(row[0], ""), *row[1:]] for row in rows],
+        header=header,
+        divider=True,
+        aligns=("l", "l", "r", "l", "l", "l"),
+    )
+    print(
+        f"Exact relations (label, and edges and labels of both ends) on {len(gold):,} test texts; n = "
+        "annotated relations, ± = 95 % bootstrap interval over texts."
+    )
+    apart = statistics.difference(
+        *(scored.counts[name][relating.ALL] for name in ("gold", "rule")), seed=seed
+    )
+    print(f"On gold entities the component's F is {statistics.format_difference(apart)} above the rule's.")
+    metrics = {"test_documents": len(gold), "systems": relating.figures(scored)}
+    with atomic_write(output / "metrics.json") as file:
+        json.dump(metrics, file, indent=2)
+        file.write("\n")
+    msg.good(str(output / "metrics.json"))
+    with tracking.run("evaluate-relations", config={"texts": len(gold)}) as tracker:
+        tracker.table("relations", header, rows)
+
+
+if __name__ == "__main__":
+    run(main)
