@@ -115,6 +115,15 @@ def corpus(docs: Iterable[Doc]) -> DocBin:
     return DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=False, docs=docs)
 
 
+def _without_augmenter(config: dict[str, Any]) -> None:
+    """Short runs are compared with each other: texts that change by chance would be noise in between."""
+    section: Any = config
+    for part in str(config["training"].get("train_corpus") or "").split("."):
+        section = section.get(part) if isinstance(section, dict) else None
+    if isinstance(section, dict) and "augmenter" in section:
+        section["augmenter"] = None
+
+
 @contextmanager
 def started(
     project: Project, docs: Sequence[Doc], overrides: dict[str, Any] | None = None, seed: int | None = None
@@ -140,6 +149,7 @@ def started(
         with training.explained(project.config):
             config = load_config(project.config, overrides=changes, interpolate=False)
             config["training"]["logger"] = logger
+            _without_augmenter(config)
             fix_random_seed(seed)
             nlp = init_nlp(config, use_gpu=-1)
             whole = nlp.config.interpolate()
