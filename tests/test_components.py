@@ -64,6 +64,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, a trained recogniser, and configs of small models."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "llm.cfg").write_text(SCHEME, encoding="utf-8")
+    (folder / "assemble.cfg").write_text(
+        '[sources]\ntextcat = "categories"\nrelations = "relations"\nlinker = "linker"\n', encoding="utf-8"
+    )
     for side, numbers in {"train": range(48), "dev": range(100, 124), "test": range(200, 230)}.items():
         write_lines(folder / f"{side}.jsonl", [row(n) for n in numbers])
     for name in ("relations", "categories", "categories-shared"):
@@ -132,9 +135,6 @@ def command(project: Path, name: str, capsys: pytest.CaptureFixture, **more: obj
 @pytest.fixture(scope="module")
 def trained(project: Path) -> Path:
     """The project after both trainings and the assembly."""
-    (project / "assemble.cfg").write_text(
-        '[sources]\ntextcat = "categories"\nrelations = "relations"\nlinker = "linker"\n', encoding="utf-8"
-    )
 
     class Quiet:
         def readouterr(self) -> object:

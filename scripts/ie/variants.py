@@ -97,7 +97,7 @@ def parse_variants(text: str, folder: Path) -> dict[str, Path]:
     """`"efficient,vectors"` as names with the training config of each in `folder`.
 
     Raises:
-        UserError: no name, one twice, or one that is no training config.
+        UserError: no name, one twice, or one that trains no entity recogniser.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = sorted(path.stem for path in folder.glob("*.cfg") if _is_training(path))
@@ -108,7 +108,7 @@ def parse_variants(text: str, folder: Path) -> dict[str, Path]:
         if names.count(name) > 1:
             raise UserError(f"--variants names {name!r} twice; {remedy}")
         if name not in known:
-            fault = "is no training config" if (folder / f"{name}.cfg").exists() else "doesn't exist"
+            fault = "trains no entity recogniser" if (folder / f"{name}.cfg").exists() else "doesn't exist"
             raise UserError(f"{folder / name}.cfg {fault}; {remedy}")
     return {name: folder / f"{name}.cfg" for name in names}
 
@@ -124,8 +124,10 @@ def require_prepared(variants: Mapping[str, Path]) -> None:
 
 
 def _is_training(path: Path) -> bool:
+    """Whether it trains an entity recogniser: configs of other components are no variants of it."""
     try:
-        return "training" in Config().from_disk(path, interpolate=False)
+        config = Config().from_disk(path, interpolate=False)
+        return "training" in config and "ner" in config.get("components", {})
     except Exception:  # a broken one is no choice; confection raises errors of several kinds
         return False
 

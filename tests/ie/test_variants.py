@@ -57,8 +57,11 @@ class TestParse:
         ("names", "fault"),
         [
             (",", r"names no config of"),
-            ("efficient,fast", r"fast\.cfg doesn't exist; --variants takes some of: efficient, pretrain"),
-            ("efficient,llm", r"llm\.cfg is no training config"),
+            (
+                "efficient,fast",
+                r"fast\.cfg doesn't exist; --variants takes some of: efficient, pretrain, transfer, vectors",
+            ),
+            ("efficient,llm", r"llm\.cfg trains no entity recogniser"),
             ("efficient,efficient", r"names 'efficient' twice"),
         ],
     )
