@@ -280,7 +280,8 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(project, server):
     assert project.bytes() == whole
     assert len(server.requests) - asked == n - stored, "no answered and stored call is repeated"
     repeated = len(server.prompts) - len(set(server.prompts))
-    assert repeated <= 8, "only what was in flight"
+    # A place is free as soon as its answer is there: as many again may be on their way to a slow disk.
+    assert repeated <= 16, "only what was in flight or being written"
 
 
 def test_a_dry_run_sends_and_writes_nothing(project, server):
