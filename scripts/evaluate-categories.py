@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from wasabi import msg
 
@@ -55,9 +54,7 @@ def main(
             cells = [statistics.format_score(e, documents=len(gold)) if e else "" for e in three]
             rows.append([name if not metrics[name] else "", label, f"{n:,}", *cells])
             metrics[name][label] = {"n": n} | {
-                metric: None if np.isnan(e.value) else [round(x, 4) for x in (e.value, e.low, e.high)]
-                for metric, e in zip(statistics.METRICS, three, strict=True)
-                if e
+                metric: e.rounded() for metric, e in zip(statistics.METRICS, three, strict=True) if e
             }
     header = ("system", "category", "n", "P", "R", "F")
     msg.table(rows, header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))

@@ -109,7 +109,7 @@ def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path
     found = {
         name: {
             label: {
-                metric: None if np.isnan(e.value) else [round(x, 4) for x in (e.value, e.low, e.high)]
+                metric: e.rounded()
                 for metric, e in zip(statistics.METRICS, statistics.intervals(each), strict=True)
             }
             for label, each in _by_label(counts, labels)

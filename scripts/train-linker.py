@@ -7,9 +7,10 @@ import typer
 from wasabi import msg
 
 from ie import linking, records
-from ie.building import build, publish
+from ie.building import build
 from ie.cli import run
 from ie.errors import UserError
+from ie.files import published
 from ie.gazetteer import read_gazetteer
 
 
@@ -46,7 +47,8 @@ def main(
             )
         found.append(mentions)
     linking.fit(linker, *found, seed=seed)
-    publish(nlp, output)
+    with published(output) as folder:
+        nlp.to_disk(folder)
     msg.good(
         f"{output}: {len(linker.table):,} entries, {len(linker.table.arrays['owners']):,} names; learnt from "
         f"{len(found[0]):,} mentions, threshold {linker.model['threshold']:.2f} from {len(found[1]):,}"

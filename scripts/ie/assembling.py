@@ -9,10 +9,8 @@ import spacy
 from confection import Config
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import load_config, load_model_from_config
 
-import components
-import ie.tokenizing  # noqa: F401  (registers the callback that configs name)
+from ie import building
 from ie.corpora import entities_doc
 from ie.errors import UserError
 from ie.records import Record, from_doc
@@ -29,8 +27,8 @@ class Parts:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def load(path: Path, command: str = "") -> Language:
-    """A trained pipeline from a folder, or one that needs no training from a config.
+def load(path: Path, command: str = "", component: str = "") -> Language:
+    """A trained pipeline from a folder, or one that needs no training from a config with that component.
 
     Raises:
         UserError: it isn't there, or can't be loaded.
@@ -39,13 +37,12 @@ def load(path: Path, command: str = "") -> Language:
     if not there:
         remedy = f"run `weasel run {command}` first" if command else "make it first"
         raise UserError(f"{path}: there is no trained pipeline; {remedy}.")
-    try:
-        components.register(Config().from_disk(path if path.suffix == ".cfg" else path / "config.cfg"))
-        if path.suffix != ".cfg":
-            return spacy.load(path)
-        nlp = load_model_from_config(load_config(path), auto_fill=True)
+    if path.suffix == ".cfg":
+        nlp = building.build(path, component)
         nlp.initialize()
         return nlp
+    try:
+        return spacy.load(path)
     except Exception as error:  # whatever broken files make spaCy and thinc raise
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: can't be loaded as a pipeline ({reason}); make it again.") from None
@@ -86,7 +83,7 @@ def gather(sources: Mapping[str, Path]) -> Parts:
         if not path.exists():
             parts.missing[name] = f"{path} isn't there"
             continue
-        nlp = load(path)
+        nlp = load(path, component=name)
         if name not in nlp.pipe_names:
             raise UserError(
                 f"{path}: has no component {name!r} ({', '.join(nlp.pipe_names)}); correct the name."

@@ -1,15 +1,15 @@
 """Pipelines of components that need no training config: read from a config file, with our tokenizer."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import spacy
 from spacy.language import Language
 from spacy.util import load_config, load_model_from_config
 
+# Imported for the factories that they register.
 import components.linker
-import components.money  # noqa: F401
+import components.money
+import components.relations  # noqa: F401
 from ie.errors import UserError
 from ie.tokenizing import adapt
 from ie.training import explained
@@ -28,26 +28,6 @@ def build(path: Path, component: str) -> Language:
     if component not in nlp.pipe_names:
         raise UserError(f"{path}: its pipeline has no component {component}; add it to [nlp] pipeline.")
     return adapt(nlp)
-
-
-def publish(nlp: Language, folder: Path) -> None:
-    """Write a pipeline beside `folder`, then put it in its place: a kill leaves the old one whole.
-
-    Raises:
-        UserError: the folder can't be written to, or the disk is full.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            nlp.to_disk(temporary / "new")
-            if folder.exists():
-                folder.rename(temporary / "old")
-            (temporary / "new").rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error.strerror}); make room or change it.") from error
 
 
 def load(folder: Path, component: str, remedy: str) -> Language:

@@ -162,21 +162,13 @@ def _closest(micro: dict[str, np.ndarray], pairs: Sequence[Pair]) -> dict[str, A
     seen = abs(_zero(pair.difference.value))
     # the number needed falls with the square of the difference
     least = total * (seen / farthest) ** 2 if seen and farthest else math.inf
-    more = None if math.isinf(total) else max(0, _two_digits(total - n))
+    more = None if math.isinf(total) else max(0, statistics.two_digits(total - n))
     return {
         "first": pair.first,
         "second": pair.second,
         "more": more,
-        "at_least": None if more is None else max(0, _two_digits(least - n)),
+        "at_least": None if more is None else max(0, statistics.two_digits(least - n)),
     }
-
-
-def _two_digits(number: float) -> int:
-    """Rounded to two significant digits: such estimates deserve no more."""
-    if number <= 0:
-        return 0
-    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
-    return int(round(number / unit) * unit)
 
 
 def _zero(value: float) -> float:

@@ -90,7 +90,11 @@ def published(output: Path) -> Iterator[Path]:
     try:
         folder = temporary / "new"
         yield folder
-        shutil.rmtree(output, ignore_errors=True)
+        # The old one is moved, not removed first: a kill in between leaves both.
+        if output.exists():
+            output.rename(temporary / "old")
         folder.rename(output)
+    except OSError as error:
+        raise UserError(f"{output}: can't be written ({error.strerror}); make room or change it.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

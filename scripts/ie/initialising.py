@@ -5,11 +5,9 @@ that needs none of it.
 """
 
 import json
-import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from ie import records, splitting, training
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, published
 from ie.records import Record
 
 INSTALL = "pip install -r requirements-variants.txt"
@@ -307,26 +305,3 @@ def write_weights(output: Path, weights: bytes, about: dict[str, Any]) -> None:
     with atomic_write(output / "about.json") as file:
         json.dump(about, file, ensure_ascii=False, indent=2)
         file.write("\n")
-
-
-@contextmanager
-def published(output: Path) -> Iterator[Path]:
-    """A folder that takes the place of `output` at the end; on any exception the old one stays.
-
-    Raises:
-        UserError: it can't be written.
-    """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise UserError(
-            f"{output}: can't be written ({error.strerror}); make its folder writable."
-        ) from error
-    try:
-        folder = temporary / "new"
-        yield folder
-        shutil.rmtree(output, ignore_errors=True)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

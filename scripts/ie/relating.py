@@ -199,10 +199,7 @@ def figures(scored: Scored) -> dict[str, Any]:
     """The same for a JSON file: system, label, then `p`, `r`, `f` as [value, low, high] and the counts."""
     return {
         name: {
-            label: {
-                metric: None if np.isnan(e.value) else [round(x, 4) for x in (e.value, e.low, e.high)]
-                for metric, e in zip(statistics.METRICS, estimates, strict=True)
-            }
+            label: {metric: e.rounded() for metric, e in zip(statistics.METRICS, estimates, strict=True)}
             | dict(
                 zip(
                     ("correct", "spurious", "missing"),

@@ -170,15 +170,8 @@ def rate(found: tuple[float, float, float] | None) -> str:
         return "–"
     middle, low, high = found
     spread = max(high - middle, middle - low)
-    return f"{two_digits(middle):,} ±{two_digits(spread):,}" if spread else f"{two_digits(middle):,}"
-
-
-def two_digits(number: float) -> int:
-    """A number rounded to two significant digits."""
-    if number <= 0:
-        return 0
-    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
-    return int(round(number / unit) * unit)
+    shown = f"{statistics.two_digits(middle):,}"
+    return f"{shown} ±{statistics.two_digits(spread):,}" if spread else shown
 
 
 def size(mb: float | None) -> str:

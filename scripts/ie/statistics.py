@@ -33,6 +33,10 @@ class Estimate:
         """The distance from the value to the farther end of the interval."""
         return max(self.value - self.low, self.high - self.value)
 
+    def rounded(self) -> list[float] | None:
+        """Value, low and high with four digits, for JSON; None where it isn't defined."""
+        return None if np.isnan(self.value) else [round(x, 4) for x in (self.value, self.low, self.high)]
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -296,6 +300,14 @@ def expected_half_width(n: int, f: float = 0.95) -> float:
     1,000 documents at .95.
     """
     return NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt(f * (1 - f) / n) if n else 1.0
+
+
+def two_digits(number: float) -> int:
+    """A number rounded to two significant digits, for estimates that deserve no more."""
+    if number <= 0:
+        return 0
+    unit = 10 ** max(0, floor(log10(number)) - 1)
+    return int(round(number / unit) * unit)
 
 
 def decimals(value: float, places: int) -> str:

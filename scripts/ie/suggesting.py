@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import spacy
 from confection import Config
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from spacy.language import Language
 
-from ie import baselines
+from ie import baselines, evaluation
 from ie.errors import UserError
 from ie.records import Reader, Record, Relation, Span, blank
 from ie.scheme import Scheme
@@ -190,23 +188,14 @@ def from_rules(
     nlp = baselines.rules(
         blank(lang), patterns=Path(patterns) if patterns else None, gazetteer=known, label=gazetteer_label
     )
-    return _run("rules", nlp, asked)
+    answers = baselines.predict_with(nlp)([record.text for record in asked])
+    return Source("rules", {record.text: record for record in answers})
 
 
 def from_model(asked: Sequence[Record], folder: Path) -> Source:
     """What a trained pipeline predicts."""
-    if not (folder / "meta.json").is_file():
-        return Source("model", missing=f"{folder}: not trained yet; run `weasel run train`.")
-    try:
-        return _run("model", spacy.load(folder), asked)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        return Source("model", missing=f"{folder}: can't be loaded ({reason}); run `weasel run train` again.")
-
-
-def _run(name: str, nlp: Language, asked: Sequence[Record]) -> Source:
-    answers = baselines.predict_with(nlp)([record.text for record in asked])
-    return Source(name, {record.text: record for record in answers})
+    found = evaluation.pipeline("model", "", folder, [record.text for record in asked], repeats=0)
+    return Source("model", {record.text: record for record in found.predicted or ()}, missing=found.missing)
 
 
 def from_llm(asked: Sequence[Record], path: Path, reader: Reader) -> Source:

@@ -44,8 +44,8 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
                     f"±{statistics.decimals(max(0.01, comparison.drops[name].half_width), 2)}",
                     reports.size(cost.mb) if last else "",
                     reports.rate(_rates(cost)) if last else "",
-                    f"{reports.two_digits(cost.train_seconds):,}" if last else "",
-                    f"{reports.two_digits(cost.peak_mb):,}" if last else "",
+                    f"{statistics.two_digits(cost.train_seconds):,}" if last else "",
+                    f"{statistics.two_digits(cost.peak_mb):,}" if last else "",
                 ]
             )
     return found

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ie import evaluation, reports
+from ie import evaluation, reports, statistics
 from ie.evaluation import Answers
 from ie.records import Record, Span
 
@@ -163,7 +163,7 @@ def test_rates_and_sizes_deserve_few_digits():
     assert reports.rate((11234.0, 10900.0, 11300.0)) == "11,000 ±330"
     assert reports.rate((11234.0, 11234.0, 11234.0)) == "11,000"
     assert [reports.size(mb) for mb in (None, 0.01, 3.56, 253.1)] == ["–", "<.1", "3.6", "253"]
-    assert [reports.two_digits(x) for x in (0, 7.4, 1234, 98765)] == [0, 7, 1200, 99000]
+    assert [statistics.two_digits(x) for x in (0, 7.4, 1234, 98765)] == [0, 7, 1200, 99000]
 
 
 def test_probabilities():
