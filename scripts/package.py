@@ -1,46 +1,18 @@
 """Build an installable wheel of the trained pipeline, and try it where nothing else is installed."""
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
-import venv
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import spacy
-import spacy.cli
-import srsly
 import typer
-from packaging.version import InvalidVersion, Version
-from spacy.util import import_file, load_config
 from wasabi import msg
 
+from ie import card, packaging
 from ie.cli import run
-from ie.errors import UserError
 from ie.files import atomic_write
 
 SENTENCE = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
-# Run by the empty environment's Python: nothing of this project is there to help.
-TRY = """
-import importlib, json, sys
-nlp = importlib.import_module(sys.argv[1]).load()
-doc = nlp(sys.argv[2])
-def amount(ent):
-    found = ent._.money if ent.has_extension("money") else None
-    return f"{found['amount']} {found['currency']}" if found else ""
-found = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
-for relation in doc._.relations if doc.has_extension("relations") else []:
-    ends = [doc.ents[relation[end]].text for end in ("head", "child")]
-    found.append([" > ".join(ends), relation["label"], "", ""])
-if doc.cats:
-    found.append(["(the text)", max(doc.cats, key=doc.cats.get), "", ""])
-print(json.dumps(found))
-"""
-COLUMNS = ("Text", "Label", "Id", "Amount")
 
 
 def main(
@@ -50,16 +22,34 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
     name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",
     version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
+    licence: Annotated[str, typer.Option(help="Its licence, as SPDX names it")] = "",
     sentence: Annotated[str, typer.Option(help="Text to try the installed package on; empty for ours")] = "",
     code: Annotated[Path, typer.Option(help="Folder with the code of our own components")] = Path(
         "scripts/components"
     ),
+    written: Annotated[Path, typer.Option(help="What people say of its use and limits, in Markdown")] = Path(
+        "assets/model_card.md"
+    ),
+    scores: Annotated[str, typer.Option(help="Figures for the card, as kind:file, separated by commas")] = "",
+    system: Annotated[str, typer.Option(help="Whose figures they are: what was trained on")] = "reviewed",
+    train: Annotated[Path | None, typer.Option(help="train.json of its training")] = None,
+    data: Annotated[str, typer.Option(help="Files it was made from, separated by commas")] = "",
     constraints: Annotated[Path, typer.Option(help="Pinned versions for the try")] = Path("requirements.txt"),
     check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
 ) -> None:
     """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of ours."""
+    if not written.is_file():
+        msg.warn(f"{written}: there is no such file, so the model card won't say what the pipeline is for.")
+    make = partial(
+        card.write,
+        written=written.read_text(encoding="utf-8") if written.is_file() else "",
+        scores=card.sources(scores),
+        system=system,
+        data=[Path(path.strip()) for path in data.split(",") if path.strip()],
+        train=train,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build(model, name, version, code, Path(folder))
+        wheel = packaging.build(model, name, version, code, Path(folder), licence=licence, card=make)
         published = output / wheel.name
         with atomic_write(published, "wb") as file:
             file.write(wheel.read_bytes())
@@ -68,113 +58,12 @@ def main(
         # not the option's default, as a variable of project.yml can't hold the dollar sign
         sentence = sentence or SENTENCE
         with tempfile.TemporaryDirectory() as folder:
-            entities = attempt(published, constraints, sentence, Path(folder))
+            entities = packaging.attempt(published, constraints, sentence, Path(folder))
         msg.good(f"Installed in an empty environment, it says of {sentence!r}:")
-        used = [i for i in range(len(COLUMNS)) if i < 2 or any(entity[i] for entity in entities)]
+        columns = packaging.COLUMNS
+        used = [i for i in range(len(columns)) if i < 2 or any(entity[i] for entity in entities)]
         rows = [[entity[i] for i in used] for entity in entities or [("(no entities)", "")]]
-        msg.table(rows, header=[COLUMNS[i] for i in used], divider=True)
-
-
-def build(model: Path, name: str, version: str, code: Path, folder: Path) -> Path:
-    """Package `model` and build its wheel in `folder`; the same model gives the same bytes."""
-    check_name(name, version)
-    if not (model / "meta.json").is_file():
-        raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
-    try:
-        modules = own_modules(model, code)
-        meta = srsly.read_json(model / "meta.json")
-        meta["requirements"] = sorted({*meta.get("requirements", []), *required(modules)})
-        srsly.write_json(folder / "meta.json", meta)
-        output = folder / "package"
-        output.mkdir()
-        spacy.cli.package(
-            model,
-            output,
-            meta_path=folder / "meta.json",
-            code_paths=modules,
-            name=name,
-            version=version,
-            create_sdist=False,
-            create_wheel=False,
-            require_parent=True,
-            silent=True,
-        )
-    except (SystemExit, ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"{model}: spaCy can't package this pipeline ({error}); run `weasel run train` again."
-        ) from error
-    (project,) = output.iterdir()
-    # A fixed date for the files in the wheel, or each build would differ from the last.
-    environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
-    # Without isolation, build takes the pinned setuptools that is installed and needs no network.
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(project)]
-    call(command, f"{model}: building the wheel failed", "see the lines above", environment)
-    (wheel,) = (project / "dist").glob("*.whl")
-    return wheel
-
-
-def own_modules(model: Path, code: Path) -> list[Path]:
-    """The files of our own components that a pipeline uses: each is named after its factory."""
-    components = load_config(model / "config.cfg")["components"].values()
-    names = sorted({component["factory"] for component in components if "factory" in component})
-    return [code / f"{name}.py" for name in names if (code / f"{name}.py").is_file()]
-
-
-def required(modules: list[Path]) -> set[str]:
-    """What those files need to be installed, as they say themselves."""
-    return {need for path in modules for need in import_file(path.stem, path).REQUIREMENTS}
-
-
-def check_name(name: str, version: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        raise UserError(
-            f"{name!r} can't name a package; use lower-case letters, digits and single underscores."
-        )
-    try:
-        normal = str(Version(version))
-    except InvalidVersion:
-        raise UserError(f"{version!r} is no version of a package; use numbers such as 0.1.0.") from None
-    if normal != version:
-        raise UserError(f"the version {version!r} would become {normal}; write it that way.")
-
-
-def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list[list[str]]:
-    """Install `wheel` in a new environment with the pinned versions, and run it on `sentence`.
-
-    Returns:
-        What COLUMNS names of each entity; then relations and the category, where there are any.
-    """
-    python = create_environment(folder / "env")
-    pins = folder / "constraints.txt"
-    # The hashes can't come along: pip would want one for the wheel that was just built, too.
-    lines = constraints.read_text(encoding="utf-8").splitlines() if constraints.exists() else []
-    pins.write_text("\n".join(line.rstrip(" \\") for line in lines if re.match(r"[\w.-]+==", line)) + "\n")
-    if uv := shutil.which("uv"):
-        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
-    else:
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    remedy = "check that pip can install packages here, or add --no-check"
-    call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy)
-    package = wheel.name.split("-")[0]
-    # -I: neither this folder nor PYTHONPATH may lend anything
-    command = [str(python), "-I", "-c", TRY, package, sentence]
-    said = call(command, f"{wheel}: doesn't run", "see the lines above")
-    return json.loads(said.splitlines()[-1])
-
-
-def create_environment(folder: Path) -> Path:
-    """A virtual environment with nothing but pip in it; returns its Python."""
-    venv.create(folder, with_pip=True, symlinks=os.name != "nt")
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def call(command: list[str], fault: str, remedy: str, environment: dict[str, str] | None = None) -> str:
-    """Run quietly; on failure show what was said and raise UserError."""
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode:
-        print((done.stdout + done.stderr).strip()[-3000:], file=sys.stderr)
-        raise UserError(f"{fault}; {remedy}.")
-    return done.stdout
+        msg.table(rows, header=[columns[i] for i in used], divider=True)
 
 
 if __name__ == "__main__":

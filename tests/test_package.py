@@ -3,7 +3,6 @@
 import hashlib
 import sys
 import zipfile
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,8 @@ import spacy
 from running import ROOT, Outcome, run_command
 
 import components.money  # noqa: F401  (registers the factory)
+from ie import packaging
 from ie.errors import UserError
-
-spec = spec_from_file_location("package", ROOT / "scripts" / "package.py")
-package = module_from_spec(spec)
-spec.loader.exec_module(package)
 
 WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
 
@@ -61,6 +57,26 @@ def test_wheel_has_the_fixed_name_and_is_the_same_each_time(
 
 
 @pytest.mark.slow
+def test_wheel_carries_its_card_and_licence(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    card = tmp_path / "card.md"
+    card.write_text("## Intended use\n\nTo look at.")
+    scores = f"spans:{ROOT / 'training' / 'efficient' / 'metrics.json'}"
+    options = ["--no-check", "--written", card, "--scores", scores, "--licence", "CC0-1.0"]
+    outcome = run_package(model, tmp_path, capsys, *options)
+    assert outcome.status == 0, outcome.output
+    with zipfile.ZipFile(tmp_path / "packages" / WHEEL) as wheel:
+        (metadata,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+        told = wheel.read(metadata).decode()
+        meta = wheel.read("en_deal_news/meta.json").decode()
+    assert "To look at." in told
+    assert "exact spans | COMPANY" in told
+    assert '"license":"CC0-1.0"' in meta.replace(": ", ":")
+    # the pipeline itself stays as it is
+    assert not (model / "README.md").exists()
+
+
 @pytest.mark.network
 def test_wheel_works_in_an_empty_environment(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -82,12 +98,12 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
         calls.append([str(word) for word in command])
         return 'a warning\n[["Hooli", "COMPANY", "", ""]]\n'
 
-    monkeypatch.setattr(package, "call", call)
-    monkeypatch.setattr(package.shutil, "which", lambda name: None)
+    monkeypatch.setattr(packaging, "call", call)
+    monkeypatch.setattr(packaging.shutil, "which", lambda name: None)
     pins = tmp_path / "requirements.txt"
     lines = ["# a comment", "spacy==3.8.18 \\", "    --hash=sha256:00", "win==1 ; os_name == 'nt' \\"]
     pins.write_text("\n".join(lines))
-    found = package.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
+    found = packaging.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
     assert found == [["Hooli", "COMPANY", "", ""]]
     install, attempt = calls
     assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; os_name == 'nt'\n"
@@ -98,9 +114,9 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
 
 
 def test_empty_environment_is_empty(tmp_path: Path) -> None:
-    python = package.create_environment(tmp_path / "env")
+    python = packaging.create_environment(tmp_path / "env")
     with pytest.raises(UserError, match="no spacy; really"):
-        package.call([str(python), "-I", "-c", "import spacy"], "no spacy", "really")
+        packaging.call([str(python), "-I", "-c", "import spacy"], "no spacy", "really")
 
 
 @pytest.mark.parametrize(

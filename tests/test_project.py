@@ -120,7 +120,9 @@ class TestCommand:
             for kind in ("deps", "outputs", "outputs_no_cache")
             for path in command.get(kind, [])
         ]
-        for option, value in options.items():
+        # a file, or several of them; each may have a name before a colon
+        parts = [(o, part.split(":")[-1]) for o, value in options.items() for part in value.split(",")]
+        for option, value in parts:
             path = interpolated(value)
             names_a_path = "/" in path or (ROOT / path).is_file() or option in FOLDERS
             if not names_a_path or option in PRIVATE | APPENDED:

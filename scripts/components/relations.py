@@ -4,7 +4,7 @@ Every ordered pair of entities is a candidate, unless it is too far apart or its
 relation in training. A candidate is described by the token vectors of both entities, of what stands between
 them and around them (as Zeng et al. 2014 pool a sentence in pieces), and by hashed features: entity labels,
 order, distance, which entities stand between. Each label has a probability of its own; those above a
-threshold become relations.
+threshold become relations, the likeliest alone where an entity has one relation of a label at most.
 """
 
 from collections import Counter
@@ -47,6 +47,7 @@ Candidates = tuple[Doc, np.ndarray]
 # (first character, end, label) of an entity: what is compared between gold and prediction.
 Key = tuple[int, int, str]
 Encoded = tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]
+ENDS = ("head", "child")
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
 LONGEST = 3  # words of an n-gram
 NEAR = 6  # words to either side of an entity whose place beside it is a feature
@@ -383,6 +384,8 @@ def describe(doc: Doc, head: int, child: int, order: str, distance: int) -> list
         "threshold": 0.5,
         "max_distance": 0,
         "types": {},
+        "single": {},
+        "single_share": 0.98,
         "scorer": {"@scorers": "ie.RelationScorer.v1"},
     },
     default_score_weights={
@@ -399,6 +402,8 @@ def make_relations(
     threshold: float,
     max_distance: int,
     types: dict[str, list[list[str]]],
+    single: dict[str, list[str]],
+    single_share: float,
     scorer: Callable | None,
 ) -> "Relations":
     """Relations between entities that another component found; see `Relations`."""
@@ -409,6 +414,8 @@ def make_relations(
         threshold=threshold,
         max_distance=max_distance,
         types=types,
+        single=single,
+        single_share=single_share,
         scorer=scorer,
     )
 
@@ -425,6 +432,10 @@ class Relations(TrainablePipe):
         max_distance: most tokens between two entities of a candidate; 0 for any.
         types: for each label the pairs of entity labels (head, child) that it can join. Labels that aren't
             there take what they join in the training data.
+        single: for each label the ends, "head" or "child", that are an end of one such relation at most; of
+            several the likeliest is kept. Labels that aren't there take the ends of which, in the training
+            data, at least `single_share` are in one relation only.
+        single_share: from 0 to 1; above 1 none is learnt.
     """
 
     def __init__(
@@ -436,6 +447,8 @@ class Relations(TrainablePipe):
         threshold: float = 0.5,
         max_distance: int = 0,
         types: Mapping[str, Sequence[Sequence[str]]] | None = None,
+        single: Mapping[str, Sequence[str]] | None = None,
+        single_share: float = 0.98,
         scorer: Callable | None = None,
     ) -> None:
         if not 0 <= threshold <= 1 or max_distance < 0:
@@ -443,6 +456,8 @@ class Relations(TrainablePipe):
                 f"{name}: threshold = {threshold} must be from 0 to 1, "
                 f"max_distance = {max_distance} at least 0."
             )
+        if wrong := sorted({end for ends in (single or {}).values() for end in ends} - set(ENDS)):
+            raise ValueError(f"{name}: single = {wrong[0]!r} is neither head nor child.")
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -453,6 +468,8 @@ class Relations(TrainablePipe):
             "threshold": threshold,
             "max_distance": max_distance,
             "types": given,
+            "single": {label: [end for end in ENDS if end in ends] for label, ends in (single or {}).items()},
+            "single_share": single_share,
         }
 
     @property
@@ -462,8 +479,8 @@ class Relations(TrainablePipe):
 
     @property
     def label_data(self) -> dict[str, Any]:
-        """What `initialize` needs to skip the examples: labels, and entity labels that each joins."""
-        return {"labels": list(self.labels), "types": self.cfg["types"]}
+        """What `initialize` needs to skip the examples: labels, what each joins, its single ends."""
+        return {"labels": list(self.labels), "types": self.cfg["types"], "single": self.cfg["single"]}
 
     @property
     def threshold(self) -> float:
@@ -512,7 +529,10 @@ class Relations(TrainablePipe):
         return self.model.ops.sigmoid(scores) * self._fits(batch)
 
     def set_annotations(self, docs: Iterable[Doc], scores: Floats2d) -> None:
-        """Set `doc._.relations` to the candidates above the threshold."""
+        """Set `doc._.relations` to the candidates above the threshold, likelier ones first in line.
+
+        What an end may be in only once is kept once: so a wrong pair can't stand beside a right one.
+        """
         scores = self.model.ops.to_numpy(scores)
         start = 0
         for doc in docs:
@@ -526,8 +546,19 @@ class Relations(TrainablePipe):
             ]
             doc._.relations = [
                 {"head": head, "child": child, "label": label, "score": round(score, 4)}
-                for score, head, child, label in sorted(found, key=lambda f: (-f[0], f[1:]))
+                for score, head, child, label in self._once(sorted(found, key=lambda f: (-f[0], f[1:])))
             ]
+
+    def _once(self, found: list[tuple]) -> Iterator[tuple]:
+        """Those of (score, head, child, label), best first, whose single ends aren't taken yet."""
+        taken: set[tuple] = set()
+        for one in found:
+            ends = {
+                (one[3], end, one[1 + ENDS.index(end)]) for end in self.cfg.get("single", {}).get(one[3], ())
+            }
+            if not ends & taken:
+                taken |= ends
+                yield one
 
     def update(
         self,
@@ -611,12 +642,24 @@ class Relations(TrainablePipe):
         """
         validate_get_examples(get_examples, "Relations.initialize")
         seen: dict[str, set[tuple[str, str]]] = {}
+        ends: dict[tuple[str, str], Counter] = {}
         if labels is None:
-            for example in get_examples():
+            for number, example in enumerate(get_examples()):
                 for head, child, label in relation_keys(example.reference):
                     seen.setdefault(label, set()).add((head[2], child[2]))
-            labels = {"labels": sorted(seen), "types": {k: sorted(map(list, v)) for k, v in seen.items()}}
-        missing = [label for label in self.cfg["types"] if label not in labels["labels"]]
+                    for end, key in zip(ENDS, (head, child), strict=True):
+                        ends.setdefault((label, end), Counter())[number, key] += 1
+            single: dict[str, list[str]] = {label: [] for label in seen}
+            for (label, end), counts in ends.items():
+                if sum(n == 1 for n in counts.values()) >= self.cfg["single_share"] * len(counts):
+                    single[label].append(end)
+            labels = {
+                "labels": sorted(seen),
+                "types": {k: sorted(map(list, v)) for k, v in seen.items()},
+                "single": single,
+            }
+        given = [*self.cfg["types"], *self.cfg["single"]]
+        missing = [label for label in given if label not in labels["labels"]]
         if missing or not labels["labels"]:
             raise ValueError(
                 f"{self.name}: no example has a relation{f' {missing[0]!r}' if missing else ''}; "
@@ -624,6 +667,10 @@ class Relations(TrainablePipe):
             )
         self.cfg["types"] = {
             label: self.cfg["types"].get(label, labels["types"].get(label, [])) for label in labels["labels"]
+        }
+        self.cfg["single"] = {
+            label: self.cfg["single"].get(label, labels.get("single", {}).get(label, []))
+            for label in labels["labels"]
         }
         for label in labels["labels"]:
             self.add_label(label)

@@ -344,10 +344,16 @@ def race(
 
 def _spacy_train(folder: Path, dev: Path, seed: int, overrides: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "spacy", "train", str(folder / "plain.cfg")]
-    command += ["--output", str(folder / "out"), "--code", str(Path(__file__).parent / "tokenizing.py")]
+    # spaCy takes one file of code, and its config names functions of several of our modules.
+    code = folder / "code.py"
+    code.write_text("import ie.augmenting, ie.tokenizing\n", encoding="utf-8")
+    command += ["--output", str(folder / "out"), "--code", str(code)]
     given = {"paths.train": folder / "train.spacy", "paths.dev": dev, "system.seed": seed, **overrides}
     command += [part for name, value in given.items() for part in (f"--{name}", str(value))]
     environment = os.environ | dict.fromkeys(grid.THREADS, "1")
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+    )
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise UserError(f"spacy train failed: {' '.join((done.stderr or done.stdout).split()[-40:])}")

@@ -110,6 +110,37 @@ def test_types_of_the_config_go_before_the_datas(nlp: Language) -> None:
     assert {r["head"] for r in doc._.relations if r["label"] == "RAISED"} == {1}
 
 
+def test_an_end_that_is_single_in_the_data_is_kept_once(nlp: Language) -> None:
+    component = nlp.get_pipe("relations")
+    assert component.cfg["single"] == {"INVESTOR": ["head", "child"], "RAISED": ["head", "child"]}
+    doc = entities_doc(record("{} invests in {} and {}.", [], "Velto", "Hooli", "Anker"), nlp)
+    n = len(component.candidates(doc))
+    scores = np.linspace(0.9, 0.8, n * len(component.labels), dtype="f").reshape(n, -1)
+    component.set_annotations([doc], scores)
+    heads = [r["head"] for r in doc._.relations if r["label"] == "INVESTOR"]
+    children = [r["child"] for r in doc._.relations if r["label"] == "INVESTOR"]
+    assert len(set(heads)) == len(heads)
+    assert len(set(children)) == len(children)
+    # the likeliest of all is among them
+    assert (doc._.relations[0]["head"], doc._.relations[0]["child"]) == tuple(component.candidates(doc)[0])
+
+
+def test_single_ends_of_the_config_go_before_the_datas() -> None:
+    found = trained(corpus(5), steps=1, single={"INVESTOR": []}).get_pipe("relations")
+    assert found.cfg["single"] == {"INVESTOR": [], "RAISED": ["head", "child"]}
+    found = trained(corpus(5), steps=1, single_share=1.1).get_pipe("relations")
+    assert found.cfg["single"] == {"INVESTOR": [], "RAISED": []}
+
+
+def test_an_end_with_several_relations_is_not_single() -> None:
+    more = [
+        record("{} and {} invest in {}.", [(0, 2, "INVESTOR"), (1, 2, "INVESTOR")], "A", "B", f"C{i}")
+        for i in range(4)
+    ]
+    found = trained([*corpus(5), *more], steps=1).get_pipe("relations")
+    assert found.cfg["single"]["INVESTOR"] == ["head"]
+
+
 def test_max_distance_limits_the_candidates() -> None:
     near = trained(corpus(6), steps=1, max_distance=2)
     pairs = near.get_pipe("relations").candidates(entities_doc(corpus()[0], near))
