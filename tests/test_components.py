@@ -75,7 +75,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "width = 64": "width = 16",
             "hidden_width = 128": "hidden_width = 16",
             "rows = [5000,1000,2500,2500]": "rows = [200,100,100,100]",
-            "ngram_rows = 100000": "ngram_rows = 2000",
             "length = 65536": "length = 2048",
             "learn_rate = 0.0015": "learn_rate = 0.01",
             "learn_rate = 0.001": "learn_rate = 0.01",

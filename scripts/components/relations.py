@@ -29,7 +29,6 @@ from thinc.api import (
     Maxout,
     Model,
     Optimizer,
-    SparseLinear_v2,
     chain,
     concatenate,
     expand_window,
@@ -52,7 +51,8 @@ DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
 LONGEST = 3  # words of an n-gram
 NEAR = 6  # words to either side of an entity whose place beside it is a feature
 OUTSIDE = 4  # words before and after a pair of which n-grams are made
-STEP = 12  # length of the vector of a pair's n-grams: how fast their weights are learnt beside the others
+LENGTH = 12  # of the vector of a pair's n-grams, however many words the text has
+SURE = 10.0  # score of a label that every candidate has, or none
 MOST = 4  # entities before or between others are counted up to here
 POOLS = 5
 SEED = 20  # of the hashes of the first embedding; others follow
@@ -64,8 +64,9 @@ DEFAULT_MODEL = """
 hidden_width = 128
 role_width = 16
 depth = 0
-ngram_rows = 100000
-ngram_share = 0.7
+ngram_texts = 2
+ngram_strength = 1.0
+ngram_share = 0.8
 
 [model.tok2vec]
 @architectures = "spacy.Tok2Vec.v2"
@@ -132,22 +133,25 @@ def build_relation_model(
     hidden_width: int = 128,
     role_width: int = 16,
     depth: int = 0,
-    ngram_rows: int = 100_000,
-    ngram_share: float = 0.7,
+    ngram_texts: int = 2,
+    ngram_strength: float = 1.0,
+    ngram_share: float = 0.8,
     nO: Optional[int] = None,  # noqa: UP045 (thinc reads the annotation)
 ) -> Model[list[Candidates], Floats2d]:
     """Scores (logits) of every label for every candidate by each head, (candidates, heads * labels).
 
     There are two heads, a neural one and a linear one on n-grams. Each learns alone and their scores are
     averaged by `ngram_share`, for they err on different pairs; learning their sum would let the faster one
-    stop the other.
+    stop the other. The linear one is a logistic regression that `Relations.initialize` fits to all examples
+    at once: small steps, batch by batch, give rare n-grams too much weight.
 
     Args:
         tok2vec: token vectors; a `spacy.Tok2VecListener.v1` to share those of another component.
         hidden_width: of the layer between description and scores.
         role_width: of what is added to a token's vector: its role in the pair, its entity label.
         depth: layers of window 1 that work on these.
-        ngram_rows: weights a label for hashed n-grams; 0 for none.
+        ngram_texts: an n-gram counts if so many training texts have it; 0 for no n-grams at all.
+        ngram_strength: how closely they may fit the training data (C of scikit-learn).
         ngram_share: how much of a score is that of the n-grams, from 0 to 1.
         nO: number of labels; None leaves it to the component.
     """
@@ -166,16 +170,16 @@ def build_relation_model(
         output,
     )
     found = [tok2vec, roles, encode, classify]
-    if ngram_rows:
-        found.append(SparseLinear_v2(nO=nO, length=ngram_rows))
+    if ngram_texts:
+        found.append(ngram_layer(nO, ngram_texts, ngram_strength))
     return Model(
         "relations",
         forward,
         init=initialise,
         layers=found,
-        refs={"tok2vec": tok2vec, "output": output, "ngrams": found[4] if ngram_rows else None},
+        refs={"tok2vec": tok2vec, "output": output, "ngrams": found[4] if ngram_texts else None},
         dims={"nO": nO},
-        attrs={"shares": [1 - ngram_share, ngram_share] if ngram_rows else [1.0]},
+        attrs={"shares": [1 - ngram_share, ngram_share] if ngram_texts else [1.0]},
     )
 
 
@@ -186,6 +190,8 @@ def initialise(model: Model, X: list[Candidates] | None = None, Y: Floats2d | No
             if layer is not None:
                 layer.set_dim("nO", Y.shape[1])
     tok2vec, *others = model.layers
+    if model.maybe_get_ref("ngrams"):
+        others.pop()  # is fitted, see `fit_ngrams`
     tok2vec.initialize(X=[doc for doc, _ in X] if X else None)
     for layer in others:
         layer.initialize()
@@ -227,19 +233,11 @@ def forward(model: Model, X: list[Candidates], is_train: bool) -> tuple[Floats2d
         strict=True,
     )
     scores, backprop_scores = classify(ops.xp.hstack(pooled), is_train)
-    backprop_ngrams = None
     if len(model.layers) > 4:
         rows = [ngrams(docs[number], head, child) for number, head, child in pairs]
-        sizes = ops.asarray1i([len(row) for row in rows])
-        keys = ops.asarray(np.concatenate(rows), dtype="uint64")
-        # a text of twice as many words is no surer
-        values = np.concatenate([np.full(len(row), STEP / np.sqrt(len(row)), dtype="f") for row in rows])
-        sparse, backprop_ngrams = model.layers[4]((keys, ops.asarray1f(values), sizes), is_train)
-        scores = ops.xp.hstack([scores, sparse])
+        scores = ops.xp.hstack([scores, model.layers[4].predict(rows)])
 
     def backprop(d_scores: Floats2d) -> list:
-        if backprop_ngrams:
-            backprop_ngrams(ops.as_contig(d_scores[:, labels:]))
         d_pooled = backprop_scores(ops.as_contig(d_scores[:, :labels]))
         width = tokens.shape[1]
         d_tokens = ops.alloc2f(*tokens.shape)
@@ -253,6 +251,82 @@ def forward(model: Model, X: list[Candidates], is_train: bool) -> tuple[Floats2d
         return []
 
     return scores, backprop
+
+
+def ngram_layer(nO: int | None, texts: int, strength: float) -> Model[list[np.ndarray], Floats2d]:
+    """Scores from n-grams (hashes, an array a candidate), linear in those it knows; see `fit_ngrams`."""
+    return Model(
+        "ngrams",
+        forward_ngrams,
+        dims={"nO": nO},
+        params={"W": None, "b": None},
+        attrs={"keys": np.zeros(0, dtype="uint64"), "texts": texts, "strength": strength},
+    )
+
+
+def forward_ngrams(
+    model: Model, X: list[np.ndarray], is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], list]]:
+    """(candidates, labels). Nothing is learnt on the way back."""
+    columns, values, lengths = known_ngrams(X, model.attrs["keys"])
+    weights = model.ops.to_numpy(model.get_param("W"))[columns] * values[:, None]
+    # what a candidate without a known n-gram adds up to is that of no row
+    total = np.vstack([np.zeros((1, weights.shape[1]), dtype="f"), np.cumsum(weights, axis=0, dtype="f8")])
+    ends = np.cumsum(lengths)
+    scores = (total[ends] - total[ends - lengths]).astype("f")
+    return model.ops.asarray2f(scores) + model.get_param("b"), lambda d: []
+
+
+def known_ngrams(rows: Sequence[np.ndarray], keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all candidates in a row: which n-grams of `keys` (sorted) they have, their values, how many each."""
+    columns, values = [], []
+    for row in rows:
+        place = np.searchsorted(keys, row)
+        place, row = place[place < len(keys)], row[place < len(keys)]
+        found = place[keys[place] == row]
+        columns.append(found)
+        # a text of twice as many words is no surer
+        values.append(np.full(len(found), LENGTH / np.sqrt(max(1, len(found))), dtype="f"))
+    return np.concatenate(columns), np.concatenate(values), np.array([len(found) for found in columns])
+
+
+def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fits: np.ndarray) -> None:
+    """Give the n-gram layer the n-grams that are in several texts, and the weights that fit best.
+
+    Args:
+        truth, fits: (candidates, labels): 1 where a candidate has, or could have, a label.
+
+    Raises:
+        ImportError: scikit-learn isn't there; it is needed to train, not to use what was trained.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+
+    rows, texts = [], Counter()
+    for doc, pairs in batch:
+        of_text = [ngrams(doc, head, child) for head, child in pairs.tolist()]
+        rows += of_text
+        texts.update(np.unique(np.concatenate(of_text)).tolist() if of_text else [])
+    keys = sorted(key for key, n in texts.items() if n >= layer.attrs["texts"])
+    layer.attrs["keys"] = np.array(keys, dtype="uint64")
+    weights = np.zeros((len(keys), truth.shape[1]), dtype="f")
+    bias = np.full(truth.shape[1], -SURE, dtype="f")
+    if rows and keys:
+        columns, values, lengths = known_ngrams(rows, layer.attrs["keys"])
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        matrix = csr_matrix((values, columns, starts), shape=(len(rows), len(keys)))
+        for label in range(truth.shape[1]):
+            chosen = np.flatnonzero(fits[:, label])
+            right = truth[chosen, label] > 0
+            if 0 < right.sum() < len(right):
+                found = LogisticRegression(
+                    C=layer.attrs["strength"], solver="liblinear", max_iter=1000, random_state=0
+                ).fit(matrix[chosen], right)
+                weights[:, label], bias[label] = found.coef_[0], found.intercept_[0]
+            elif len(right):
+                bias[label] = SURE if right.all() else -SURE
+    layer.set_param("W", layer.ops.asarray2f(weights))
+    layer.set_param("b", layer.ops.asarray1f(bias))
 
 
 def pool(
@@ -676,6 +750,13 @@ class Relations(TrainablePipe):
             self.add_label(label)
         sample = [(eg.predicted, self.candidates(eg.predicted)) for eg in islice(get_examples(), 10)]
         self.model.initialize(X=sample, Y=self.model.ops.alloc2f(1, len(self.labels)))
+        if layer := self.model.maybe_get_ref("ngrams"):
+            given = list(get_examples())
+            # entities that another component will set aren't there yet
+            docs = [eg.predicted if eg.predicted.ents else eg.reference for eg in given]
+            batch = [(doc, self.candidates(doc)) for doc in docs]
+            fits = self.model.ops.to_numpy(self._fits(batch))
+            fit_ngrams(layer, batch, self._truth(given, batch), fits)
 
 
 def entity_key(ent: Any) -> Key:

@@ -17,7 +17,7 @@ from components.relations import DEFAULT_MODEL, relation_keys, score_relations
 from ie.corpora import entities_doc, gold_doc
 from ie.records import Record, Relation, Span, blank
 
-SMALL = Config().from_str(DEFAULT_MODEL)["model"] | {"hidden_width": 16, "ngram_rows": 2000}
+SMALL = Config().from_str(DEFAULT_MODEL)["model"] | {"hidden_width": 16}
 SMALL["tok2vec"]["embed"] |= {"width": 16, "rows": [200, 100, 100, 100]}
 SMALL["tok2vec"]["encode"]["width"] = 16
 NAMES = ("Velto", "Hooli", "Anker", "Globex", "Initech", "Umbra")
@@ -234,7 +234,10 @@ def test_every_layer_learns() -> None:
     before = [{name: node.get_param(name).copy() for name in node.param_names} for node in nodes]
     nlp.update(examples(nlp, corpus(6)), sgd=nlp.create_optimizer())
     for node, old in zip(nodes, before, strict=True):
-        assert any((node.get_param(name) != value).any() for name, value in old.items()), node.name
+        # that of the n-grams is fitted before the first step
+        assert (node.name == "ngrams") != any(
+            (node.get_param(name) != value).any() for name, value in old.items()
+        ), node.name
 
 
 def test_a_listener_shares_token_vectors() -> None:
@@ -311,7 +314,7 @@ def test_it_needs_nothing_of_the_project() -> None:
 def test_the_share_of_the_ngrams_weighs_both_heads(nlp: Language) -> None:
     component, doc = nlp.get_pipe("relations"), entities_doc(corpus()[0], nlp)
     shares = component.model.attrs["shares"]
-    assert shares == pytest.approx([0.3, 0.7])
+    assert shares == pytest.approx([0.2, 0.8])
     neural, linear, both = [], [], []
     try:
         for weights, kept in (([1.0, 0.0], neural), ([0.0, 1.0], linear), ([0.3, 0.7], both)):
@@ -326,7 +329,7 @@ def test_the_share_of_the_ngrams_weighs_both_heads(nlp: Language) -> None:
 def test_it_works_without_ngrams() -> None:
     fix_random_seed(0)
     nlp = blank("en")
-    nlp.add_pipe("relations", config={"model": SMALL | {"ngram_rows": 0}})
+    nlp.add_pipe("relations", config={"model": SMALL | {"ngram_texts": 0}})
     optimizer = nlp.initialize(lambda: examples(nlp, corpus(6)))
     losses = [nlp.update(examples(nlp, corpus(6)), sgd=optimizer)["relations"] for _ in range(10)]
     assert losses[-1] < losses[0]
