@@ -248,6 +248,15 @@ class TestAssembly:
         assert found["relations"]["spurious"] == 0
         assert "40 rows of 30 test texts" in outcome.output
 
+    def test_each_component_is_timed(self, trained, capsys):
+        options = ["--model", trained / "models/pipeline/model-best", "--texts", trained / "test.jsonl"]
+        outcome = run_command("benchmark-pipeline", [*options, "--llm-texts", 0, "--repeats", 2], capsys)
+        assert outcome.status == 0, outcome.output
+        places = [outcome.output.index(name) for name in ("entities alone", "+ textcat", "+ relations")]
+        assert places == sorted(places)
+        words = sum(len(records.blank("en")(r.text)) for r in records.read_records(trained / "test.jsonl"))
+        assert outcome.output.count(f" {words:,} ") == 3
+
     def test_the_wheel_has_the_code_of_its_components(self, trained, capsys, tmp_path):
         options = ["--model", trained / "models/pipeline/model-best", "--output", tmp_path, "--no-check"]
         outcome = run_command("package", [*options, "--name", "deals_pipeline"], capsys)
