@@ -27,6 +27,7 @@ from thinc.api import Config
 from ie import curves, grid, projection, records, splitting, statistics
 from ie.errors import UserError
 from ie.grid import Cell
+from ie.processes import THREADS
 from ie.records import Record
 
 ALL = "all"
@@ -347,7 +348,7 @@ def _spacy_train(folder: Path, dev: Path, seed: int, overrides: dict[str, Any]) 
     command += ["--output", str(folder / "out"), "--code", str(Path(__file__).parent / "tokenizing.py")]
     given = {"paths.train": folder / "train.spacy", "paths.dev": dev, "system.seed": seed, **overrides}
     command += [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    environment = os.environ | dict.fromkeys(grid.THREADS, "1")
+    environment = os.environ | dict.fromkeys(THREADS, "1")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise UserError(f"spacy train failed: {' '.join((done.stderr or done.stdout).split()[-40:])}")
