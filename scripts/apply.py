@@ -1,6 +1,5 @@
 """Apply the trained pipeline to any number of texts, on this machine's cores or on a Ray cluster."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,6 @@ from wasabi import msg
 
 from ie import annotating, applying, cluster
 from ie.cli import run
-from ie.files import atomic_write
 
 
 def main(
@@ -33,7 +31,6 @@ def main(
     max_chars: Annotated[int, typer.Option(help="Longer texts are set aside", min=1)] = 100_000,
     executor: Annotated[cluster.Executor, typer.Option(help="Where the work is done")] = "local",
     workers: Annotated[int, typer.Option(help="Shards worked on at a time; 0: one a core", min=0)] = 0,
-    stats: Annotated[Path | None, typer.Option(help="JSON file for the speed and the memory")] = None,
 ) -> None:
     """Write OUTPUT/rows with the results, OUTPUT/rejected with the rows set aside, and why."""
     started = time.perf_counter()
@@ -57,10 +54,6 @@ def main(
             ("memory", f"{peak:.0f} MB in a worker at most"),
         ]
     msg.table(rows, aligns=("l", "r"))
-    if stats:
-        with atomic_write(stats) as file:
-            told = {"texts": done.new_texts, "words": done.words, "seconds": seconds, "peak_mb": peak}
-            json.dump(told | {"workers": len(done.peak_mb)}, file)
     msg.good(str(output / applying.RESULTS))
 
 

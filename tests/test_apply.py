@@ -216,7 +216,7 @@ def test_a_text_on_which_the_pipeline_fails_is_set_aside_alone(model):
     @Language.component("fails_on_three")
     def fails_on_three(doc):
         if "number 3" in doc.text:
-            raise KeyError("three")
+            raise ValueError("three")
         return doc
 
     nlp = spacy.load(model)
@@ -227,7 +227,7 @@ def test_a_text_on_which_the_pipeline_fails_is_set_aside_alone(model):
     assert [row["row"] for row in found] == [1, 2, 3, 5, 6]
     assert all(len(row["spans"]) == 2 for row in found)
     told = json.loads(done.rejected)
-    assert (told["row"], told["reason"]) == (4, "the pipeline fails (KeyError: 'three')")
+    assert (told["row"], told["reason"]) == (4, "the pipeline fails (ValueError: three)")
     only = json.dumps(line(3)).encode()
     with pytest.raises(annotating.UserError, match="the pipeline fails on every text from row 1 on"):
         annotating.annotate(nlp, Settings(), Shard("a.jsonl", "jsonl", 0, 1, only))
@@ -255,7 +255,7 @@ def test_parquet_keeps_its_columns_and_their_types(tmp_path, apply):
     assert rows[20]["text"] == line(21)["text"]
     assert rows[20]["tags"] == ["x", "21"]
     assert rows[20]["input_spans"] == "theirs"
-    assert len(list((tmp_path / "out" / "rows").rglob("*.parquet"))) == 3
+    assert len(list((tmp_path / "out" / "rows" / "a.parquet").iterdir())) == 3
     (aside,) = set_aside(tmp_path / "out")
     assert (aside["row"], aside["reason"], json.loads(aside["content"])["key"]) == (4, "no text", 103)
 

@@ -165,7 +165,6 @@ def annotate(nlp: Language, settings: Settings, shard: Shard) -> Done:
         results = _lines(shard, settings, rows, said)
     else:
         results = _parquet(shard, settings, rows, said, table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1024)
     return Done(
         source=shard.source,
         number=shard.number,
@@ -174,8 +173,14 @@ def annotate(nlp: Language, settings: Settings, shard: Shard) -> Done:
         rows=len(rows.texts),
         words=words,
         process=_process(),
-        peak_mb=peak,
+        peak_mb=peak_mb(),
     )
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had, in MB."""
+    # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1024)
 
 
 @cache
