@@ -377,7 +377,9 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path, apply):
         assert "another run is writing there" in apply(texts).output
 
 
-def test_the_words_of_finished_shards_are_forgotten(model):
+def test_memory_for_new_words_is_bounded(model, monkeypatch):
+    monkeypatch.setattr(annotating, "KEPT_WORDS", 30)
+
     def shard(number: int) -> Shard:
         lines = [json.dumps({"text": f"word{number}x{i}"}) for i in range(50)]
         return Shard("a.jsonl", "jsonl", number, 1, "\n".join(lines).encode())

@@ -50,6 +50,8 @@ CATS = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))
 # Columns of ours; one of the input by such a name gets INPUT in front.
 OURS = ("file", "row", "id", "text", "spans", "relations", "cats", "extra")
 INPUT = "input_"
+# New words that a process remembers how to take apart; each takes some 400 bytes.
+KEPT_WORDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,12 @@ class Rows:
             setattr(self, name, [getattr(self, name)[i] for i in which])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Loaded:
-    """A pipeline in this process, and whether it has done a shard yet."""
+    """A pipeline in this process, and how many words it knew when it was loaded."""
 
     nlp: Language
-    used: bool = False
+    words: int
 
 
 _loaded: dict[str, Loaded] = {}
@@ -123,7 +125,8 @@ def load(path: Path, key: str) -> Loaded:
         UserError: there is none, or it can't be loaded.
     """
     if key not in _loaded:
-        _loaded[key] = Loaded(assembling.load(path, "train"))
+        nlp = assembling.load(path, "train")
+        _loaded[key] = Loaded(nlp, len(nlp.vocab.strings))
     return _loaded[key]
 
 
@@ -136,10 +139,10 @@ def work(path: Path, key: str, settings: Settings, shard: Shard) -> Done:
     loaded = load(path, key)
     nlp = loaded.nlp
     nlp.max_length = max(nlp.max_length, settings.max_chars)
-    # In a memory zone spaCy forgets the words of a shard afterwards, so that memory stays flat, but it takes
-    # each word apart anew: what the first shard of a process has is remembered for good.
-    zone = nlp.memory_zone() if loaded.used else nullcontext()
-    loaded.used = True
+    # In a memory zone spaCy forgets the new words of a shard afterwards, so that memory stays flat, but it
+    # takes them apart anew in each shard. So the first new words, the frequent ones among them, are kept.
+    full = len(nlp.vocab.strings) - loaded.words > KEPT_WORDS
+    zone = nlp.memory_zone() if full else nullcontext()
     with zone:
         return annotate(nlp, settings, shard)
 
