@@ -390,6 +390,9 @@ def test_memory_for_new_words_is_bounded(model, monkeypatch):
     for number in range(2, 5):
         annotating.work(model, "words", Settings(), shard(number))
     assert len(annotating.load(model, "words").nlp.vocab.strings) == known
+    # and what comes out doesn't depend on it
+    forgetful, fresh = (annotating.work(model, key, Settings(), shard(9)) for key in ("words", "fresh"))
+    assert forgetful.results == fresh.results
 
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, apply, monkeypatch):

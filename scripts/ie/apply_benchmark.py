@@ -98,7 +98,7 @@ def measure(
     step = 2 * shard
     sizes = max(step, round(n * FEW / step) * step), n // step * step
     if sizes[0] >= sizes[1]:
-        raise UserError(f"--texts {n}: too few to tell speeds; take {4 * step:,} at least.")
+        raise UserError(f"--n {n}: too few to tell speeds; take {4 * step:,} at least.")
     found = {way: Measured(sizes) for way in compared}
     with tempfile.TemporaryDirectory(prefix="benchmark-apply-") as folder:
         files = [write(Path(folder) / f"{size}.jsonl", texts, size) for size in sizes]
@@ -128,7 +128,9 @@ def timed(way: Way, model: Path, texts: Path, shard: int, batch_size: int) -> tu
 
     command = [sys.executable, "-m", "ie.apply_benchmark", way.executor, way.workers, model, texts]
     path = str(Path(__file__).parents[1])
-    environment = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": path}
+    # Ray's workers give way to all other processes, which on a busy machine would be measured as their cost.
+    equal = {"PYTHONPATH": path, "RAY_worker_niceness": "0"}
+    environment = os.environ | dict.fromkeys(THREADS, "1") | equal
     began = time.perf_counter()
     done = subprocess.run(
         list(map(str, [*command, shard, batch_size])),

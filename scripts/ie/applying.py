@@ -181,7 +181,8 @@ def _on_ray(waiting: Iterator[Shard], model: Path, settings: Settings, workers: 
         parcel = ray.put(pack(model))
         key = hash_folder(model)
         tasks = ((parcel, key, settings, shard) for shard in waiting)
-        cpus = int(ray.cluster_resources().get("CPU", 1))
+        # none yet where machines are started as they are needed
+        cpus = max(1, int(ray.cluster_resources().get("CPU", 0)))
         # one more for each, so that no CPU waits; a large cluster of others may be used in part
         in_flight = workers if 0 < workers < cpus else AHEAD * cpus
         yield from cluster.unordered(work_on_parcel, tasks, in_flight=in_flight)
