@@ -214,13 +214,18 @@ def estimate(rate: float, texts: int, *, machines: int, cores: int, price: float
         price: of a core for an hour, in any currency; None tells no cost.
     """
     hours = texts / rate / 3600
+
+    def two(value: float) -> str:
+        """Two digits, as a speed that was measured a few times bears no more."""
+        return f"{float(f'{value:.2g}'):,g}"
+
     told = (
-        f"On paper, {texts:.0e} such texts at {rate:,.0f} texts/s a machine take {hours:,.0f} machine-hours "
-        f"({cores} cores each): {hours / machines:,.1f} hours on {machines:,} machines"
+        f"On paper, {texts:.0e} such texts at {two(rate)} texts/s a machine take {two(hours)} machine-hours "
+        f"({cores} cores each): {two(hours / machines)} hours on {machines:,} machines"
     )
     if price is None:
         return f"{told}."
-    return f"{told}, {hours * cores:,.0f} core-hours at {price:g}: {hours * cores * price:,.0f}."
+    return f"{told}, {two(hours * cores)} core-hours at {price:g}: {two(hours * cores * price)}."
 
 
 def to_json(found: dict[Way, Measured]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_ratios_are_those_of_the_rounds():
 def test_the_estimate_names_a_cost_only_if_a_price_is_given():
     # 3.6 million texts in an hour
     told = apply_benchmark.estimate(1000, 36_000_000, machines=5, cores=2, price=None)
-    assert "take 10 machine-hours (2 cores each): 2.0 hours on 5 machines." in told
+    assert "take 10 machine-hours (2 cores each): 2 hours on 5 machines." in told
     told = apply_benchmark.estimate(1000, 36_000_000, machines=5, cores=2, price=0.5)
     assert told.endswith("20 core-hours at 0.5: 10.")
 
