@@ -9,6 +9,7 @@ from tqdm import tqdm
 from wasabi import msg
 
 from ie import (
+    cluster,
     curve_report,
     curves,
     evaluation,
@@ -57,7 +58,7 @@ def main(
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
     gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
-    executor: Annotated[grid.Executor, typer.Option(help="Where the trainings run")] = "local",
+    executor: Annotated[cluster.Executor, typer.Option(help="Where the trainings run")] = "local",
     workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
     cache: Annotated[str, typer.Option(help="Folder that keeps finished trainings; empty for none")] = (
         ".cache/train-curve"

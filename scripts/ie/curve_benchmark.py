@@ -27,6 +27,7 @@ from thinc.api import Config
 from ie import curves, grid, projection, records, splitting, statistics
 from ie.errors import UserError
 from ie.grid import Cell
+from ie.processes import THREADS
 from ie.records import Record
 
 ALL = "all"
@@ -350,7 +351,7 @@ def _spacy_train(folder: Path, dev: Path, seed: int, overrides: dict[str, Any]) 
     command += ["--output", str(folder / "out"), "--code", str(code)]
     given = {"paths.train": folder / "train.spacy", "paths.dev": dev, "system.seed": seed, **overrides}
     command += [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    environment = os.environ | dict.fromkeys(grid.THREADS, "1")
+    environment = os.environ | dict.fromkeys(THREADS, "1")
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
     )

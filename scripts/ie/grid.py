@@ -6,20 +6,13 @@ depends on, as soon as it is there, so a run that was killed goes on where it wa
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 import spacy
@@ -27,14 +20,12 @@ from spacy.tokens import Doc, DocBin
 from thinc.api import Config
 from tqdm import tqdm
 
-from ie import records, scoring, training
+from ie import cluster, records, scoring, training
 from ie.errors import UserError
 from ie.files import atomic_write, sha256_file
+from ie.processes import cores, unordered
 
-Executor = Literal["local", "ray"]
 Result = dict[str, Any]
-# Linear algebra on one thread each, or the workers would fight for the cores.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 # Memory set aside for a worker, in MB: twice what one takes on some thousand examples of a sentence or two.
 WORKER_MB = 600
 # A worker is replaced after so many trainings, so that whatever they leave behind stays bounded.
@@ -206,7 +197,7 @@ def run(
     labels: Sequence[str],
     overrides: dict[str, Any] | None = None,
     gpu_id: int = -1,
-    executor: Executor = "local",
+    executor: cluster.Executor = "local",
     workers: int = 0,
     cache: Path | None = None,
     started: Callable[[int], Any] = lambda reused: None,
@@ -227,7 +218,7 @@ def run(
         UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
     """
     if executor == "ray":
-        _require_ray()
+        cluster.require()
     with tempfile.TemporaryDirectory(prefix="portions-") as folder:
         shared = {"config": config, "dev": dev, "labels": tuple(labels), "overrides": overrides or {}}
         jobs = []
@@ -282,11 +273,6 @@ def default_workers(gpu_id: int = -1) -> int:
     return max(1, min(cores(), psutil.virtual_memory().available // (WORKER_MB * 1_000_000)))
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def on_cores(
     todo: Sequence[tuple[int, Job]],
     processes: int,
@@ -300,74 +286,21 @@ def on_cores(
     Raises:
         UserError: a training failed, or was killed.
     """
-    with _one_thread_each(), _pool(processes, cells_per_worker) as pool:
-        futures = {pool.submit(work, job): i for i, job in todo}
-        waiting = set(futures)
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    raise UserError(
-                        f"one of {processes} trainings at a time was killed, most likely for want of memory; "
-                        "run it again with --workers 1 (what was finished is kept)."
-                    ) from error
-                if error:
-                    raise error
-                done(futures[future], future.result())
-
-
-@contextmanager
-def _pool(workers: int, cells_per_worker: int) -> Iterator[ProcessPoolExecutor]:
-    # A fresh interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_follow_parent,
-        max_tasks_per_child=cells_per_worker,
-    )
     try:
-        yield pool
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, which ends its workers with one sentence; end with it if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _require_ray() -> None:
-    if find_spec("ray") is None:
+        for i, result in unordered(
+            _numbered, ((work, i, job) for i, job in todo), processes, tasks_per_worker=cells_per_worker
+        ):
+            done(i, result)
+    except BrokenProcessPool as error:
         raise UserError(
-            "--executor ray needs Ray, which isn't installed; run `pip install ray`, or leave it at local."
-        )
+            f"one of {processes} trainings at a time was killed, most likely for want of memory; "
+            "run it again with --workers 1 (what was finished is kept)."
+        ) from error
+
+
+def _numbered(task: tuple[Callable[[Job], Result], int, Job]) -> tuple[int, Result]:
+    work, i, job = task
+    return i, work(job)
 
 
 def _on_ray(todo: Sequence[tuple[int, Job]], done: Callable[[int, Result], None]) -> None:
@@ -375,54 +308,28 @@ def _on_ray(todo: Sequence[tuple[int, Job]], done: Callable[[int, Result], None]
 
     Weights that the config names must be at the same path on every node.
     """
-    import ray
-
-    ours = not ray.is_initialized()
-    if ours:
-        ray.init(
-            runtime_env={
-                "py_modules": [str(Path(__file__).parent)],
-                "env_vars": dict.fromkeys(THREADS, "1"),
-            },
-            log_to_driver=False,
-            logging_level="error",
-        )
-    try:
-        task = ray.remote(max_retries=2)(_train_parcel)
+    with cluster.started() as ray:
         parcels = {path: ray.put(path.read_bytes()) for _, job in todo for path in _files(job)}
         jobs = dict(todo)
-        pending = {
-            task.options(num_cpus=1, num_gpus=int(job.gpu_id >= 0)).remote(
-                replace(job, cache=None), *(parcels[path] for path in _files(job))
-            ): i
-            for i, job in todo
-        }
-        while pending:
-            finished, _ = ray.wait(list(pending), num_returns=1)
-            for reference in finished:
-                i = pending.pop(reference)
-                try:
-                    result = ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    raise (error.cause if isinstance(error.cause, UserError) else error) from None
-                keep(jobs[i], result)
-                done(i, result)
-    finally:
-        if ours:
-            ray.shutdown()
+        tasks = ((i, replace(job, cache=None), *(parcels[path] for path in _files(job))) for i, job in todo)
+        for i, result in cluster.unordered(
+            _train_parcel, tasks, in_flight=len(todo), num_gpus=int(jobs[todo[0][0]].gpu_id >= 0)
+        ):
+            keep(jobs[i], result)
+            done(i, result)
 
 
 def _files(job: Job) -> tuple[Path, Path, Path]:
     return job.config, job.train, job.dev
 
 
-def _train_parcel(job: Job, config: bytes, train: bytes, dev: bytes) -> Result:
+def _train_parcel(i: int, job: Job, config: bytes, train: bytes, dev: bytes) -> tuple[int, Result]:
     """`train_cell` on a machine that has none of the files."""
     with tempfile.TemporaryDirectory(prefix="parcel-") as folder:
         paths = [Path(folder) / name for name in ("config.cfg", "train.spacy", "dev.spacy")]
         for path, content in zip(paths, (config, train, dev), strict=True):
             path.write_bytes(content)
-        return train_cell(replace(job, config=paths[0], train=paths[1], dev=paths[2]))
+        return i, train_cell(replace(job, config=paths[0], train=paths[1], dev=paths[2]))
 
 
 def resume(bar: tqdm, reused: int) -> None:

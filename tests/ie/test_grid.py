@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from spacy.tokens import Doc, DocBin
 
-from ie import grid, training
+from ie import cluster, grid, training
 from ie.errors import UserError
 from ie.grid import Cell
 from ie.records import Record, Span, blank, to_doc, write_docbin
@@ -186,10 +186,8 @@ def test_workers_fit_cores_and_memory(monkeypatch):
 
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, data, monkeypatch, trained):
-    monkeypatch.setattr(grid, "find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match="--executor ray needs Ray, which isn't installed; run `pip install ray`"
-    ):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="--executor ray needs Ray, which isn't installed; run `pip install"):
         train(tmp_path, data, executor="ray")
     assert not trained
 
