@@ -50,7 +50,7 @@ def said(records: list[Record]) -> list[Record]:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
     settings = (ROOT / "configs" / "distill.cfg").read_text(encoding="utf-8").split("[recipes]")[0]
-    settings = settings.replace("pipelines = 3", "pipelines = 1").replace("rounds = 2", "rounds = 1")
+    settings = settings.replace("pipelines = 2", "pipelines = 1")
     recipes = (
         'both = []\nall = ["confidence", "agreement", "rules", "label-errors", "self-training", "missing", '
     )

@@ -133,9 +133,13 @@ class Bench:
                 bar.update()
 
             try:
-                if left:
-                    processes = min(self.workers or grid.default_workers(self.gpu_id), len(left))
-                    grid.on_cores([(i, distinct[k]) for i, k in enumerate(left)], processes, done, work=train)
+                todo = [(i, distinct[key]) for i, key in enumerate(left)]
+                processes = min(self.workers or grid.default_workers(self.gpu_id), len(todo))
+                if processes > 1:
+                    grid.on_cores(todo, processes, done, work=train)
+                else:
+                    for i, job in todo:
+                        done(i, train(job))
             except KeyboardInterrupt:
                 where = f"kept in {self.cache}; run the same command again to go on" if self.cache else "lost"
                 raise UserError(
