@@ -67,8 +67,8 @@ def distil(
     plain = distilling.drafts_of(sources.silver)
     first: dict[str, list[Draft]] = {}
     for name, recipe in recipes.items():
-        doubted = [distilling.confidence(draft, settings.confidence) for draft in plain]
-        first[name] = doubted if "confidence" in recipe else plain
+        doubting = "confidence" in recipe
+        first[name] = [distilling.confidence(d, settings.confidence) if doubting else d for d in plain]
     found = {name: Distilled(tuple(recipe), Kept(first[name])) for name, recipe in recipes.items()}
 
     def ask(planned: Mapping[str, list[Teacher]], what: str) -> dict[str, list[Answers]]:

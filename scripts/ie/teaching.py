@@ -52,7 +52,7 @@ class Teacher:
 class Bench:
     """Where trainings run: what is the same for all of them, and a folder for their examples.
 
-    `cache` keeps what was finished, by all that it depends on; `quiet` shows no bar.
+    `cache` keeps what was finished, by all that it depends on; None keeps nothing.
     """
 
     config: Path
