@@ -22,14 +22,12 @@ from ie import (
     training,
     variants,
 )
-from ie.distilling import Answers, Draft, Kept, Means, Settings
+from ie.distilling import LLM, REVIEWED, SILVER, Answers, Draft, Kept, Means, Settings
 from ie.errors import UserError
 from ie.grid import Result
 from ie.records import Reader, Record
 from ie.statistics import Estimate, Pair
 from ie.teaching import Bench, Teacher, Training, answers, teachers
-
-REVIEWED, SILVER, LLM = "reviewed", "silver", "llm"
 
 
 @dataclass

@@ -34,6 +34,8 @@ Means = Literal[
     "repeat",
     "two-stage",
 ]
+# What recipes are compared with: the reviewed texts alone, the silver alone, the LLM itself.
+RESERVED = REVIEWED, SILVER, LLM = "reviewed", "silver", "llm"
 Key = tuple[int, int, str]
 Answers = Mapping[str, Record]
 Alignment = Literal["exact", "fuzzy", "normalised", "snapped"]
@@ -150,6 +152,8 @@ def load(path: Path) -> Settings:
     if settings.agreement.doubtful > settings.agreement.sure:
         raise UserError(f"{path}: [agreement] doubtful is above sure; a span would be both; lower doubtful.")
     for name, recipe in settings.recipes.items():
+        if name in RESERVED:
+            raise UserError(f"{path}: [recipes] {name} is what recipes are compared with; name it otherwise.")
         _check_recipe(f"{path}: [recipes] {name}", recipe)
     return settings
 

@@ -9,7 +9,8 @@ from wasabi import table
 
 from ie import reports, statistics
 from ie.curves import counted
-from ie.distillation import LLM, REVIEWED, SILVER, Comparison, Row
+from ie.distillation import Comparison, Row
+from ie.distilling import LLM, REVIEWED, SILVER
 from ie.reports import COLOURS, STYLE
 from ie.statistics import Pair
 

@@ -176,6 +176,7 @@ def test_the_shipped_settings_are_good():
         ("both = []", 'both = ["repeat", "repeat"]', r"names a means twice"),
         ("both = []", 'both = ["confidence", "missing", "drop-texts"]', r"both missing and drop-texts"),
         ("rounds = 1", "rounds = ", r"distill.cfg"),
+        ("both = []", "silver = []", r"\[recipes\] silver is what recipes are compared with"),
     ],
 )
 def test_bad_settings_are_one_sentence(tmp_path: Path, old, new, fault):
