@@ -93,14 +93,16 @@ def main(
             lambda name=name, title=title: evaluation.pipeline(
                 name, title, models / name / "model-best", texts, repeats=repeats
             )
-            for name, title in evaluation.PIPELINES.items()
+            for name, title in evaluation.pipelines(models).items()
         ),
     ]
     answers = [job() for job in tqdm(jobs, desc="systems", leave=False)]
     result = evaluation.evaluate(
         gold, known, answers, labels.span_labels, words=counted, meta_key=meta_key, seed=seed
     )
-    inspected = next((name for name in (inspect, *evaluation.PIPELINES) if name in result.scores), None)
+    inspected = next(
+        (name for name in (inspect, *evaluation.pipelines(models)) if name in result.scores), None
+    )
     for name, content in {
         "metrics.json": evaluation.metrics(result),
         "analysis.json": evaluation.analysis(result),

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from wasabi import msg
@@ -16,6 +16,8 @@ from ie.llm.client import Model
 from ie.records import Reader, Record, blank, write_records
 from ie.scheme import load_scheme
 from ie.splitting import assign
+
+Part = Literal["run", "train"]
 
 
 def main(
@@ -35,9 +37,15 @@ def main(
     duplicates: options.Duplicates = "error",
     bad_relations: options.BadRelations = "error",
     lang: options.Lang = "en",
+    part: Annotated[
+        Part, typer.Option(help="What is annotated: what a run uses, or the reviewed training texts.")
+    ] = "run",
     dry_run: Annotated[bool, typer.Option(help="Count prompts, tokens and cost; send nothing.")] = False,
 ) -> None:
-    """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt)."""
+    """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt).
+
+    With `--part train` the reviewed training texts, those that the prompts show as examples left out.
+    """
     reader = Reader(load_scheme(config), blank(lang).tokenizer, misaligned, duplicates, bad_relations)
     split = assign(
         reader.read_reviewed(reviewed) if reviewed.exists() else [],
@@ -62,7 +70,11 @@ def main(
     if not dry_run:
         for path in (output, stats, timings):
             check_writable(path)
-    wanted = [*split.raw, *split.dev, *split.test]
+    if part == "train":
+        examples = pipeline.shown(nlp)
+        wanted = [record for record in split.train if record.text not in examples]
+    else:
+        wanted = [*split.raw, *split.dev, *split.test]
     started = time.perf_counter()
     found: list[Record] = []
     spent: list[dict] = []

@@ -73,7 +73,7 @@ def main(
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     pipelines, missing = load(models)
     if inspect not in pipelines:
-        raise UserError(missing[inspect])
+        raise UserError(missing.get(inspect, f"{models / inspect}: not there yet; run `weasel run distill`."))
     settings = perturbations.Settings(known, typo_percent, joined_texts, seed)
     perturbed = [perturbations.unchanged(gold), *(perturbations.perturb(n, gold, settings) for n in names)]
     shown = scoring.labels_of(gold, labels.span_labels)
@@ -102,7 +102,7 @@ def main(
     result = robustness.Robustness(
         gold=gold,
         inspected=inspect,
-        titles=evaluation.PIPELINES,
+        titles=evaluation.pipelines(models),
         missing={evaluation.PIPELINES[name]: reason for name, reason in missing.items()},
         perturbed=perturbed,
         changes=robustness.changes(counted, seed=seed),
@@ -122,7 +122,7 @@ def main(
 def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
     """The trained pipelines by name, and why others aren't there."""
     pipelines, missing = {}, {}
-    for name in evaluation.PIPELINES:
+    for name in evaluation.pipelines(models):
         folder = models / name / "model-best"
         if not (folder / "meta.json").is_file():
             missing[name] = f"{folder}: not trained yet; run `weasel run train`."

@@ -46,7 +46,9 @@ def main(
     suggested = reader.read(silver, allow_empty=True, gold=False) if silver.exists() else []
     usable, dropped = splitting.usable_silver(suggested, split)
     parts = {
-        "train": (split.train if train_on != "silver" else []) + (usable if train_on != "reviewed" else []),
+        # `distill` makes its own of the reviewed ones and the silver
+        "train": (split.train if train_on != "silver" else [])
+        + (usable if train_on in ("silver", "both") else []),
         "dev": split.dev,
         "test": split.test,
         "reviewed": split.train,

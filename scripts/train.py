@@ -42,6 +42,8 @@ def main(
 ) -> None:
     """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json."""
     sources = {"reviewed": reviewed, "silver": silver, "both": both}
+    # That pipeline is `distill`'s; these are what it is compared with.
+    train_on = "both" if train_on == "distilled" else train_on
     overrides: dict[str, Any] = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
     options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
     comparisons = {

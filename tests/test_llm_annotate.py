@@ -215,6 +215,19 @@ def test_unreviewed_dev_and_test_are_asked_about_and_training_examples_never(pro
     assert not {record.text for record in split.train} & set(texts_asked(server))
 
 
+def test_reviewed_training_texts_are_asked_about_if_wanted_but_those_that_prompts_show(project, server):
+    outcome = project.run(part="train")
+    assert outcome.status == 0, outcome.output
+    split = assign(read_records(Path("assets/reviewed.jsonl")), [], **SHARES)
+    shown = {
+        text for prompt in server.prompts for text in re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[:-1]
+    }
+    assert len(shown) == 4
+    wanted = [record.text for record in split.train if record.text not in shown]
+    assert [record.text for record in project.records] == wanted
+    assert sorted(texts_asked(server)) == sorted(wanted)
+
+
 def test_examples_come_from_the_training_part_that_the_options_make(project, server):
     """The config's own shares are others."""
     project.run()

@@ -104,7 +104,10 @@ def test_every_file_is_written_and_agrees_with_the_others(project):
         assert word in outcome.output
 
 
-@pytest.mark.parametrize(("train_on", "parts"), [("reviewed", {"reviewed"}), ("silver", {"silver"})])
+@pytest.mark.parametrize(
+    ("train_on", "parts"),
+    [("reviewed", {"reviewed"}), ("silver", {"silver"}), ("distilled", {"reviewed"})],
+)
 def test_what_is_trained_on_is_chosen(project, train_on, parts):
     assert project.split(**{"train-on": train_on}).status == 0
     expected = set.union(*(project.texts_of(f"{part}.spacy") for part in parts))

@@ -48,5 +48,9 @@ def recased(nlp: Language, example: Example, change: Callable[[str], str]) -> Ex
         return "".join(new if len(new := change(letter)) == 1 else letter for letter in text)
 
     annotation = example.to_dict()
+    # to_dict makes "outside" of tokens of which nothing is known
+    known = example.get_aligned_ner() if example.reference.has_annotation("ENT_IOB") else []
+    if None in known:
+        annotation["doc_annotation"]["entities"] = [tag or "-" for tag in known]
     annotation["token_annotation"]["ORTH"] = [letters(token.text) for token in example.reference]
     return example.from_dict(nlp.make_doc(letters(example.text)), annotation)

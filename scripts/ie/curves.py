@@ -248,9 +248,9 @@ def rows(cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Seque
                 "score": float(np.mean(scores)),
                 "scores": scores,
                 "sd": _sd(scores),
-                "f": _mean([statistics.intervals(counts)[2] for counts in micro], _sd(scores)),
+                "f": mean_over_seeds([statistics.intervals(counts)[2] for counts in micro], _sd(scores)),
                 "labels": {
-                    label: _mean(
+                    label: mean_over_seeds(
                         [statistics.intervals(counts)[2] for counts in by_label[label]],
                         _sd(label_scores[label]),
                     )
@@ -274,7 +274,7 @@ def _sd(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def _mean(estimates: Iterable[Estimate], sd: float) -> Estimate:
+def mean_over_seeds(estimates: Iterable[Estimate], sd: float) -> Estimate:
     """Mean of the estimates of several seeds; its interval holds the noise of dev texts and that of the mean.
 
     The two are independent, so their half-widths are added in quadrature.

@@ -26,6 +26,13 @@ PIPELINES = {
     "reviewed": "Pipeline, reviewed only",
     "both": "Pipeline, silver and reviewed",
 }
+# What `distill` writes beside them, if it is run.
+DISTILLED = {"distilled": "Pipeline, distilled"}
+
+
+def pipelines(models: Path) -> dict[str, str]:
+    """The pipelines that are expected in a folder, with their titles."""
+    return PIPELINES | (DISTILLED if (models / "distilled" / "model-best").exists() else {})
 
 
 @dataclass

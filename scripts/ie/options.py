@@ -22,3 +22,6 @@ Misaligned = Annotated[records.Misaligned, typer.Option(help="Reviewed spans off
 Duplicates = Annotated[records.Duplicates, typer.Option(help="A text twice in one file.")]
 BadRelations = Annotated[records.BadRelations, typer.Option(help="Relations that join nothing.")]
 Lang = Annotated[str, typer.Option(help="Language whose tokenizer is used.")]
+Patterns = Annotated[str, typer.Option(help="Token patterns of the rules; empty for none.")]
+Gazetteer = Annotated[str, typer.Option(help="CSV of known names; empty for none.")]
+GazetteerLabel = Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")]

@@ -410,7 +410,11 @@ def from_doc(doc: Doc) -> Record:
 
 def to_docbin(records: Iterable[Record], nlp: Language) -> DocBin:
     """Records as spaCy's training format, in the order given; the same records give the same bytes."""
-    docs = (to_doc(record, nlp) for record in records)
+    return docbin(to_doc(record, nlp) for record in records)
+
+
+def docbin(docs: Iterable[Doc]) -> DocBin:
+    """Docs with their entities, and the tokens of which none is known, as spaCy's training format."""
     return DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=docs)
 
 

@@ -22,7 +22,7 @@ from ie.records import Record
 from ie.scheme import KINDS, Scheme
 
 SIDES = ("train", "dev", "test")
-TrainOn = Literal["both", "reviewed", "silver"]
+TrainOn = Literal["both", "reviewed", "silver", "distilled"]
 Pair = tuple[str, str]
 # Scripts that don't put blanks between words are taken character by character.
 WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")

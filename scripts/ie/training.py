@@ -50,6 +50,7 @@ def train(
     seed: int = 0,
     quiet: bool = True,
     gpu_id: int = -1,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train on a DocBin file, pick the checkpoint that scores best on another.
 
@@ -62,6 +63,7 @@ def train(
         output: folder that gets `model-best`, replaced as a whole at the end; None keeps no weights.
         overrides: values by dotted name, such as `{"training.max_steps": 100}`.
         quiet: no table on the terminal and no wandb run.
+        start: folder of a pipeline of the same config and labels whose weights the training goes on from.
 
     Returns:
         `score` (weighted, 0 to 1) and spaCy's scores (`ents_f`, `ents_per_type`, ...) of the best
@@ -90,6 +92,8 @@ def train(
             }
             nlp = init_nlp(config, use_gpu=gpu_id)
         _check_labels(nlp, Path(train))
+        if start is not None:
+            _take_weights(nlp, start)
         history: list[dict] = []
         _history[nlp] = history
         if output is None:
@@ -245,6 +249,14 @@ def _check_labels(nlp: Language, train: Path) -> None:
                 f"{train}: no example has an annotation for the component {name!r}; "
                 "review some more texts, then run `weasel run split`."
             )
+
+
+def _take_weights(nlp: Language, start: Path) -> None:
+    """Give every component the weights, and the order of labels, of its namesake in another pipeline."""
+    other = spacy.load(start)
+    for name in nlp.pipe_names:
+        saved = other.get_pipe(name).to_bytes(exclude=["vocab"])
+        nlp.get_pipe(name).from_bytes(saved, exclude=["vocab"])
 
 
 def check_beginnings(config_path: Path, config: Config) -> None:

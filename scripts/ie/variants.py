@@ -4,7 +4,7 @@ import math
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
@@ -291,7 +291,11 @@ def compare(
     return compared
 
 
-def pairs(counts: Mapping[str, Sequence[np.ndarray]]) -> list[Pair]:
+def pairs(
+    counts: Mapping[str, Sequence[np.ndarray]],
+    chosen: Sequence[tuple[str, str]] | None = None,
+    fixed: Collection[str] = (),
+) -> list[Pair]:
     """Every two variants on the same texts, Holm-corrected: is the difference beyond noise?
 
     Texts: paired approximate randomisation, where a text's outputs of all seeds are exchanged together.
@@ -301,22 +305,26 @@ def pairs(counts: Mapping[str, Sequence[np.ndarray]]) -> list[Pair]:
 
     Args:
         counts: of each variant the (documents, 3) of each seed.
+        chosen: the pairs that are asked about; None for all.
+        fixed: systems that have no seeds, with the same counts for each.
     """
     scores = {
         name: [float(np.nan_to_num(statistics.prf(table.sum(axis=0))[2])) for table in tables]
         for name, tables in counts.items()
     }
     seeds = len(next(iter(scores.values())))
-    freedom = len(scores) * (seeds - 1)
+    trained = [values for name, values in scores.items() if name not in fixed]
+    freedom = len(trained) * (seeds - 1)
     if freedom:
-        sd = math.sqrt(sum(float(np.var(values, ddof=1)) for values in scores.values()) / len(scores))
+        sd = math.sqrt(sum(float(np.var(values, ddof=1)) for values in trained) / len(trained))
         spread = stats.t(freedom)
     else:
         sd, spread = curves.SEED_NOISE, stats.norm()
-    error = max(sd * math.sqrt(2 / seeds), 1e-12)
     pooled = {name: np.sum(tables, axis=0) for name, tables in counts.items()}
     found = []
-    for first, second in combinations(counts, 2):
+    for first, second in combinations(counts, 2) if chosen is None else chosen:
+        drawn = sum(name not in fixed for name in (first, second))
+        error = max(sd * math.sqrt(drawn / seeds), 1e-12)
         texts = statistics.difference(pooled[first], pooled[second])
         noise = error * float(spread.ppf(0.5 + statistics.CONFIDENCE / 2))
         value = float(np.mean(scores[first]) - np.mean(scores[second]))

@@ -172,6 +172,12 @@ def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
             )
 
 
+def shown(nlp: Language) -> set[str]:
+    """Texts that every prompt of some component shows, so that asking about them proves nothing."""
+    found = [pipe.task.shown() for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "task", None), Task)]
+    return set().union(*found)
+
+
 def to_record(doc: Doc, source: Record, model: str = "") -> Record:
     """What the model said of a text, in the data contract, with how it was asked under `llm`.
 

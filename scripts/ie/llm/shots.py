@@ -52,6 +52,8 @@ class Shots:
     def choose(self, text: str, missing: Callable[[Record], float]) -> list[Record]:
         """Examples to show before `text`, in the order in which to show them.
 
+        A text is no similar one of itself.
+
         Args:
             missing: share (0 to 1) of the question's fields to which an example has no answer.
         """
@@ -74,7 +76,7 @@ class Shots:
 
     def _similar(self, text: str) -> list[Record]:
         likeness = (self._vectors @ self._vectorizer.transform([text]).T).toarray().ravel()
-        nearest = np.argsort(-likeness, kind="stable")[: self.n]
+        nearest = [i for i in np.argsort(-likeness, kind="stable") if self._shown[i].text != text][: self.n]
         return [self._shown[i] for i in reversed(nearest)]
 
     def _fixed(self, missing: Callable[[Record], float]) -> list[Record]:

@@ -213,6 +213,15 @@ class Task(ABC):
             group="+".join(group),
         )
 
+    def shown(self) -> set[str]:
+        """Texts of the examples that every prompt shows; none where each text gets its own."""
+        if self.shots.select != "fixed":
+            return set()
+        return {record.text for group in self.groups for record in self._examples("", tuple(group))}
+
+    def _examples(self, text: str, group: tuple[str, ...]) -> list[Record]:
+        return self.shots.choose(text, lambda r: sum(not self.values(r, f) for f in group) / len(group))
+
     def _around(self, text: str, group: tuple[str, ...]) -> tuple[str, str]:
         """What stands before and after the text; rendered once where it is the same for all texts."""
         if self.shots.select == "fixed" and group in self._rendered:
@@ -224,9 +233,7 @@ class Task(ABC):
                     {self.names[f]: self.values(record, f) for f in group}, self.separator, self.empty
                 ),
             }
-            for record in self.shots.choose(
-                text, lambda r: sum(not self.values(r, f) for f in group) / len(group)
-            )
+            for record in self._examples(text, group)
         ]
         fields = [{"name": self.names[f], "definition": self.definitions.get(f, "")} for f in group]
         # The text goes in afterwards: nothing in it can be taken for part of the template.

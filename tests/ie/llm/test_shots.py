@@ -117,12 +117,19 @@ def test_fixed_examples_are_the_same_for_all_texts_and_spread_over_the_corpus():
     assert {topic(example) for example in chosen} == {0, 1, 2, 3}
 
 
+def test_a_text_is_no_similar_example_of_itself():
+    texts = corpus()
+    shots = Shots(texts, "similar", 5)
+    for one in texts[:8]:
+        assert one not in shots.choose(one.text, missing)
+
+
 def test_similar_examples_are_the_nearest_with_the_nearest_last():
     shots = Shots(corpus(), "similar", 5)
     assert {topic(example) for example in shots.choose("judge and court", never)} == {2}
     assert {topic(example) for example in shots.choose("a cup for the league", never)} == {3}
     own = corpus()[7]
-    assert shots.choose(own.text, never)[-1] == own
+    assert shots.choose(f"{own.text} today", never)[-1] == own
 
 
 @pytest.mark.parametrize(("max_empty", "most"), [(0.0, 0), (0.25, 2), (0.5, 4)])

@@ -1,0 +1,127 @@
+"""Train on silver in every way of configs/distill.cfg: what does each buy over the reviewed texts alone?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie import (
+    curves,
+    distillation,
+    distilling,
+    distilling_report,
+    grid,
+    options,
+    records,
+    reports,
+    teaching,
+    tracking,
+)
+from ie.cli import run
+from ie.files import atomic_write, check_writable
+from ie.records import Reader, from_doc
+from ie.scheme import load_scheme
+
+
+def main(
+    settings: Annotated[Path, typer.Option(help="Recipes, and the settings of their means.")] = Path(
+        "configs/distill.cfg"
+    ),
+    config: Annotated[Path, typer.Option(help="Training config of spaCy.")] = Path("configs/efficient.cfg"),
+    reviewed: Annotated[Path, typer.Option(help="Reviewed training examples.")] = Path(
+        "corpus/reviewed.spacy"
+    ),
+    reviewed_examples: Annotated[int, typer.Option(help="How many of them are trained on; 0: all.")] = 150,
+    silver: Annotated[Path, typer.Option(help="Silver texts that may be trained on.")] = Path(
+        "corpus/silver.spacy"
+    ),
+    llm: Annotated[Path, typer.Option(help="What the LLM said of them, of dev and of test.")] = Path(
+        "corpus/llm.jsonl"
+    ),
+    llm_train: Annotated[
+        Path, typer.Option(help="What it said of reviewed training texts, if it was asked.")
+    ] = Path("corpus/llm-train.jsonl"),
+    dev: Annotated[Path, typer.Option(help="Reviewed examples to compare on.")] = Path("corpus/dev.spacy"),
+    test: Annotated[Path, typer.Option(help="Gold test records, for the recommendation alone.")] = Path(
+        "corpus/test.jsonl"
+    ),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
+    patterns: options.Patterns = "assets/patterns.jsonl",
+    gazetteer: options.Gazetteer = "",
+    gazetteer_label: options.GazetteerLabel = "",
+    seeds: Annotated[int, typer.Option(help="Trainings of each recipe.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    max_steps: Annotated[
+        int, typer.Option(help="Stop after so many updates; 0 leaves it to the config.")
+    ] = 0,
+    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none.")] = -1,
+    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core.", min=0)] = 0,
+    lang: options.Lang = "en",
+    cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings.")] = Path(
+        ".cache/compare-distillation"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for the table and the picture.")] = Path(
+        "training/efficient/distillation"
+    ),
+) -> None:
+    """Print the table and the advice; write distillation.json, .png, .html, and seconds.json."""
+    asked, labels = distilling.load(settings), load_scheme(scheme)
+    names = ("distillation.json", "seconds.json", "distillation.png", "distillation.html")
+    for name in names:
+        check_writable(output / name)
+    examples = grid.read_corpus(reviewed)
+    curves.require(examples, grid.read_corpus(dev), labels.span_labels, (reviewed, dev))
+    reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
+    gold = [from_doc(doc) for doc in examples]
+    chosen, found, hidden = distillation.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
+    helpers, missing = distillation.helpers(
+        found,
+        chosen,
+        asked,
+        lang=lang,
+        patterns=patterns,
+        gazetteer=gazetteer,
+        gazetteer_label=gazetteer_label,
+    )
+    for sentence in missing:
+        msg.warn(sentence)
+    with teaching.bench(
+        config=config,
+        dev=dev,
+        test=test,
+        labels=labels.span_labels,
+        lang=lang,
+        cache=cache,
+        max_steps=max_steps,
+        gpu_id=gpu_id,
+        workers=workers,
+        seed=seed,
+    ) as at:
+        sources = distillation.Sources(chosen, found, helpers)
+        compared = distillation.compare(at, sources, hidden, asked, seeds=seeds, llm=llm, test=test)
+    rows = distilling_report.cells(compared, len(hidden))
+    remarks = distilling_report.notes(compared, len(chosen), len(found), len(hidden), seeds)
+    sentences = distilling_report.advice(compared)
+    drawing = distilling_report.figure(compared)
+    contents = (distillation.to_json(compared), distillation.seconds(compared))
+    for name, content in zip(names, contents, strict=False):
+        with atomic_write(output / name) as file:
+            json.dump(content, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+    with atomic_write(output / "distillation.png", "wb") as file:
+        file.write(reports.png(drawing))
+    with atomic_write(output / "distillation.html") as file:
+        file.write(distilling_report.page(compared, rows, sentences, remarks, drawing))
+    print(f"\n{distilling_report.text_table(rows)}\n")
+    for sentence in (*remarks, *sentences):
+        print(sentence)
+    msg.good(", ".join(str(output / name) for name in names))
+    with tracking.run("compare-distillation", config={"seeds": seeds, "reviewed": len(chosen)}) as tracker:
+        tracker.table("recipes", distilling_report.HEADER, rows)
+        tracker.picture("recipes", output / "distillation.png")
+
+
+if __name__ == "__main__":
+    run(main)
