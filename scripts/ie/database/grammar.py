@@ -185,6 +185,10 @@ class _Rules:
     def where(self, fields: Fields, wanted: Sequence[list[Value]]) -> str | None:
         """The WHERE with all that is wanted, in its order; None if the tables haven't all of it."""
         parts = []
+        columns = [values[0][0] for values in wanted if len(values) == 1 and values[0][0] not in ("", "#")]
+        if len(columns) > len(set(columns)) and len(fields) == len({n.split(".")[-1] for n in fields}):
+            # a column of one row has one value
+            return None
         for values in wanted:
             choices = [each for value in values for each in self._conditions(fields, value)]
             if not choices:

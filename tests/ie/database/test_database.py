@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import spacy
 from running import ROOT, run_command, write_lines
+from spacy.language import Language
+from spacy.tokens import Doc
 
-from ie.database import reading
+from components import money  # noqa: F401  (registers the component)
+from ie.database import filling, reading
 from ie.database.schema import TABLES, Mapped, read_mapping
 from ie.errors import UserError
+from ie.records import Record
 
 TALK = {
     "text": "Hooli raises $5m to revolutionize search, led by ACME Ventures. Nobody objected.",
@@ -234,3 +239,58 @@ def test_a_kill_leaves_the_old_or_the_new(folder, capsys, module, function, is_n
     assert rows(path, "SELECT COUNT(*) FROM documents") == [(4,)]
     assert pq.read_table(folder / "out/deals.db.parquet/documents.parquet").num_rows == 4
     assert [p.name for p in path.parent.glob(".deals.db.new-*")] == []
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """A pipeline of rules, without relations."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [{"label": "COMPANY", "pattern": "Hooli"}, {"label": "MONEY", "pattern": "$5 m"}]
+    )
+    nlp.add_pipe("money").initialize()
+    nlp.to_disk(tmp_path / "pipeline")
+    return tmp_path / "pipeline"
+
+
+def test_a_pipeline_without_relations_gives_mentions_and_amounts(folder, pipeline, capsys):
+    write_lines(folder / "texts.jsonl", [{"text": "Hooli raises $5 m today."}, {"text": "Nothing."}])
+    found = options(folder, gold="", model=pipeline, texts=folder / "texts.jsonl")
+    told = run_command("database", found, capsys)
+    assert told.status == 0
+    assert "has no relations, so there will be no deals" in told.output
+    path = folder / "out/deals.db"
+    assert rows(path, "SELECT label, text, amount, currency FROM mentions ORDER BY start") == [
+        ("COMPANY", "Hooli", None, None),
+        ("MONEY", "$5 m", 5000000, "USD"),
+    ]
+    assert "nothing was added" in run_command("database", found, capsys).output
+    # another version of the pipeline reads all again
+    nlp = spacy.load(pipeline)
+    nlp.meta["version"] = "9.9.9"
+    nlp.to_disk(pipeline)
+    assert "0 documents are new, 2 changed" in run_command("database", found, capsys).output
+    assert [version for (version,) in rows(path, "SELECT version FROM models")] == ["9.9.9"]
+
+
+def test_what_a_pipeline_says_is_what_is_written():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [{"label": "COMPANY", "pattern": name} for name in ("Hooli", "ACME")]
+    )
+    if not Doc.has_extension("relations"):
+        Doc.set_extension("relations", default=None)
+
+    def said(doc):
+        doc._.relations = [{"head": 1, "child": 0, "label": "INVESTOR", "score": 0.75}]
+        doc.cats = {"FUNDING": 0.9, "OTHER": 0.1}
+        return doc
+
+    Language.component("said_of_the_test", func=said)
+    nlp.add_pipe("said_of_the_test")
+    (reading_,) = filling.read_by(nlp, [Record(text="Hooli likes ACME.")])
+    found = filling.fill(reading_, read_mapping(ROOT / "configs/database.cfg"), {}, "model", "mark")
+    assert [row[3:5] for row in found["deals"]] == [("Hooli", None)]
+    assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]
+    assert found["relations"][0][-1] == 0.75
+    assert found["documents"][0][6:8] == ("FUNDING", 0.9)
