@@ -1,0 +1,111 @@
+"""The pipeline behind the service: found, loaded, tried, and its answers as lines of JSON."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from importlib import import_module
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.util import is_package
+
+from ie.answering import to_record
+from ie.errors import UserError
+
+COMPONENTS = ("linker", "money", "relations")
+TRIED = "A pipeline that can read this is ready."
+
+
+def choose(model: str, training: Path, train_on: str) -> str:
+    """The pipeline to serve: a folder, or the name of an installed package.
+
+    Args:
+        model: either of them; "" for the assembled pipeline of `training` or, without one, its entity
+            recogniser.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not model:
+        found = (training / "pipeline" / "model-best", training / train_on / "model-best")
+        for folder in found:
+            if (folder / "meta.json").is_file():
+                return str(folder)
+        raise UserError(
+            f"{training}: there is no trained pipeline; run `weasel run all` first, or name a folder or an "
+            "installed package with --vars.serve_model."
+        )
+    if (Path(model) / "meta.json").is_file() or is_package(model):
+        return model
+    raise UserError(
+        f"{model}: is neither the folder of a pipeline nor an installed package; correct --vars.serve_model, "
+        "or install the wheel of `weasel run package-pipeline` with pip."
+    )
+
+
+def load(model: str) -> Language:
+    """The pipeline.
+
+    Raises:
+        UserError: it can't be loaded.
+    """
+    if (Path(model) / "meta.json").is_file():
+        # A package brings the code of its components along; a folder needs ours.
+        for name in COMPONENTS:
+            import_module(f"components.{name}")
+    try:
+        return spacy.load(model)
+    except Exception as error:  # whatever broken files make spaCy and thinc raise
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{model}: can't be loaded as a pipeline ({reason}); make it again.") from None
+
+
+class Annotator:
+    """Answers texts with lines of JSON; for one thread at a time.
+
+    Args:
+        warm_texts: of so many texts the words are remembered. spaCy keeps each new word for good unless it
+            works in a memory zone, whose words are forgotten at its end; a zone doesn't fill the tokenizer's
+            cache, so the most usual words are better known before.
+    """
+
+    def __init__(self, nlp: Language, warm_texts: int) -> None:
+        self.nlp = nlp
+        self._cold = warm_texts
+        # spaCy's classifier says something else of a text without tokens when it comes with others
+        self._empty = to_record(nlp("")).to_line()
+
+    def __call__(self, texts: Sequence[str]) -> list[str | None]:
+        """A record for each text, as a line; None for one that the pipeline can't take."""
+        try:
+            return self._annotate(texts)
+        except Exception:  # one of them broke a component; the others shall not suffer
+            if len(texts) == 1:
+                return [None]
+            return [line for text in texts for line in self([text])]
+
+    def _annotate(self, texts: Sequence[str]) -> list[str | None]:
+        filled = [text for text in texts if text]
+        with self.nlp.memory_zone() if self._cold <= 0 else nullcontext():
+            self._cold -= len(filled)
+            docs = self.nlp.pipe(filled, batch_size=max(1, len(filled)))
+            lines = [to_record(doc).to_line() for doc in docs]
+        found = iter(lines)
+        return [next(found) if text else self._empty for text in texts]
+
+
+def start(model: str, warm_texts: int) -> tuple[Callable[[Sequence[str]], list[str | None]], dict[str, str]]:
+    """The annotator of a pipeline, tried, and the pipeline's name and version.
+
+    Raises:
+        UserError: it can't be loaded, or fails.
+    """
+    nlp = load(model)
+    try:
+        list(nlp.pipe([TRIED]))
+        annotator = Annotator(nlp, warm_texts)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{model}: fails on a text ({reason}); train it again.") from None
+    meta = {"name": f"{nlp.lang}_{nlp.meta['name']}", "version": nlp.meta["version"]}
+    return annotator, meta | {"components": ", ".join(nlp.pipe_names)}
