@@ -2,13 +2,10 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx2
+import psutil
 from running import ROOT
 from spacy.training import Example
 from spacy.util import fix_random_seed
@@ -17,6 +14,7 @@ import components.linker
 import components.money
 import components.relations  # noqa: F401
 from ie.records import blank
+from ie.serving import benchmark
 
 DEAL = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
 CONFIG = ROOT / "configs" / "serve.cfg"
@@ -62,51 +60,29 @@ def settings(folder: Path, **changes: float) -> Path:
     return path
 
 
-class Server:
-    """The command; `url` is what it printed, `log` what it logged."""
+class Server(benchmark.Server):
+    """The command with some settings changed, and a client for it."""
 
-    def __init__(self, model: object, folder: Path, *, port: int = 0, workers: int = 0, **changes: float):
-        self._log = folder / "log"
-        with open(self._log, "w") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-u", str(ROOT / "scripts" / "serve.py"), "--model", str(model)),
-                    *("--settings", str(settings(folder, **changes)), "--workers", str(workers)),
-                    *("--port", str(port)),
-                ],
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.process.stdout
-        self.told = self.process.stdout.readline()
-        found = re.search(r"http://localhost:(\d+)/", self.told)
-        assert found, self.told + self._log.read_text()
-        self.url, self.port = found[0].rstrip("/"), int(found[1])
+    def __init__(self, model: Path, folder: Path, *, port: int = 0, workers: int = 0, **changes: float):
+        super().__init__(str(model), settings(folder, **changes), folder, port=port, workers=workers)
         self.client = httpx2.Client(base_url=self.url, timeout=60)
 
     @property
-    def log(self) -> list[dict]:
-        """Its lines so far."""
-        return [json.loads(line) for line in self._log.read_text("utf-8").splitlines()]
+    def lines(self) -> list[dict]:
+        """What it logged so far."""
+        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
 
-    def wait(self) -> "Server":
-        """Until it is ready."""
-        deadline = time.monotonic() + 120
-        while self.client.get("/ready").status_code != 200:
-            assert time.monotonic() < deadline
-            assert self.process.poll() is None, self._log.read_text()
-            time.sleep(0.05)
-        return self
+    def annotate(self, *texts: str) -> httpx2.Response:
+        """One request."""
+        return self.client.post("/annotate", json={"texts": texts})
 
-    def stop(self, how: int = signal.SIGTERM) -> int:
-        """Its exit status."""
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """Its processes with a pipeline."""
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    def stop(self) -> int:
+        """Its exit status after SIGTERM."""
         self.client.close()
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        try:
-            return self.process.wait(60)
-        finally:
-            self.process.kill()
-            self.process.stdout.close()
+        return super().stop()

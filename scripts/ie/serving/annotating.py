@@ -63,17 +63,26 @@ def load(model: str) -> Language:
 class Annotator:
     """Answers texts with lines of JSON; for one thread at a time.
 
+    spaCy keeps each new word for good unless it works in a memory zone, whose words are forgotten at its end.
+    A zone doesn't fill the tokenizer's cache, so the most usual words are better known before. It also leaves
+    some bytes for each word in the vocabulary's hash table: after many the pipeline is loaded anew.
+
     Args:
-        warm_texts: of so many texts the words are remembered. spaCy keeps each new word for good unless it
-            works in a memory zone, whose words are forgotten at its end; a zone doesn't fill the tokenizer's
-            cache, so the most usual words are better known before.
+        load: makes the pipeline.
+        warm_texts: of so many texts the words are remembered.
+        new_words: after so many the pipeline is loaded anew.
     """
 
-    def __init__(self, nlp: Language, warm_texts: int) -> None:
-        self.nlp = nlp
-        self._cold = warm_texts
+    def __init__(self, load: Callable[[], Language], warm_texts: int, new_words: int) -> None:
+        self._load, self._warm_texts, self._new_words = load, warm_texts, new_words
+        self._begin()
         # spaCy's classifier says something else of a text without tokens when it comes with others
-        self._empty = to_record(nlp("")).to_line()
+        self._empty = to_record(self.nlp("")).to_line()
+
+    def _begin(self) -> None:
+        self.nlp = self._load()
+        self._cold = self._warm_texts
+        self._words = len(self.nlp.vocab)
 
     def __call__(self, texts: Sequence[str]) -> list[str | None]:
         """A record for each text, as a line; None for one that the pipeline can't take."""
@@ -85,6 +94,11 @@ class Annotator:
             return [line for text in texts for line in self([text])]
 
     def _annotate(self, texts: Sequence[str]) -> list[str | None]:
+        if len(self.nlp.vocab) - self._words > self._new_words:  # forgotten ones count, too
+            try:
+                self._begin()
+            except UserError:  # its files are gone: what is in memory goes on
+                self._words = len(self.nlp.vocab)
         filled = [text for text in texts if text]
         with self.nlp.memory_zone() if self._cold <= 0 else nullcontext():
             self._cold -= len(filled)
@@ -94,18 +108,21 @@ class Annotator:
         return [next(found) if text else self._empty for text in texts]
 
 
-def start(model: str, warm_texts: int) -> tuple[Callable[[Sequence[str]], list[str | None]], dict[str, str]]:
-    """The annotator of a pipeline, tried, and the pipeline's name and version.
+def start(model: str, warm_texts: int, new_words: int) -> tuple[Annotator, dict[str, str]]:
+    """The annotator of a pipeline, tried, and the pipeline's name, version and components.
 
     Raises:
         UserError: it can't be loaded, or fails.
     """
-    nlp = load(model)
+    made = Annotator(lambda: load(model), warm_texts, new_words)
     try:
-        list(nlp.pipe([TRIED]))
-        annotator = Annotator(nlp, warm_texts)
+        list(made.nlp.pipe([TRIED]))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{model}: fails on a text ({reason}); train it again.") from None
-    meta = {"name": f"{nlp.lang}_{nlp.meta['name']}", "version": nlp.meta["version"]}
-    return annotator, meta | {"components": ", ".join(nlp.pipe_names)}
+    meta, components = made.nlp.meta, ", ".join(made.nlp.pipe_names)
+    return made, {
+        "name": f"{meta['lang']}_{meta['name']}",
+        "version": meta["version"],
+        "components": components,
+    }

@@ -139,7 +139,7 @@ def make_app(
         task = asyncio.create_task(prepare())
         yield
         task.cancel()
-        await asyncio.to_thread(workers.stop)
+        workers.stop()
 
     async def refused(request: Request, error: Exception) -> Response:
         response = await web.refused(request, error)

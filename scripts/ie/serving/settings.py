@@ -29,6 +29,7 @@ class Work(Section):
     batch: int = Field(64, ge=1)
     batch_characters: int = Field(100_000, ge=1)
     warm_texts: int = Field(2000, ge=0)
+    new_words: int = Field(1_000_000, ge=1000)
 
 
 class Settings(Section):

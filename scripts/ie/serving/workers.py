@@ -12,11 +12,12 @@ from typing import Any
 
 from ie.errors import Refused, UserError
 from ie.serving import annotating
+from ie.serving.settings import Work
 
 _here: dict[str, Any] = {}
 
 
-def _start(model: str, warm_texts: int) -> None:
+def _start(model: str, warm_texts: int, new_words: int) -> None:
     """In a process of its own: load the pipeline; the fault is kept for who asks first."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -25,7 +26,7 @@ def _start(model: str, warm_texts: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     try:
-        _here["annotate"], _here["about"] = annotating.start(model, warm_texts)
+        _here["annotate"], _here["about"] = annotating.start(model, warm_texts, new_words)
     except UserError as error:
         _here["fault"] = str(error)
 
@@ -52,11 +53,11 @@ class Workers:
         number: processes; 0 for a thread of this process.
     """
 
-    def __init__(self, model: str, number: int, warm_texts: int) -> None:
+    def __init__(self, model: str, number: int, work: Work) -> None:
         self.number = number
         # One batch more than can be worked on, so that nobody is idle while an answer is on its way.
         self.slots = max(1, number) + 1
-        self._arguments = (model, warm_texts)
+        self._arguments = (model, work.warm_texts, work.new_words)
         self._executor: Executor = self._make()
 
     def _make(self) -> Executor:
@@ -98,5 +99,7 @@ class Workers:
             raise Refused("The process that worked on this died; send it again.", 503) from None
 
     def stop(self) -> None:
-        """Finish what is running."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """End; what is still worked on is for nobody any more."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()
