@@ -1,0 +1,70 @@
+"""Opening the database to read it, and what its tables hold."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from ie.database.schema import TABLES, VERSION
+from ie.errors import UserError
+
+Schema = Mapping[str, tuple[str, ...]]
+
+# What the file says of itself is nothing to ask about.
+HIDDEN = ("meta",)
+
+
+def open_readonly(path: Path) -> sqlite3.Connection:
+    """A connection that can't write.
+
+    Raises:
+        UserError: no such file, no database of ours, another version of the schema, a lock of somebody else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no database; run `weasel run database` first.")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1)
+    try:
+        check_version(connection, path)
+    except UserError:
+        connection.close()
+        raise
+    return connection
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure that the file is a database that this code wrote.
+
+    Raises:
+        UserError: it isn't, or somebody holds a lock on it.
+    """
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise UserError(
+                f"{path}: another program is writing to it; close that one, then run the command again."
+            ) from None
+        row = None
+    except sqlite3.DatabaseError:
+        row = None
+    if row is None:
+        raise UserError(f"{path}: no database that `weasel run database` wrote; move it away.")
+    if row[0] != VERSION:
+        raise UserError(
+            f"{path}: has version {row[0]} of the schema, and this is {VERSION}; move it away, then run "
+            "`weasel run database` again."
+        )
+
+
+def schema_of(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
+    """The tables that may be asked about, with their columns."""
+    found = {}
+    for name, table in TABLES.items():
+        if name not in HIDDEN:
+            there = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+            found[name] = tuple(column for column in table.columns if column in there)
+    return found
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Rows of each table."""
+    return {name: connection.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in TABLES}

@@ -1,0 +1,236 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from running import ROOT, run_command, write_lines
+
+from ie.database import reading
+from ie.database.schema import TABLES, Mapped, read_mapping
+from ie.errors import UserError
+
+TALK = {
+    "text": "Hooli raises $5m to revolutionize search, led by ACME Ventures. Nobody objected.",
+    "spans": [
+        {"start": 0, "end": 5, "label": "COMPANY", "kb_id": "5923214"},
+        {"start": 13, "end": 16, "label": "MONEY", "value": "5000000 USD"},
+        {"start": 49, "end": 62, "label": "COMPANY", "kb_id": "1681056"},
+    ],
+    "relations": [
+        {"head": 0, "child": 1, "label": "RAISED"},
+        {"head": 2, "child": 0, "label": "INVESTOR"},
+    ],
+    "cats": {"FUNDING": 1, "OTHER": 0},
+    "meta": {"id": "talk", "date": "2024-05-01"},
+}
+# Two amounts (one restated), two investors, neither linked; the company is named twice.
+TWO = {
+    "text": "Velto got €3m ($3.2m) after €1m. Anker and Bora own Velto now.",
+    "spans": [
+        {"start": 0, "end": 5, "label": "COMPANY", "kb_id": "NIL"},
+        {"start": 10, "end": 13, "label": "MONEY", "value": "3000000 EUR"},
+        {"start": 15, "end": 20, "label": "MONEY", "value": "3200000 USD"},
+        {"start": 28, "end": 31, "label": "MONEY", "value": "1000000 EUR"},
+        {"start": 33, "end": 38, "label": "COMPANY", "kb_id": "NIL"},
+        {"start": 43, "end": 47, "label": "COMPANY", "kb_id": "NIL"},
+        {"start": 52, "end": 57, "label": "COMPANY", "kb_id": "NIL"},
+    ],
+    "relations": [
+        {"head": 0, "child": 1, "label": "RAISED"},
+        {"head": 0, "child": 2, "label": "RAISED"},
+        {"head": 0, "child": 3, "label": "RAISED"},
+        {"head": 4, "child": 6, "label": "INVESTOR"},
+        {"head": 5, "child": 6, "label": "INVESTOR"},
+    ],
+    "meta": {"id": "two"},
+}
+PLAIN = {"text": "Nothing happened.", "meta": {"id": "plain"}}
+COMPANIES = "id,name,aliases,kind,country,description\n"
+COMPANIES += "5923214,Hooli,,company,US,search\n1681056,ACME Ventures,,fund,,\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "companies.csv").write_text(COMPANIES)
+    write_lines(tmp_path / "gold.jsonl", [TALK, TWO, PLAIN])
+    return tmp_path
+
+
+def options(folder: Path, **others: str) -> list:
+    found = {
+        "gold": folder / "gold.jsonl",
+        "companies": folder / "companies.csv",
+        "config": ROOT / "configs/database.cfg",
+        "output": folder / "out/deals.db",
+    } | others
+    return [word for name, value in found.items() for word in (f"--{name}", value)]
+
+
+def rows(path: Path, sql: str) -> list[tuple]:
+    with closing(reading.open_readonly(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_the_talks_sentence_is_a_row(folder, capsys):
+    assert run_command("database", options(folder), capsys).status == 0
+    path = folder / "out/deals.db"
+    assert rows(
+        path, "SELECT company_id, company, amount, currency, category FROM deals WHERE company = 'Hooli'"
+    ) == [("5923214", "Hooli", 5000000, "USD", "FUNDING")]
+    assert rows(path, "SELECT investor_id, investor, company FROM investments WHERE company = 'Hooli'") == [
+        ("1681056", "ACME Ventures", "Hooli")
+    ]
+    text, start, end = rows(
+        path,
+        "SELECT text, sentence_start, sentence_end FROM deals JOIN documents USING (document_id) "
+        "WHERE source = 'talk'",
+    )[0]
+    assert text[start:end] == "Hooli raises $5m to revolutionize search, led by ACME Ventures."
+    assert rows(path, "SELECT date FROM documents WHERE source = 'talk'") == [("2024-05-01",)]
+    for name, table in TABLES.items():
+        assert pq.read_table(folder / f"out/deals/{name}.parquet").num_rows == len(
+            rows(path, f"SELECT * FROM {name}")
+        ), table
+
+
+def test_a_deal_counts_once_with_several_investors_and_amounts(folder, capsys):
+    run_command("database", options(folder), capsys)
+    path = folder / "out/deals.db"
+    assert rows(path, "SELECT company, amount, currency FROM deals WHERE company_id IS NULL") == [
+        ("Velto", 3000000, "EUR")
+    ]
+    assert rows(path, "SELECT SUM(amount), COUNT(*) FROM deals WHERE currency = 'EUR'") == [(3000000, 1)]
+    assert rows(path, "SELECT investor FROM investments WHERE company = 'Velto' ORDER BY 1") == [
+        ("Anker",),
+        ("Bora",),
+    ]
+    assert rows(
+        path, "SELECT amount, currency, main FROM amounts WHERE company = 'Velto' ORDER BY amount_id"
+    ) == [
+        (3000000, "EUR", 1),
+        (3200000, "USD", 0),
+        (1000000, "EUR", 0),
+    ]
+
+
+def test_a_second_run_adds_nothing_and_only_what_changed_is_replaced(folder, capsys):
+    run_command("database", options(folder), capsys)
+    path = folder / "out/deals.db"
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    again = run_command("database", options(folder), capsys)
+    assert "up to date; nothing was added" in again.output
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+    # one text says something else now, one is gone, the annotation of a third was corrected
+    longer = {"text": PLAIN["text"] + " At all.", "meta": {"id": "plain"}}
+    corrected = {**TALK, "relations": TALK["relations"][:1]}
+    write_lines(folder / "gold.jsonl", [corrected, longer])
+    told = run_command("database", options(folder), capsys).output
+    assert "1 documents are new, 1 changed, 0 the same, 1 removed" in told
+    assert "1 documents whose text is gone were kept (first: two)" in told
+    assert rows(path, "SELECT source FROM documents ORDER BY 1") == [("plain",), ("talk",), ("two",)]
+    assert rows(path, "SELECT COUNT(*) FROM investments WHERE company = 'Hooli'") == [(0,)]
+    run_command("database", options(folder, vanished="remove"), capsys)
+    assert rows(path, "SELECT COUNT(*) FROM deals WHERE company = 'Velto'") == [(0,)]
+
+    # the same texts make the same bytes, whatever came before
+    run_command("database", options(folder, output=folder / "fresh/deals.db"), capsys)
+    assert path.read_bytes() == (folder / "fresh/deals.db").read_bytes()
+
+
+def test_parquet_files_that_fell_behind_are_written_again(folder, capsys):
+    run_command("database", options(folder), capsys)
+    file = folder / "out/deals/deals.parquet"
+    whole = file.read_bytes()
+    file.unlink()
+    assert "Parquet files, which were older" in run_command("database", options(folder), capsys).output
+    assert file.read_bytes() == whole
+
+
+def test_other_labels_and_none(folder, tmp_path):
+    (tmp_path / "none.cfg").write_text('[documents]\nsource = "id"\n')
+    assert read_mapping(tmp_path / "none.cfg").deals == Mapped()
+    (tmp_path / "bad.cfg").write_text('[deals]\namounts = {"RAISED": "left"}\n')
+    with pytest.raises(UserError, match=r"bad\.cfg: deals\.amounts\.RAISED"):
+        read_mapping(tmp_path / "bad.cfg")
+
+
+def test_a_scheme_without_deals_gives_mentions(folder, capsys):
+    (folder / "none.cfg").write_text('[documents]\nsource = "id"\n')
+    run_command("database", options(folder, config=folder / "none.cfg"), capsys)
+    path = folder / "out/deals.db"
+    assert rows(path, "SELECT (SELECT COUNT(*) FROM deals), (SELECT COUNT(*) FROM mentions)") == [(0, 10)]
+
+
+def test_faults_end_in_one_sentence(folder, capsys):
+    path = folder / "out/deals.db"
+    run_command("database", options(folder), capsys)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE meta SET value = '0'")
+        connection.commit()
+    assert "has version 0 of the schema" in run_command("database", options(folder), capsys).output
+    path.write_text("no database")
+    assert "no database that" in run_command("database", options(folder), capsys).output
+    path.unlink()
+    run_command("database", options(folder), capsys)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        locked = run_command("database", options(folder), capsys)
+        assert locked.status == 1
+        assert "locked" in locked.output
+        other.execute("COMMIT")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match="another program is writing"):
+            reading.open_readonly(path)
+    with pytest.raises(UserError, match="run `weasel run database` first"):
+        reading.open_readonly(folder / "nothing.db")
+
+
+KILLED = """
+import sys; sys.path.insert(0, {scripts!r}); sys.argv = ['database', *{options!r}]
+from ie.database import {module} as module
+slow = module.{function}
+def stop(*arguments, **options):
+    import time
+    print('there', flush=True)
+    time.sleep(60)
+module.{function} = stop
+import runpy; runpy.run_path({script!r}, run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "is_new"),
+    [("filling", "fill", False), ("writing", "write_parquet", True)],
+    ids=["rows half written", "before the Parquet files"],
+)
+def test_a_kill_leaves_the_old_or_the_new(folder, capsys, module, function, is_new):
+    run_command("database", options(folder), capsys)
+    path = folder / "out/deals.db"
+    old = path.read_bytes()
+    write_lines(folder / "gold.jsonl", [TALK, TWO, PLAIN, {"text": "One more.", "meta": {"id": "more"}}])
+    code = KILLED.format(
+        scripts=str(ROOT / "scripts"),
+        options=[str(option) for option in options(folder)],
+        module=module,
+        function=function,
+        script=str(ROOT / "scripts/database.py"),
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout.readline() == "there\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert (path.read_bytes() != old) == is_new
+    assert rows(path, "SELECT COUNT(*) FROM documents") == [(4 if is_new else 3,)]
+    assert run_command("database", options(folder), capsys).status == 0
+    assert rows(path, "SELECT COUNT(*) FROM documents") == [(4,)]
+    assert pq.read_table(folder / "out/deals/documents.parquet").num_rows == 4
+    assert [p.name for p in path.parent.glob(".deals.db.new-*")] == []
