@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -218,7 +219,8 @@ def test_what_is_not_done_in_time_is_given_up(model: Path, tmp_path: Path) -> No
         # who stops the server needn't wait for it
         assert server.stop() == 0
     finally:
-        worker.kill()
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 def test_sigterm_finishes_what_was_accepted(model: Path, tmp_path: Path) -> None:
