@@ -20,6 +20,7 @@ from ie import web
 from ie.database import guard, reading
 from ie.errors import Refused, UserError
 from ie.exploring import lookups
+from ie.exploring.questions import Questions
 
 OWN = Path(__file__).parent / "static"
 FILES = {
@@ -33,9 +34,6 @@ MAX_BODY = 100_000
 # Texts shown beside an answer and for an entity, and entities that a search offers.
 TEXTS, MENTIONS, OFFERED = 20, 100, 20
 T = TypeVar("T")
-
-# A question and a connection to what has sql, columns, rows, sources, error, repaired and truncated.
-Ask = Callable[[str, sqlite3.Connection], Any]
 
 
 class Question(BaseModel):
@@ -52,11 +50,11 @@ class Statement(BaseModel):
     sql: StrictStr = Field(min_length=1, max_length=guard.LONGEST_STATEMENT)
 
 
-def make_app(database: Path, *, ask: Ask | None, secret: str, port: int, hosts: str = "") -> Starlette:
+def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: str = "") -> Starlette:
     """The application.
 
     Args:
-        ask: answers questions in words; None if nobody does.
+        ask: answers questions in words, and knows what rows rest on.
     """
     known = web.allowed(hosts)
     asking = asyncio.Lock()
@@ -77,6 +75,30 @@ def make_app(database: Path, *, ask: Ask | None, secret: str, port: int, hosts: 
         except sqlite3.Error as error:
             raise Refused(f"{database}: can't be read ({error}); fill it again.", 503) from None
 
+    def answer(
+        sql: str,
+        found: guard.Result,
+        named: list[tuple[str, int, int]],
+        *,
+        error: str = "",
+        repaired: int = 0,
+    ) -> dict[str, Any]:
+        focus: dict[str, list[lookups.Focus]] = {}
+        for document, start, end in named:
+            if document in focus or len(focus) < TEXTS:
+                focus.setdefault(document, []).append((start, end))
+        # The connection of a statement can do no more than the statement may.
+        with closing(reading.open_readonly(database)) as other:
+            return {
+                "sql": sql,
+                "columns": found.columns,
+                "rows": found.rows,
+                "truncated": found.truncated,
+                "repaired": repaired,
+                "error": error,
+                "texts": lookups.texts(other, focus),
+            }
+
     async def about(request: Request) -> Response:
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             schema = reading.schema_of(connection)
@@ -84,12 +106,10 @@ def make_app(database: Path, *, ask: Ask | None, secret: str, port: int, hosts: 
             found = connection.execute("SELECT DISTINCT label FROM mentions ORDER BY label").fetchall()
             return {"schema": schema, "counts": counts, "labels": [label for (label,) in found]}
 
-        return JSONResponse({"database": str(database), "asks": ask is not None, **await use(read)})
+        return JSONResponse({"database": str(database), **await use(read)})
 
     async def question(request: Request) -> Response:
         given = await parse(request, Question)
-        if ask is None:
-            raise Refused("No language model is there to ask; write SQL.", 503)
         if asking.locked():
             raise Refused("Another question is being answered; wait for it.", 409)
 
@@ -102,21 +122,15 @@ def make_app(database: Path, *, ask: Ask | None, secret: str, port: int, hosts: 
                 raise Refused(
                     f"The language model failed ({type(error).__name__}); write SQL, or ask again.", 502
                 ) from error
-            focus: dict[str, list[lookups.Focus]] = {}
-            for source in found.sources[:TEXTS]:
-                focus.setdefault(source.document_id, []).append((source.start, source.end))
-            # The connection of the question can do no more than the question may.
-            with closing(reading.open_readonly(database)) as other:
-                return {
-                    "sql": found.sql or "",
-                    "columns": found.columns,
-                    "rows": found.rows,
-                    "truncated": found.truncated,
-                    "repaired": found.repaired,
-                    "error": found.error or "",
-                    "texts": lookups.texts(other, focus),
-                    "sources": len({source.document_id for source in found.sources}),
-                }
+            if found.sql is None and not found.error:
+                raise Refused("The language model says that the tables can't answer this.", 422)
+            return answer(
+                found.sql or "",
+                guard.Result(found.columns, found.rows, found.truncated),
+                [(source.document_id, source.start, source.end) for source in found.sources],
+                error=found.error or "",
+                repaired=found.repaired,
+            )
 
         async with asking:
             return JSONResponse(shown(await use(read)))
@@ -127,18 +141,11 @@ def make_app(database: Path, *, ask: Ask | None, secret: str, port: int, hosts: 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             sql = guard.check(given.sql, reading.schema_of(connection))
             found = guard.run(connection, sql)
-            focus = lookups.sources(found.columns, found.rows, TEXTS)
-            with closing(reading.open_readonly(database)) as other:
-                return {
-                    "sql": sql,
-                    "columns": found.columns,
-                    "rows": found.rows,
-                    "truncated": found.truncated,
-                    "repaired": 0,
-                    "error": "",
-                    "texts": lookups.texts(other, focus),
-                    "sources": len(focus),
-                }
+            named = lookups.sources(found.columns, found.rows, TEXTS)
+            if not named:
+                rest = ask.sources(connection, sql, found.rows)
+                named = [(source.document_id, source.start, source.end) for source in rest]
+            return answer(sql, found, named)
 
         return JSONResponse(shown(await use(read)))
 

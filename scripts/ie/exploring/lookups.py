@@ -253,17 +253,26 @@ def pieces(text: str, mentions: Iterable[Row], focus: Sequence[Focus]) -> list[R
     return found
 
 
-def sources(columns: Sequence[str], found: Sequence[Sequence[Any]], most: int) -> dict[str, list[Focus]]:
-    """The first texts that the rows of a statement name by `document_id`, and where in them if they say it."""
+def sources(columns: Sequence[str], found: Sequence[Sequence[Any]], most: int) -> list[tuple[str, int, int]]:
+    """The texts that the rows of a statement name: `document_id`, start and end (of a sentence or mention).
+
+    Args:
+        most: texts.
+    """
     names = [column.lower() for column in columns]
     if "document_id" not in names:
-        return {}
-    place = names.index("document_id")
-    ends = [names.index(n) for n in ("sentence_start", "sentence_end", "start", "end") if n in names]
-    result: dict[str, list[Focus]] = {}
+        return []
+    document = names.index("document_id")
+    pair = next(
+        (p for p in (("sentence_start", "sentence_end"), ("start", "end")) if set(p) <= set(names)), ()
+    )
+    result: list[tuple[str, int, int]] = []
+    texts: set[str] = set()
     for row in found:
-        if row[place] in result or len(result) < most:
-            stretches = result.setdefault(row[place], [])
-            if len(ends) >= 2 and isinstance(row[ends[0]], int) and isinstance(row[ends[1]], int):
-                stretches.append((row[ends[0]], row[ends[1]]))
+        if not isinstance(row[document], str) or (row[document] not in texts and len(texts) == most):
+            continue
+        texts.add(row[document])
+        start, end = (row[names.index(name)] for name in pair) if pair else (0, 0)
+        whole = isinstance(start, int) and isinstance(end, int)
+        result.append((row[document], start, end) if whole else (row[document], 0, 0))
     return result

@@ -3,7 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 
-let about = { labels: [], schema: {}, counts: {}, asks: false };
+let about = { labels: [], schema: {}, counts: {} };
 let offers = []; // what the search found
 let active = -1; // which of them the arrows are on
 let asked = 0; // number of the last search: answers that come late are dropped
@@ -47,7 +47,7 @@ function open(view, focus = true) {
     $(`tab-${name}`).setAttribute("aria-selected", String(name === view));
     $(`tab-${name}`).tabIndex = name === view ? 0 : -1;
   }
-  if (focus) (view === "ask" ? $("question").disabled ? $("sql") : $("question") : $("search")).focus();
+  if (focus) $(view === "ask" ? "question" : "search").focus();
 }
 
 for (const name of TABS) $(`tab-${name}`).addEventListener("click", () => open(name));
@@ -145,8 +145,6 @@ async function answer(path, body, waiting) {
     table($("rows"), found.columns, found.rows);
     $("sources").replaceChildren(...found.texts.map((text) => drawn(text)));
     $("sourcestitle").hidden = !found.texts.length;
-    $("sourcestitle").textContent =
-      found.sources > found.texts.length ? `Sources, the first ${found.texts.length} of ${found.sources}` : "Sources";
     const parts = [plural(found.rows.length, "row")];
     if (found.truncated) parts[0] = `the first ${parts[0]}, there are more`;
     if (found.repaired) parts.push(`the model corrected its SQL ${plural(found.repaired, "time")}`);
@@ -156,7 +154,7 @@ async function answer(path, body, waiting) {
     $("result").hidden = true;
     tell(error.message, true);
   } finally {
-    $("send").disabled = !about.asks;
+    $("send").disabled = false;
     $("run").disabled = false;
   }
 }
@@ -321,8 +319,6 @@ try {
   for (const [name, columns] of Object.entries(about.schema)) {
     $("schema").append(make("dt", name), make("dd", columns.join(", ")));
   }
-  $("question").disabled = $("send").disabled = !about.asks;
-  if (!about.asks) $("question").placeholder = "no language model is there; write SQL below";
 } catch (error) {
   warn(error.message);
 }
