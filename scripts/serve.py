@@ -43,7 +43,7 @@ def main(
 
     sock = web.listen(port, "--vars.serve_port")
     logs.start()
-    page = make_app(Workers(chosen, workers, wanted.work), wanted, hosts=hosts, failed=failed)
+    page = make_app(Workers(chosen, workers, wanted), wanted, hosts=hosts, failed=failed)
     server = uvicorn.Server(
         uvicorn.Config(
             page,

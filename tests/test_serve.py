@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(model, tmp_path_factory.mktemp("serve"), texts=20, body=100_000, queue=50)
+    started = Server(model, tmp_path_factory.mktemp("serve"), texts=20, body=100_000, queue=50, entities=9)
     started.wait()
     yield started
     started.stop()
@@ -112,6 +112,12 @@ def test_bad_requests_get_one_sentence(server: Server, case: str) -> None:
     assert "Traceback" not in answer.text
     assert "Wayne" not in answer.text
     assert server.annotate(DEAL).status_code == 200
+
+
+def test_a_text_with_too_many_entities(server: Server) -> None:
+    answer = server.annotate(DEAL, " ".join([DEAL] * 4))
+    assert (answer.status_code, "can't work on texts.1" in answer.json()["error"]) == (422, True)
+    assert server.annotate(" ".join([DEAL] * 3)).status_code == 200
 
 
 def test_strangers_and_other_methods_are_refused(server: Server) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import spacy
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.util import is_package
 
 from ie.answering import to_record
@@ -60,6 +61,25 @@ def load(model: str) -> Language:
         raise UserError(f"{model}: can't be loaded as a pipeline ({reason}); make it again.") from None
 
 
+def bound(nlp: Language, entities: int) -> Language:
+    """Let a text with more entities fail before relations are looked for in it."""
+    if "relations" in nlp.pipe_names:
+        nlp.add_pipe("few_entities", before="relations", config={"most": entities})
+    return nlp
+
+
+@Language.factory("few_entities")
+def create_few_entities(nlp: Language, name: str, most: int) -> Callable[[Doc], Doc]:
+    """A component that fails on a text with more than `most` entities."""
+
+    def few_entities(doc: Doc) -> Doc:
+        if len(doc.ents) > most:
+            raise ValueError(f"more than {most} entities")
+        return doc
+
+    return few_entities
+
+
 class Annotator:
     """Answers texts with lines of JSON; for one thread at a time.
 
@@ -108,21 +128,24 @@ class Annotator:
         return [next(found) if text else self._empty for text in texts]
 
 
-def start(model: str, warm_texts: int, new_words: int) -> tuple[Annotator, dict[str, str]]:
+def start(model: str, entities: int, warm_texts: int, new_words: int) -> tuple[Annotator, dict[str, str]]:
     """The annotator of a pipeline, tried, and the pipeline's name, version and components.
 
     Raises:
         UserError: it can't be loaded, or fails.
     """
-    made = Annotator(lambda: load(model), warm_texts, new_words)
+    made = Annotator(lambda: bound(load(model), entities), warm_texts, new_words)
     try:
         list(made.nlp.pipe([TRIED]))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{model}: fails on a text ({reason}); train it again.") from None
-    meta, components = made.nlp.meta, ", ".join(made.nlp.pipe_names)
+    meta, components = (
+        made.nlp.meta,
+        ", ".join(name for name in made.nlp.pipe_names if name != "few_entities"),
+    )
     return made, {
         "name": f"{meta['lang']}_{meta['name']}",
         "version": meta["version"],
-        "components": components,
+        "components": ", ".join(components),
     }

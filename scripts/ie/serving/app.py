@@ -103,7 +103,11 @@ def make_app(
         lines = await batcher.annotate(texts, limits.answer)
         for i, line in enumerate(lines):
             if line is None:
-                raise Refused(f"The pipeline can't work on texts.{i}.", 422)
+                raise Refused(
+                    f"The pipeline can't work on texts.{i}: it fails, or finds more than {limits.entities} "
+                    "entities.",
+                    422,
+                )
         metrics.texts.inc(told["texts"])
         metrics.characters.inc(told["chars"])
         return Response(f'{{"records": [{", ".join(map(str, lines))}]}}', media_type="application/json")

@@ -12,12 +12,12 @@ from typing import Any
 
 from ie.errors import Refused, UserError
 from ie.serving import annotating
-from ie.serving.settings import Work
+from ie.serving.settings import Settings
 
 _here: dict[str, Any] = {}
 
 
-def _start(model: str, warm_texts: int, new_words: int) -> None:
+def _start(model: str, *limits: int) -> None:
     """In a process of its own: load the pipeline; the fault is kept for who asks first."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -26,7 +26,7 @@ def _start(model: str, warm_texts: int, new_words: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     try:
-        _here["annotate"], _here["about"] = annotating.start(model, warm_texts, new_words)
+        _here["annotate"], _here["about"] = annotating.start(model, *limits)
     except UserError as error:
         _here["fault"] = str(error)
 
@@ -53,11 +53,12 @@ class Workers:
         number: processes; 0 for a thread of this process.
     """
 
-    def __init__(self, model: str, number: int, work: Work) -> None:
+    def __init__(self, model: str, number: int, settings: Settings) -> None:
         self.number = number
         # One batch more than can be worked on, so that nobody is idle while an answer is on its way.
         self.slots = max(1, number) + 1
-        self._arguments = (model, work.warm_texts, work.new_words)
+        work = settings.work
+        self._arguments = (model, settings.limits.entities, work.warm_texts, work.new_words)
         self._executor: Executor = self._make()
 
     def _make(self) -> Executor:

@@ -165,7 +165,7 @@ def schema(model: Path) -> Iterator[Any]:
     schemathesis = pytest.importorskip("schemathesis", reason="schemathesis isn't installed")
     wanted = load_settings(CONFIG, Settings)
     wanted.limits.texts, wanted.limits.characters, wanted.limits.body = 5, 50, 5000
-    app = make_app(Workers(str(model), 0, wanted.work), wanted, hosts="testserver", failed=pytest.fail)
+    app = make_app(Workers(str(model), 0, wanted), wanted, hosts="testserver", failed=pytest.fail)
     found = schemathesis.openapi.from_asgi("/openapi.json", app)
     deadline = time.monotonic() + 60
     while found["/ready"]["GET"].Case().call().status_code != 200:
