@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ie import building, web
+from ie import assembling, options, web
 from ie.cli import run
 from ie.database import reading
 from ie.exploring.app import make_app
@@ -18,7 +18,7 @@ def main(
     config: Annotated[Path, typer.Option(help="How questions become SQL, and which model does it")] = Path(
         "configs/ask.cfg"
     ),
-    provider: Annotated[str, typer.Option(help="File of configs/providers, or empty")] = "",
+    provider: options.Provider = "",
     questions: Annotated[Path, typer.Option(help="Solved questions that the model is shown")] = Path(
         "assets/questions.jsonl"
     ),
@@ -32,9 +32,7 @@ def main(
     """Serve the page until Ctrl-C. It reads the database and writes nothing."""
 
     def amounts() -> Any:
-        nlp = building.build(money, "money")
-        nlp.initialize()
-        return nlp.get_pipe("money")
+        return assembling.load(money, component="money").get_pipe("money")
 
     reading.open_readonly(database).close()
     with closing(Questions(config, provider, questions, amounts)) as ask:
