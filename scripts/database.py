@@ -7,7 +7,6 @@ from typing import Annotated
 
 import spacy
 import typer
-from spacy.language import Language
 from tqdm import tqdm
 from wasabi import msg
 
@@ -20,9 +19,12 @@ from ie.gazetteer import read_gazetteer
 
 
 def main(
-    model: Annotated[str, typer.Option(help="Folder of a pipeline, or the name of an installed one")] = (
+    model: Annotated[Path, typer.Option(help="Assembled pipeline")] = Path(
         "training/efficient/pipeline/model-best"
     ),
+    package: Annotated[
+        str, typer.Option(help="Name of an installed pipeline to use instead; empty for none")
+    ] = "",
     texts: Annotated[Path, typer.Option(help="Texts to read")] = Path("assets/texts.jsonl"),
     gold: Annotated[
         str, typer.Option(help="Reviewed texts to fill it from instead, the ceiling; empty for none")
@@ -40,7 +42,7 @@ def main(
         raise UserError(f"vanished = {vanished!r}: it must be keep or remove.")
     columns = schema.read_mapping(config)
     entries = read_gazetteer(companies) if companies.exists() else []
-    source = from_gold(lang) if gold else from_pipeline(model, columns, config)
+    source = from_gold(lang) if gold else from_pipeline(model, package, columns, config)
     found = records.read_records(
         Path(gold) if gold else texts, misaligned="snap", duplicates="first", bad_relations="drop"
     )
@@ -62,13 +64,16 @@ def from_gold(lang: str) -> writing.Source:
     return writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
 
 
-def from_pipeline(model: str, columns: schema.Columns, config: Path) -> writing.Source:
+def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Path) -> writing.Source:
     """A trained pipeline as the source of the rows.
 
     Raises:
         UserError: it isn't there, or has none of the relations that make a deal.
     """
-    nlp, folder = load(model)
+    if package and not spacy.util.is_package(package):
+        raise UserError(f"{package}: no such package is installed; run pip install on its wheel.")
+    folder = spacy.util.get_package_path(package) if package else model
+    nlp = spacy.load(package) if package else assembling.load(model, "components")
     if "relations" in nlp.pipe_names and columns.deals.labels:
         known = set(nlp.get_pipe("relations").labels)
         if missing := sorted(columns.deals.labels - known):
@@ -89,13 +94,6 @@ def from_pipeline(model: str, columns: schema.Columns, config: Path) -> writing.
     return writing.Source(
         f"{meta['lang']}_{meta['name']}", meta["version"], nlp.pipe_names, whole.hexdigest(), read
     )
-
-
-def load(model: str) -> tuple[Language, Path]:
-    """A pipeline from a folder, or an installed one by its name, and where its files are."""
-    if Path(model).exists() or not spacy.util.is_package(model):
-        return assembling.load(Path(model), "components"), Path(model)
-    return spacy.load(model), spacy.util.get_package_path(model)
 
 
 def tell(report: writing.Report, output: Path, model_id: str) -> None:

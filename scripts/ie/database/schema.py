@@ -161,6 +161,21 @@ TABLES = {
 }
 DEALS = ("deals", "investments", "amounts")
 
+# Columns that stand for a row of another table: (table, column, other table, its key).
+REFERENCES = (
+    ("investments", "deal_id", "deals", "deal_id"),
+    ("amounts", "deal_id", "deals", "deal_id"),
+    ("deals", "company_id", "companies", "company_id"),
+    ("investments", "investor_id", "companies", "company_id"),
+    ("investments", "company_id", "companies", "company_id"),
+    ("mentions", "company_id", "companies", "company_id"),
+    ("deals", "document_id", "documents", "document_id"),
+    ("investments", "document_id", "documents", "document_id"),
+    ("mentions", "document_id", "documents", "document_id"),
+    # other investors in the same deal
+    ("investments", "deal_id", "investments", "deal_id"),
+)
+
 
 class Mapped(BaseModel):
     """[deals] of the config: which relations make a deal.

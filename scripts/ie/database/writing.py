@@ -89,7 +89,7 @@ def update(
     isn't among the records stay.
 
     Args:
-        path: of the SQLite file; the Parquet files go into the folder of its name without ending.
+        path: of the SQLite file; the Parquet files go into a folder of its name with .parquet.
         prune: remove the documents whose text isn't among the records.
         progress: shown what is read, and how many there will be.
 
@@ -263,7 +263,7 @@ def _build(
 
 def parquet_folder(path: Path) -> Path:
     """Where the Parquet files of a database are."""
-    return path.with_suffix("")
+    return path.with_name(f"{path.name}.parquet")
 
 
 def write_parquet(path: Path) -> bool:

@@ -93,7 +93,7 @@ def test_the_talks_sentence_is_a_row(folder, capsys):
     assert text[start:end] == "Hooli raises $5m to revolutionize search, led by ACME Ventures."
     assert rows(path, "SELECT date FROM documents WHERE source = 'talk'") == [("2024-05-01",)]
     for name, table in TABLES.items():
-        assert pq.read_table(folder / f"out/deals/{name}.parquet").num_rows == len(
+        assert pq.read_table(folder / f"out/deals.db.parquet/{name}.parquet").num_rows == len(
             rows(path, f"SELECT * FROM {name}")
         ), table
 
@@ -145,7 +145,7 @@ def test_a_second_run_adds_nothing_and_only_what_changed_is_replaced(folder, cap
 
 def test_parquet_files_that_fell_behind_are_written_again(folder, capsys):
     run_command("database", options(folder), capsys)
-    file = folder / "out/deals/deals.parquet"
+    file = folder / "out/deals.db.parquet/deals.parquet"
     whole = file.read_bytes()
     file.unlink()
     assert "Parquet files, which were older" in run_command("database", options(folder), capsys).output
@@ -232,5 +232,5 @@ def test_a_kill_leaves_the_old_or_the_new(folder, capsys, module, function, is_n
     assert rows(path, "SELECT COUNT(*) FROM documents") == [(4 if is_new else 3,)]
     assert run_command("database", options(folder), capsys).status == 0
     assert rows(path, "SELECT COUNT(*) FROM documents") == [(4,)]
-    assert pq.read_table(folder / "out/deals/documents.parquet").num_rows == 4
+    assert pq.read_table(folder / "out/deals.db.parquet/documents.parquet").num_rows == 4
     assert [p.name for p in path.parent.glob(".deals.db.new-*")] == []

@@ -1,0 +1,95 @@
+"""Answer a question out of the database, with the SQL that a language model wrote, and the sources."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import color, msg
+
+from ie import assembling, options
+from ie.cli import run
+from ie.database import asking, reading
+from ie.database.asking import Answer, Source
+from ie.errors import UserError
+
+WIDEST = 40
+
+
+def main(
+    question: Annotated[str, typer.Option(help="What you want to know")] = "",
+    database: Annotated[Path, typer.Option(help="Database")] = Path("database/deals.db"),
+    config: Annotated[Path, typer.Option(help="How is asked, and which model")] = Path("configs/ask.cfg"),
+    provider: options.Provider = "",
+    questions: Annotated[Path, typer.Option(help="Solved questions that are shown to the model")] = Path(
+        "assets/questions.jsonl"
+    ),
+    money: Annotated[Path, typer.Option(help="Config of the component that reads amounts")] = Path(
+        "configs/money.cfg"
+    ),
+) -> None:
+    """Print the answer as a table, with its SQL and the sentences it rests on; nothing is written."""
+    if not question.strip():
+        raise UserError('there is no question; ask one: weasel run ask . --vars.question "Who backed Hooli?"')
+    settings_file, settings = asking.read_config(config, provider)
+    examples = [q for q in asking.read_questions(questions) if q.split == "examples"]
+    with closing(reading.open_readonly(database)) as connection:
+        if not any(n for name, n in reading.counts(connection).items() if name == "documents"):
+            raise UserError(f"{database}: holds no documents; run `weasel run database` with some texts.")
+        reader = assembling.load(money, component="money").get_pipe("money")
+        translator = asking.Translator(connection, settings, examples, reader)
+        model = asking.make_model(settings_file, config)
+        try:
+            found = asking.answer(question, translator, asking.asker(model))
+        finally:
+            model.close()
+    tell(found, settings.bounds().rows)
+
+
+def tell(answer: Answer, limit: int) -> None:
+    """Print an answer.
+
+    Raises:
+        UserError: there is none, as what the model wrote couldn't be run.
+    """
+    if answer.error:
+        raise UserError(
+            f"no answer: {answer.error} The model's last SQL was: {answer.sql or 'none'}. Put the question "
+            "in other words, or choose a larger model (vars.provider)."
+        )
+    if answer.sql is None:
+        msg.warn("The model says that the tables can't answer this.")
+        return
+    print(f"SQL: {answer.sql}")
+    if answer.repaired:
+        print(f"(after {answer.repaired} tries that were refused or failed)")
+    if not any(value is not None for row in answer.rows for value in row):
+        msg.warn("No rows: the database holds no answer to that SQL.")
+        return
+    rows = [["" if value is None else shown(value) for value in row] for row in answer.rows]
+    msg.table(rows, header=answer.columns, divider=True)
+    if answer.truncated:
+        msg.warn(f"Only the first {len(answer.rows):,} rows are shown (at most {limit:,}, see [ask.limits]).")
+    for source in answer.sources:
+        print(f"{source.document_id}: {marked(source)}")
+    if not answer.sources:
+        print("Its sources can't be told for that SQL.")
+
+
+def shown(value: object) -> str:
+    """A value for people: numbers with commas."""
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+
+
+def marked(source: Source) -> str:
+    """The sentences in bold, and a little of the text on either side."""
+    before = source.text[: source.start][-WIDEST:]
+    after = source.text[source.end :][:WIDEST]
+    text = f"{before}{color(source.text[source.start : source.end], bold=True)}{after}"
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    run(main)

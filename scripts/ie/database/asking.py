@@ -1,0 +1,403 @@
+"""From a question to SQL by a language model, and from rows to the sentences they rest on (slides 17-18).
+
+The model sees the tables, solved questions like this one, and what in it is a value of the database. What
+it writes is checked and run by `ie.database.guard`; if that refuses, it may try again with the reason.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlglot
+from confection import Config
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from spacy_llm.registry import registry
+from sqlglot import exp
+
+from components.money import MoneyNormaliser
+from ie.database import guard
+from ie.database.grammar import NO_ANSWER, grammar
+from ie.database.guard import Limits, Refused
+from ie.database.reading import schema_of
+from ie.database.schema import REFERENCES, TABLES
+from ie.database.values import Found, Values
+from ie.errors import UserError
+from ie.llm import models, pipeline  # noqa: F401  (models: for what it registers)
+from ie.llm.types import Answer as Reply
+from ie.llm.types import Prompt
+
+# From prompts to the model's answers, in order.
+Ask = Callable[[Sequence[Prompt]], Sequence[str]]
+SQL = re.compile(r"\b(SELECT|WITH)\b.*", re.IGNORECASE | re.DOTALL)
+
+
+class Sources(BaseModel):
+    """[ask.sources]: how many texts are shown with an answer."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = 5
+
+
+class Settings(BaseModel):
+    """[ask] of configs/ask.cfg, which says what each means."""
+
+    model_config = ConfigDict(extra="forbid")
+    examples: int = 6
+    repairs: int = 2
+    max_tokens: int = 120
+    grammar: bool = True
+    tables: dict[str, list[str]]
+    sources: Sources = Sources()
+    limits: dict[str, float] = {}
+
+    def bounds(self) -> Limits:
+        """The limits of the guard."""
+        given = {name: value if name == "seconds" else int(value) for name, value in self.limits.items()}
+        return replace(Limits(), **given)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A line of assets/questions.jsonl.
+
+    Attributes:
+        sql: the query that answers it; None where the tables can't say.
+        kind: such as "lookup" or "no-answer".
+        split: "examples" for those that prompts show, "scored" for the benchmark's.
+        answer: rows of that query on gold.
+    """
+
+    question: str
+    sql: str | None
+    kind: str
+    split: str
+    answer: list[tuple]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that an answer rests on; characters start to end are what says it."""
+
+    document_id: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question came to.
+
+    Attributes:
+        sql: what was run; None if the model said that there is no answer, or wrote nothing that may be run.
+        error: why there are no rows, if the last try was refused or failed.
+        repaired: tries after the first.
+        truncated: a limit cut the rows short.
+        refused: tries that the guard refused before running them; `failed` those that SQLite didn't run.
+    """
+
+    question: str
+    sql: str | None
+    columns: list[str] = field(default_factory=list)
+    rows: list[tuple] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    error: str | None = None
+    repaired: int = 0
+    truncated: bool = False
+    refused: int = 0
+    failed: int = 0
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Questions with gold SQL, a JSON object a line.
+
+    Raises:
+        UserError: no such file, or a line that isn't such a question.
+    """
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; it must have a question a line.") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            data = json.loads(line)
+            answer = [tuple(row) for row in data.pop("answer", [])]
+            found.append(Question(**data, answer=answer))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path}:{number}: no question ({error}); it must have question, sql, kind, split and answer."
+            ) from None
+    return found
+
+
+def read_config(path: Path, provider: str = "") -> tuple[Config, Settings]:
+    """configs/ask.cfg, with another model if a provider is named.
+
+    Raises:
+        UserError: a file is missing or broken, a setting or a column unknown.
+    """
+    config = pipeline.load_config(path, pipeline.provider_file(provider))
+    try:
+        settings = Settings.model_validate(config["ask"])
+        settings.bounds()
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: [ask] lacks or has too much of {error}; correct it.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: [ask] {place}: {first['msg'].lower()}; correct that setting.") from None
+    for table, columns in settings.tables.items():
+        known = TABLES[table].columns if table in TABLES else {}
+        if unknown := [column for column in columns if column not in known]:
+            raise UserError(f"{path}: [ask.tables] {table}: there is no {unknown[0]!r}; correct the name.")
+        if not known:
+            raise UserError(f"{path}: [ask.tables]: there is no table {table!r}; correct the name.")
+    return config, settings
+
+
+def make_model(config: Config, path: Path) -> Any:
+    """The model of [model], which can be called with prompts and closed.
+
+    Raises:
+        UserError: a setting it doesn't take.
+    """
+    try:
+        return registry.resolve({"model": config["model"]})["model"]
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: [model]: {' '.join(str(error).split())[:300]}; correct it.") from None
+
+
+def asker(model: Any) -> Ask:
+    """The model as a callable from prompts to answers."""
+    return lambda prompts: [answers[0] for answers in model([prompt] for prompt in prompts)]
+
+
+class Translator:
+    """Makes the prompts for a database, and reads what comes back.
+
+    Args:
+        examples: solved questions that may be shown.
+        money: reads amounts in questions.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        settings: Settings,
+        examples: Sequence[Question],
+        money: MoneyNormaliser | None,
+    ) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.examples = list(examples)
+        self.schema = schema_of(connection)
+        self.values = Values(connection, settings.tables, money)
+        self._found = [self.values.find(example.question) for example in self.examples]
+        masked = [f.masked(e.question) for f, e in zip(self._found, self.examples, strict=True)]
+        self._vectorizer = TfidfVectorizer(
+            ngram_range=(1, 3), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"
+        )
+        self._vectors = self._vectorizer.fit_transform(masked) if masked else None
+
+    def shown(self, question: str, found: Found) -> list[int]:
+        """The examples to show, the most similar last; one without an answer is never the very last.
+
+        What follows an example without an answer is answered likewise by a model that copies what is nearest.
+        """
+        if self._vectors is None or not self.settings.examples:
+            return []
+        likeness = (self._vectors @ self._vectorizer.transform([found.masked(question)]).T).toarray().ravel()
+        # a question is no example of itself
+        same = [example.question == question for example in self.examples]
+        order = [int(i) for i in np.argsort(-likeness, kind="stable") if not same[i]]
+        chosen = order[: self.settings.examples][::-1]
+        return sorted(chosen, key=lambda i: self.examples[i].sql is not None)
+
+    def prompt(self, question: str, failures: Sequence[tuple[str, str]] = ()) -> Prompt:
+        """The prompt for a question.
+
+        Args:
+            failures: (SQL, why it didn't do) of earlier tries.
+        """
+        found = self.values.find(question)
+        head = self._head()
+        parts = [head]
+        for i in self.shown(question, found):
+            example = self.examples[i]
+            sql = example.sql or NO_ANSWER
+            parts.append(f"Question: {example.question}\nValues: {self._found[i].hint()}\nSQL: {sql}\n\n")
+        parts.append(f"Question: {question}\nValues: {found.hint()}\nSQL:")
+        for sql, reason in failures:
+            parts.append(f" {sql}\nError: {reason}\nCorrected SQL:")
+        return Prompt(
+            "".join(parts),
+            prefix=len(head),
+            stop=("\n",),
+            max_tokens=self.settings.max_tokens,
+            grammar=grammar(self.settings.tables, found, self.values.codes)
+            if self.settings.grammar
+            else None,
+        )
+
+    def _head(self) -> str:
+        lines = ["SQLite tables:"]
+        for table, columns in self.settings.tables.items():
+            lines.append(f"{table}({', '.join(columns)}) -- {TABLES[table].row}")
+        tables = self.settings.tables
+        joins = [f"{a}.{x} = {b}.{y}" for a, x, b, y in REFERENCES if a in tables and b in tables and a != b]
+        lines.append(f"Joins: {', '.join(joins)}")
+        for column, values in self.values.codes.items():
+            if len(values) <= 8:
+                lines.append(f"{column}: {', '.join(values)}")
+        lines.append(
+            "Write one SELECT that answers the question, on one line, "
+            f"or {NO_ANSWER} if the tables can't say."
+        )
+        return "\n".join(lines) + "\n\n"
+
+
+def read_reply(reply: str) -> str | None:
+    """The SQL in a model's answer, out of a fence or after a word of politeness; None for "no answer"."""
+    text = re.sub(r"```\w*", "\n", reply).strip()
+    if text.upper().startswith(NO_ANSWER):
+        return None
+    match = SQL.search(text)
+    return (match.group() if match else text).strip().rstrip(";").strip()
+
+
+def answer(question: str, translator: Translator, ask: Ask) -> Answer:
+    """Answer one question; see `answer_all`."""
+    return answer_all([question], translator, ask)[0]
+
+
+def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> list[Answer]:
+    """Answer questions, all of them round by round, so that a model can work on several at a time."""
+    settings, limits = translator.settings, translator.settings.bounds()
+    done: list[Answer | None] = [None] * len(questions)
+    failures: list[list[tuple[str, str]]] = [[] for _ in questions]
+    counts = [{"refused": 0, "failed": 0} for _ in questions]
+    for turn in range(settings.repairs + 1):
+        open_ = [i for i, found in enumerate(done) if found is None]
+        if not open_:
+            break
+        replies = ask([translator.prompt(questions[i], failures[i]) for i in open_])
+        for i, reply in zip(open_, replies, strict=True):
+            if isinstance(reply, Reply) and reply.error:
+                done[i] = Answer(questions[i], None, error=f"The model gave no answer ({reply.error}).")
+                continue
+            sql = read_reply(reply)
+            if sql is None:
+                done[i] = Answer(questions[i], None, repaired=turn, **counts[i])
+                continue
+            checked = None
+            try:
+                checked = guard.check(sql, translator.schema)
+                result = guard.run(translator.connection, checked, limits)
+            except Refused as error:
+                counts[i]["failed" if checked else "refused"] += 1
+                failures[i].append((" ".join(sql.split())[:300], str(error)))
+                continue
+            done[i] = Answer(
+                questions[i],
+                checked,
+                result.columns,
+                result.rows,
+                sources(translator.connection, checked, translator.schema, result.rows, settings, limits),
+                repaired=turn,
+                truncated=result.truncated,
+                **counts[i],
+            )
+    return [
+        found
+        or Answer(
+            question,
+            failed[-1][0],
+            error=failed[-1][1],
+            repaired=settings.repairs,
+            **number,
+        )
+        for found, question, failed, number in zip(done, questions, failures, counts, strict=True)
+    ]
+
+
+def sources(
+    connection: sqlite3.Connection,
+    sql: str,
+    schema: Mapping[str, tuple[str, ...]],
+    rows: Sequence[tuple],
+    settings: Settings,
+    limits: Limits,
+) -> list[Source]:
+    """The sentences that an answer rests on: those of the rows that its FROM and WHERE take.
+
+    A SELECT of groups is asked for the texts of the groups it shows. One whose FROM is itself a SELECT, or
+    that combines several, isn't looked into.
+    """
+    try:
+        companion = _companion(sql, schema, rows, settings.sources.limit)
+        if companion is None:
+            return []
+        result = guard.run(connection, guard.check(companion, schema), limits)
+    except Refused:
+        return []
+    found = {}
+    for key, text, start, end in result.rows:
+        found.setdefault((key, start, end), Source(key, text, start or 0, len(text) if end is None else end))
+    return list(found.values())
+
+
+def _companion(
+    sql: str, schema: Mapping[str, tuple[str, ...]], rows: Sequence[tuple], limit: int
+) -> str | None:
+    tree = sqlglot.parse_one(sql, read=guard.DIALECT)
+    if not isinstance(tree, exp.Select) or not rows or not tree.args.get("from_"):
+        return None
+    tables = [tree.args["from_"].this, *(join.this for join in tree.args.get("joins") or ())]
+    if not all(isinstance(table, exp.Table) and table.name in schema for table in tables):
+        return None
+    with_text = [table for table in tables if "document_id" in schema[table.name]]
+    if not with_text:
+        return None
+    first = with_text[0]
+    called, columns = first.alias_or_name, schema[first.name]
+    start, end = next(
+        (pair for pair in (("sentence_start", "sentence_end"), ("start", "end")) if pair[0] in columns),
+        (None, None),
+    )
+    groups = tree.args.get("group")
+    if groups:
+        for at, item in enumerate(tree.expressions):
+            if any(item.sql() == group.sql() for group in groups.expressions):
+                values = dict.fromkeys(row[at] for row in rows if row[at] is not None)
+                literals = [exp.convert(value) for value in values]
+                tree = tree.where(exp.In(this=item.copy(), expressions=literals), dialect=guard.DIALECT)
+    aggregate = bool(groups) or any(item.find(exp.AggFunc) for item in tree.expressions)
+    tree.set("group", None)
+    tree.set("having", None)
+    tree.set("distinct", None)
+    if aggregate:
+        tree.set("order", None)
+        tree.set("limit", None)
+    place = [
+        exp.column("document_id", called).as_("source_document"),
+        (exp.column(start, called, quoted=True) if start else exp.Literal.number(0)).as_("source_start"),
+        (exp.column(end, called, quoted=True) if end else exp.Null()).as_("source_end"),
+    ]
+    tree.set("expressions", place)
+    if not tree.args.get("limit"):
+        tree = tree.limit(limit)
+    # The texts are joined from outside, where their columns can't be mistaken for others of the same name.
+    return (
+        "SELECT t.document_id, t.text, s.source_start, s.source_end "
+        f"FROM ({tree.sql(guard.DIALECT)}) AS s JOIN documents AS t ON t.document_id = s.source_document "
+        f"LIMIT {int(limit)}"
+    )
