@@ -140,10 +140,7 @@ def start(model: str, entities: int, warm_texts: int, new_words: int) -> tuple[A
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{model}: fails on a text ({reason}); train it again.") from None
-    meta, components = (
-        made.nlp.meta,
-        ", ".join(name for name in made.nlp.pipe_names if name != "few_entities"),
-    )
+    meta, components = made.nlp.meta, [name for name in made.nlp.pipe_names if name != "few_entities"]
     return made, {
         "name": f"{meta['lang']}_{meta['name']}",
         "version": meta["version"],
