@@ -1,15 +1,14 @@
 """Review texts in the browser; every answer is on disk before the next question is shown."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from wasabi import msg
 
-from ie import options, records, splitting
+from ie import options, records, splitting, web
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import check_writable
@@ -18,10 +17,11 @@ from ie.review import app, selection
 from ie.review import progress as aims
 from ie.review.engine import Engine
 from ie.review.guidelines import read_guidelines
-from ie.review.settings import load_settings, units
+from ie.review.settings import Settings, units
 from ie.review.store import Gold, Journal
 from ie.review.suggestions import Sources, disagreement, load_model, uncertainty
 from ie.scheme import load_scheme
+from ie.settings import load_settings
 
 # Files of up to so many lines are checked before the page opens, larger ones while it is in use.
 CHECKED_FIRST = 5000
@@ -63,7 +63,7 @@ def main(
     lang: options.Lang = "en",
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
-    labels, wanted, nlp = load_scheme(scheme), load_settings(settings), records.blank(lang)
+    labels, wanted, nlp = load_scheme(scheme), load_settings(settings, Settings), records.blank(lang)
     questions = units(wanted, labels)
     kinds = [label for kind in ("span", "relation", "category") for label in labels.labels(kind)]
     rules = {
@@ -134,28 +134,24 @@ def main(
         if engine.repaired:
             msg.info(f"{engine.repaired} finished text(s) that a crash kept from {reviewed} are there now")
         closest = aims.read_closest(folder / "analysis.json")
-        sock = app.listen(port)
+        sock = web.listen(port, "--vars.review_port")
         port = sock.getsockname()[1]
-        secret = app.session_secret(cache / "key")
+        secret = web.session_secret(cache / "key")
         page = app.make_app(
             engine,
             labels,
             secret=secret,
             port=port,
-            hosts=[name.strip() for name in hosts.split(",") if name.strip()],
+            hosts=hosts,
             annotator=annotator,
             progress=lambda: aims.progress(engine.sides.counts, closest),
             faults=faults,
             idle=in_background(engine, waiting, report),
         )
-        server = uvicorn.Server(
-            uvicorn.Config(page, log_level="warning", access_log=False, server_header=False)
-        )
-        with suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on when it is done
-            # msg would break a long line in two, and the address with it
-            print(f"\nOpen  http://localhost:{port}/?token={secret}\n")
-            print(f"Answers go to {journal}, finished texts to {reviewed}. Ctrl-C stops the server.")
-            server.run(sockets=[sock])
+        # msg would break a long line in two, and the address with it
+        print(f"\nOpen  http://localhost:{port}/?token={secret}\n")
+        print(f"Answers go to {journal}, finished texts to {reviewed}. Ctrl-C stops the server.")
+        web.run_page(page, sock)
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:

@@ -1,14 +1,12 @@
 """The review page as people use it: the real command, a real browser, keys and pointer."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from shutil import which
 
 import pytest
 from running import ROOT, Outcome, run_command, write_lines
@@ -117,20 +115,6 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
-    program = (
-        os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser") or which("google-chrome")
-    )
-    if not program:
-        pytest.skip("there is no Chromium; install it (apt-get install chromium) or set CHROMIUM to its path")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     started = Server(make_project(tmp_path_factory.mktemp("review")))
     yield started
@@ -152,27 +136,12 @@ def start() -> Iterator[Callable]:
 
 
 @pytest.fixture
-def open_page(browser: object) -> Iterator[Callable]:
-    contexts, faults = [], []
-
+def open_page(browse: Callable) -> Callable:
     def open_page(server: Server, annotator: str, **more: object) -> object:
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **more))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
-        page.on(
-            "request", lambda asked: faults.append(asked.url) if "//localhost:" not in asked.url else None
-        )
-        page.goto(f"{server.url}&annotator={annotator}")
-        page.wait_for_selector("#task:not([hidden]), #empty:not([hidden])")
-        return page
+        shown = "#task:not([hidden]), #empty:not([hidden])"
+        return browse(f"{server.url}&annotator={annotator}", shown, **more)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    # an answer that was refused or a server that is down is told by the browser too
-    assert [fault for fault in faults if "Failed to load resource" not in fault] == []
+    return open_page
 
 
 def press(page: object, keys: Sequence[str] | str) -> None:

@@ -41,6 +41,8 @@ from thinc.api import (
 from thinc.types import Floats2d, Floats3d, Ints2d
 
 REQUIREMENTS: tuple[str, ...] = ()
+# Tokens of candidates that the model works on at a time, when it predicts.
+HELD = 50_000
 # A text and its candidates: indices of head and child in doc.ents, a row each.
 Candidates = tuple[Doc, np.ndarray]
 # (first character, end, label) of an entity: what is compared between gold and prediction.
@@ -599,8 +601,8 @@ class Relations(TrainablePipe):
             # also keeps texts without a token away from the layers below
             return self.model.ops.alloc2f(0, len(self.labels))
         shares = self.model.ops.asarray1f(self.model.attrs["shares"])
-        scores = shares @ self._by_head(self.model.predict(batch))
-        return self.model.ops.sigmoid(scores) * self._fits(batch)
+        scores = [shares @ self._by_head(self.model.predict(portion)) for portion in portions(batch)]
+        return self.model.ops.sigmoid(self.model.ops.xp.concatenate(scores)) * self._fits(batch)
 
     def set_annotations(self, docs: Iterable[Doc], scores: Floats2d) -> None:
         """Set `doc._.relations` to the candidates above the threshold, likelier ones first in line.
@@ -757,6 +759,26 @@ class Relations(TrainablePipe):
             batch = [(doc, self.candidates(doc)) for doc in docs]
             fits = self.model.ops.to_numpy(self._fits(batch))
             fit_ngrams(layer, batch, self._truth(given, batch), fits)
+
+
+def portions(batch: Sequence[Candidates]) -> Iterator[list[Candidates]]:
+    """A batch in parts that the model holds at a time.
+
+    Each candidate is all tokens of its text once more: a long text with a hundred names would take gigabytes.
+    """
+    portion: list[Candidates] = []
+    held = 0
+    for doc, pairs in batch:
+        step = max(1, HELD // max(1, len(doc)))
+        for start in range(0, max(1, len(pairs)), step):
+            part = pairs[start : start + step]
+            if portion and held + len(part) * len(doc) > HELD:
+                yield portion
+                portion, held = [], 0
+            portion.append((doc, part))
+            held += len(part) * len(doc)
+    if portion:
+        yield portion
 
 
 def entity_key(ent: Any) -> Key:

@@ -191,6 +191,16 @@ def relation_rows(doc: Doc) -> dict[tuple, float]:
     return {(r["head"], r["child"], r["label"]): r["score"] for r in doc._.relations}
 
 
+def test_portions_change_nothing(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = nlp.get_pipe("relations")
+    docs = [entities_doc(r, nlp) for r in corpus(8)]
+    whole = pipe.predict(docs)
+    monkeypatch.setattr(relations, "HELD", 10)
+    batch = [(doc, pipe.candidates(doc)) for doc in docs]
+    assert len(list(relations.portions(batch))) > len(docs)
+    assert np.allclose(pipe.predict(docs), whole, atol=1e-5)
+
+
 def test_the_seed_decides_the_weights() -> None:
     one, same, other = (
         trained(corpus(6), steps=3, seed=seed).get_pipe("relations").model.to_bytes() for seed in (1, 1, 2)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from spacy.tokens import Doc
 
+from ie.errors import Refused
 from ie.records import Record, Relation, Span
 from ie.review import store
 from ie.review.cells import Cells, cells
@@ -27,14 +28,6 @@ from ie.splitting import Sides
 ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
 Edges = tuple[int, int]
 Mark = tuple[int, int, str]  # characters, label
-
-
-class Refused(Exception):
-    """An answer that can't be taken; the message is for the person who gave it. `status` as in HTTP."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Answer(BaseModel):

@@ -1,34 +1,27 @@
 """The settings of reviewing, from configs/review.cfg, and the questions that follow from them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from confection import Config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from ie.errors import UserError
 from ie.scheme import Scheme
+from ie.settings import Section
 
 TASKS = {"spans": "span", "relations": "relation", "categories": "category"}
 Task = Literal["spans", "relations", "categories"]
 Side = Literal["train", "dev", "test"]
 
 
-class Section(BaseModel):
-    """A section of the file; a key that doesn't exist is a mistake."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class ReviewSection(Section):
     """`[review]`: how texts are asked about."""
 
-    tasks: list[Task] = ["spans", "relations", "categories"]
+    tasks: list[Task] = Field(["spans", "relations", "categories"])
     mode: Literal["one label", "all labels"] = "one label"
     batch: int = Field(10, ge=1)
     one_category: bool = True
-    blind: list[Side] = ["test"]
+    blind: list[Side] = Field(["test"])
     independent: bool = False
     lease_minutes: float = Field(30, gt=0)
 
@@ -53,7 +46,7 @@ class Settings(Section):
 
     review: ReviewSection = ReviewSection()
     order: OrderSection = OrderSection()
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field({})
     model: ModelSection = ModelSection()
 
 
@@ -71,28 +64,6 @@ class Unit:
         if self.task == "categories":
             return frozenset({"categories"})
         return frozenset(f"{self.task}:{label}" for label in self.labels)
-
-
-def load_settings(path: Path) -> Settings:
-    """Read the settings.
-
-    Raises:
-        UserError: missing or broken file, unknown key, value out of range.
-    """
-    try:
-        content = Config().from_str(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"{path}: can't be read ({reason}); correct the path or the file.") from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: can't be read as a config ({reason}); correct that section.") from None
-    try:
-        return Settings.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {place}: {first['msg'].lower()}; correct it.") from None
 
 
 def units(settings: Settings, scheme: Scheme) -> tuple[Unit, ...]:

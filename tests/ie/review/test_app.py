@@ -9,8 +9,9 @@ from reviewing import SCHEME, Project, texts
 from starlette.testclient import TestClient
 
 from ie.errors import UserError
-from ie.review.app import listen, make_app, session_secret
+from ie.review.app import make_app
 from ie.review.progress import progress
+from ie.web import listen, session_secret
 
 SECRET = "a" * 32
 HOME = "http://localhost:8080"
@@ -24,7 +25,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def client(project: Project) -> Iterator[TestClient]:
     app = make_app(
-        project.engine, SCHEME, secret=SECRET, port=8080, hosts=["review.example.org"],
+        project.engine, SCHEME, secret=SECRET, port=8080, hosts="review.example.org",
         progress=lambda: progress({"train": 0, "dev": 0, "test": 56}), faults=[], idle=iter(()),
     )  # fmt: skip
     with TestClient(app, base_url=HOME, raise_server_exceptions=False) as made:
@@ -149,10 +150,10 @@ def test_names_are_names(client: TestClient, query: str) -> None:
 
 
 def test_a_taken_port_is_one_sentence() -> None:
-    with listen(0) as taken:
+    with listen(0, "--vars.review_port") as taken:
         taken.listen()
         with pytest.raises(UserError, match=r"port \d+ can't be used .* --vars.review_port"):
-            listen(taken.getsockname()[1])
+            listen(taken.getsockname()[1], "--vars.review_port")
         assert taken.getsockname()[0] == "127.0.0.1"
         assert taken.proto == socket.IPPROTO_TCP
 

@@ -17,14 +17,15 @@ from ie.review import selection
 from ie.review.guidelines import read_guidelines
 from ie.review.ordering import Ordering
 from ie.review.progress import progress, read_closest
-from ie.review.settings import OrderSection, Settings, load_settings, units
+from ie.review.settings import OrderSection, Settings, units
 from ie.review.suggestions import Sources, Suggested, add, disagreement, uncertainty
 from ie.scheme import Scheme
+from ie.settings import load_settings
 
 
 class TestSettings:
     def test_the_shipped_file_says_what_the_defaults_are(self) -> None:
-        found = load_settings(ROOT / "configs" / "review.cfg")
+        found = load_settings(ROOT / "configs" / "review.cfg", Settings)
         sources = {"suggest": "corpus/suggest.jsonl", "llm": "corpus/llm.jsonl"}
         assert found == Settings(sources=sources)
 
@@ -39,12 +40,12 @@ class TestSettings:
         path = tmp_path / "review.cfg"
         path.write_text(content, encoding="utf-8")
         with pytest.raises(UserError) as error:
-            load_settings(path)
+            load_settings(path, Settings)
         assert fault in str(error.value)
 
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="can't be read"):
-            load_settings(tmp_path / "none.cfg")
+            load_settings(tmp_path / "none.cfg", Settings)
 
     def test_a_kind_without_labels_is_not_asked(self) -> None:
         assert [unit.name for unit in units(Settings(), Scheme(span_labels=("A", "B")))] == [

@@ -1,0 +1,50 @@
+"""Open a page over the database: questions in words, SQL, and entities with the texts that name them."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ie import assembling, options, web
+from ie.cli import run
+from ie.database import reading
+from ie.exploring.app import make_app
+from ie.exploring.questions import Questions
+
+
+def main(
+    database: Annotated[Path, typer.Option(help="What `database` wrote")] = Path("database/deals.db"),
+    config: Annotated[Path, typer.Option(help="How questions become SQL, and which model does it")] = Path(
+        "configs/ask.cfg"
+    ),
+    provider: options.Provider = "",
+    questions: Annotated[Path, typer.Option(help="Solved questions that the model is shown")] = Path(
+        "assets/questions.jsonl"
+    ),
+    money: Annotated[Path, typer.Option(help="How amounts in questions are read")] = Path(
+        "configs/money.cfg"
+    ),
+    port: Annotated[int, typer.Option(help="Port of the page on this machine", min=0, max=65535)] = 8070,
+    hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
+    cache: Annotated[Path, typer.Option(help="Folder for the page's key")] = Path(".cache/explore"),
+) -> None:
+    """Serve the page until Ctrl-C. It reads the database and writes nothing."""
+
+    def amounts() -> Any:
+        return assembling.load(money, component="money").get_pipe("money")
+
+    reading.open_readonly(database).close()
+    with closing(Questions(config, provider, questions, amounts)) as ask:
+        sock = web.listen(port, "--vars.explore_port")
+        port = sock.getsockname()[1]
+        secret = web.session_secret(cache / "key")
+        page = make_app(database, ask=ask, secret=secret, port=port, hosts=hosts)
+        # msg would break a long line in two, and the address with it
+        print(f"\nOpen  http://localhost:{port}/?token={secret}\n")
+        print(f"It reads {database} and writes nothing. Ctrl-C stops the server.")
+        web.run_page(page, sock)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,278 @@
+"""What the page shows of the database: entities by name, their mentions, deals and ties; texts in pieces.
+
+An entity is an entry of the company table (by its id) or, where a mention links to nothing, a name as it is
+written.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+Row = dict[str, Any]
+Focus = tuple[int, int]
+
+# Mentions and names that are looked at before the best are chosen; a longer prefix finds the rest.
+CONSIDERED = 2000
+
+
+@dataclass(frozen=True)
+class Entity:
+    """An entry of the company table, or a name that links to nothing; one of the two is set."""
+
+    id: str = ""
+    name: str = ""
+
+    def where(self, alias: str = "m") -> tuple[str, list[str]]:
+        """The condition on a mention, and its parameters."""
+        if self.id:
+            return f"{alias}.company_id = ?", [self.id]
+        # An amount is no entity: what was read as one has a rule.
+        return (
+            f"{alias}.company_id IS NULL AND {alias}.rule IS NULL AND {alias}.text = ? COLLATE NOCASE",
+            [self.name],
+        )
+
+
+@dataclass
+class Found:
+    """An entity that a search found; `names` are those of it that match, as written in texts."""
+
+    entity: Entity
+    name: str
+    names: set[str] = field(default_factory=set)
+    mentions: int = 0
+
+    def row(self) -> Row:
+        """For the page."""
+        others = sorted(self.names - {self.name})
+        return {
+            "id": self.entity.id,
+            "name": self.name,
+            "mentions": self.mentions,
+            "names": others[:5],
+        }
+
+
+def rows(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    """The rows of a statement of ours, by column."""
+    cursor = connection.execute(sql, parameters)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[Row], bool]:
+    """Entities with a word of this beginning in their name, in the company table or as written in a text.
+
+    Those whose name begins with it come first, then those mentioned most.
+
+    Returns:
+        At most `most` of them, and whether there are more.
+    """
+    typed = " ".join(typed.split())
+    if not typed:
+        return [], False
+    literal = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    patterns = [f"{literal}%", f"% {literal}%"]
+    found: dict[Entity, Found] = {}
+    for row in rows(
+        connection,
+        "SELECT m.company_id AS id, m.text AS text, c.name AS name, COUNT(*) AS n FROM mentions m "
+        "LEFT JOIN companies c ON c.company_id = m.company_id WHERE m.rule IS NULL AND m.amount IS NULL "
+        r"AND (m.text LIKE ? ESCAPE '\' OR m.text LIKE ? ESCAPE '\') "
+        "GROUP BY m.company_id, m.text COLLATE NOCASE ORDER BY n DESC, m.text LIMIT ?",
+        [*patterns, CONSIDERED],
+    ):
+        entity = Entity(id=row["id"]) if row["id"] else Entity(name=row["text"])
+        entry = found.setdefault(entity, Found(entity, row["name"] or row["text"]))
+        entry.names.add(row["text"])
+    for row in rows(
+        connection,
+        "SELECT company_id AS id, name FROM companies WHERE "
+        r"name LIKE ? ESCAPE '\' OR name LIKE ? ESCAPE '\' ORDER BY name LIMIT ?",
+        [*patterns, CONSIDERED],
+    ):
+        found.setdefault(Entity(id=row["id"]), Found(Entity(id=row["id"]), row["name"]))
+    for entry in found.values():
+        condition, parameters = entry.entity.where()
+        (entry.mentions,) = connection.execute(
+            f"SELECT COUNT(*) FROM mentions m WHERE {condition}", parameters
+        ).fetchone()
+
+    def rank(entry: Found) -> tuple:
+        begins = any(n.casefold().startswith(typed.casefold()) for n in (entry.name, *entry.names))
+        return not begins, -entry.mentions, entry.name, entry.entity.id
+
+    best = sorted(found.values(), key=rank)
+    return [entry.row() for entry in best[:most]], len(best) > most
+
+
+def entity(connection: sqlite3.Connection, wanted: Entity, most: int) -> Row | None:
+    """All that is known of an entity: its entry, mentions in their texts, deals, and who is tied to it.
+
+    Args:
+        most: texts shown; how many there are is told.
+    """
+    entry = rows(connection, "SELECT * FROM companies WHERE company_id = ?", [wanted.id]) if wanted.id else []
+    condition, parameters = wanted.where()
+    mentions = rows(
+        connection,
+        f'SELECT m.document_id, m.start, m."end", m.text FROM mentions m WHERE {condition} '
+        "ORDER BY m.document_id, m.start",
+        parameters,
+    )
+    if not entry and not mentions:
+        return None
+    focus: dict[str, list[Focus]] = {}
+    for row in mentions:
+        focus.setdefault(row["document_id"], []).append((row["start"], row["end"]))
+    shown = dict(list(focus.items())[:most])
+    return {
+        "id": wanted.id,
+        "name": entry[0]["name"] if entry else mentions[0]["text"],
+        "entry": {k: v for k, v in entry[0].items() if v and k not in ("company_id", "name")}
+        if entry
+        else {},
+        "names": sorted({row["text"] for row in mentions}),
+        "mentions": len(mentions),
+        "documents": len(focus),
+        "texts": texts(connection, shown),
+        "ties": ties(connection, wanted),
+        "deals": deals(connection, wanted),
+    }
+
+
+def ties(connection: sqlite3.Connection, wanted: Entity) -> list[Row]:
+    """Other entities in a relation with this one, the most frequent first."""
+    condition, parameters = wanted.where("one")
+    found: list[Row] = []
+    for this, other, way in (
+        ("head_mention", "child_mention", "to"),
+        ("child_mention", "head_mention", "from"),
+    ):
+        found += rows(
+            connection,
+            f"SELECT r.label AS label, '{way}' AS way, other.company_id AS id, "
+            "COALESCE(c.name, MIN(other.text)) AS name, COUNT(DISTINCT r.document_id) AS documents "
+            f"FROM mentions one JOIN relations r ON r.{this} = one.mention_id "
+            f"JOIN mentions other ON other.mention_id = r.{other} "
+            "LEFT JOIN companies c ON c.company_id = other.company_id "
+            f"WHERE {condition} AND other.rule IS NULL AND other.amount IS NULL "
+            "GROUP BY r.label, COALESCE(other.company_id, LOWER(other.text))",
+            parameters,
+        )
+    return sorted(found, key=lambda row: (-row["documents"], row["name"], row["label"], row["way"]))
+
+
+def deals(connection: sqlite3.Connection, wanted: Entity) -> list[Row]:
+    """Its deals, in which it got money or gave some; none if the scheme makes no deals."""
+    if wanted.id:
+        got, gave, value = "d.company_id = ?", "i.investor_id = ?", wanted.id
+    else:
+        got = "d.company_id IS NULL AND d.company = ? COLLATE NOCASE"
+        gave = "i.investor_id IS NULL AND i.investor = ? COLLATE NOCASE"
+        value = wanted.name
+    columns = "d.deal_id, d.document_id, d.company_id, d.company, d.amount, d.currency, d.category"
+    found = rows(
+        connection,
+        f"SELECT {columns} FROM deals d WHERE ({got}) OR d.deal_id IN "
+        f"(SELECT i.deal_id FROM investments i WHERE {gave}) "
+        "ORDER BY d.amount IS NULL, d.currency, d.amount DESC, d.deal_id",
+        [value, value],
+    )
+    for row in found:
+        row["investors"] = rows(
+            connection,
+            "SELECT investor_id AS id, investor AS name FROM investments WHERE deal_id = ? ORDER BY investor",
+            [row["deal_id"]],
+        )
+    return found
+
+
+def texts(connection: sqlite3.Connection, focus: dict[str, list[Focus]]) -> list[Row]:
+    """Documents in pieces, with what is marked in them.
+
+    Args:
+        focus: document to the stretches of it (characters) that it is shown for.
+    """
+    found = []
+    for document, stretches in focus.items():
+        row = connection.execute(
+            "SELECT text, source, category FROM documents WHERE document_id = ?", [document]
+        ).fetchone()
+        if row is None:
+            continue
+        mentions = rows(
+            connection,
+            'SELECT start, "end", label, text, company_id AS id, amount_low AS low, amount_high AS high, '
+            "currency, rule FROM mentions WHERE document_id = ? ORDER BY start",
+            [document],
+        )
+        found.append(
+            {
+                "document": document,
+                "source": row[1],
+                "category": row[2],
+                "pieces": pieces(row[0], mentions, stretches),
+            }
+        )
+    return found
+
+
+def pieces(text: str, mentions: Iterable[Row], focus: Sequence[Focus]) -> list[Row]:
+    """A text cut where a mention or a stretch in focus begins or ends.
+
+    Offsets count characters here; a browser's strings count otherwise, so it gets none.
+    """
+    marks = [m for m in mentions if 0 <= m["start"] < m["end"] <= len(text)]
+    edges = {0, len(text)}
+    for mark in marks:
+        edges |= {mark["start"], mark["end"]}
+    for start, end in focus:
+        edges |= {min(max(0, start), len(text)), min(max(0, end), len(text))}
+    cut = sorted(edges)
+    found = []
+    for start, end in pairwise(cut):
+        piece: Row = {"text": text[start:end]}
+        if any(a <= start and end <= b for a, b in focus):
+            piece["focus"] = True
+        for mark in marks:
+            if mark["start"] <= start and end <= mark["end"]:
+                piece |= {
+                    "label": mark["label"],
+                    "id": mark["id"],
+                    "amount": bool(mark["rule"]) or mark["low"] is not None,
+                }
+                piece["name"] = mark["text"]
+                if mark["low"] is not None:
+                    ends = dict.fromkeys((mark["low"], mark["high"]))
+                    piece["value"] = f"{' to '.join(f'{n:,}' for n in ends)} {mark['currency']}"
+                piece["last"] = end == mark["end"]
+        found.append(piece)
+    return found
+
+
+def sources(columns: Sequence[str], found: Sequence[Sequence[Any]], most: int) -> list[tuple[str, int, int]]:
+    """The texts that the rows of a statement name: `document_id`, start and end (of a sentence or mention).
+
+    Args:
+        most: texts.
+    """
+    names = [column.lower() for column in columns]
+    if "document_id" not in names:
+        return []
+    document = names.index("document_id")
+    pair = next(
+        (p for p in (("sentence_start", "sentence_end"), ("start", "end")) if set(p) <= set(names)), ()
+    )
+    result: list[tuple[str, int, int]] = []
+    texts: set[str] = set()
+    for row in found:
+        if not isinstance(row[document], str) or (row[document] not in texts and len(texts) == most):
+            continue
+        texts.add(row[document])
+        start, end = (row[names.index(name)] for name in pair) if pair else (0, 0)
+        whole = isinstance(start, int) and isinstance(end, int)
+        result.append((row[document], start, end) if whole else (row[document], 0, 0))
+    return result

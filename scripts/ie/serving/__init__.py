@@ -1,0 +1,1 @@
+"""The packaged pipeline as a web service."""

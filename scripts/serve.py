@@ -1,0 +1,66 @@
+"""Serve the trained pipeline over HTTP, to programs on this machine or behind a proxy."""
+
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from ie import options, web
+from ie.cli import run
+from ie.errors import UserError
+from ie.serving import annotating, logs
+from ie.serving.app import make_app
+from ie.serving.settings import Settings
+from ie.serving.workers import Workers
+from ie.settings import load_settings
+
+
+def main(
+    model: Annotated[
+        str, typer.Option(help="Folder of a pipeline, or an installed package; empty for the trained one")
+    ] = "",
+    training: Annotated[Path, typer.Option(help="Folder with the trained one")] = Path("training/efficient"),
+    train_on: options.TrainOn = "reviewed",
+    settings: Annotated[Path, typer.Option(help="Limits, and how texts are put together")] = Path(
+        "configs/serve.cfg"
+    ),
+    workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for a thread", min=0)] = 1,
+    port: Annotated[int, typer.Option(help="Port on this machine", min=0, max=65535)] = 8090,
+    hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
+) -> None:
+    """Serve until Ctrl-C or SIGTERM; what was accepted by then is finished first."""
+    wanted = load_settings(settings, Settings)
+    chosen = annotating.choose(model, training, train_on)
+    faults: list[str] = []
+
+    def failed(fault: str) -> None:
+        faults.append(fault)
+        server.should_exit = True
+
+    sock = web.listen(port, "--vars.serve_port")
+    logs.start()
+    page = make_app(Workers(chosen, workers, wanted), wanted, hosts=hosts, failed=failed)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            page,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(wanted.limits.arrive + wanted.limits.answer) + 1,
+        )
+    )
+    # uvicorn passes a signal on when it is done; to have finished everything is no failure
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print(f"Serving {chosen} at http://localhost:{sock.getsockname()[1]}/ (Ctrl-C stops it)")
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[sock])
+    if faults:
+        raise UserError(faults[0])
+
+
+if __name__ == "__main__":
+    run(main)

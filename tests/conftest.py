@@ -1,0 +1,46 @@
+"""A browser, for the tests of pages."""
+
+import os
+from collections.abc import Callable, Iterator
+from shutil import which
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
+    program = (
+        os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser") or which("google-chrome")
+    )
+    if not program:
+        pytest.skip("there is no Chromium; install it (apt-get install chromium) or set CHROMIUM to its path")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def browse(browser: object) -> Iterator[Callable]:
+    """Opens an address and waits for a selector; no script may fail and nothing may come from outside."""
+    contexts, faults = [], []
+
+    def browse(url: str, selector: str, **more: object) -> object:
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **more))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
+        page.on(
+            "request", lambda asked: faults.append(asked.url) if "//localhost:" not in asked.url else None
+        )
+        page.goto(url)
+        page.wait_for_selector(selector)
+        return page
+
+    yield browse
+    for context in contexts:
+        context.close()
+    # an answer that was refused or a server that is down is told by the browser too
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []

@@ -1,0 +1,348 @@
+"""The service as programs use it: the real command on a free port."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+import spacy
+from prometheus_client.parser import text_string_to_metric_families
+from running import ROOT, run_command
+from serving import DEAL, Server, make_pipeline
+
+from ie.answering import to_record
+from ie.errors import UserError
+from ie.records import Record
+
+SECRET = "Wayne wins a secret bid"
+TEXTS = [DEAL, "", " \n", "😀 Velto got $12 m.", SECRET]
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "model")
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(model, tmp_path_factory.mktemp("serve"), texts=20, body=100_000, queue=50, entities=9)
+    started.wait()
+    yield started
+    started.stop()
+
+
+def expected(model: Path, texts: list[str]) -> list[dict]:
+    nlp = spacy.load(model)
+    return [json.loads(to_record(nlp(text)).to_line()) for text in texts]
+
+
+def counts(server: Server) -> dict[tuple, float]:
+    """Metrics by name and labels."""
+    text = server.client.get("/metrics").text
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_records_in_order_are_what_the_pipeline_says(server: Server, model: Path) -> None:
+    answer = server.annotate(*TEXTS)
+    assert answer.status_code == 200
+    found = answer.json()["records"]
+    assert found == expected(model, TEXTS)
+    first = Record.model_validate(found[0])
+    names = {first.text[s.start : s.end]: s.model_extra for s in first.spans}
+    assert names["Hooli"] == {"kb_id": "5923214"}
+    assert names["$5m"]["value"] == "5000000 USD"
+    assert first.relations
+    assert set(first.cats) == {"FUNDING", "OTHER"}
+
+
+def test_pages_and_probes(server: Server) -> None:
+    assert server.client.get("/health").json() == {"alive": True}
+    assert "linker" in server.client.get("/ready").json()["pipeline"]["components"]
+    page = server.client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for part in ("/base.css", "/serve.css", "/serve.js", "/icon.svg"):
+        assert part in page.text
+        assert server.client.get(part).status_code == 200
+    assert "//" not in page.text.replace("</", "")  # nothing from outside
+    schema = server.client.get("/openapi.json").json()["components"]["schemas"]["Batch"]
+    assert schema["properties"]["texts"]["maxItems"] == 20
+
+
+BAD = {
+    "nothing": (b"", 400, "isn't JSON"),
+    "broken": (b'{"texts": ["a"', 400, "isn't JSON"),
+    "not UTF-8": (b'{"texts": ["\xff"]}', 400, "isn't JSON"),
+    "half a surrogate pair": (b'{"texts": ["\\ud83d"]}', 400, "isn't JSON"),
+    "deep": (b'{"texts": ' + b"[" * 50_000, 400, "recursion limit"),
+    "NaN": (b'{"texts": [NaN]}', 422, "texts.0: Input should be a valid string"),
+    "a list": (b'["a"]', 422, "Input should be an object"),
+    "null": (b"null", 422, "Input should be an object"),
+    "no texts": (b"{}", 422, "texts: Field required"),
+    "one text": (b'{"texts": "a"}', 422, "texts: Input should be a valid array"),
+    "a number": (b'{"texts": ["a", 1]}', 422, "texts.1: Input should be a valid string"),
+    "an empty list": (b'{"texts": []}', 422, "1 to 20 texts; this one has 0"),
+    "too many": (json.dumps({"texts": ["a"] * 21}).encode(), 422, "1 to 20 texts; this one has 21"),
+    "too long": (json.dumps({"texts": ["a" * 20_001]}).encode(), 422, "texts.0 has 20,001 characters"),
+    "a null character": (b'{"texts": ["a\\u0000b"]}', 422, "texts.0 has a null character"),
+    "another key": (b'{"texts": ["a"], "Wayne": 1}', 422, "Extra inputs are not permitted"),
+    "10 MB": (b'{"texts": ["' + b"a" * 10_000_000 + b'"]}', 413, "100,000 bytes are taken at most"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests_get_one_sentence(server: Server, case: str) -> None:
+    content, status, sentence = BAD[case]
+    answer = server.client.post("/annotate", content=content, headers=JSON)
+    assert answer.status_code == status
+    assert sentence in answer.json()["error"]
+    assert "Traceback" not in answer.text
+    assert "Wayne" not in answer.text
+    assert server.annotate(DEAL).status_code == 200
+
+
+def test_a_text_with_too_many_entities(server: Server) -> None:
+    answer = server.annotate(DEAL, " ".join([DEAL] * 4))
+    assert (answer.status_code, "can't work on texts.1" in answer.json()["error"]) == (422, True)
+    assert server.annotate(" ".join([DEAL] * 3)).status_code == 200
+
+
+def test_strangers_and_other_methods_are_refused(server: Server) -> None:
+    post = server.client.post
+    body = json.dumps({"texts": [DEAL]})
+    assert post("/annotate", content=body, headers={"content-type": "text/plain"}).status_code == 415
+    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}):
+        for path in ("/", "/ready", "/metrics"):
+            assert server.client.get(path, headers=headers).status_code == 403
+        assert post("/annotate", content=body, headers=JSON | headers).status_code == 403
+    assert server.client.get("/", headers={"host": "[::1"}).status_code == 400
+    assert server.client.get("/annotate").status_code == 405
+    assert server.client.get("/nothing").status_code == 404
+    own = JSON | {"origin": server.url, "host": f"localhost:{server.port}"}
+    assert post("/annotate", content=body, headers=own).status_code == 200
+
+
+def test_a_slow_sender_is_cut_off(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, arrive=0.3)
+    try:
+        server.wait()
+
+        def drip() -> Iterator[bytes]:
+            yield b'{"texts": '
+            time.sleep(1)
+            yield b'["a"]}'
+
+        answer = server.client.post("/annotate", content=drip(), headers=JSON)
+        assert (answer.status_code, answer.json()["error"]) == (
+            408, "The request took longer than 0.3 seconds to arrive.",
+        )  # fmt: skip
+    finally:
+        server.stop()
+
+
+def test_metrics_count_and_logs_name_no_text(server: Server) -> None:
+    before, lines = counts(server), len(server.lines)
+    for _ in range(3):
+        server.annotate(SECRET, SECRET)
+    server.client.post("/annotate", content=f'{{"texts": "{SECRET}"}}', headers=JSON)
+    server.client.get(f"/{SECRET}?q={SECRET}", headers={"x-request-id": SECRET})
+    answer = server.client.get("/health", headers={"x-request-id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    after = counts(server)
+
+    def more(*key: str) -> float:
+        return after.get(key, 0) - before.get(key, 0)
+
+    assert more("serve_texts_total") == 6
+    assert more("serve_characters_total") == 6 * len(SECRET)
+    assert more("serve_requests_total", "/annotate", "200") == 3
+    assert more("serve_requests_total", "/annotate", "422") == 1
+    assert more("serve_requests_total", "404", "other") == 1
+    assert more("serve_request_seconds_count", "/annotate") == 4
+    assert after[("serve_ready",)] == 1
+    assert after[("serve_waiting_texts",)] == 0
+    log = server.lines[lines:]
+    asked = [line for line in log if line["path"] == "/annotate"]
+    assert [(line["status"], line["texts"], line["chars"]) for line in asked] == [
+        *[(200, 2, 2 * len(SECRET))] * 3, (422, 0, 0),
+    ]  # fmt: skip
+    assert log[-2]["id"] == "mine-1"
+    assert all(line["ms"] >= 0 for line in log)
+    assert not any(word in server.log.read_text("utf-8") for word in ("secret", "Hooli", "Velto"))
+
+
+def wait_for(server: Server, name: str, least: float) -> None:
+    deadline = time.monotonic() + 60
+    while counts(server)[(name,)] < least:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_too_much_is_told_to_come_again(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=1, queue=4, texts=4, batch=1, retry_after=7)
+    try:
+        server.wait()
+        (worker,) = server.workers
+        worker.suspend()
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(server.annotate, *[DEAL] * 4)
+            wait_for(server, "serve_waiting_texts", 2)  # two are with the pipeline
+            second = pool.submit(server.annotate, DEAL, DEAL)
+            wait_for(server, "serve_waiting_texts", 4)
+            refused = server.annotate(DEAL)
+            worker.resume()
+            assert len(first.result().json()["records"]) == 4
+            assert len(second.result().json()["records"]) == 2
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "7")
+        assert refused.json()["error"] == "4 texts are waiting already; come again in a moment."
+        assert server.annotate(DEAL).status_code == 200
+    finally:
+        server.stop()
+
+
+def test_what_is_not_done_in_time_is_given_up(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=1, answer=0.5)
+    try:
+        server.wait()
+        (worker,) = server.workers
+        worker.suspend()
+        answer = server.annotate(DEAL)
+        assert answer.status_code == 503
+        assert "Not done within 0.5 seconds" in answer.json()["error"]
+        # who stops the server needn't wait for it
+        assert server.stop() == 0
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
+def test_sigterm_finishes_what_was_accepted(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=1, batch=1)
+    server.wait()
+    (worker,) = server.workers
+    worker.suspend()
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(server.annotate, *[DEAL] * 5) for _ in range(4)]
+        wait_for(server, "serve_waiting_texts", 18)
+        server.process.terminate()
+        time.sleep(0.5)
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{server.url}/health")
+        worker.resume()
+        answers = [future.result() for future in asked]
+    assert [len(answer.json()["records"]) for answer in answers] == [5] * 4
+    assert server.process.wait(60) == 0
+    assert "Traceback" not in server.log.read_text()
+    server.stop()
+
+
+def test_processes_answer_alike_and_one_that_dies_is_replaced(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=1)
+    try:
+        server.wait()
+        assert server.annotate(*TEXTS).json()["records"] == expected(model, TEXTS)
+        (worker,) = server.workers
+        worker.kill()
+        died = server.annotate(DEAL)
+        assert died.status_code == 503
+        assert died.headers["retry-after"]
+        assert server.annotate(DEAL).json()["records"] == expected(model, [DEAL])
+        os.kill(server.process.pid, signal.SIGINT)
+        assert server.process.wait(60) == 0
+    finally:
+        server.stop()
+
+
+def test_workers_of_a_killed_server_end(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=1)
+    server.wait()
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    server.stop()
+    assert alive == []
+
+
+class TestMistakes:
+    """Each is one sentence."""
+
+    def fails(self, capsys: pytest.CaptureFixture, *options: object) -> str:
+        outcome = run_command("serve", ["--settings", ROOT / "configs" / "serve.cfg", *options], capsys)
+        assert outcome.status == 1
+        assert "Traceback" not in outcome.output
+        return outcome.output
+
+    def test_two_servers_on_one_port(
+        self, server: Server, model: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        told = self.fails(capsys, "--model", model, "--port", server.port)
+        assert f"port {server.port} can't be used" in told
+        assert "--vars.serve_port" in told
+
+    def test_no_pipeline(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        assert "there is no trained pipeline" in self.fails(capsys, "--training", tmp_path)
+        assert "neither the folder of a pipeline nor" in self.fails(capsys, "--model", "no_such_package")
+
+    def test_settings(self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        (tmp_path / "bad.cfg").write_text("[limits]\ntexts = 10\nqueue = 5\n")
+        told = self.fails(capsys, "--model", model, "--settings", tmp_path / "bad.cfg")
+        assert "texts must not be more than queue" in told
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_a_broken_pipeline_ends_it(self, model: Path, tmp_path: Path, workers: int) -> None:
+        broken = tmp_path / "broken"
+        broken.mkdir()
+        for name in ("meta.json", "config.cfg"):
+            (broken / name).write_bytes((model / name).read_bytes())
+        server = Server(broken, tmp_path, workers=workers)
+        assert server.process.wait(120) == 1
+        told = " ".join((server.process.stdout.read() + server.log.read_text()).split())
+        server.stop()
+        assert "can't be loaded as a pipeline" in told
+        assert "Traceback" not in told
+
+
+def test_not_ready_before_the_pipeline_is(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=1)
+    try:
+        assert server.client.get("/health").status_code == 200
+        early = server.client.get("/ready")
+        assert (early.status_code, early.headers["retry-after"]) == (503, "1")
+        assert server.annotate(DEAL).status_code == 503
+    finally:
+        assert server.stop() == 0
+
+
+def test_many_clients_get_their_own_answers(server: Server, model: Path) -> None:
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        text = f"Hooli raised ${number + 1} m today"
+        found = server.annotate(text, DEAL).json()["records"]
+        if found[0]["text"] != text or found[0]["spans"][1]["value"] != f"{number + 1}000000 USD":
+            wrong.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_server_that_cannot_start_is_an_error_of_the_benchmark(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the service didn't start"):
+        Server(tmp_path / "none", tmp_path)
