@@ -23,6 +23,7 @@ def main(
     scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
     gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
+    gazetteer_label: Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")] = "",
     config: Annotated[str, typer.Option(help="Training config; empty for none.")] = "",
     test_percent: options.TestPercent = 37,
     dev_percent: options.DevPercent = 10,
@@ -43,7 +44,11 @@ def main(
     reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
     gold = reader.read_reviewed(reviewed)
     answers = Counter(record.answer for record in gold)
-    found.append((str(reviewed), listing(answers | {"spans": sum(len(record.spans) for record in gold)})))
+    if labels.scored == "spans":
+        answers |= {"spans": sum(len(record.spans) for record in gold)}
+    else:
+        answers |= {"with a category": sum(any(record.cats.values()) for record in gold)}
+    found.append((str(reviewed), listing(answers)))
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
     split = splitting.assign(
@@ -56,10 +61,17 @@ def main(
     splitting.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
     found.append(("split", listing({side: len(part) for side, part in parts.items()})))
     found.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
-    if gazetteer:
+    if gazetteer and gazetteer_label:
         entries = read_gazetteer(Path(gazetteer))
         found.append((gazetteer, listing({"entries": len(entries)})))
         warn_unknown_links(gold, {entry.id for entry in entries}, gazetteer)
+    if undefined := [
+        label for names in kinds.values() for label in names if not labels.definitions.get(label)
+    ]:
+        msg.warn(
+            f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and whoever "
+            "annotates."
+        )
     msg.table(found, header=("checked", "found"), divider=True)
     msg.good("no mistake found")
 
