@@ -173,7 +173,8 @@ def require(
         if not any(span.label in labels for record in records for span in record.spans):
             raise UserError(
                 f"{name}: {counted(len(records))} without a single span of "
-                f"{', '.join(labels) or 'any label'}, so there is nothing to score; review some more texts, then run `weasel run split`."
+                f"{', '.join(labels) or 'any label'}, so there is nothing to score; "
+                "review some more texts, then run `weasel run split`."
             )
 
 
