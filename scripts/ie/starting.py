@@ -550,7 +550,7 @@ def project_file(
         r"(?m)^title: .*$",
         lambda _: f"title: {json.dumps(values['name'] + ': information extraction')}",
         text,
-        1,
+        count=1,
     )
     told = (
         f"description: |\n  {labels} in {len(found.texts):,} texts, {len(found.gold):,} of them annotated "
