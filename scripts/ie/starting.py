@@ -19,7 +19,7 @@ import srsly
 from confection import Config
 from spacy.language import Language
 
-from ie import mining, records, statistics
+from ie import baselines, mining, records, scoring, statistics
 from ie.errors import UserError
 from ie.gazetteer import read_gazetteer
 from ie.interchange import convert
@@ -258,7 +258,7 @@ def gather(
     if annotations:
         found.gold, report = read_annotations(annotations, form, nlp, rules)
         answers = ", ".join(f"{n:,} {answer}" for answer, n in report.answers.items() if n)
-        found.told.append((str(annotations), answers))
+        found.told.append((annotations.name, answers))
         if changes := report.counts():
             told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items())
             found.told.append(("  changed on reading", told))
@@ -266,7 +266,7 @@ def gather(
     if texts:
         raw, dropped = read_texts(texts)
         left = "".join(f", {n:,} {why} left out" for why, n in dropped.items())
-        found.told.append((str(texts), f"{len(raw):,} texts{left}"))
+        found.told.append((texts.name, f"{len(raw):,} texts{left}"))
     known = {record.text for record in raw}
     found.texts = [*raw, *(_bare(record) for record in found.gold if record.text not in known)]
     _refuse_shared_ids(found.texts)
@@ -382,7 +382,8 @@ def plan(found: Inputs, settings: Settings) -> Plan:
     files[Path("assets/patterns.jsonl")] = _jsonl(
         json.dumps(rule.line(), ensure_ascii=False) for rule in rules
     )
-    made.told.append(("assets/patterns.jsonl", _tell_rules(rules, split.dev, nlp)))
+    told = _tell_rules(rules, split.dev, nlp) if found.labels["span"] else "empty: rules find spans"
+    made.told.append(("assets/patterns.jsonl", told))
     label = _gazetteer(found, settings, files, made.told)
     money = settings.money_label if settings.money_label in found.labels["span"] else ""
     files[Path("assets/guidelines.md")] = _guidelines(found, settings.name)
@@ -609,7 +610,9 @@ def _configs(
         if path != settings.scheme and re.search(r"(?m)^\[nlp\]\nlang = ", text):
             files[path] = _set_setting(text, "lang", json.dumps(settings.lang))
     review = Path("configs/review.cfg")
-    text = _set_setting(_read(review), "one_category", json.dumps(found.exclusive))
+    text = _read(review)
+    if found.labels["category"]:
+        text = _set_setting(text, "one_category", json.dumps(found.exclusive))
     # Without suggestions nothing can disagree; texts unlike each other teach most.
     files[review] = text if found.gold else _set_setting(text, "then", '"diversity"')
     assemble = Path("configs/assemble.cfg")
@@ -649,7 +652,7 @@ def _card(found: Inputs, name: str) -> str:
 
 def _sentence(candidates: Sequence[Record]) -> str:
     """A text to try the package on: short, with many labels; "" if none can stand in a shell's quotes."""
-    fitting = [r for r in candidates if not UNSAFE.search(r.text) and len(r.text) <= 200]
+    fitting = [r for r in candidates if not UNSAFE.search(r.text) and 20 <= len(r.text) <= 200]
     best = max(
         fitting,
         key=lambda r: (len({s.label for s in r.spans}) + sum(r.cats.values()), -len(r.text)),
@@ -670,8 +673,6 @@ def _slice_key(gold: Sequence[Record]) -> str:
 def _tell_rules(rules: Sequence[mining.Rule], dev: Sequence[Record], nlp: Language) -> str:
     if not rules:
         return "empty: no rule could be mined" if dev else "empty: there is nothing to mine rules from"
-    from ie import baselines, scoring
-
     ruler = nlp.add_pipe("entity_ruler")
     ruler.add_patterns([rule.line() for rule in rules])
     told = f"{len(rules):,} rules mined from train"
