@@ -129,7 +129,7 @@ def main(
         file.write(picture)
     with atomic_write(output / "curve.html") as file:
         file.write(page)
-    print(f"\n{curve_report.table(rows)}\n")
+    print(f"\n{curve_report.table(rows, 'ner' if asked.scored == 'spans' else 'cats')}\n")
     last = statistics.format_score(rows[-1]["f"], n=len(checks))
     print(f"With {curves.counted(have)} F is {last} on dev, ± the 95 % interval over its texts and seeds.")
     for note in notes:

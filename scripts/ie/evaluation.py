@@ -161,7 +161,14 @@ def evaluate(
         closest=_closest(micro, pairs),
         errors={name: scoring.error_counts(gold, found, labels) for name, found in present.items()},
         slices=slices,
-        kinds={name: scoring.kinds_by_slice(gold, found, cuts, known) for name, found in present.items()},
+        kinds={
+            name: {
+                part: kinds
+                for part, kinds in scoring.kinds_by_slice(gold, found, cuts, known).items()
+                if part in slices[name]
+            }
+            for name, found in present.items()
+        },
         scored=scored,
         overall=overall,
     )
