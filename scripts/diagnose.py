@@ -51,7 +51,7 @@ def main(
             checked,
             llm=Path(llm) if llm else None,
             patterns=Path(patterns) if patterns else None,
-            gazetteer=Path(gazetteer) if gazetteer else None,
+            gazetteer=Path(gazetteer) if gazetteer and gazetteer_label else None,
             gazetteer_label=gazetteer_label,
             progress=bar.set_description_str,
         )

@@ -126,6 +126,11 @@ def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: 
             f"{scheme.path}: the scheme has no {plural}, so there is nothing to train; put labels into "
             f"[components.{plural}.task], or leave this command out."
         )
+    if kind == "category" and not scheme.exclusive:
+        raise UserError(
+            f"{scheme.path}: a text may have several of the categories, or none, and this command chooses "
+            "one; in a scheme without spans set vars.config to multilabel instead."
+        )
     if kind == "relation" and not any(len(record.spans) > 1 for record in records):
         raise UserError(
             f"{path}: no text has two spans that a relation could join; review some that have, then run "

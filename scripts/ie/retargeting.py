@@ -109,12 +109,16 @@ HEADER = (
 )
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder; what it printed."""
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
 def copy_project(root: Path, folder: Path) -> None:
     """A clone of the repository at `root` with the working tree's changes laid over it."""
-    subprocess.run(["git", "clone", "--quiet", str(root), str(folder)], check=True)
-    command = ["git", "ls-files", "-co", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
-    for name in listed.stdout.splitlines():
+    git(root, "clone", "--quiet", str(root), str(folder))
+    for name in git(root, "ls-files", "-co", "--exclude-standard").splitlines():
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
@@ -187,8 +191,8 @@ def retarget(
     copy = folder / "project"
     copy_project(root, copy)
     config = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
-    for git in (["add", "-A"], [*config, "commit", "--quiet", "--allow-empty", "-m", "as shipped"]):
-        subprocess.run(["git", *git], cwd=copy, check=True)
+    git(copy, "add", "-A")
+    git(copy, *config, "commit", "--quiet", "--allow-empty", "-m", "as shipped")
     given = {
         "init_annotations": folder / "annotations.jsonl",
         "init_texts": folder / "texts.jsonl",
@@ -232,8 +236,7 @@ def run(copy: Path, command: str, overrides: Mapping[str, Any]) -> str:
 
 def edits(copy: Path) -> tuple[int, int]:
     """Lines added and removed in configs and project.yml since the copy was made."""
-    command = ["git", "diff", "--numstat", "--", *EDITED]
-    told = subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
+    told = git(copy, "diff", "--numstat", "--", *EDITED)
     numbers = [line.split("\t")[:2] for line in told.splitlines()]
     return sum(int(n) for n, _ in numbers), sum(int(n) for _, n in numbers)
 

@@ -401,12 +401,14 @@ def plan(found: Inputs, settings: Settings) -> Plan:
         "baseline": "",
         "init_gold": md5(files[Path("assets/reviewed.jsonl")]),
     }
-    files[Path("project.yml")] = project_file(_read(Path("project.yml")), values, found, files)
+    components = _components(found, label, money)
+    text = project_file(_read(Path("project.yml")), values, found, files)
+    files[Path("project.yml")] = prune_components(text, components)
     shown = ", ".join(
         f"{key} {value!r}" for key, value in values.items() if key not in ("init_gold", "sentence")
     )
     made.told.append(("vars of project.yml", shown))
-    _configs(found, settings, label, money, files)
+    _configs(found, settings, label, components, files)
     gone = [path for pattern in (*RESULTS, *DEMO) for path in sorted(Path().glob(pattern))]
     files |= dict.fromkeys(gone)
     made.told.append(("results of the demo", f"{len(gone)} files removed"))
@@ -577,6 +579,46 @@ def project_file(
     return text
 
 
+def _components(found: Inputs, gazetteer: str, money: str) -> dict[str, bool]:
+    """Which components of configs/assemble.cfg, and which of their commands, apply to this project."""
+    links = any((span.model_extra or {}).get("kb_id") for record in found.gold for span in record.spans)
+    return {
+        "textcat": bool(found.labels["category"]) and found.exclusive and not found.categories_only,
+        "relations": bool(found.labels["relation"]),
+        "linker": bool(gazetteer and links),
+        "money": bool(money),
+    }
+
+
+def prune_components(text: str, components: Mapping[str, bool]) -> str:
+    """project.yml whose workflow of components, and whose `assemble`, ask for nothing that can't be made."""
+    kept = {
+        "evaluate-money": components["money"],
+        "train-linker": components["linker"],
+        "evaluate-linker": components["linker"],
+        "train-relations": components["relations"],
+        "evaluate-relations": components["relations"],
+        "train-categories": components["textcat"],
+        "evaluate-categories": components["textcat"],
+        "evaluate-rows": components["relations"],
+    }
+    if not any(components.values()):
+        return re.sub(r"(?m)^  components: \[.*\]\n", "", text, count=1)
+
+    def left(match: re.Match) -> str:
+        names = [name for name in srsly.json_loads(match[2]) if kept.get(name, True)]
+        return f"{match[1]}{json.dumps(names)}"
+
+    text = re.sub(r"(?m)^(  components: )(\[.*\])$", left, text, count=1)
+    start = text.index('  - name: "assemble"\n')
+    end = text.index("  - name: ", start + 1)
+    block = text[start:end]
+    for folder, there in (("relations", components["relations"]), ("categories", components["textcat"])):
+        if not there:
+            block = re.sub(rf"(?m)^      - training/.*/{folder}/model-best\n", "", block)
+    return text[:start] + block + text[end:]
+
+
 def _gazetteer(
     found: Inputs, settings: Settings, files: dict[Path, str | None], told: list[tuple[str, str]]
 ) -> str:
@@ -602,7 +644,11 @@ def _gazetteer(
 
 
 def _configs(
-    found: Inputs, settings: Settings, gazetteer: str, money: str, files: dict[Path, str | None]
+    found: Inputs,
+    settings: Settings,
+    gazetteer: str,
+    components: Mapping[str, bool],
+    files: dict[Path, str | None],
 ) -> None:
     """The language of every config, and what reviewing and assembling have to do with."""
     for path in sorted(Path("configs").glob("*.cfg")):
@@ -616,15 +662,8 @@ def _configs(
     # Without suggestions nothing can disagree; texts unlike each other teach most.
     files[review] = text if found.gold else _set_setting(text, "then", '"diversity"')
     assemble = Path("configs/assemble.cfg")
-    links = any((span.model_extra or {}).get("kb_id") for record in found.gold for span in record.spans)
-    kept = {
-        "textcat": bool(found.labels["category"]) and not found.categories_only,
-        "relations": bool(found.labels["relation"]),
-        "linker": bool(gazetteer and links),
-        "money": bool(money),
-    }
     lines = _read(assemble).splitlines(keepends=True)
-    files[assemble] = "".join(line for line in lines if kept.get(line.partition(" ")[0], True))
+    files[assemble] = "".join(line for line in lines if components.get(line.partition(" ")[0], True))
     linker = Path("configs/linker.cfg")
     if gazetteer and linker in files:
         files[linker] = _set_setting(files[linker] or "", "labels", json.dumps([gazetteer]))
