@@ -167,12 +167,12 @@ def require(
         names: paths of train and dev, for the message.
 
     Raises:
-        UserError: no span with a label of the scheme in train or in dev.
+        UserError: no label of the scheme in train or in dev.
     """
     for records, name in zip((train, dev), names, strict=True):
         if not any(span.label in labels for record in records for span in record.spans):
             raise UserError(
-                f"{name}: {counted(len(records))} without a single span of "
+                f"{name}: {counted(len(records))} without a single "
                 f"{', '.join(labels) or 'any label'}, so there is nothing to score; "
                 "review some more texts, then run `weasel run split`."
             )
@@ -193,11 +193,11 @@ def data_notes(
     for label in labels:
         if spans["dev"][label] and not spans["train"][label]:
             notes.append(
-                f"{label} can't be learnt: dev has {counted(spans['dev'][label], 'span')} of it, the "
+                f"{label} can't be learnt: dev has it {counted(spans['dev'][label], 'time')}, the "
                 "training data has none; all of them count as missed, at every portion."
             )
         elif spans["train"][label] and not spans["dev"][label]:
-            notes.append(f"{label} can't be scored: dev has no span of it.")
+            notes.append(f"{label} can't be scored: dev has none of it.")
     if unknown := sorted((set(spans["train"]) | set(spans["dev"])) - set(labels)):
         notes.append(f"Not scored, as the scheme doesn't have them: {', '.join(unknown)}.")
     texts = {record.text for record in train}

@@ -33,10 +33,14 @@ LENIENT = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much of a set is used: texts with their annotation, and texts that the LLM is asked about."""
+    """How much of a set is used: texts with their annotation, and texts that the LLM is asked about.
+
+    `words`: longer texts are left out; 0 for no limit.
+    """
 
     reviewed: int = 1000
     llm: int = 200
+    words: int = 0
 
     def shares(self, reviewed: int) -> dict[str, float]:
         """`test_percent` and `dev_percent` that leave the LLM its number of texts, of so many reviewed."""
@@ -150,7 +154,8 @@ def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
         raise UserError(
             f"{source}: there is no train.jsonl; set --vars.benchmark_data to the folder of the sets."
         )
-    shuffled = sorted(found.values(), key=lambda r: hashlib.sha256(r.text.encode()).digest())
+    fitting = [r for r in found.values() if not size.words or len(r.text.split()) <= size.words]
+    shuffled = sorted(fitting, key=lambda r: hashlib.sha256(r.text.encode()).digest())
     raw = shuffled[: min(size.raw, len(shuffled) // 4)]
     reviewed = shuffled[len(raw) : len(raw) + size.reviewed]
     write_records(folder / "annotations.jsonl", reviewed)
@@ -242,11 +247,13 @@ def edits(copy: Path) -> tuple[int, int]:
 
 
 def scores(copy: Path) -> dict[str, Any]:
-    """What `evaluate` wrote in a copy, as fields of `Outcome`."""
+    """What `evaluate` wrote in a copy, as fields of `Outcome`; without it there are no scores."""
     scheme = load_scheme(copy / "configs/llm.cfg")
     config = srsly.read_yaml(copy / "project.yml")["vars"]["config"]
-    metrics = json.loads((copy / f"training/{config}/metrics.json").read_text(encoding="utf-8"))
-    speeds = json.loads((copy / f"training/{config}/speed.json").read_text(encoding="utf-8"))
+    written = [copy / f"training/{config}/{name}.json" for name in ("metrics", "speed")]
+    if not written[0].exists():
+        return {"kind": scheme.scored, "labels": len(scheme.scored_labels), "test": 0, "f": {}, "speed": None}
+    metrics, speeds = (json.loads(path.read_text(encoding="utf-8")) for path in written)
     f = {}
     for name in SYSTEMS:
         found = metrics["systems"].get(name, {}).get("all")
