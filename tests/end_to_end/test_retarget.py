@@ -18,7 +18,7 @@ WORDS = ROOT / "tests/end_to_end/retarget"
 COMMANDS = ("check", "split", "train-curve", "train", "evaluate", "history")
 # The first checkpoint that is more than chance is that of step 100.
 QUICK = {"max_steps": 100, "seeds": 1, "portions": "100", "targets": ""}
-# Where a project of spans has been through the whole, others need only show that data and prompts are in order.
+# Once a project of spans has been through, others need only show that data and prompts are in order.
 SHORT = ("check", "llm-plan", "split")
 
 
