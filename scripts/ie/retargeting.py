@@ -88,7 +88,7 @@ class Outcome:
         return [
             self.name,
             f"{self.reviewed:,} + {self.raw:,}",
-            f"{self.labels} {'labels' if self.kind == 'spans' else 'categories'}",
+            f"{self.labels} of {'spans' if self.kind == 'spans' else 'texts'}",
             str(self.yours),
             f"+{self.added} −{self.removed}",
             f"{self.test:,}",
