@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import srsly
 import typer
 from spacy.util import load_config
 from wasabi import msg
+from weasel.util import get_checksum
 
 from ie import options, records, splitting
 from ie.cli import run
@@ -23,7 +25,9 @@ def main(
     scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
     gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
+    gazetteer_label: Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")] = "",
     config: Annotated[str, typer.Option(help="Training config; empty for none.")] = "",
+    project: Annotated[str, typer.Option(help="Project file with checksums of assets; empty for none.")] = "",
     test_percent: options.TestPercent = 37,
     dev_percent: options.DevPercent = 10,
     near_duplicate: options.NearDuplicate = 0.8,
@@ -36,6 +40,8 @@ def main(
     """Check every file and setting of the project; print what there is, or the first mistake."""
     labels, nlp = load_scheme(scheme), records.blank(lang)
     kinds = {kind: labels.labels(kind) for kind in KINDS if labels.labels(kind)}
+    if project:
+        check_assets(Path(project))
     found = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
     if config:
         check_config(Path(config), lang)
@@ -43,7 +49,11 @@ def main(
     reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
     gold = reader.read_reviewed(reviewed)
     answers = Counter(record.answer for record in gold)
-    found.append((str(reviewed), listing(answers | {"spans": sum(len(record.spans) for record in gold)})))
+    if labels.scored == "spans":
+        answers |= {"spans": sum(len(record.spans) for record in gold)}
+    else:
+        answers |= {"with a category": sum(any(record.cats.values()) for record in gold)}
+    found.append((str(reviewed), listing(answers)))
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
     split = splitting.assign(
@@ -56,10 +66,17 @@ def main(
     splitting.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
     found.append(("split", listing({side: len(part) for side, part in parts.items()})))
     found.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
-    if gazetteer:
+    if gazetteer and gazetteer_label:
         entries = read_gazetteer(Path(gazetteer))
         found.append((gazetteer, listing({"entries": len(entries)})))
         warn_unknown_links(gold, {entry.id for entry in entries}, gazetteer)
+    if undefined := [
+        label for names in kinds.values() for label in names if not labels.definitions.get(label)
+    ]:
+        msg.warn(
+            f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and whoever "
+            "annotates."
+        )
     msg.table(found, header=("checked", "found"), divider=True)
     msg.good("no mistake found")
 
@@ -110,6 +127,26 @@ def read_guidelines(path: Path) -> str:
     if not text.strip():
         raise UserError(f"{path}: the file is empty; write down what decides in doubt.")
     return text
+
+
+def check_assets(project: Path) -> None:
+    """Compare assets with their checksums, since `weasel assets` fetches whatever is there and succeeds.
+
+    Raises:
+        UserError: one that is fetched from somewhere is missing or another one.
+    """
+    for asset in srsly.read_yaml(project).get("assets", []):
+        path = project.parent / asset["dest"]
+        fetched = "url" in asset or "git" in asset
+        if fetched and not path.exists():
+            raise UserError(f"{path}: there is no such file; run `weasel assets` to fetch it.")
+        wanted = asset.get("checksum")
+        if not wanted or not path.is_file() or get_checksum(path) == wanted:
+            continue
+        told = f"{path}: isn't the file whose checksum {project} has"
+        if fetched:
+            raise UserError(f"{told}; delete it and run `weasel assets`, or correct the checksum.")
+        msg.warn(f"{told}; if that is meant, correct the checksum or delete its line.")
 
 
 def warn_unknown_links(gold: list[Record], ids: set[str], gazetteer: str) -> None:

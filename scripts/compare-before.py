@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from wasabi import msg
 
-from ie import evaluation, improvement, records, tracking
+from ie import evaluation, improvement, records, scoring, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -31,8 +31,15 @@ def main(
 ) -> None:
     """Print F before and after, by label, with the difference and its interval."""
     labels = load_scheme(scheme)
-    now = {side: records.read_records(corpus / f"{side}.jsonl", allow_empty=True) for side in SIDES}
-    then = {side: records.read_records(before / f"{side}.jsonl", allow_empty=True) for side in SIDES}
+    now, then = (
+        {
+            side: scoring.view(
+                records.read_records(folder / f"{side}.jsonl", allow_empty=True), labels.scored
+            )
+            for side in SIDES
+        }
+        for folder in (corpus, before)
+    )
     gold = records.accepted(now["test"])
     evaluation.require(gold, corpus / "test.jsonl")
     texts = [record.text for record in gold]
@@ -41,8 +48,8 @@ def main(
         found = evaluation.pipeline(name, name, folder, texts, repeats=0)
         if found.predicted is None:
             raise UserError(found.missing)
-        answers.append(found.predicted)
-    result = improvement.compare(gold, *answers, labels.span_labels, seed=seed)
+        answers.append(scoring.view(found.predicted, labels.scored))
+    result = improvement.compare(gold, *answers, labels.scored_labels, seed=seed)
     changed = {side: improvement.changes(then[side], now[side]) for side in SIDES}
     content = {
         "changes": changed,

@@ -16,7 +16,7 @@ from ie.files import atomic_write
 from ie.llm import pipeline
 from ie.records import Reader, blank
 from ie.scheme import Scheme, load_scheme
-from ie.scoring import count
+from ie.scoring import count, view
 from ie.splitting import assign
 from ie.statistics import compare, format_score, groups, intervals
 
@@ -62,6 +62,9 @@ def main(
     sections = read_forms(forms, only)
     results, counts = [], {}
     for name, settings in sections.items():
+        if absent := lacking(config, settings):
+            msg.warn(f"{forms}: [{name}] sets {absent}, which {config} hasn't; it is left out.")
+            continue
         nlp = pipeline.assemble(
             pipeline.load_config(config, pipeline.provider_file(provider), {**common, **settings}), config
         )
@@ -74,7 +77,11 @@ def main(
             for model in pipeline.llm_models(nlp):
                 model.close()
         spent = [call.seconds for _, calls in answered for call in calls]
-        counts[name] = count(dev, [record for record, _ in answered], scheme.span_labels)
+        counts[name] = count(
+            view(dev, scheme.scored),
+            view((record for record, _ in answered), scheme.scored),
+            scheme.scored_labels,
+        )
         found = pipeline.count_notes(record for record, _ in answered)
         results.append(
             {
@@ -106,6 +113,13 @@ def read_forms(path: Path, only: str) -> dict[str, dict]:
     return {name: forms[name] for name in wanted}
 
 
+def lacking(config: Path, settings: dict) -> str:
+    """The first component that a form sets and the config hasn't; "" if there is none."""
+    there = Config().from_disk(config, interpolate=False).get("components", {})
+    named = (name.split(".") for name in settings)
+    return next((".".join(n[:2]) for n in named if n[0] == "components" and n[1] not in there), "")
+
+
 def flat(settings: dict, prefix: str = "") -> list[tuple[str, object]]:
     """Nested sections as dotted names; one that names a function is a single setting, replaced whole."""
     found: list[tuple[str, object]] = []
@@ -121,10 +135,10 @@ def print_table(results: list[dict], counts: dict, scheme: Scheme, n: int) -> No
     for result in results:
         tallies = counts[result["form"]]
         _, _, f = intervals(tallies.sum(axis=1))
-        labels = [intervals(tallies[:, i])[2] for i in range(len(scheme.span_labels))]
+        labels = [intervals(tallies[:, i])[2] for i in range(len(scheme.scored_labels))]
         scores = [format_score(score, documents=n) for score in (f, *labels)]
         rows.append((result["form"], *scores, f"{result['seconds']:.2f}", str(result["dropped"])))
-    header = ("form", f"F (n={n})", *scheme.span_labels, "s/text", "dropped")
+    header = ("form", f"F (n={n})", *scheme.scored_labels, "s/text", "dropped")
     msg.table(rows, header=header, divider=True, aligns=("l", *"r" * (len(header) - 1)))
     if len(counts) > 1:
         pairs = compare({name: tallies.sum(axis=1) for name, tallies in counts.items()})
@@ -138,7 +152,7 @@ def save(results: list[dict], counts: dict, scheme: Scheme, n: int, output: Path
     for result in results:
         tallies = counts[result["form"]]
         scored = {"micro": tallies.sum(axis=1)}
-        scored |= {label: tallies[:, i] for i, label in enumerate(scheme.span_labels)}
+        scored |= {label: tallies[:, i] for i, label in enumerate(scheme.scored_labels)}
         result["f"] = {
             name: [round(value, 4) for value in (e.value, e.low, e.high)]
             for name, e in ((name, intervals(each)[2]) for name, each in scored.items())

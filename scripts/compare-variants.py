@@ -51,13 +51,16 @@ def main(
     """Print the table and the advice; write variants.json, costs.json, variants.png and variants.html."""
     chosen = parse_variants(variants, configs)
     require_prepared(chosen)
-    labels = load_scheme(scheme).span_labels
+    asked = load_scheme(scheme)
+    asked.require_spans("this comparison of entity recognisers")
+    labels = asked.span_labels
     gold = read_gold(test)
-    examples = grid.read_corpus(train)
-    curves.require(examples, grid.read_corpus(dev), labels, (train, dev))
+    examples, checks = grid.read_corpus(train), grid.read_corpus(dev)
+    known = list(map(records.from_doc, examples))
+    curves.require(known, list(map(records.from_doc, checks)), labels, (train, dev))
     cells = curves.grid(
         [doc.text for doc in examples],
-        [{ent.label_ for ent in doc.ents} for doc in examples],
+        list(map(curves.labels_in, known)),
         curves.parse_portions(portions),
         range(seed, seed + seeds),
     )

@@ -11,7 +11,6 @@ from wasabi import msg
 from ie import tracking
 from ie.cli import run
 from ie.diagnosis import project, report, verdict
-from ie.errors import UserError
 from ie.files import atomic_write
 from ie.scheme import load_scheme
 
@@ -33,9 +32,9 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of samples and trainings")] = 0,
 ) -> None:
     """Print the table of hypotheses and the case; write page, JSON and label-errors.jsonl."""
-    labels = load_scheme(scheme).span_labels
-    if not labels:
-        raise UserError(f"{scheme}: has no span labels, and spans are what is diagnosed; add a spans task.")
+    asked = load_scheme(scheme)
+    asked.require_spans("the diagnosis")
+    labels = asked.span_labels
     checked = project.read(
         {side: corpus / f"{side}.jsonl" for side in project.SIDES},
         {side: corpus / f"{side}.spacy" for side in project.SIDES},
@@ -52,7 +51,7 @@ def main(
             checked,
             llm=Path(llm) if llm else None,
             patterns=Path(patterns) if patterns else None,
-            gazetteer=Path(gazetteer) if gazetteer else None,
+            gazetteer=Path(gazetteer) if gazetteer and gazetteer_label else None,
             gazetteer_label=gazetteer_label,
             progress=bar.set_description_str,
         )

@@ -30,6 +30,8 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for scores and errors")] = Path("training/money"),
 ) -> None:
     """Write metrics.json and errors.jsonl; print the share of amounts that are right."""
+    if not label:
+        raise UserError("vars.money_label is empty, so no span is an amount of money; name its label there.")
     nlp = build(config, "money")
     nlp.initialize()
     judged: dict[str, list[Verdict]] = {}

@@ -8,7 +8,7 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import evaluation, history, records, reports, tracking
+from ie import evaluation, history, records, reports, scoring, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -54,7 +54,7 @@ def main(
     """Write metrics.json, analysis.json, documents.jsonl, speed.json and report.html; print the table."""
     labels = load_scheme(scheme)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
-    evaluation.require(gold, test)
+    evaluation.require(scoring.view(gold, labels.scored), test)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     texts = [record.text for record in gold]
     nlp = records.blank(lang)
@@ -62,7 +62,8 @@ def main(
 
     if not gazetteer_label:
         gazetteer = ""
-    if gazetteer and gazetteer_label not in labels.span_labels:
+    spans = labels.scored == "spans"
+    if gazetteer and spans and gazetteer_label not in labels.span_labels:
         raise UserError(
             f"--gazetteer-label {gazetteer_label!r} isn't in the scheme ({', '.join(labels.span_labels)}); "
             "name the label of the gazetteer's names."
@@ -89,16 +90,27 @@ def main(
             repeats=repeats,
         ),
         lambda: evaluation.memoriser("memoriser", "Memoriser", nlp, known, texts, repeats=repeats),
-        *(
-            lambda name=name, title=title: evaluation.pipeline(
-                name, title, models / name / "model-best", texts, repeats=repeats
-            )
-            for name, title in evaluation.pipelines(models).items()
-        ),
+    ]
+    if not spans:
+        # rules and the memoriser know spans only
+        constant = evaluation.constants(known, labels.categories, labels.scored, texts)
+        jobs[1:] = [lambda one=one: one for one in constant]
+    jobs += [
+        lambda name=name, title=title: evaluation.pipeline(
+            name, title, models / name / "model-best", texts, repeats=repeats
+        )
+        for name, title in evaluation.pipelines(models).items()
     ]
     answers = [job() for job in tqdm(jobs, desc="systems", leave=False)]
     result = evaluation.evaluate(
-        gold, known, answers, labels.span_labels, words=counted, meta_key=meta_key, seed=seed
+        gold,
+        known,
+        answers,
+        labels.scored_labels,
+        scored=labels.scored,
+        words=counted,
+        meta_key=meta_key,
+        seed=seed,
     )
     inspected = next(
         (name for name in (inspect, *evaluation.pipelines(models)) if name in result.scores), None
@@ -118,6 +130,8 @@ def main(
             reports.evaluation_page(result, inspected=inspected or result.present[0].name, documents=worst)
         )
     print(f"\n{reports.scores_table(result)}\n")
+    if result.overall:
+        print(f"{reports.overall_table(result)}\n")
     for note in reports.scores_notes(result):
         print(note)
     msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")

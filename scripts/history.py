@@ -60,9 +60,9 @@ def main(
     print(table(rows, header=COLUMNS, divider=True, max_col=max(30, shutil.get_terminal_size().columns // 3)))
     n = new["documents"]
     print(
-        "F of exact spans, ± the 95 % interval over n test texts. Differences are paired on the same texts; "
-        "noise: p ≥ .05 by approximate randomisation, Holm-corrected over the table. Seeds of training add "
-        "noise that no test shows (`weasel run robustness`)."
+        "F of exact spans or of categories, ± the 95 % interval over n test texts. Differences are paired on "
+        "the same texts; noise: p ≥ .05 by approximate randomisation, Holm-corrected over the table. Seeds "
+        "of training add noise that no test shows (`weasel run robustness`)."
     )
     (to_baseline,) = history.compare(
         [(new, first if first and first["id"] != new["id"] else None)], seed=seed

@@ -48,7 +48,7 @@ def main(
     """
     reader = Reader(load_scheme(config), blank(lang).tokenizer, misaligned, duplicates, bad_relations)
     split = assign(
-        reader.read_reviewed(reviewed) if reviewed.exists() else [],
+        reader.read(reviewed, allow_empty=True) if reviewed.exists() else [],
         reader.read(texts, allow_empty=True),
         test_percent=test_percent,
         dev_percent=dev_percent,
@@ -121,7 +121,7 @@ def report(counts: dict, models: list[Model], seconds: float) -> None:
     msg.table(
         [
             ("texts", f"{counts['texts']:,}"),
-            ("spans", listed(counts["spans"])),
+            *((kind, listed(counts[kind])) for kind in ("spans", "categories") if counts[kind]),
             ("found in the text", listed(counts["alignment"])),
             ("answers dropped", listed(counts["dropped"])),
             ("texts with an error", listed(counts["errors"])),

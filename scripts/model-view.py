@@ -29,6 +29,7 @@ def main(
 ) -> None:
     """Write the page; print what it is about in two lines."""
     labels = load_scheme(scheme)
+    labels.require_spans("this view of tokens")
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
     evaluation.require(gold, dev)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))

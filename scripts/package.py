@@ -62,7 +62,7 @@ def main(
         msg.good(f"Installed in an empty environment, it says of {sentence!r}:")
         columns = packaging.COLUMNS
         used = [i for i in range(len(columns)) if i < 2 or any(entity[i] for entity in entities)]
-        rows = [[entity[i] for i in used] for entity in entities or [("(no entities)", "")]]
+        rows = [[entity[i] for i in used] for entity in entities or [("(nothing)", "")]]
         msg.table(rows, header=[columns[i] for i in used], divider=True)
 
 

@@ -66,6 +66,7 @@ def main(
 ) -> None:
     """Write robustness.json, robustness.png, robustness.html and speed.json; print the tables."""
     labels = load_scheme(scheme)
+    labels.require_spans("robustness to other names, case and punctuation")
     names = perturbations.parse(perturb)
     sizes = robustness.parse_sizes(batch_sizes)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))

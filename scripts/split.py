@@ -44,7 +44,7 @@ def main(
     if train_on != "reviewed" and not silver.exists():
         raise UserError(f"{silver}: there is no such file; run llm-annotate, or set train_on to reviewed.")
     suggested = reader.read(silver, allow_empty=True, gold=False) if silver.exists() else []
-    usable, dropped = splitting.usable_silver(suggested, split)
+    usable, dropped = splitting.usable_silver(suggested, split, labels.scored)
     parts = {
         # `distill` makes its own of the reviewed ones and the silver
         "train": (split.train if train_on != "silver" else [])
@@ -92,12 +92,18 @@ def precision(n: int) -> dict[str, Any]:
 def show(summary: dict[str, Any], labels: Scheme) -> None:
     """Print the counts as a table, then what was left out and what the sizes can tell."""
     counts = summary["splits"]
-    names = labels.span_labels
+    spans, names = labels.scored == "spans", labels.scored_labels
+    kind = "span" if spans else "category"
     rows = [
-        [side, part["documents"], part["spans"], *(part["labels"]["span"][name] for name in names)]
+        [
+            side,
+            part["documents"],
+            *([part["spans"]] if spans else []),
+            *(part["labels"][kind][name] for name in names),
+        ]
         for side, part in counts.items()
     ]
-    header = ["", "documents", "spans", *names]
+    header = ["", "documents", *(["spans"] if spans else []), *names]
     msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
     for side in ("dev", "test"):
         told = summary["precision"][side]
@@ -105,7 +111,7 @@ def show(summary: dict[str, Any], labels: Scheme) -> None:
             f"{side}: {told['documents']} documents support {told['digits']} digit(s); at .95 the interval "
             f"is about ±{told['half_width_at_.95']:.3f}"
         )
-        missing = [label for label, n in counts[side]["labels"]["span"].items() if not n]
+        missing = [label for label, n in counts[side]["labels"][kind].items() if not n]
         if missing:
             msg.warn(f"{side}: no example of {', '.join(missing)}; that score can't be measured")
     msg.info(f"near-duplicates: {len(summary['near_duplicates'])}; set aside: {tally(summary['set_aside'])}")

@@ -42,6 +42,7 @@ def main(
 ) -> None:
     """Print P, R and F of every source and of their combination; write suggestions for unreviewed texts."""
     labels = load_scheme(scheme)
+    labels.require_spans("this combination of sources")
     rules = suggesting.load_rules(config, labels)
     reader = Reader(labels, blank(lang).tokenizer, "snap", duplicates, "drop")
     done = {record.text for record in reader.read(reviewed, allow_empty=True)} if reviewed.exists() else set()

@@ -24,7 +24,8 @@ from ie import (
 )
 from ie.cli import run
 from ie.files import atomic_write
-from ie.scheme import load_scheme
+from ie.records import Record
+from ie.scheme import Scheme, load_scheme
 
 # What the curve is projected to, in percent of the largest portion.
 BEYOND = (125, 150, 200)
@@ -65,16 +66,18 @@ def main(
     ),
 ) -> None:
     """Print the table, the verdict and the projection; write curve.json, curve.png and curve.html."""
-    labels, goals = load_scheme(scheme).span_labels, projection.parse_targets(targets)
+    asked, goals = load_scheme(scheme), projection.parse_targets(targets)
+    labels = asked.scored_labels
     examples, checks = grid.read_corpus(train), grid.read_corpus(dev)
-    curves.require(examples, checks, labels, (train, dev))
+    known, gold = (scoring.view(map(records.from_doc, docs), asked.scored) for docs in (examples, checks))
+    curves.require(known, gold, labels, (train, dev))
     cells = curves.grid(
         [doc.text for doc in examples],
-        [{ent.label_ for ent in doc.ents} for doc in examples],
+        list(map(curves.labels_in, known)),
         curves.parse_portions(portions),
         range(seed, seed + seeds),
     )
-    prompted, prompted_note = llm_score(Path(llm), checks, labels) if llm else (None, "")
+    prompted, prompted_note = llm_score(Path(llm), gold, asked) if llm else (None, "")
     seconds, source = review_speed.reviewing(
         [Path(path.strip()) for path in review_logs.split(",") if path.strip()], seconds_per_example
     )
@@ -88,6 +91,7 @@ def main(
             config=config,
             dev=dev,
             labels=labels,
+            scored=asked.scored,
             overrides=overrides,
             gpu_id=gpu_id,
             executor=executor,
@@ -112,7 +116,7 @@ def main(
         *curves.overtaking(rows, prompted, further),
         *([prompted_note] if prompted_note else []),
         *curves.training_notes(rows),
-        *curves.data_notes(examples, checks, labels, cells),
+        *curves.data_notes(known, gold, labels, cells),
     ]
     picture = reports.png(curve_report.figure(rows, len(checks), projection=further, llm=prompted))
     page = curve_report.page(
@@ -126,7 +130,7 @@ def main(
         file.write(picture)
     with atomic_write(output / "curve.html") as file:
         file.write(page)
-    print(f"\n{curve_report.table(rows)}\n")
+    print(f"\n{curve_report.table(rows, 'ner' if asked.scored == 'spans' else 'cats')}\n")
     last = statistics.format_score(rows[-1]["f"], n=len(checks))
     print(f"With {curves.counted(have)} F is {last} on dev, ± the 95 % interval over its texts and seeds.")
     for note in notes:
@@ -142,13 +146,13 @@ def main(
         tracker.picture("curve", output / "curve.png")
 
 
-def llm_score(path: Path, dev: list, labels: tuple[str, ...]) -> tuple[statistics.Estimate | None, str]:
+def llm_score(path: Path, gold: list[Record], asked: Scheme) -> tuple[statistics.Estimate | None, str]:
     """F of the LLM's stored annotations on the dev texts, or one sentence on why there is none."""
-    gold = [records.from_doc(doc) for doc in dev]
     answers = evaluation.llm("llm", "LLM as prompted", path, gold)
     if answers.predicted is None:
         return None, f"No score of the LLM: {answers.missing}".replace("test texts", "dev texts")
-    counts = scoring.count(gold, answers.predicted, labels).sum(axis=1)
+    found = scoring.view(answers.predicted, asked.scored)
+    counts = scoring.count(gold, found, asked.scored_labels).sum(axis=1)
     estimate = statistics.intervals(counts)[2]
     return estimate, " ".join(f"LLM as prompted: {note}" for note in answers.notes)
 

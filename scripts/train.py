@@ -18,6 +18,7 @@ from ie import scoring, tracking, training
 from ie.cli import run
 from ie.files import atomic_write
 from ie.records import from_doc
+from ie.scheme import Scored, load_scheme
 from ie.splitting import TrainOn
 from ie.statistics import Estimate, format_score, intervals
 
@@ -34,6 +35,7 @@ def main(
         "corpus/dev.spacy"
     ),
     output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path("training/efficient"),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of weights and batches")] = 0,
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
@@ -63,7 +65,8 @@ def main(
         results |= {name: future.result() for name, future in futures.items()}
     finally:
         pool.shutdown(cancel_futures=True)
-    measured = {name: measure(output / name / "model-best", dev) for name in results}
+    scored = load_scheme(scheme).scored
+    measured = {name: measure(output / name / "model-best", dev, scored) for name in results}
     n = training.count_examples(dev)
     save(output, results, measured, n)
     show(results, measured, n)
@@ -85,14 +88,14 @@ def beside(gpu_id: int) -> int:
     return 1 if gpu_id >= 0 else min(2, max(1, cores - 1))
 
 
-def measure(model: Path, dev: Path) -> Estimate | None:
-    """F of exact spans on dev with its interval; None for a pipeline that finds no entities."""
+def measure(model: Path, dev: Path, scored: Scored) -> Estimate | None:
+    """F on dev with its interval; None for a pipeline that finds no entities where they are scored."""
     nlp = spacy.load(model)
     gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
-    if not any(name.endswith("ner") for name in nlp.pipe_names):
+    if scored == "spans" and not any(name.endswith("ner") for name in nlp.pipe_names):
         return None
-    right = [from_doc(doc) for doc in gold]
-    found = [from_doc(doc) for doc in nlp.pipe(doc.text for doc in gold)]
+    right = scoring.view(map(from_doc, gold), scored)
+    found = scoring.view(map(from_doc, nlp.pipe(doc.text for doc in gold)), scored)
     counts: np.ndarray = scoring.count(right, found, scoring.labels_of(right))
     return intervals(counts.sum(axis=1))[2]
 

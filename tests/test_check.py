@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,7 @@ class Project:
             "config": self.folder / "train.cfg",
             "guidelines": self.folder / "guidelines.md",
             "gazetteer": self.folder / "known.csv",
+            "gazetteer-label": "COMPANY",
             "test-percent": 30,
             "dev-percent": 20,
             "train-on": "both",
@@ -190,3 +193,42 @@ def test_the_demo_has_no_mistake(project):
     )
     assert outcome.status == 0, outcome.output
     assert "link to ids" not in outcome.output
+
+
+@pytest.mark.parametrize(("source", "status"), [({}, 0), ({"url": "http://localhost/texts.jsonl"}, 1)])
+def test_an_asset_that_is_another_file_is_told(project, source, status):
+    right = hashlib.md5((project.folder / "texts.jsonl").read_bytes()).hexdigest()
+    for checksum, wanted, said in (
+        (right, 0, "no mistake found"),
+        ("0" * 32, status, "texts.jsonl: isn't the file whose checksum"),
+    ):
+        asset = {"dest": "texts.jsonl", "checksum": checksum, **source}
+        project.write("project.yml", json.dumps({"assets": [asset]}))
+        done = project.check(project=project.folder / "project.yml")
+        assert (done.status, said in done.output) == (wanted, True), done.output
+
+
+def test_an_asset_that_was_never_fetched_is_told(project):
+    project.write("project.yml", json.dumps({"assets": [{"dest": "raw.jsonl", "git": {"repo": "x"}}]}))
+    done = project.check(project=project.folder / "project.yml")
+    assert done.status == 1
+    assert "run `weasel assets` to fetch it" in done.output
+
+
+def test_labels_without_definition_are_named(project):
+    assert "no definition of COMPANY;" in project.check().output
+
+
+def test_one_category_each_where_they_exclude_each_other(project):
+    config = CONFIG.replace("ie.Spans.v1", "ie.Categories.v1").format(labels='["A", "B"]')
+    project.write("llm.cfg", config)
+    lines = [{"text": r["text"], "cats": {"A": i % 2, "B": 1 - i % 2}} for i, r in enumerate(project.lines)]
+    write_lines(project.folder / "reviewed.jsonl", lines)
+    done = project.check()
+    assert done.status == 0, done.output
+    assert "40 with a category" in done.output
+    lines[3]["cats"] = {"A": 1, "B": 1}
+    write_lines(project.folder / "reviewed.jsonl", lines)
+    done = project.check(**{"train-on": "reviewed"})
+    assert done.status == 1
+    assert "has 2 categories, and each text must have one of A, B" in done.output

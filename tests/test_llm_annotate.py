@@ -192,6 +192,7 @@ def test_what_is_written(project, server):
         "completion_tokens": 5 * n,
         "cost": round(20 * n / 1e6, 4),
         "spans": {"COMPANY": n, "MONEY": n},
+        "categories": {},
         "alignment": {"exact": 2 * n},
         "dropped": {"not in the text": n},
         "errors": {},

@@ -204,7 +204,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
         (
             examples(8),
             [Record(text="Nothing here")],
-            "dev.spacy: 1 example without a single span of COMPANY, CITY",
+            "dev.spacy: 1 example without a single COMPANY, CITY",
         ),
     ],
 )

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 
-from ie import statistics
+from ie import scoring, statistics
 from ie.corpora import category_of
 from ie.records import Record
+from ie.scheme import Scored
 from ie.statistics import Estimate
 
 ACCURACY, MACRO = "accuracy", "macro"
@@ -48,6 +49,25 @@ def macro(counts: np.ndarray, seed: int = 0) -> Estimate:
     tail = (1 - statistics.CONFIDENCE) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def most_frequent(train: Sequence[Record], scored: Scored) -> tuple[str, ...]:
+    """The categories that most training texts have, as a set; of equals the first by name."""
+    found = Counter(
+        tuple(sorted(span.label for span in record.spans)) for record in scoring.view(train, scored)
+    )
+    return min(found, key=lambda said: (-found[said], said), default=())
+
+
+def accuracy(counts: np.ndarray, seed: int = 0) -> Estimate:
+    """The share of texts of whose categories none is wrong and none is missing, with its bootstrap interval.
+
+    Args:
+        counts: (documents, labels, 3).
+    """
+    wrong = counts[..., statistics.FP].sum(axis=1) + counts[..., statistics.FN].sum(axis=1) > 0
+    shares = np.stack([~wrong, np.ones_like(wrong)], axis=-1)
+    return statistics.interval(shares, lambda sums: sums[:, 0] / sums[:, 1], seed=seed)
 
 
 def table(counts: np.ndarray, labels: Sequence[str], seed: int = 0) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
 from components import relations  # noqa: F401  (registers the component and doc._.relations)
@@ -53,13 +53,14 @@ def category_of(record: Record) -> str | None:
 
 @spacy.registry.readers("ie.Records.v1")
 def create_records_reader(
-    path: str, entities: bool = True, one_category: bool = False
+    path: str, entities: bool = True, one_category: bool = False, complete: bool = False
 ) -> Callable[[Language], Iterable[Example]]:
-    """A training corpus from a JSONL file of records, as `split` writes it; only accepted ones count.
+    """A training corpus from a file of records, as `split` writes it; of a `.jsonl` only accepted ones count.
 
     Args:
         entities: give the component the gold entities to work on.
         one_category: leave out texts that don't have exactly one category, and take the others' for absent.
+        complete: categories that a text doesn't name are absent, and not unknown as spaCy would have it.
     """
     kept: list[Record] = []
 
@@ -72,9 +73,10 @@ def create_records_reader(
                 continue
             predicted = entities_doc(record, nlp) if entities else nlp.make_doc(record.text)
             example = Example(predicted, gold_doc(record, nlp))
-            if one_category:
+            if one_category or complete:
                 labels = sorted({label for r in kept for label in r.cats})
-                example.reference.cats = {label: float(label == category_of(record)) for label in labels}
+                named = {category_of(record): 1.0} if one_category else record.cats
+                example.reference.cats = {label: float(named.get(label, 0)) for label in labels}
             yield example
 
     return read
@@ -86,7 +88,17 @@ def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record
     Raises:
         UserError: no such file, a line that breaks the contract, no accepted record.
     """
-    found = accepted(
+    if path.suffix == ".spacy":
+        found = list(map(from_doc, DocBin().from_disk(path).get_docs(nlp.vocab)))
+    else:
+        found = _load_jsonl(path, nlp, labels)
+    if not found:
+        raise UserError(f"{path}: holds no accepted example; review some texts, then run `weasel run split`.")
+    return found
+
+
+def _load_jsonl(path: Path, nlp: Language, labels: Scheme | None) -> list[Record]:
+    return accepted(
         read_records(
             path,
             labels=labels,
@@ -96,9 +108,6 @@ def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record
             bad_relations="drop",
         )
     )
-    if not found:
-        raise UserError(f"{path}: holds no accepted example; review some texts, then run `weasel run split`.")
-    return found
 
 
 def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: str) -> Counter[str]:
@@ -116,6 +125,11 @@ def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: 
         raise UserError(
             f"{scheme.path}: the scheme has no {plural}, so there is nothing to train; put labels into "
             f"[components.{plural}.task], or leave this command out."
+        )
+    if kind == "category" and not scheme.exclusive:
+        raise UserError(
+            f"{scheme.path}: a text may have several of the categories, or none, and this command chooses "
+            "one; in a scheme without spans set vars.config to multilabel instead."
         )
     if kind == "relation" and not any(len(record.spans) > 1 for record in records):
         raise UserError(

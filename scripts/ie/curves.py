@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from spacy.tokens import Doc
 
 from ie import projection, statistics
 from ie.errors import UserError
 from ie.grid import Cell
 from ie.projection import Projection
+from ie.records import Record
 from ie.statistics import Estimate
 
 # Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't see it.
@@ -153,49 +153,60 @@ def missing_labels(labels: Sequence[set[str]], chosen: Sequence[int]) -> list[st
     return sorted(set().union(*labels) - held)
 
 
-def require(train: Sequence[Doc], dev: Sequence[Doc], labels: Sequence[str], names: tuple[Any, Any]) -> None:
+def labels_in(record: Record) -> set[str]:
+    """The labels of a record's spans."""
+    return {span.label for span in record.spans}
+
+
+def require(
+    train: Sequence[Record], dev: Sequence[Record], labels: Sequence[str], names: tuple[Any, Any]
+) -> None:
     """Refuse data with which no score means anything, before anything is trained.
 
     Args:
         names: paths of train and dev, for the message.
 
     Raises:
-        UserError: no span with a label of the scheme in train or in dev.
+        UserError: no label of the scheme in train or in dev.
     """
-    for docs, name in zip((train, dev), names, strict=True):
-        if not any(ent.label_ in labels for doc in docs for ent in doc.ents):
+    for records, name in zip((train, dev), names, strict=True):
+        if not any(span.label in labels for record in records for span in record.spans):
             raise UserError(
-                f"{name}: {counted(len(docs))} without a single span of {', '.join(labels) or 'any label'}, "
-                "so there is nothing to score; review some more texts, then run `weasel run split`."
+                f"{name}: {counted(len(records))} without a single "
+                f"{', '.join(labels) or 'any label'}, so there is nothing to score; "
+                "review some more texts, then run `weasel run split`."
             )
 
 
 def data_notes(
-    train: Sequence[Doc], dev: Sequence[Doc], labels: Sequence[str], portions: Mapping[Cell, Sequence[int]]
+    train: Sequence[Record],
+    dev: Sequence[Record],
+    labels: Sequence[str],
+    portions: Mapping[Cell, Sequence[int]],
 ) -> list[str]:
     """What the reader must know of the data, one sentence each."""
     spans = {
-        name: Counter(ent.label_ for doc in docs for ent in doc.ents)
-        for name, docs in (("train", train), ("dev", dev))
+        name: Counter(span.label for record in records for span in record.spans)
+        for name, records in (("train", train), ("dev", dev))
     }
     notes = []
     for label in labels:
         if spans["dev"][label] and not spans["train"][label]:
             notes.append(
-                f"{label} can't be learnt: dev has {counted(spans['dev'][label], 'span')} of it, the "
+                f"{label} can't be learnt: dev has it {counted(spans['dev'][label], 'time')}, the "
                 "training data has none; all of them count as missed, at every portion."
             )
         elif spans["train"][label] and not spans["dev"][label]:
-            notes.append(f"{label} can't be scored: dev has no span of it.")
+            notes.append(f"{label} can't be scored: dev has none of it.")
     if unknown := sorted((set(spans["train"]) | set(spans["dev"])) - set(labels)):
         notes.append(f"Not scored, as the scheme doesn't have them: {', '.join(unknown)}.")
-    texts = {doc.text for doc in train}
-    if both := sum(doc.text in texts for doc in dev):
+    texts = {record.text for record in train}
+    if both := sum(record.text in texts for record in dev):
         notes.append(
             f"{counted(both, 'dev text')} of {len(dev):,} {'is' if both == 1 else 'are'} in the training "
             "data too, so the scores are too good; run `weasel run split` again."
         )
-    held = [{ent.label_ for ent in doc.ents} & set(labels) for doc in train]
+    held = [labels_in(record) & set(labels) for record in train]
     lacking: dict[float, set[str]] = {}
     for cell, chosen in portions.items():
         lacking.setdefault(cell.percent, set()).update(missing_labels(held, chosen))

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -14,9 +14,10 @@ import numpy as np
 import spacy
 from spacy.language import Language
 
-from ie import baselines, records, scoring, statistics
+from ie import baselines, categorising, records, scoring, statistics
 from ie.errors import UserError
 from ie.records import Record
+from ie.scheme import Scored
 from ie.statistics import Estimate, Pair
 
 ALL = "all"
@@ -64,6 +65,8 @@ class Evaluation:
 
     `scores` and `counts` are by system name, and by label or "all" within; counts are (documents, 3).
     `errors` holds the number of errors by system, label and kind, `kinds` by system, slice and kind.
+    Where categories are scored, records hold them as spans over the whole text (`scoring.view`), and
+    `overall` has "macro F" and "accuracy" by system.
     """
 
     gold: list[Record]
@@ -78,6 +81,8 @@ class Evaluation:
     errors: dict[str, dict[str, dict[str, int]]]
     slices: dict[str, dict[str, dict[str, Any]]]
     kinds: dict[str, dict[str, dict[str, int]]]
+    scored: Scored = "spans"
+    overall: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
     @property
     def present(self) -> list[Answers]:
@@ -100,6 +105,7 @@ def evaluate(
     labels: Sequence[str],
     *,
     words: Sequence[int],
+    scored: Scored = "spans",
     meta_key: str = "",
     seed: int = 0,
 ) -> Evaluation:
@@ -109,15 +115,29 @@ def evaluate(
         gold: the test records, in the order in which the systems answered.
         train: what the systems may have learnt from; tells seen strings from unseen ones.
         labels: of the scheme; others that a system predicts are added.
+        scored: what of the records is scored.
         words: words of each test text.
         meta_key: key of the records' `meta` by which to slice (writer, genre); "" for none.
         seed: of bootstrap and randomisation.
     """
+    gold, train = (scoring.view(side, scored) for side in (gold, train))
+    answers = [
+        replace(
+            answer, predicted=None if answer.predicted is None else scoring.view(answer.predicted, scored)
+        )
+        for answer in answers
+    ]
     present = {answer.name: answer.predicted for answer in answers if answer.predicted is not None}
     labels = scoring.labels_of([*gold, *(r for found in present.values() for r in found)], labels)
     counts: dict[str, dict[str, np.ndarray]] = {}
+    overall = {}
     for name, found in present.items():
         table = scoring.count(gold, found, labels)
+        if scored != "spans":
+            overall[name] = {
+                "macro F": categorising.macro(table, seed),
+                "accuracy": categorising.accuracy(table, seed),
+            }
         counts[name] = {label: table[:, i] for i, label in enumerate(labels)} | {ALL: table.sum(axis=1)}
     scores = {
         name: {label: statistics.intervals(c, seed=seed) for label, c in by_label.items()}
@@ -127,11 +147,12 @@ def evaluate(
     pairs = statistics.compare(micro, seed=seed)
     ordered = sorted(micro, key=lambda name: -_zero(scores[name][ALL][2].value))
     known = scoring.known_strings(train)
-    cuts = [*scoring.by_length(words), *scoring.by_category(gold)]
+    # a category is no slice of its own score, and no text of test was seen in training
+    cuts = [*scoring.by_length(words), *(scoring.by_category(gold) if scored == "spans" else ())]
     cuts += scoring.by_meta(gold, meta_key) if meta_key else []
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     for name, found in present.items():
-        parts = scoring.by_novelty(gold, found, labels, known)
+        parts = scoring.by_novelty(gold, found, labels, known) if scored == "spans" else {}
         parts = {f"{novelty} in training": part for novelty, part in parts.items()}
         parts |= {cut.name: micro[name][cut.documents] for cut in cuts}
         slices[name] = {part: _slice(c, seed) for part, c in parts.items()}
@@ -147,7 +168,16 @@ def evaluate(
         closest=_closest(micro, pairs),
         errors={name: scoring.error_counts(gold, found, labels) for name, found in present.items()},
         slices=slices,
-        kinds={name: scoring.kinds_by_slice(gold, found, cuts, known) for name, found in present.items()},
+        kinds={
+            name: {
+                part: kinds
+                for part, kinds in scoring.kinds_by_slice(gold, found, cuts, known).items()
+                if part in slices[name]
+            }
+            for name, found in present.items()
+        },
+        scored=scored,
+        overall=overall,
     )
 
 
@@ -236,6 +266,16 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
             "digits": statistics.digits(len(evaluation.gold)),
         },
         "systems": systems,
+        **(
+            {
+                "overall": {
+                    name: {key: e.rounded() for key, e in estimates.items()}
+                    for name, estimates in evaluation.overall.items()
+                }
+            }
+            if evaluation.overall
+            else {}
+        ),
         "missing": {a.name: a.missing for a in evaluation.answers if a.predicted is None},
     }
 
@@ -376,7 +416,11 @@ def llm(
         answer = by_text[record.text]
         error = ((answer.model_extra or {}).get("llm") or {}).get("error")
         failed += bool(error)
-        found.append(Record(text=record.text, spans=[] if error else answer.spans))
+        found.append(
+            Record(text=record.text)
+            if error
+            else Record(text=record.text, spans=answer.spans, cats=answer.cats)
+        )
     notes = [f"{failed:,} of {len(gold):,} texts got no usable answer and count as empty."] if failed else []
     answer = Answers(name, title, found, mb=mb, notes=notes)
     if timings and timings.exists():
@@ -412,9 +456,9 @@ def rules(
 ) -> Answers:
     """Run the rules baseline (see `baselines.rules`); without patterns and gazetteer it is missing."""
     texts = [record.text for record in gold]
-    sources = [path for path in (patterns, gazetteer) if path]
+    sources = [path for path in (patterns, gazetteer) if path and (not path.exists() or path.stat().st_size)]
     if not sources:
-        return Answers(name, title, missing="neither patterns nor a gazetteer are given; write some.")
+        return Answers(name, title, missing="there are neither patterns nor known names; write some.")
     ruler = baselines.rules(nlp, patterns=patterns, gazetteer=gazetteer, label=label)
     size = sum(map(megabytes, sources))
     found = answer(name, title, baselines.predict_with(ruler), texts, repeats=repeats, mb=size)
@@ -446,6 +490,22 @@ def memoriser(
     return found
 
 
+def constants(
+    train: Sequence[Record], labels: Sequence[str], scored: Scored, texts: Sequence[str]
+) -> list[Answers]:
+    """What says the same of every text: the most frequent answer; and all categories, if several may hold."""
+    most = categorising.most_frequent(train, scored)
+    systems = [("majority", "Majority", most)]
+    if scored == "categories" and set(most) != set(labels):
+        systems.append(("every", "Every category", tuple(labels)))
+    found = []
+    for name, title, said in systems:
+        predicted = [Record(text=text, cats=dict.fromkeys(said, 1.0)) for text in texts]
+        told = f"says {', '.join(said) or 'no category'} of every text."
+        found.append(Answers(name, title, predicted, notes=[told]))
+    return found
+
+
 def require(gold: Sequence[Record], path: Path) -> None:
     """Refuse a test set on which nothing can be measured.
 
@@ -458,6 +518,6 @@ def require(gold: Sequence[Record], path: Path) -> None:
         )
     if not any(record.spans for record in gold):
         raise UserError(
-            f"{path}: none of its {len(gold):,} examples has a span, so nothing can be scored; review some "
-            "that have, then run `weasel run split`."
+            f"{path}: none of its {len(gold):,} examples has a span or category, so nothing can be scored; "
+            "review some that have, then run `weasel run split`."
         )

@@ -24,6 +24,7 @@ from ie import cluster, records, scoring, training
 from ie.errors import UserError
 from ie.files import atomic_write, sha256_file
 from ie.processes import cores, unordered
+from ie.scheme import Scored
 
 Result = dict[str, Any]
 # Memory set aside for a worker, in MB: twice what one takes on some thousand examples of a sentence or two.
@@ -57,6 +58,7 @@ class Job:
     gpu_id: int
     cache: Path | None
     also: tuple[str, ...] = ()
+    scored: Scored = "spans"
 
 
 def read_corpus(path: Path) -> list[Doc]:
@@ -88,8 +90,8 @@ def train_cell(job: Job) -> Result:
         scores = train_to(job, Path(folder))
         nlp = spacy.load(Path(folder) / "model-best")
         docs = read_corpus(job.dev)
-        gold = [records.from_doc(doc) for doc in docs]
-        found = [records.from_doc(doc) for doc in nlp.pipe([doc.text for doc in docs])]
+        gold = scoring.view(map(records.from_doc, docs), job.scored)
+        found = scoring.view(map(records.from_doc, nlp.pipe([doc.text for doc in docs])), job.scored)
     result = {
         "cell": asdict(job.cell),
         "best_step": scores["step"],
@@ -159,6 +161,7 @@ def key(job: Job) -> str:
         sha256_file(job.train),
         sha256_file(job.dev),
         list(job.labels),
+        job.scored,
         job.overrides,
         job.gpu_id,
         {name: version(name) for name in ("spacy", "thinc", "numpy")},
@@ -172,7 +175,8 @@ def _sources(config: Path) -> list[Path]:
     """Files that decide a training beside its data: our code, and weights that the config names."""
     code = Path(__file__).parent
     found = [
-        code / f"{name}.py" for name in ("augmenting", "grid", "records", "scoring", "tokenizing", "training")
+        code / f"{name}.py"
+        for name in ("augmenting", "corpora", "grid", "records", "scoring", "tokenizing", "training")
     ]
     try:
         named = Config().from_disk(config, interpolate=False).get("paths", {})
@@ -195,6 +199,7 @@ def run(
     config: Path,
     dev: Path,
     labels: Sequence[str],
+    scored: Scored = "spans",
     overrides: dict[str, Any] | None = None,
     gpu_id: int = -1,
     executor: cluster.Executor = "local",
@@ -221,6 +226,7 @@ def run(
         cluster.require()
     with tempfile.TemporaryDirectory(prefix="portions-") as folder:
         shared = {"config": config, "dev": dev, "labels": tuple(labels), "overrides": overrides or {}}
+        shared["scored"] = scored
         jobs = []
         for cell, chosen in portions.items():
             path = write_portion(Path(folder), docs, chosen)

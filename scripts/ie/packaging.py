@@ -30,8 +30,9 @@ found = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
 for relation in doc._.relations if doc.has_extension("relations") else []:
     ends = [doc.ents[relation[end]].text for end in ("head", "child")]
     found.append([" > ".join(ends), relation["label"], "", ""])
-if doc.cats:
-    found.append(["(the text)", max(doc.cats, key=doc.cats.get), "", ""])
+several = "textcat_multilabel" in nlp.pipe_factories.values()
+named = [c for c in doc.cats if doc.cats[c] >= 0.5] if several else sorted(doc.cats, key=doc.cats.get)[-1:]
+found += [["(the text)", category, "", ""] for category in named]
 print(json.dumps(found))
 """
 COLUMNS = ("Text", "Label", "Id", "Amount")

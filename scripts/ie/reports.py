@@ -101,7 +101,8 @@ def scores_figure(result: Evaluation) -> Figure:
                     estimate.value, row, xerr=reach, fmt="o", color=COLOURS[panel % len(COLOURS)], capsize=3
                 )
             spans = sum(span.label == label or label == ALL for r in result.gold for span in r.spans)
-            axis.set_title(f"{label} (n={spans:,} spans)", fontsize=9)
+            what = "spans" if result.scored == "spans" else "categories"
+            axis.set_title(f"{label} (n={spans:,} {what})", fontsize=9)
             axis.set_xlim(-0.02, 1.02)
             axis.set_xlabel("F")
             axis.grid(axis="x", alpha=0.3)
@@ -139,13 +140,41 @@ def scores_table(result: Evaluation) -> str:
     return table(rows, header=header, divider=True, aligns=aligns).strip("\n")
 
 
+OVERALL_HEADER = ("System", "Macro F", "Accuracy")
+
+
+def overall_rows(result: Evaluation) -> list[tuple[str, ...]]:
+    """Macro F and accuracy of each system, where categories are scored."""
+    n = len(result.gold)
+    return [
+        (result.title(name), *(statistics.format_score(e, documents=n) for e in estimates.values()))
+        for name, estimates in result.overall.items()
+    ]
+
+
+def overall_table(result: Evaluation) -> str:
+    """The same as text for a terminal."""
+    return table(overall_rows(result), header=OVERALL_HEADER, divider=True).strip("\n")
+
+
+def unit(result: Evaluation) -> str:
+    """What the n of a label counts."""
+    return "annotated spans" if result.scored == "spans" else "texts of the category"
+
+
 def scores_notes(result: Evaluation) -> list[str]:
     """What must be said beside the table, one sentence each."""
     n = len(result.gold)
+    what = "Exact spans on" if result.scored == "spans" else "Categories of"
     notes = [
-        f"Exact spans on {n:,} gold test texts, the same for every system; n = annotated spans, all = micro "
+        f"{what} {n:,} gold test texts, the same for every system; n = {unit(result)}, all = micro "
         f"average, ± = {statistics.CONFIDENCE * 100:.0f} % bootstrap interval over texts."
     ]
+    if result.overall:
+        notes.append(
+            "Macro F = mean of the categories' F; accuracy = share of texts of whose categories none is "
+            "wrong and none is missing."
+        )
     if len(result.present) > 1:
         notes.append(
             "Systems that share a group letter can't be told apart in F (paired approximate randomisation, "
@@ -192,15 +221,18 @@ def evaluation_page(result: Evaluation, *, inspected: str, documents: int = 30) 
     answer = next(a for a in result.present if a.name == inspected)
     assert answer.predicted is not None
     colours = label_colours(result.labels)
+    show, tell = (lambda record: marked(record, colours)), describe
+    if result.scored != "spans":
+        show, tell = named, misnamed
     worst = []
     for i in scoring.worst(result.gold, answer.predicted, documents):
         found = scoring.errors(result.gold[i], answer.predicted[i])
         worst.append(
             {
                 "id": result.gold[i].id,
-                "gold": marked(result.gold[i], colours),
-                "predicted": marked(answer.predicted[i], colours),
-                "errors": [describe(result.gold[i], error) for error in found],
+                "gold": show(result.gold[i]),
+                "predicted": show(answer.predicted[i]),
+                "errors": [tell(result.gold[i], error) for error in found],
             }
         )
     return page(
@@ -238,6 +270,9 @@ def evaluation_page(result: Evaluation, *, inspected: str, documents: int = 30) 
         kinds=scoring.KINDS,
         places=result.kinds[answer.name],
         all_label=ALL,
+        unit=unit(result),
+        overall=overall_rows(result),
+        overall_header=OVERALL_HEADER,
         inspected=answer.title,
         worst=worst,
         wrong=sum(bool(scoring.errors(g, p)) for g, p in zip(result.gold, answer.predicted, strict=True)),
@@ -273,6 +308,19 @@ def describe(record: Record, error: scoring.Error) -> str:
     if gold and predicted:
         return f"{error.kind}: {predicted} for {gold}"
     return f"{error.kind}: {gold or predicted}"
+
+
+def named(record: Record) -> Markup:
+    """A text behind its categories, which it holds as spans over the whole of it."""
+    names = ", ".join(sorted(span.label for span in record.spans)) or "no category"
+    return Markup("<strong>{}</strong> {}").format(names, record.text)
+
+
+def misnamed(record: Record, error: scoring.Error) -> str:
+    """An error of category in words: `RESULTS for FUNDING`, `missing: OTHER`."""
+    if error.gold and error.predicted:
+        return f"{error.predicted.label} for {error.gold.label}"
+    return f"{error.kind}: {error.label}"
 
 
 def marked(record: Record, colours: dict[str, str]) -> Markup:

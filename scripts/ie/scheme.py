@@ -6,13 +6,15 @@ definitions that go into the prompt. Everything else (validation, split, reports
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from confection import Config
 
 from ie.errors import UserError
 
 KINDS = ("span", "relation", "category")
+# What a system is scored by: spans, the one category of a text, or any number of them.
+Scored = Literal["spans", "category", "categories"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Scheme:
     """Labels in the order of the config, by kind; a kind without labels isn't part of the task.
 
     `definitions` maps a label to its definition. A name used by two kinds keeps the definition of the
-    first in the order of `KINDS`.
+    first in the order of `KINDS`. `exclusive` tells whether a text has exactly one of the categories.
     """
 
     span_labels: tuple[str, ...] = ()
@@ -28,6 +30,34 @@ class Scheme:
     categories: tuple[str, ...] = ()
     definitions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
+    exclusive: bool = True
+
+    @property
+    def scored(self) -> Scored:
+        """What curve, training and evaluation measure: spans, or categories in a scheme without spans."""
+        if self.span_labels or not self.categories:
+            return "spans"
+        return "category" if self.exclusive else "categories"
+
+    @property
+    def scored_labels(self) -> tuple[str, ...]:
+        """The labels that are scored."""
+        return self.span_labels if self.scored == "spans" else self.categories
+
+    def require_spans(self, what: str) -> None:
+        """Refuse what makes no sense without spans.
+
+        Args:
+            what: the work that is refused, to begin a sentence with.
+
+        Raises:
+            UserError: the scheme has none.
+        """
+        if not self.span_labels:
+            raise UserError(
+                f"{self.path}: {what} is about spans, and the scheme has none; leave this command out, or "
+                "add a task with span labels."
+            )
 
     def labels(self, kind: str) -> tuple[str, ...]:
         """The labels of one of `KINDS`."""
@@ -47,12 +77,16 @@ def load_scheme(path: Path) -> Scheme:
     path = Path(path)
     labels: dict[str, list[str]] = {kind: [] for kind in KINDS}
     definitions: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    exclusive = True
     for name, component in _components(path).items():
         task = component.get("task") if isinstance(component, dict) else None
         if not isinstance(task, dict) or "labels" not in task:
             continue
         section = f"[components.{name}.task]"
         kind = _kind(str(task.get("@llm_tasks", "")))
+        if kind == "category":
+            # ours, and that of spacy-llm's own task
+            exclusive = bool(task.get("exclusive", task.get("exclusive_classes", True)))
         for label in _label_list(path, section, task["labels"]):
             if label in labels[kind]:
                 raise UserError(
@@ -74,7 +108,9 @@ def load_scheme(path: Path) -> Scheme:
                 )
     merged = definitions["category"] | definitions["relation"] | definitions["span"]
     ordered = {label: merged[label] for kind in KINDS for label in labels[kind] if label in merged}
-    return Scheme(*(tuple(labels[kind]) for kind in KINDS), definitions=ordered, path=path)
+    return Scheme(
+        *(tuple(labels[kind]) for kind in KINDS), definitions=ordered, path=path, exclusive=exclusive
+    )
 
 
 def _components(path: Path) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What a system got right and wrong: exact spans counted by document and label, and the errors by kind."""
+"""What a system got right and wrong: exact spans counted by document and label, and the errors by kind.
+
+Where categories are scored, `view` turns them into spans over the whole text first: the rest is the same.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ie.records import Record, Span
+from ie.scheme import Scored
 
 KINDS = ("boundary", "type", "both", "missing", "spurious")
 Known = set[tuple[str, str]]
@@ -38,6 +42,36 @@ class Slice:
 
     name: str
     documents: np.ndarray
+
+
+def view(records: Iterable[Record], scored: Scored) -> list[Record]:
+    """Records that hold what is scored of them as their spans.
+
+    Args:
+        scored: "spans" leaves them as they are. "category" has one span over the whole text instead, with
+            the likeliest category (of equals the first by name; none where all are 0), "categories" one
+            with each category of at least one half.
+    """
+    if scored == "spans":
+        return list(records)
+    return [
+        record.model_copy(
+            update={
+                "spans": [
+                    Span(start=0, end=len(record.text), label=label) for label in _categories(record, scored)
+                ],
+                "relations": [],
+            }
+        )
+        for record in records
+    ]
+
+
+def _categories(record: Record, scored: Scored) -> list[str]:
+    if scored == "categories":
+        return sorted(label for label, value in record.cats.items() if value >= 0.5)
+    likeliest = min(record.cats, key=lambda label: (-record.cats[label], label), default=None)
+    return [likeliest] if likeliest is not None and record.cats[likeliest] > 0 else []
 
 
 def labels_of(records: Iterable[Record], known: Sequence[str] = ()) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ie.errors import UserError
 from ie.records import Record
-from ie.scheme import KINDS, Scheme
+from ie.scheme import KINDS, Scheme, Scored
 
 SIDES = ("train", "dev", "test")
 TrainOn = Literal["both", "reviewed", "silver", "distilled"]
@@ -208,10 +208,13 @@ class Sides:
         return ("bridge" if sides - {side} else side), root, mine, prefix
 
 
-def usable_silver(suggested: Sequence[Record], split: Split) -> tuple[list[Record], dict[str, int]]:
+def usable_silver(
+    suggested: Sequence[Record], split: Split, scored: Scored = "spans"
+) -> tuple[list[Record], dict[str, int]]:
     """A model's annotations that may be trained on, in file order, and how many may not, by reason.
 
-    Beside failed answers and raw texts without any, there are those of dev and test, which the LLM's own
+    Beside failed answers, raw texts without any, and those without the one category that each must have
+    where that is scored, there are those of dev and test, which the LLM's own
     score is measured on, and of texts close to them.
     """
     raw = {record.text for record in split.raw}
@@ -224,6 +227,8 @@ def usable_silver(suggested: Sequence[Record], split: Split) -> tuple[list[Recor
             dropped[aside.get(record.id, known)] += 1
         elif ((record.model_extra or {}).get("llm") or {}).get("error"):
             dropped["failed"] += 1
+        elif scored == "category" and not any(value >= 0.5 for value in record.cats.values()):
+            dropped["without category"] += 1
         else:
             usable.append(record)
     if suggested:
@@ -247,7 +252,9 @@ def count(records: Sequence[Record], scheme: Scheme) -> dict[str, Any]:
 
 
 def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: Path) -> None:
-    """Refuse to go on where a side has nothing or a span label can't be learned.
+    """Refuse to go on where a side has nothing or a label can't be learned.
+
+    In a scheme of categories alone, of which a text has one, every text must have one.
 
     Args:
         parts: the records of each of `SIDES`, or of those that are known.
@@ -260,8 +267,18 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
         if not records:
             remedy = "set train_on to both" if side == "train" else f"raise {side}_percent"
             raise UserError(f"{source}: no example falls to {side}; review more texts, or {remedy}.")
-    learned = {span.label for record in parts.get("train", ()) for span in record.spans}
-    missing = [label for label in scheme.span_labels if label not in learned]
+    if scheme.scored == "category":
+        for record in (record for records in parts.values() for record in records):
+            if (n := sum(value >= 0.5 for value in record.cats.values())) != 1:
+                raise UserError(
+                    f"{source}: {record.id!r} has {n} categories, and each text must have one of "
+                    f"{', '.join(scheme.categories)}; correct it, or set exclusive = false in {scheme.path}."
+                )
+    train = parts.get("train", ())
+    learned = {span.label for record in train for span in record.spans}
+    if scheme.scored != "spans":
+        learned = {label for record in train for label, value in record.cats.items() if value >= 0.5}
+    missing = [label for label in scheme.scored_labels if label not in learned]
     if "train" in parts and missing:
         raise UserError(
             f"{source}: the label {missing[0]!r} has no training example; annotate some, or remove it from "

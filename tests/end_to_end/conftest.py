@@ -1,15 +1,14 @@
 """Clones of the repository to run as a user would."""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from running import ROOT
+
+from ie.retargeting import copy_project, environment
 
 Run = Callable[..., subprocess.CompletedProcess]
 
@@ -19,25 +18,11 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        copy_project(ROOT, folder)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run a command in the clone with this Python's tools first on the path."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        env = {**os.environ, "PATH": path, "WANDB_MODE": "offline", "PYTHONHASHSEED": "random"}
-        # Runs of one test must not know those of another.
-        env.pop("WEASEL_CONFIG_OVERRIDES", None)
+        env = {**environment(), "WANDB_MODE": "offline"}
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=1200)
         if check and done.returncode:
             told = f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"

@@ -48,3 +48,19 @@ def test_of_equals_the_first_by_name() -> None:
 
     nlp.add_pipe("test_equal_cats")
     assert categorising.predict(nlp, [Record(text="x")]) == ["A"]
+
+
+def test_accuracy_of_several_categories_wants_all_of_them_right() -> None:
+    # right, one missing, one too many, nothing asked and nothing said
+    counts = np.array(
+        [[[1, 0, 0], [1, 0, 0]], [[1, 0, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 0]]]
+    )
+    assert categorising.accuracy(counts).value == 0.5
+
+
+def test_the_most_frequent_answer_may_be_none() -> None:
+    texts = [{"A": 1, "B": 1}, {"A": 0}, {}, {"B": 1}]
+    train = [Record(text=str(i), cats=cats) for i, cats in enumerate(texts)]
+    assert categorising.most_frequent(train, "categories") == ()
+    assert categorising.most_frequent(train[:1], "categories") == ("A", "B")
+    assert categorising.most_frequent(train, "category") in (("A",), ("B",), ())

@@ -8,7 +8,7 @@ from running import real_data, write_lines
 
 from ie import corpora
 from ie.errors import UserError
-from ie.records import Record, Relation, Span, blank, read_records
+from ie.records import Record, Relation, Span, blank, read_records, write_docbin
 from ie.scheme import Scheme
 
 DEAL = {
@@ -141,3 +141,17 @@ def test_relation_of_a_record_is_kept_with_its_score() -> None:
     [found] = corpora.full_record(doc).relations
     assert isinstance(found, Relation)
     assert found.model_extra == {"score": 0.75}
+
+
+def test_categories_that_a_text_does_not_name_are_absent_if_asked(tmp_path) -> None:
+    nlp = blank("en")
+    found = [Record(text="one", cats={"A": 1.0}), Record(text="two", cats={"B": 1.0}), Record(text="three")]
+    write_docbin(tmp_path / "train.spacy", found, nlp)
+    read = corpora.create_records_reader(str(tmp_path / "train.spacy"), entities=False, complete=True)
+    assert [example.reference.cats for example in read(nlp)] == [
+        {"A": 1.0, "B": 0.0},
+        {"A": 0.0, "B": 1.0},
+        {"A": 0.0, "B": 0.0},
+    ]
+    one = corpora.create_records_reader(str(tmp_path / "train.spacy"), entities=False, one_category=True)
+    assert [example.text for example in one(nlp)] == ["one", "two"]

@@ -6,7 +6,7 @@ import pytest
 import spacy
 from running import write_lines
 
-from ie import evaluation, statistics
+from ie import evaluation, reports, statistics
 from ie.errors import UserError
 from ie.evaluation import Answers
 from ie.records import Record, Span, blank
@@ -204,3 +204,25 @@ def test_results_do_not_depend_on_chance():
     assert json.dumps(evaluation.analysis(first)) == json.dumps(evaluation.analysis(second))
     assert np.array_equal(first.counts["half"]["all"], second.counts["half"]["all"])
     assert first.scores["half"]["all"][2] == statistics.intervals(first.counts["half"]["all"])[2]
+
+
+def test_categories_are_scored_beside_constant_answers():
+    gold = [Record(text=f"text {n}", cats={"A": float(n % 4 == 0), "B": 0.0}) for n in range(40)]
+    found = evaluation.constants(gold, ("A", "B"), "categories", [record.text for record in gold])
+    assert [(a.name, a.notes) for a in found] == [
+        ("majority", ["says no category of every text."]),
+        ("every", ["says A, B of every text."]),
+    ]
+    system = Answers("model", "Model", [Record(text=r.text, cats={"A": 0.6 * r.cats["A"]}) for r in gold])
+    result = evaluation.evaluate(
+        gold, gold, [system, *found], ("A", "B"), scored="categories", words=[2] * len(gold)
+    )
+    assert result.scores["model"]["A"][2].value == result.scores["model"]["all"][2].value == 1
+    assert result.overall["model"]["accuracy"].value == 1
+    assert result.overall["majority"]["accuracy"].value == 0.75
+    assert result.scores["every"]["A"][0].value == 0.25
+    assert evaluation.metrics(result)["overall"]["majority"]["accuracy"][0] == 0.75
+    page = reports.evaluation_page(result, inspected="every", documents=3)
+    assert "spurious: B" in page
+    assert "annotated spans" not in page
+    assert "Accuracy" in reports.overall_table(result)

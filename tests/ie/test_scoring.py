@@ -151,3 +151,22 @@ def test_categories_and_kinds_of_errors_by_place():
         "category A": {"missing": 1, "boundary": 1},
         "category B": {"boundary": 1},
     }
+
+
+def test_categories_are_spans_over_the_whole_text():
+    found = Record(text="Velto buys Hooli", cats={"A": 0.2, "B": 0.5, "C": 0.5})
+
+    def labels(scored: str, one: Record = found) -> list[tuple[int, int, str]]:
+        return [(s.start, s.end, s.label) for s in scoring.view([one], scored)[0].spans]
+
+    assert labels("category") == [(0, 16, "B")]
+    assert labels("categories") == [(0, 16, "B"), (0, 16, "C")]
+    assert labels("spans") == []
+    assert labels("category", Record(text="x", cats={"A": 0, "B": 0})) == []
+    assert labels("category", Record(text="x")) == []
+
+
+def test_a_wrong_category_is_an_error_of_type():
+    gold, answer = (Record(text="Velto", cats={name: 1.0}) for name in "AB")
+    (error,) = scoring.errors(*scoring.view([gold, answer], "category"))
+    assert (error.kind, error.gold.label, error.predicted.label) == ("type", "A", "B")

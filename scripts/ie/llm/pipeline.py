@@ -225,8 +225,9 @@ def _unaided(ent: Span, calls: list[Answer]) -> str:
 
 
 def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
-    """Over records of `annotate`: spans by label and alignment, drops by reason, errors by text."""
-    counts: dict[str, dict[str, int]] = {"spans": {}, "alignment": {}, "dropped": {}, "errors": {}}
+    """Over records of `annotate`: spans, categories by label, alignment, drops by reason, errors by text."""
+    kinds = ("spans", "categories", "alignment", "dropped", "errors")
+    counts: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
 
     def add(kind: str, name: str) -> None:
         counts[kind][name] = counts[kind].get(name, 0) + 1
@@ -235,6 +236,8 @@ def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
         for span in record.spans:
             add("spans", span.label)
             add("alignment", span.model_extra["alignment"])
+        for label in (label for label, value in record.cats.items() if value):
+            add("categories", label)
         for dropped in record.model_extra["llm"]["dropped"]:
             add("dropped", dropped["reason"])
         if error := record.model_extra["llm"].get("error"):

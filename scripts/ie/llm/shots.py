@@ -61,6 +61,13 @@ class Shots:
             return []
         return self._similar(text) if self.select == "similar" else self._fixed(missing)
 
+    def diverse(self) -> list[Record]:
+        """`n` records unlike each other: the one next to the centre of each of `n` clusters."""
+        chosen: list[int] = []
+        for ranking in self._by_cluster if self._shown else ():
+            chosen += [next(i for i in ranking if i not in chosen)] if set(ranking) - set(chosen) else []
+        return [self._shown[i] for i in chosen]
+
     @cached_property
     def _shown(self) -> list[Record]:
         return [record for record in self.records if len(record.text.split()) <= self.max_words]

@@ -1,0 +1,759 @@
+"""A project for somebody's own texts and labels: what they bring is read and checked, then put into place.
+
+Nothing here writes: `plan` makes the new content of every file, so that all of them change or none.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import srsly
+from confection import Config
+from spacy.language import Language
+
+from ie import baselines, mining, records, scoring, statistics
+from ie.errors import UserError
+from ie.gazetteer import read_gazetteer
+from ie.interchange import convert
+from ie.interchange.job import Job, read_text
+from ie.llm.shots import Shots
+from ie.records import ReadReport, Record, accepted, blank, read_records
+from ie.scheme import KINDS
+from ie.splitting import assign
+
+# Labels stand in configs, prompts, tables and file names of columns: what these can all hold.
+LABEL = re.compile(r"\w(?:[\w .&/+-]*\w)?")
+# A text in `vars.sentence` stands between single quotes of a shell.
+UNSAFE = re.compile(r"['\"$\\\n]")
+# Demo results that git keeps; other texts' scores would be compared with them.
+RESULTS = ("training/history.jsonl", "training/*/metrics.json", "training/*/train.json")
+DEMO = ("assets/questions.jsonl",)
+# Above so many labels asked about at once, each gets a shorter answer and the model a longer context.
+MANY_LABELS = 4
+# Texts are chosen for a first review among so many.
+POOL = 2000
+# A key of meta by which scores are broken down: least share of texts that have it, most values.
+SLICED, VALUES = 0.8, 10
+
+
+@dataclass
+class Inputs:
+    """What somebody brings, read and checked.
+
+    Attributes:
+        texts: raw texts, those of the annotations included, each once.
+        gold: annotated records, in the order of their file.
+        labels: by kind ("span", "relation", "category").
+        exclusive: whether each text has exactly one category.
+        names, definitions: by label, where given. `instructions`: by kind.
+        told: (what, found) for the table.
+    """
+
+    texts: list[Record] = field(default_factory=list)
+    gold: list[Record] = field(default_factory=list)
+    labels: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    exclusive: bool = True
+    names: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
+    instructions: dict[str, str] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def categories_only(self) -> bool:
+        """Whether categories are all there is."""
+        return not self.labels["span"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the project's things are and by which rules gold is read; see vars of project.yml."""
+
+    lang: str
+    name: str
+    test_percent: float
+    dev_percent: float
+    near_duplicate: float
+    gazetteer: Path | None = None
+    gazetteer_label: str = ""
+    money_label: str = ""
+    scheme: Path = Path("configs/llm.cfg")
+
+
+# Reading
+
+
+def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
+    """Raw texts of a file or folder, without annotations, and how many were left out, by reason.
+
+    `.jsonl` has an object with `text` a line (what else it has is kept), `.csv` and `.tsv` a column `text`
+    (the others become `meta`), `.txt` a text a line; of a folder each `.txt` is a text, its name the id.
+
+    Raises:
+        UserError: naming file, place and remedy.
+    """
+    if path.is_dir():
+        found = [
+            Record(text=read_text(file).replace("\r\n", "\n").strip(), meta={"id": file.stem})
+            for file in sorted(path.glob("*.txt"))
+        ]
+        if not found:
+            raise UserError(
+                f"{path}: there is no .txt file in the folder; name one that has some, or a file."
+            )
+    elif path.suffix == ".jsonl":
+        kept = ("text", "meta")
+        found = [
+            Record(**{k: v for k, v in r.model_dump().items() if k in kept or k in (r.model_extra or {})})
+            for r in records.read_unchecked(path)
+        ]
+    elif path.suffix in (".csv", ".tsv"):
+        found = _read_table(path)
+    elif path.suffix == ".txt":
+        found = [Record(text=line.strip()) for line in read_text(path).splitlines()]
+    else:
+        raise UserError(
+            f"{path}: texts are read from .jsonl, .csv, .tsv, .txt or a folder of .txt; convert the file, or "
+            "correct the path."
+        )
+    full = [record for record in found if record.text.strip()]
+    unique = list({record.text: record for record in reversed(full)}.values())[::-1]
+    if not unique:
+        raise UserError(f"{path}: there is no text in it; add some.")
+    dropped = {"empty": len(found) - len(full), "there twice": len(full) - len(unique)}
+    return unique, {why: n for why, n in dropped.items() if n}
+
+
+def _read_table(path: Path) -> list[Record]:
+    reader = csv.DictReader(
+        io.StringIO(read_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ","
+    )
+    column = next((name for name in reader.fieldnames or () if name.strip().lower() == "text"), None)
+    if column is None:
+        raise UserError(
+            f"{path}:1: no column is called text (there are {', '.join(reader.fieldnames or ()) or 'none'}); "
+            "rename the one with the texts."
+        )
+    found = []
+    try:
+        for row in reader:
+            others = {k: v for k, v in row.items() if k not in (column, None) and v}
+            found.append(Record(text=(row[column] or "").strip(), **({"meta": others} if others else {})))
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes.") from None
+    return found
+
+
+def read_annotations(
+    path: Path, form: convert.Format, nlp: Language, rules: Mapping[str, str]
+) -> tuple[list[Record], ReadReport]:
+    """Annotated records in the data contract, and what had to be changed in them.
+
+    Args:
+        rules: `misaligned`, `duplicates` and `bad_relations`, as in project.yml. Where one is "error", all
+            faults of its kind are counted before they are refused.
+
+    Raises:
+        UserError: naming file, line, fault and remedy.
+    """
+    report = ReadReport()
+    options = {"tokenizer": nlp.tokenizer, "report": report, "duplicates": "first", "bad_relations": "drop"}
+    options["misaligned"] = "drop" if rules["misaligned"] == "drop" else "snap"
+    if form == "prodigy":
+        found = read_records(path, **options)
+    else:
+        with TemporaryDirectory() as folder:
+            converted = Path(folder) / path.name
+            records.write_records(converted, convert.read(path, form, Job(nlp)).records)
+            found = read_records(converted, **options)
+        report.path = path
+    counts = {
+        "misaligned": report.snapped + report.dropped_spans,
+        "duplicates": report.duplicates,
+        "bad_relations": report.dropped_relations,
+    }
+    softer = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
+    if faults := [name for name, n in counts.items() if n and rules[name] == "error"]:
+        shown = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in faults)
+        remedy = " ".join(f"--vars.{name} {softer[name]}" for name in faults)
+        raise UserError(
+            f"{path}: {shown} (first: {report.notes[0]}); correct them, or run it again with {remedy}."
+        )
+    if not accepted(found):
+        raise UserError(f"{path}: no line has answer accept; take the file with the reviewed ones.")
+    return found, report
+
+
+def read_definitions(path: Path) -> dict[str, dict[str, str]]:
+    """Prompt words by section: `[label_definitions]`, `[label_names]`, `[instruction]` (by kind).
+
+    Raises:
+        UserError: no such file, another section, a value that is no text.
+    """
+    try:
+        config = Config().from_disk(path, interpolate=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; create it, or leave the definitions out.") from None
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    sections = ("label_definitions", "label_names", "instruction")
+    for name, values in config.items():
+        if name not in sections:
+            raise UserError(f"{path}: [{name}] is none of its sections ({', '.join(sections)}); rename it.")
+        if bad := [key for key, value in values.items() if not isinstance(value, str) or "$" in value]:
+            raise UserError(f"{path}: {bad[0]!r} of [{name}] must be a text in quotes, without dollar sign.")
+    return {name: dict(config.get(name, {})) for name in sections}
+
+
+def parse_labels(text: str, what: str) -> list[str]:
+    """`"PRODUCT,BRAND"` as a list.
+
+    Raises:
+        UserError: a label that configs, prompts or tables can't hold, or one that is there twice.
+    """
+    labels = [part.strip() for part in text.split(",") if part.strip()]
+    check_labels(labels, what)
+    return labels
+
+
+def check_labels(labels: Sequence[str], what: str) -> None:
+    """Refuse labels that a config, a prompt or a table can't hold."""
+    for label in labels:
+        if not LABEL.fullmatch(label) or label.lower() in ("all", "none"):
+            raise UserError(
+                f"{what}: {label!r} can't be a label; use letters, digits, _ . & / + - and single blanks "
+                "inside, and neither all nor none."
+            )
+    if twice := [label for label, n in Counter(label.casefold() for label in labels).items() if n > 1]:
+        raise UserError(f"{what}: the label {twice[0]!r} is there twice, case aside; keep one.")
+
+
+def gather(
+    *,
+    texts: Path | None,
+    annotations: Path | None,
+    form: convert.Format,
+    labels: str,
+    categories: str,
+    definitions: Path | None,
+    lang: str,
+    rules: Mapping[str, str],
+) -> Inputs:
+    """Read everything that was brought and see that it fits together.
+
+    Raises:
+        UserError: the first thing that is wrong, with its remedy.
+    """
+    if not texts and not annotations:
+        raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
+    found = Inputs()
+    nlp = blank(lang)
+    if annotations:
+        found.gold, report = read_annotations(annotations, form, nlp, rules)
+        answers = ", ".join(f"{n:,} {answer}" for answer, n in report.answers.items() if n)
+        found.told.append((annotations.name, answers))
+        if changes := report.counts():
+            told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items())
+            found.told.append(("  changed on reading", told))
+    raw: list[Record] = []
+    if texts:
+        raw, dropped = read_texts(texts)
+        left = "".join(f", {n:,} {why} left out" for why, n in dropped.items())
+        found.told.append((texts.name, f"{len(raw):,} texts{left}"))
+    known = {record.text for record in raw}
+    found.texts = [*raw, *(_bare(record) for record in found.gold if record.text not in known)]
+    _refuse_shared_ids(found.texts)
+    lengths = sorted(len(record.text.split()) for record in found.texts)
+    found.told.append(
+        (
+            "words a text",
+            f"{lengths[0]:,} to {lengths[-1]:,}, half have {lengths[len(lengths) // 2]:,} or more",
+        )
+    )
+    _settle_labels(found, parse_labels(labels, "init_labels"), parse_labels(categories, "init_categories"))
+    if definitions:
+        _define(found, definitions)
+    return found
+
+
+def _bare(record: Record) -> Record:
+    return Record(text=record.text, **({"meta": record.meta} if record.meta else {}))
+
+
+def _refuse_shared_ids(texts: Iterable[Record]) -> None:
+    first: dict[str, str] = {}
+    for record in texts:
+        if first.setdefault(record.id, record.text) != record.text:
+            raise UserError(
+                f"the id {record.id!r} belongs to two texts ({first[record.id][:40]!r}, "
+                f"{record.text[:40]!r}); give one of them another id."
+            )
+
+
+def _settle_labels(found: Inputs, spans: list[str], categories: list[str]) -> None:
+    gold = accepted(found.gold)
+    seen = {
+        "span": Counter(span.label for record in gold for span in record.spans),
+        "relation": Counter(relation.label for record in gold for relation in record.relations),
+        "category": Counter(
+            {label: sum(r.cats.get(label, 0) >= 0.5 for r in gold) for r in gold for label in r.cats}
+        ),
+    }
+    given = {"span": spans, "relation": [], "category": categories}
+    for kind in KINDS:
+        ordered = sorted(seen[kind], key=lambda label: (-seen[kind][label], label))
+        if unknown := [label for label in ordered if given[kind] and label not in given[kind]]:
+            listed = ", ".join(f"{label} ({seen[kind][label]:,})" for label in unknown)
+            raise UserError(
+                f"the annotations have {kind} labels that aren't in the list given: {listed}; add them to "
+                "it, or take them out of the annotations."
+            )
+        found.labels[kind] = given[kind] or ordered
+        check_labels(found.labels[kind], f"{kind} labels of the annotations")
+        if found.labels[kind]:
+            counts = ", ".join(f"{label} {seen[kind][label]:,}" for label in found.labels[kind])
+            found.told.append((f"{kind} labels", counts if gold else ", ".join(found.labels[kind])))
+    if not found.labels["span"] and not found.labels["category"]:
+        raise UserError(
+            "there are no labels: the annotations have none; give --vars.init_labels or "
+            "--vars.init_categories, such as PRODUCT,BRAND."
+        )
+    named = Counter(sum(value >= 0.5 for value in record.cats.values()) for record in gold if record.cats)
+    found.exclusive = len(found.labels["category"]) > 1 and set(named) <= {1}
+
+
+def _define(found: Inputs, path: Path) -> None:
+    given = read_definitions(path)
+    known = [label for kind in KINDS for label in found.labels[kind]]
+    for section in ("label_definitions", "label_names"):
+        if unknown := [label for label in given[section] if label not in known]:
+            raise UserError(
+                f"{path}: [{section}] has {unknown[0]!r}, which is no label ({', '.join(known)}); correct it."
+            )
+    if unknown := [kind for kind in given["instruction"] if kind not in KINDS]:
+        raise UserError(f"{path}: [instruction] has {unknown[0]!r}; it may have {', '.join(KINDS)}.")
+    found.definitions, found.names = given["label_definitions"], given["label_names"]
+    found.instructions = given["instruction"]
+
+
+# Planning
+
+
+@dataclass
+class Plan:
+    """New content by path (None: the file goes), and what to tell."""
+
+    files: dict[Path, str | None] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    todo: list[str] = field(default_factory=list)
+
+
+def plan(found: Inputs, settings: Settings) -> Plan:
+    """The new content of every file of the project in the current folder.
+
+    Raises:
+        UserError: a file of the project is missing or isn't as the template ships it.
+    """
+    made = Plan()
+    nlp = blank(settings.lang)
+    split = assign(
+        found.gold,
+        found.texts,
+        test_percent=settings.test_percent,
+        dev_percent=settings.dev_percent,
+        near_duplicate=settings.near_duplicate,
+    )
+    files = made.files
+    files[Path("assets/texts.jsonl")] = _jsonl(record.to_line() for record in found.texts)
+    files[Path("assets/reviewed.jsonl")] = _jsonl(record.to_line() for record in found.gold)
+    made.told.append(("assets/texts.jsonl", f"{len(found.texts):,} texts"))
+    sides = ", ".join(f"{len(getattr(split, side)):,} {side}" for side in ("train", "dev", "test"))
+    made.told.append(
+        ("assets/reviewed.jsonl", f"{len(found.gold):,} examples: {sides}" if found.gold else "empty")
+    )
+    rules = mining.mine(split.train, nlp) if found.labels["span"] else []
+    files[Path("assets/patterns.jsonl")] = _jsonl(
+        json.dumps(rule.line(), ensure_ascii=False) for rule in rules
+    )
+    told = _tell_rules(rules, split.dev, nlp) if found.labels["span"] else "empty: rules find spans"
+    made.told.append(("assets/patterns.jsonl", told))
+    label = _gazetteer(found, settings, files, made.told)
+    money = settings.money_label if settings.money_label in found.labels["span"] else ""
+    files[Path("assets/guidelines.md")] = _guidelines(found, settings.name)
+    files[Path("assets/CARD.md")] = _card(found, settings.name)
+    files[settings.scheme] = scheme_config(_read(settings.scheme), found, settings.lang)
+    config = ("categories" if found.exclusive else "multilabel") if found.categories_only else "efficient"
+    values = {
+        "config": config,
+        "lang": settings.lang,
+        "name": settings.name,
+        "sentence": _sentence(accepted(found.gold) or found.texts),
+        "gazetteer_label": label,
+        "money_label": money,
+        "slice_by": _slice_key(accepted(found.gold)),
+        "baseline": "",
+        "init_gold": md5(files[Path("assets/reviewed.jsonl")]),
+    }
+    components = _components(found, label, money)
+    text = project_file(_read(Path("project.yml")), values, found, files)
+    files[Path("project.yml")] = prune_components(text, components)
+    shown = ", ".join(
+        f"{key} {value!r}" for key, value in values.items() if key not in ("init_gold", "sentence")
+    )
+    made.told.append(("vars of project.yml", shown))
+    _configs(found, settings, label, components, files)
+    gone = [path for pattern in (*RESULTS, *DEMO) for path in sorted(Path().glob(pattern))]
+    files |= dict.fromkeys(gone)
+    made.told.append(("results of the demo", f"{len(gone)} files removed"))
+    made.told.append(_examples(found, split.train))
+    made.todo = _todo(found, split, settings)
+    return made
+
+
+def _jsonl(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run this in a clone of the template.") from None
+
+
+def md5(text: str) -> str:
+    """MD5 of a file of that content, as weasel takes it."""
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def scheme_config(text: str, found: Inputs, lang: str) -> str:
+    """The LLM's config with the tasks of these labels; what stands before its components is kept."""
+    head, mark, _ = text.partition("[components]\n")
+    if not mark:
+        raise UserError("the config of the LLM has no [components]; take the template's configs/llm.cfg.")
+    pipeline = "categories" if found.categories_only else "spans"
+    head = _set_setting(head, "lang", json.dumps(lang))
+    head = _set_setting(head, "pipeline", f'["{pipeline}"]')
+    if found.categories_only and not found.exclusive:
+        # Of texts without the category there are many: examples must show that, too.
+        head = _set_setting(head, "max_empty", "0.5")
+    if len(found.labels["span"]) > MANY_LABELS:
+        head = _set_setting(head, "max_tokens", "32")
+        head = _set_setting(head, "context_length", "4096")
+    parts = [head, mark]
+    for kind, section, task in (
+        ("span", "spans", "Spans"),
+        ("relation", "relations", "Relations"),
+        ("category", "categories", "Categories"),
+    ):
+        if found.labels[kind]:
+            if section != pipeline:
+                parts.append(
+                    f"\n# Not in the pipeline yet: {section} are annotated when added to nlp.pipeline."
+                )
+            parts.append(_component(found, kind, section, task))
+    return "".join(parts)
+
+
+def _component(found: Inputs, kind: str, section: str, task: str) -> str:
+    labels = found.labels[kind]
+    names = {label: found.names.get(label, humanised(label)) for label in labels}
+    if len({name.casefold() for name in names.values()}) < len(names):
+        names = {label: found.names.get(label, label) for label in labels}
+    shown = [name.lower() if name.istitle() else name for name in names.values()]
+    joined = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    choice = " or ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
+    instruction = {
+        "span": f"{joined[0].upper()}{joined[1:]} in each text.",
+        "relation": f"Which spans of each text are related, and how: {choice}.",
+        "category": f"What each text is about: {choice}{'' if found.exclusive else ', or none'}.",
+    }[kind]
+    settings = {
+        "@llm_tasks": f"ie.{task}.v1",
+        "labels": labels,
+        **({"exclusive": found.exclusive} if kind == "category" else {}),
+        "form": "${prompt.form}",
+        "answer": "${prompt.answer}",
+        "template": "${prompt.template}",
+        "max_tokens": "${prompt.max_tokens}",
+        "instruction": found.instructions.get(kind, instruction),
+        "examples": "${prompt.examples}",
+        **({"fuzzy": 0.9} if kind == "span" else {}),
+    }
+    if kind == "category":
+        del settings["form"], settings["max_tokens"]
+    lines = [f"\n[components.{section}]", 'factory = "llm"', "model = ${model}", ""]
+    lines += [f"[components.{section}.task]"]
+    lines += [f"{key} = {_setting(value)}" for key, value in settings.items()]
+    if kind != "category":
+        lines += ["", f"[components.{section}.task.label_names]"]
+        lines += [f"{label} = {_setting(name)}" for label, name in names.items()]
+    undefined = [label for label in labels if label not in found.definitions]
+    if undefined:
+        lines += ["", f"# To be written: a few words on what counts as {', '.join(undefined)}."]
+    else:
+        lines += [""]
+    lines += [f"[components.{section}.task.label_definitions]"]
+    lines += [f"{label} = {_setting(found.definitions.get(label, ''))}" for label in labels]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("${"):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def humanised(label: str) -> str:
+    """A label as words: FASHION_BRAND and FashionBrand are "Fashion brand"."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", label).split()
+    lowered = " ".join(
+        word if word.isupper() and len(words) > 1 and len(word) < 4 else word.lower() for word in words
+    )
+    return lowered[:1].upper() + lowered[1:]
+
+
+def _set_setting(text: str, name: str, value: str) -> str:
+    """Set the first setting of that name in a config, its line alone."""
+    changed, n = re.subn(rf"(?m)^{name} = .*$", lambda _: f"{name} = {value}", text, count=1)
+    if not n:
+        raise UserError(f"a config has no setting {name}; take the template's.")
+    return changed
+
+
+def set_var(text: str, name: str, value: str) -> str:
+    """Set a variable of project.yml, its line alone.
+
+    Raises:
+        UserError: there is no such variable.
+    """
+    start = text.index("\nvars:\n")
+    quoted = json.dumps(value, ensure_ascii=False)
+    body, n = re.subn(rf"(?m)^  {name}: .*$", lambda _: f"  {name}: {quoted}", text[start:], count=1)
+    if not n:
+        raise UserError(f"project.yml: has no variable {name}; take the template's project.yml.")
+    return text[:start] + body
+
+
+def project_file(
+    text: str, values: Mapping[str, str], found: Inputs, files: Mapping[Path, str | None]
+) -> str:
+    """project.yml with these vars, its own title and description, and the checksums of the new assets."""
+    for name, value in values.items():
+        text = set_var(text, name, value)
+    labels = ", ".join(label for kind in ("span", "category") for label in found.labels[kind])
+    text = re.sub(
+        r"(?m)^title: .*$",
+        lambda _: f"title: {json.dumps(values['name'] + ': information extraction')}",
+        text,
+        count=1,
+    )
+    told = (
+        f"description: |\n  {labels} in {len(found.texts):,} texts, {len(found.gold):,} of them annotated "
+        "when the project was set up.\n"
+    )
+    text = re.sub(r"(?m)^description: \|\n(?:(?:  .*)?\n)+(?=\S)", lambda _: f"{told}\n", text, count=1)
+    described = {
+        "assets/texts.jsonl": "All raw texts",
+        "assets/reviewed.jsonl": "Those that were reviewed; written by people only",
+        "assets/companies.csv": "Known names: id, name, aliases",
+    }
+    for name, words in described.items():
+        content = files.get(Path(name))
+        entry = rf'(?m)^(  - dest: "{re.escape(name)}"\n)(    checksum: .*\n)?(    description: ).*$'
+        checksum = "" if name == "assets/reviewed.jsonl" or content is None else md5(content)
+
+        def replaced(match: re.Match, checksum: str = checksum, words: str = words) -> str:
+            line = f'    checksum: "{checksum}"\n' if checksum else ""
+            return f'{match[1]}{line}{match[3]}"{words}"'
+
+        text = re.sub(entry, replaced, text, count=1)
+    srsly.yaml_loads(text)
+    return text
+
+
+def _components(found: Inputs, gazetteer: str, money: str) -> dict[str, bool]:
+    """Which components of configs/assemble.cfg, and which of their commands, apply to this project."""
+    links = any((span.model_extra or {}).get("kb_id") for record in found.gold for span in record.spans)
+    return {
+        "textcat": bool(found.labels["category"]) and found.exclusive and not found.categories_only,
+        "relations": bool(found.labels["relation"]),
+        "linker": bool(gazetteer and links),
+        "money": bool(money),
+    }
+
+
+def prune_components(text: str, components: Mapping[str, bool]) -> str:
+    """project.yml whose workflow of components, and whose `assemble`, ask for nothing that can't be made."""
+    kept = {
+        "evaluate-money": components["money"],
+        "train-linker": components["linker"],
+        "evaluate-linker": components["linker"],
+        "train-relations": components["relations"],
+        "evaluate-relations": components["relations"],
+        "train-categories": components["textcat"],
+        "evaluate-categories": components["textcat"],
+        "evaluate-rows": components["relations"],
+    }
+    if not any(components.values()):
+        return re.sub(r"(?m)^  components: \[.*\]\n", "", text, count=1)
+
+    def left(match: re.Match) -> str:
+        names = [name for name in srsly.json_loads(match[2]) if kept.get(name, True)]
+        return f"{match[1]}{json.dumps(names)}"
+
+    text = re.sub(r"(?m)^(  components: )(\[.*\])$", left, text, count=1)
+    start = text.index('  - name: "assemble"\n')
+    end = text.index("  - name: ", start + 1)
+    block = text[start:end]
+    for folder, there in (("relations", components["relations"]), ("categories", components["textcat"])):
+        if not there:
+            block = re.sub(rf"(?m)^      - training/.*/{folder}/model-best\n", "", block)
+    return text[:start] + block + text[end:]
+
+
+def _gazetteer(
+    found: Inputs, settings: Settings, files: dict[Path, str | None], told: list[tuple[str, str]]
+) -> str:
+    """Put the known names into place, or none; the label they have."""
+    path = Path("assets/companies.csv")
+    if settings.gazetteer is None:
+        files[path] = "id,name,aliases\n"
+        told.append((str(path), "no known names; vars.gazetteer_label is empty"))
+        return ""
+    entries = read_gazetteer(settings.gazetteer)
+    labels = found.labels["span"]
+    label = settings.gazetteer_label if settings.gazetteer_label in labels else ""
+    if not label:
+        if len(labels) != 1:
+            raise UserError(
+                f"{settings.gazetteer}: of which label are these names? Give --vars.gazetteer_label, one of "
+                f"{', '.join(labels) or '(no span labels)'}."
+            )
+        label = labels[0]
+    files[path] = read_text(settings.gazetteer).replace("\r\n", "\n")
+    told.append((str(path), f"{len(entries):,} names of {label}"))
+    return label
+
+
+def _configs(
+    found: Inputs,
+    settings: Settings,
+    gazetteer: str,
+    components: Mapping[str, bool],
+    files: dict[Path, str | None],
+) -> None:
+    """The language of every config, and what reviewing and assembling have to do with."""
+    for path in sorted(Path("configs").glob("*.cfg")):
+        text = files.get(path) or _read(path)
+        if path != settings.scheme and re.search(r"(?m)^\[nlp\]\nlang = ", text):
+            files[path] = _set_setting(text, "lang", json.dumps(settings.lang))
+    review = Path("configs/review.cfg")
+    text = _read(review)
+    if found.labels["category"]:
+        text = _set_setting(text, "one_category", json.dumps(found.exclusive))
+    # Without suggestions nothing can disagree; texts unlike each other teach most.
+    files[review] = text if found.gold else _set_setting(text, "then", '"diversity"')
+    assemble = Path("configs/assemble.cfg")
+    lines = _read(assemble).splitlines(keepends=True)
+    files[assemble] = "".join(line for line in lines if components.get(line.partition(" ")[0], True))
+    linker = Path("configs/linker.cfg")
+    if gazetteer and linker in files:
+        files[linker] = _set_setting(files[linker] or "", "labels", json.dumps([gazetteer]))
+
+
+def _guidelines(found: Inputs, name: str) -> str:
+    lines = [f"# Annotation guidelines: {name}", "", "Version 1. What is marked, and what decides in doubt."]
+    for kind, title in (("span", "Spans"), ("relation", "Relations"), ("category", "Categories")):
+        if found.labels[kind]:
+            lines += ["", f"## {title}"]
+            lines += [
+                f"- **{label}**: {found.definitions.get(label) or 'to be written.'}"
+                for label in found.labels[kind]
+            ]
+    return "\n".join([*lines, "", "## Decisions", ""])
+
+
+def _card(found: Inputs, name: str) -> str:
+    rows = "\n".join(f"| {what.strip()} | {told} |" for what, told in found.told)
+    return (
+        f"# Data card: {name}\n\nSource, licence and limits: to be written.\n\n"
+        f"What was there when the project was set up:\n\n| what | found |\n|---|---|\n{rows}\n"
+    )
+
+
+def _sentence(candidates: Sequence[Record]) -> str:
+    """A text to try the package on: short, with many labels; "" if none can stand in a shell's quotes."""
+    fitting = [r for r in candidates if not UNSAFE.search(r.text) and 20 <= len(r.text) <= 200]
+    best = max(
+        fitting,
+        key=lambda r: (len({s.label for s in r.spans}) + sum(r.cats.values()), -len(r.text)),
+        default=None,
+    )
+    return best.text if best else ""
+
+
+def _slice_key(gold: Sequence[Record]) -> str:
+    """A key of meta that divides the texts into a few kinds; "" if there is none."""
+    for key in sorted({key for record in gold for key in record.meta}):
+        values = [record.meta[key] for record in gold if isinstance(record.meta.get(key), str)]
+        if len(values) >= SLICED * len(gold) and 2 <= len(set(values)) <= VALUES:
+            return key
+    return ""
+
+
+def _tell_rules(rules: Sequence[mining.Rule], dev: Sequence[Record], nlp: Language) -> str:
+    if not rules:
+        return "empty: no rule could be mined" if dev else "empty: there is nothing to mine rules from"
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([rule.line() for rule in rules])
+    told = f"{len(rules):,} rules mined from train"
+    if not dev:
+        return told
+    labels = sorted({rule.label for rule in rules})
+    predicted = baselines.predict_with(nlp)([record.text for record in dev])
+    counts = scoring.count(dev, predicted, labels).sum(axis=1)
+    p, r, _ = (statistics.format_score(e, documents=len(dev)) for e in statistics.intervals(counts))
+    return f"{told}; on {len(dev):,} dev texts P {p}, R {r} ({', '.join(labels)})"
+
+
+def _examples(found: Inputs, train: Sequence[Record]) -> tuple[str, str]:
+    """Which examples the LLM is shown, or which texts to review first."""
+    if train:
+        labels = found.labels["category" if found.categories_only else "span"]
+
+        def missing(record: Record) -> float:
+            if found.categories_only:
+                return float(not any(value >= 0.5 for value in record.cats.values()))
+            return 1 - len({span.label for span in record.spans} & set(labels)) / len(labels)
+
+        empty = 0.5 if found.categories_only and not found.exclusive else 0.0
+        shown = Shots(train, max_empty=empty).choose("", missing)
+        return "the LLM is shown", ", ".join(record.id for record in shown) or "no example: all are too long"
+    pool = sorted(found.texts, key=lambda r: hashlib.sha256(r.text.encode()).digest())[:POOL]
+    return "review first", ", ".join(record.id for record in Shots(pool, max_words=10**6).diverse())
+
+
+def _todo(found: Inputs, split: Any, settings: Settings) -> list[str]:
+    todo = []
+    if undefined := [
+        label for kind in KINDS for label in found.labels[kind] if not found.definitions.get(label)
+    ]:
+        todo.append(
+            f"define {', '.join(undefined)} in {settings.scheme}, and in assets/guidelines.md at length"
+        )
+    if not found.gold:
+        todo.append(
+            "`weasel run llm-annotate` for suggestions, then `weasel run review`: a few dozen to begin"
+        )
+    elif empty := [side for side in ("train", "dev", "test") if not getattr(split, side)]:
+        todo.append(f"review more texts (`weasel run review`): none falls to {' or '.join(empty)} yet")
+    todo += ["`weasel run check`, then `weasel run all`", "README.md and docs still tell of the demo"]
+    return todo
