@@ -41,7 +41,7 @@ def main(
     if vanished not in ("keep", "remove"):
         raise UserError(f"vanished = {vanished!r}: it must be keep or remove.")
     columns = schema.read_mapping(config)
-    entries = read_gazetteer(companies) if companies.exists() else []
+    entries = read_gazetteer(companies, allow_empty=True) if companies.exists() else []
     source = from_gold(lang) if gold else from_pipeline(model, package, columns, config)
     found = records.read_records(
         Path(gold) if gold else texts, misaligned="snap", duplicates="first", bad_relations="drop"

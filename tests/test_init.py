@@ -9,6 +9,7 @@ import srsly
 from running import ROOT, run_command, write_lines
 
 from ie import starting
+from ie.database import asking, guard, reading
 from ie.llm import pipeline
 from ie.records import read_records
 from ie.scheme import load_scheme
@@ -248,3 +249,25 @@ def test_known_names_need_their_label(project, tmp_path, capsys):
     assert init(capsys, annotations=path, gazetteer=names, gazetteer_label="SELLER").status == 0
     assert settings(project)["gazetteer_label"] == "SELLER"
     assert "Velto" in Path("assets/companies.csv").read_text()
+
+
+def test_what_is_the_demos_own_goes(project, tmp_path, capsys):
+    write_lines(tmp_path / "given.jsonl", [annotated(text, n) for n, text in enumerate(TEXTS)])
+    outcome = init(capsys, annotations=tmp_path / "given.jsonl", name="trade")
+    assert outcome.status == 0, outcome.output
+    assert "To be written" in Path("assets/model_card.md").read_text("utf-8")
+    assert Path("assets/questions.jsonl").read_text("utf-8") == ""
+    commands = {command["name"]: command for command in srsly.read_yaml("project.yml")["commands"]}
+    figures = [dep for dep in commands["package-pipeline"]["deps"] if dep.endswith("metrics.json")]
+    assert figures == ["training/${vars.config}/metrics.json"]
+    assert "\n[deals]\n" not in Path("configs/database.cfg").read_text("utf-8")
+    # the database and its questions work without deals
+    database = tmp_path / "found.db"
+    options = ["--gold", "assets/reviewed.jsonl", "--output", database]
+    filled = run_command("database", options, capsys)
+    assert filled.status == 0, filled.output
+    assert f"mentions 0 {2 * len(TEXTS)}" in filled.output
+    with reading.open_readonly(database) as connection:
+        _, known = asking.read_config(Path("configs/ask.cfg"))
+        counted = guard.run(connection, "SELECT COUNT(*) FROM mentions WHERE label = 'BUYER'", known.bounds())
+    assert counted.rows == [(len(TEXTS),)]

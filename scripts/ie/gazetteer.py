@@ -20,10 +20,11 @@ class Entry:
     columns: dict[str, str]
 
 
-def read_gazetteer(path: Path) -> list[Entry]:
+def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[Entry]:
     """Read and validate the list.
 
-    Two entries may have one name (the linker tells them apart), but not one id.
+    Two entries may have one name (the linker tells them apart), but not one id. With `allow_empty` the header
+    may stand alone.
 
     Raises:
         UserError: no file, not UTF-8, a column missing, a line with too few or too many fields, an empty id
@@ -63,7 +64,7 @@ def read_gazetteer(path: Path) -> list[Entry]:
             entries[row["id"]] = (reader.line_num, Entry(row["id"], row["name"], aliases, others))
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes.") from None
-    if not entries:
+    if not entries and not allow_empty:
         raise UserError(f"{path}: there is no entry; add one a line, or leave the gazetteer out.")
     return [entry for _, entry in entries.values()]
 

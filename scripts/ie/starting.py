@@ -35,7 +35,18 @@ LABEL = re.compile(r"\w(?:[\w .&/+-]*\w)?")
 UNSAFE = re.compile(r"['\"$\\\n]")
 # Demo results that git keeps; other texts' scores would be compared with them.
 RESULTS = ("training/history.jsonl", "training/*/metrics.json", "training/*/train.json")
-DEMO = ("assets/questions.jsonl",)
+MODEL_CARD = """## Intended use
+
+To be written: for which texts and questions, by whom.
+
+## Limits
+
+To be written: where it was seen to fail, and what nobody should decide by it.
+
+## Licences
+
+To be written: of the texts, and of the language model that annotated them.
+"""
 # Above so many labels asked about at once, each gets a shorter answer and the model a longer context.
 MANY_LABELS = 4
 # Texts are chosen for a first review among so many.
@@ -388,6 +399,8 @@ def plan(found: Inputs, settings: Settings) -> Plan:
     money = settings.money_label if settings.money_label in found.labels["span"] else ""
     files[Path("assets/guidelines.md")] = _guidelines(found, settings.name)
     files[Path("assets/CARD.md")] = _card(found, settings.name)
+    files[Path("assets/model_card.md")] = MODEL_CARD
+    files[Path("assets/questions.jsonl")] = ""
     files[settings.scheme] = scheme_config(_read(settings.scheme), found, settings.lang)
     config = ("categories" if found.exclusive else "multilabel") if found.categories_only else "efficient"
     values = {
@@ -409,7 +422,7 @@ def plan(found: Inputs, settings: Settings) -> Plan:
     )
     made.told.append(("vars of project.yml", shown))
     _configs(found, settings, label, components, files)
-    gone = [path for pattern in (*RESULTS, *DEMO) for path in sorted(Path().glob(pattern))]
+    gone = [path for pattern in RESULTS for path in sorted(Path().glob(pattern))]
     files |= dict.fromkeys(gone)
     made.told.append(("results of the demo", f"{len(gone)} files removed"))
     made.told.append(_examples(found, split.train))
@@ -602,6 +615,24 @@ def prune_components(text: str, components: Mapping[str, bool]) -> str:
         "evaluate-categories": components["textcat"],
         "evaluate-rows": components["relations"],
     }
+    figures = [
+        name
+        for name, there in {
+            "training/linker": components["linker"],
+            "training/money": components["money"],
+            "training/${vars.config}/relations": components["relations"],
+            "training/${vars.config}/pipeline": components["relations"],
+            "training/${vars.config}/categories": components["textcat"],
+        }.items()
+        if not there
+    ]
+    block = _block(text, "package-pipeline")
+    pruned = "".join(
+        line
+        for line in block.splitlines(keepends=True)
+        if not any(line.strip() == f"- {name}/metrics.json" for name in figures)
+    )
+    text = text.replace(block, pruned)
     if not any(components.values()):
         return re.sub(r"(?m)^  components: \[.*\]\n", "", text, count=1)
 
@@ -610,13 +641,17 @@ def prune_components(text: str, components: Mapping[str, bool]) -> str:
         return f"{match[1]}{json.dumps(names)}"
 
     text = re.sub(r"(?m)^(  components: )(\[.*\])$", left, text, count=1)
-    start = text.index('  - name: "assemble"\n')
-    end = text.index("  - name: ", start + 1)
-    block = text[start:end]
+    block = assembled = _block(text, "assemble")
     for folder, there in (("relations", components["relations"]), ("categories", components["textcat"])):
         if not there:
             block = re.sub(rf"(?m)^      - training/.*/{folder}/model-best\n", "", block)
-    return text[:start] + block + text[end:]
+    return text.replace(assembled, block)
+
+
+def _block(text: str, command: str) -> str:
+    """The lines of a command of project.yml."""
+    start = text.index(f'  - name: "{command}"\n')
+    return text[start : text.find("  - name: ", start + 1)]
 
 
 def _gazetteer(
@@ -664,9 +699,25 @@ def _configs(
     assemble = Path("configs/assemble.cfg")
     lines = _read(assemble).splitlines(keepends=True)
     files[assemble] = "".join(line for line in lines if components.get(line.partition(" ")[0], True))
+    _database(found, files)
     linker = Path("configs/linker.cfg")
     if gazetteer and linker in files:
         files[linker] = _set_setting(files[linker] or "", "labels", json.dumps([gazetteer]))
+
+
+def _database(found: Inputs, files: dict[Path, str | None]) -> None:
+    """Without the demo's relations the database has no deals, and questions are about mentions."""
+    path, asking = Path("configs/database.cfg"), Path("configs/ask.cfg")
+    text = _read(path)
+    deals = re.search(r"(?ms)^(#[^\n]*\n)*\[deals\]\n.*?(?=^\[|\Z)", text)
+    if not deals or set(re.findall(r'"(\w+)": "(?:head|child)"', deals[0])) & {*found.labels["relation"]}:
+        return
+    files[path] = text.replace(deals[0], "").rstrip("\n") + "\n"
+    files[asking] = re.sub(
+        r"(?m)^(?:deals|investments|amounts) = .*\n",
+        "",
+        re.sub(r"(?m)^deals = .*$", 'mentions = ["label", "text"]\n\\g<0>', _read(asking)),
+    )
 
 
 def _guidelines(found: Inputs, name: str) -> str:

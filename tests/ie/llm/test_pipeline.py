@@ -277,6 +277,7 @@ def test_a_record_says_what_was_asked_found_and_dropped(fake):
     counts = pipeline.count_notes([first, second])
     assert counts == {
         "spans": {"COMPANY": 2},
+        "categories": {},
         "alignment": {"exact": 1, "normalised": 1},
         "dropped": {"not in the text": 1},
         "errors": {},
