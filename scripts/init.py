@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import options, starting
+from ie import bringing, options, starting
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -42,7 +42,7 @@ def main(
 ) -> None:
     """Write assets, configs and vars: all of them, or none if anything is wrong."""
     refuse_loss(GOLD, replaceable, overwrite)
-    found = starting.gather(
+    found = bringing.gather(
         texts=Path(texts) if texts else None,
         annotations=Path(annotations) if annotations else None,
         form=format,
