@@ -14,7 +14,7 @@ from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
 from ie.llm import pipeline
-from ie.records import Reader, blank
+from ie.records import Reader, blank, write_records
 from ie.scheme import Scheme, load_scheme
 from ie.scoring import count, view
 from ie.splitting import assign
@@ -29,6 +29,9 @@ def main(
     provider: options.Provider = "",
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     output: Annotated[Path, typer.Option(help="Scores.")] = Path("training/prompts.json"),
+    answers: Annotated[
+        Path | None, typer.Option(help="Folder for each form's annotation of dev, for `agreement`.")
+    ] = None,
     test_percent: options.TestPercent = 37,
     dev_percent: options.DevPercent = 10,
     near_duplicate: options.NearDuplicate = 0.8,
@@ -76,6 +79,8 @@ def main(
         finally:
             for model in pipeline.llm_models(nlp):
                 model.close()
+        if answers:
+            write_records(answers / f"{name}.jsonl", (record for record, _ in answered))
         spent = [call.seconds for _, calls in answered for call in calls]
         counts[name] = count(
             view(dev, scheme.scored),

@@ -10,6 +10,7 @@ from running import ROOT, Outcome, run_command
 from test_llm_annotate import SHARES, Project
 
 from ie.llm.stub import Response, answer_body
+from ie.records import read_records
 
 CONFIG = """
 [prompt]
@@ -85,6 +86,15 @@ def test_forms_are_scored_on_the_same_dev_texts(project, server):
     n = json.loads((project.folder / "training" / "prompts.json").read_text())["documents"]
     assert len(server.requests) == 4 * n  # a prompt a label for one of the forms
     assert f"Can't be told apart on {n} texts: both, alone, spacy." in outcome.output
+
+
+def test_two_forms_can_be_set_against_each_other(project, capsys):
+    assert project.compare(only="both,alone", answers="training/prompts").status == 0
+    files = [Path("training/prompts") / f"{name}.jsonl" for name in ("both", "alone")]
+    answered = [read_records(path, duplicates="first") for path in files]
+    assert [record.text for record in answered[0]] == [record.text for record in answered[1]]
+    assert len(answered[0]) == json.loads(Path("training/prompts.json").read_text())["documents"]
+    assert all(record.spans for record in answered[0])
 
 
 def test_what_was_asked_once_is_not_asked_again(project, server):
