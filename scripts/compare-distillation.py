@@ -72,7 +72,8 @@ def main(
     for name in names:
         check_writable(output / name)
     examples = grid.read_corpus(reviewed)
-    curves.require(examples, grid.read_corpus(dev), labels.span_labels, (reviewed, dev))
+    known, checks = (list(map(records.from_doc, docs)) for docs in (examples, grid.read_corpus(dev)))
+    curves.require(known, checks, labels.span_labels, (reviewed, dev))
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
     gold = [from_doc(doc) for doc in examples]
     chosen, found, hidden = distillation.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)

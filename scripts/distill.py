@@ -61,7 +61,8 @@ def main(
     for path in targets:
         check_writable(path)
     examples = grid.read_corpus(reviewed)
-    curves.require(examples, grid.read_corpus(dev), labels.span_labels, (reviewed, dev))
+    known, checks = (list(map(records.from_doc, docs)) for docs in (examples, grid.read_corpus(dev)))
+    curves.require(known, checks, labels.span_labels, (reviewed, dev))
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
     gold = [from_doc(doc) for doc in examples]
     _, found, _ = distillation.read_silver(reader, llm, silver, None, gold, 0)

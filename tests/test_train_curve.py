@@ -138,7 +138,7 @@ def only(label: str, n: int, start: int = 0) -> list[Record]:
         # one label: nothing to complain of
         (only("COMPANY", 12), only("COMPANY", 6, 100), "moved F by"),
         # a label only in dev
-        (only("COMPANY", 12), examples(8, 100), "CITY can't be learnt: dev has 2 spans of it"),
+        (only("COMPANY", 12), examples(8, 100), "CITY can't be learnt: dev has it 2 times"),
         (examples(12), examples(8), "8 dev texts of 8 are in the training data too"),
     ],
 )
