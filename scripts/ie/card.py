@@ -230,4 +230,7 @@ READERS = {
 
 def shown(three: Sequence[float] | None, texts: int) -> str:
     """An estimate (value, low, high) with the digits that so many texts allow; empty for none."""
-    return format_score(Estimate(*three), documents=texts) if three else ""
+    if not three:
+        return ""
+    # not defined, such as the precision of a system that found nothing
+    return "–" if None in three else format_score(Estimate(*three), documents=texts)

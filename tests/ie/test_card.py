@@ -71,6 +71,15 @@ def test_figures_of_every_component(tmp_path: Path):
     assert text.count("amounts of gold mentions") == 1
 
 
+def test_a_pipeline_that_found_nothing_has_a_card(tmp_path: Path):
+    nothing = {"p": None, "p_low": None, "p_high": None}
+    none = {m: 0.0 for metric in ("r", "f") for m in (metric, f"{metric}_low", f"{metric}_high")}
+    one = {"MONEY": {"gold": 20, "predicted": 0, "correct": 0, **nothing, **none}, "mb": 3.9}
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"test": {"documents": 40}, "systems": {"reviewed": one}}))
+    assert "| exact spans | MONEY | 40 | 20 | – | .0 " in make(tmp_path, f"spans:{path}")
+
+
 def test_versions_are_those_of_dvc_and_training_is_told(tmp_path: Path):
     data, train = tmp_path / "train.jsonl", tmp_path / "train.json"
     data.write_bytes(b"{}\r\n")
