@@ -43,7 +43,7 @@ def silver(copy) -> None:
     (copy / "training/llm-timings.jsonl").write_text("")
 
 
-def take(name: str, folder: Path, commands: tuple[str, ...]) -> retargeting.Outcome | None:
+def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> retargeting.Outcome | None:
     copy = folder / "project"
     found = retargeting.retarget(
         name,
@@ -51,7 +51,7 @@ def take(name: str, folder: Path, commands: tuple[str, ...]) -> retargeting.Outc
         WORDS / f"{name}.cfg",
         ROOT,
         folder,
-        size=Size(reviewed=120, llm=160, words=60),
+        size=Size(reviewed=reviewed, llm=160, words=60),
         overrides=QUICK,
         commands=commands,
         progress=lambda command: silver(copy) if command == "check" else None,
@@ -66,7 +66,7 @@ def take(name: str, folder: Path, commands: tuple[str, ...]) -> retargeting.Outc
 
 @pytest.mark.parametrize("name", ["fashion_brands", "docs_issues"])
 def test_a_set_goes_through_the_workflow(name, tmp_path):
-    found = take(name, tmp_path, COMMANDS)
+    found = take(name, tmp_path, COMMANDS, reviewed=120)
     assert found.kind == ("categories" if name == "docs_issues" else "spans")
     assert found.test > 10
     assert found.f["llm"][0] == 1
@@ -75,5 +75,6 @@ def test_a_set_goes_through_the_workflow(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["crossner_politics", "fire"])
 def test_many_labels_are_split_and_fit_a_prompt(name, tmp_path):
-    found = take(name, tmp_path, SHORT)
+    # so many that each label is in train
+    found = take(name, tmp_path, SHORT, reviewed=480)
     assert found.labels == {"crossner_politics": 9, "fire": 13}[name]
