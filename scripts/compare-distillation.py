@@ -8,11 +8,9 @@ import typer
 from wasabi import msg
 
 from ie import (
-    curves,
     distillation,
     distilling,
     distilling_report,
-    grid,
     options,
     records,
     reports,
@@ -21,7 +19,7 @@ from ie import (
 )
 from ie.cli import run
 from ie.files import atomic_write, check_writable
-from ie.records import Reader, from_doc
+from ie.records import Reader
 from ie.scheme import load_scheme
 
 
@@ -71,11 +69,8 @@ def main(
     names = ("distillation.json", "seconds.json", "distillation.png", "distillation.html")
     for name in names:
         check_writable(output / name)
-    examples = grid.read_corpus(reviewed)
-    known, checks = (list(map(records.from_doc, docs)) for docs in (examples, grid.read_corpus(dev)))
-    curves.require(known, checks, labels.span_labels, (reviewed, dev))
+    gold = distillation.read_reviewed(reviewed, dev, labels.span_labels)
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
-    gold = [from_doc(doc) for doc in examples]
     chosen, found, hidden = distillation.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
     helpers, missing = distillation.helpers(
         found,

@@ -9,11 +9,11 @@ import numpy as np
 import typer
 from wasabi import msg
 
-from ie import curves, distillation, distilling, grid, options, records, statistics, teaching, tracking
+from ie import distillation, distilling, options, records, statistics, teaching, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write, check_writable
-from ie.records import Reader, from_doc
+from ie.records import Reader
 from ie.scheme import load_scheme
 
 
@@ -60,11 +60,8 @@ def main(
     targets = corpus / "distilled.jsonl", corpus / "distilled.spacy", output / "distill.json"
     for path in targets:
         check_writable(path)
-    examples = grid.read_corpus(reviewed)
-    known, checks = (list(map(records.from_doc, docs)) for docs in (examples, grid.read_corpus(dev)))
-    curves.require(known, checks, labels.span_labels, (reviewed, dev))
+    gold = distillation.read_reviewed(reviewed, dev, labels.span_labels)
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
-    gold = [from_doc(doc) for doc in examples]
     _, found, _ = distillation.read_silver(reader, llm, silver, None, gold, 0)
     helpers, missing = distillation.helpers(
         found, gold, asked, lang=lang, patterns=patterns, gazetteer=gazetteer, gazetteer_label=gazetteer_label

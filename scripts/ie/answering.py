@@ -2,7 +2,8 @@
 
 from spacy.tokens import Doc
 
-from ie.records import Record, Relation, from_doc
+from ie.corpora import full_record
+from ie.records import Record, from_doc
 
 # Of scores: texts worked on in other batches differ behind these.
 DIGITS = 4
@@ -14,7 +15,7 @@ def to_record(doc: Doc) -> Record:
     An amount is `money` as the component says it, and where it is definite also `value`, as gold has it:
     "5000000 USD", or "10-15 EUR".
     """
-    found = from_doc(doc)
+    found = full_record(doc) if doc.has_extension("relations") else from_doc(doc)
     for span, ent in zip(found.spans, doc.ents, strict=True):
         money = ent._.money if ent.has_extension("money") else None
         if money:
@@ -22,8 +23,6 @@ def to_record(doc: Doc) -> Record:
             if money["low"] is not None:
                 ends = dict.fromkeys((money["low"], money["high"]))
                 span.value = f"{'-'.join(ends)} {money['currency']}"
-    if doc.has_extension("relations"):
-        found.relations = [Relation(**relation) for relation in doc._.relations]
     if found.cats:
         found.cats = {label: round(score, DIGITS) for label, score in found.cats.items()}
     return found

@@ -214,6 +214,17 @@ class Comparison:
         return next((pair for pair in found if (pair.first, pair.second) == (name, other)), None)
 
 
+def read_reviewed(path: Path, dev: Path, labels: Sequence[str]) -> list[Record]:
+    """The reviewed training examples, if they and those of dev have something to learn and to score.
+
+    Raises:
+        UserError: a file is missing or broken, or has no span of these labels.
+    """
+    gold, checks = (list(map(records.from_doc, grid.read_corpus(corpus))) for corpus in (path, dev))
+    curves.require(gold, checks, labels, (path, dev))
+    return gold
+
+
 def read_silver(
     reader: Reader, llm: Path, silver: Path, llm_train: Path | None, reviewed: Sequence[Record], n: int
 ) -> tuple[list[Record], list[Record], list[Record]]:
