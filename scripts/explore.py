@@ -40,10 +40,7 @@ def main(
         port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
         page = make_app(database, ask=ask, secret=secret, port=port, hosts=hosts)
-        # msg would break a long line in two, and the address with it
-        print(f"\nOpen  http://localhost:{port}/?token={secret}\n")
-        print(f"It reads {database} and writes nothing. Ctrl-C stops the server.")
-        web.run_page(page, sock)
+        web.run_page(page, sock, secret, f"It reads {database} and writes nothing.")
 
 
 if __name__ == "__main__":

@@ -148,10 +148,7 @@ def main(
             faults=faults,
             idle=in_background(engine, waiting, report),
         )
-        # msg would break a long line in two, and the address with it
-        print(f"\nOpen  http://localhost:{port}/?token={secret}\n")
-        print(f"Answers go to {journal}, finished texts to {reviewed}. Ctrl-C stops the server.")
-        web.run_page(page, sock)
+        web.run_page(page, sock, secret, f"Answers go to {journal}, finished texts to {reviewed}.")
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:

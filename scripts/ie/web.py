@@ -9,16 +9,20 @@ import asyncio
 import hmac
 import os
 import secrets
+import signal
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from ie.errors import Refused, UserError
 
@@ -86,6 +90,43 @@ def enter(request: Request, secret: str, port: int, command: str) -> Response | 
     )
 
 
+def files(folder: Path, name: str) -> list[Route]:
+    """The routes of a page, its script and its style, and of what all pages share."""
+
+    async def static(request: Request, file: Path) -> Response:
+        return FileResponse(file)
+
+    found = {
+        "/": folder / "page.html",
+        f"/{name}.js": folder / f"{name}.js",
+        f"/{name}.css": folder / f"{name}.css",
+        "/base.css": STATIC / "base.css",
+        "/icon.svg": STATIC / "icon.svg",
+    }
+    return [Route(path, partial(static, file=file)) for path, file in found.items()]
+
+
+def fence(
+    command: str, secret: str, port: int, hosts: str, met: Callable[[Request], None] = lambda request: None
+) -> Middleware:
+    """Let requests through that are ours and bring the secret, and put the headers on all answers.
+
+    Args:
+        met: is told of each request first.
+    """
+    known = allowed(hosts)
+
+    async def guard(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        met(request)
+        response = refuse(request, known) or enter(request, secret, port, command)
+        if response is None:
+            response = await call(request)
+        response.headers.update(HEADERS)
+        return response
+
+    return Middleware(BaseHTTPMiddleware, dispatch=guard)
+
+
 async def body(request: Request, limit: int, seconds: float | None = None) -> bytes:
     """The body of a request, unless it is larger than `limit` bytes.
 
@@ -136,11 +177,19 @@ def listen(port: int, option: str) -> socket.socket:
     return found
 
 
-def run_page(page: Starlette, sock: socket.socket) -> None:
-    """Serve a page until Ctrl-C."""
+def run_page(page: Starlette, sock: socket.socket, secret: str, note: str) -> None:
+    """Print the address of a page, and a note, and serve it until Ctrl-C."""
     server = uvicorn.Server(uvicorn.Config(page, log_level="warning", access_log=False, server_header=False))
-    with suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on when it is done
+    # Who reads the address may press Ctrl-C at once, when uvicorn doesn't listen to it yet. It passes the
+    # signal on when it is done, to this as well.
+    before = signal.signal(signal.SIGINT, lambda *_: setattr(server, "should_exit", True))
+    try:
+        # msg would break a long line in two, and the address with it
+        print(f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n")
+        print(f"{note} Ctrl-C stops the server.")
         server.run(sockets=[sock])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def session_secret(path: Path) -> str:

@@ -2,18 +2,15 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ie import web
@@ -23,13 +20,6 @@ from ie.exploring import lookups
 from ie.exploring.questions import Questions
 
 OWN = Path(__file__).parent / "static"
-FILES = {
-    "/": OWN / "page.html",
-    "/explore.js": OWN / "explore.js",
-    "/explore.css": OWN / "explore.css",
-    "/base.css": web.STATIC / "base.css",
-    "/icon.svg": web.STATIC / "icon.svg",
-}
 MAX_BODY = 100_000
 # Texts shown beside an answer and for an entity, and entities that a search offers.
 TEXTS, MENTIONS, OFFERED = 20, 100, 20
@@ -56,7 +46,6 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
     Args:
         ask: answers questions in words, and knows what rows rest on.
     """
-    known = web.allowed(hosts)
     asking = asyncio.Lock()
 
     async def use(work: Callable[[sqlite3.Connection], T]) -> T:
@@ -161,18 +150,8 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
             raise Refused("The database knows no such entity.", 404)
         return JSONResponse(found)
 
-    async def static(request: Request, file: Path) -> Response:
-        return FileResponse(file)
-
-    async def guarded(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = web.refuse(request, known) or web.enter(request, secret, port, "explore")
-        if response is None:
-            response = await call(request)
-        response.headers.update(web.HEADERS)
-        return response
-
-    routes = [Route(path, partial(static, file=file)) for path, file in FILES.items()]
-    routes += [
+    routes = [
+        *web.files(OWN, "explore"),
         Route("/api/about", about),
         Route("/api/ask", question, methods=["POST"]),
         Route("/api/run", statement, methods=["POST"]),
@@ -181,7 +160,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guarded)],
+        middleware=[web.fence("explore", secret, port, hosts)],
         exception_handlers={Refused: web.refused},
     )
 

@@ -1,18 +1,15 @@
 """The web server of the review page; who may speak to it is settled in `ie.web`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ie import web
@@ -22,13 +19,6 @@ from ie.review.store import Changed
 from ie.scheme import Scheme
 
 OWN = Path(__file__).parent / "static"
-FILES = {
-    "/": OWN / "page.html",
-    "/review.js": OWN / "review.js",
-    "/review.css": OWN / "review.css",
-    "/base.css": web.STATIC / "base.css",
-    "/icon.svg": web.STATIC / "icon.svg",
-}
 MAX_BODY = 1_000_000
 
 
@@ -53,17 +43,12 @@ def make_app(
         idle: work to do, step by step, while nobody asks for anything.
     """
 
-    known = web.allowed(hosts)
-
     def nothing_left(name: str) -> dict[str, Any]:
         return {"done": True, "annotator": name, "progress": progress(), "faults": faults}
 
     def shown(item: dict[str, Any] | None, name: str) -> JSONResponse:
         found = item | {"progress": progress(), "faults": faults} if item else nothing_left(name)
         return JSONResponse(found)
-
-    async def static(request: Request, file: Path) -> Response:
-        return FileResponse(file)
 
     async def project(request: Request) -> Response:
         settings = engine.settings.review
@@ -119,6 +104,9 @@ def make_app(
                 await asyncio.sleep(0.02)
                 app.state.asked = False
 
+    def asked(request: Request) -> None:
+        request.app.state.asked = True
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.asked = False
@@ -126,16 +114,8 @@ def make_app(
         yield
         task.cancel()
 
-    async def guard(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.app.state.asked = True
-        response = web.refuse(request, known) or web.enter(request, secret, port, "review")
-        if response is None:
-            response = await call(request)
-        response.headers.update(web.HEADERS)
-        return response
-
-    routes = [Route(path, partial(static, file=file)) for path, file in FILES.items()]
-    routes += [
+    routes = [
+        *web.files(OWN, "review"),
         Route("/api/project", project),
         Route("/api/next", next_item),
         Route("/api/item", one),
@@ -144,7 +124,7 @@ def make_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
+        middleware=[web.fence("review", secret, port, hosts, met=asked)],
         exception_handlers={
             Refused: web.refused,
             Changed: _changed,
