@@ -7,7 +7,9 @@ from shutil import which
 import pytest
 
 
-@pytest.fixture(scope="session")
+# For one file only: while it is open its event loop counts as running in this thread, and nothing else may
+# run one there.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
     program = (
