@@ -88,7 +88,8 @@ def main(
                 translator = asking.Translator(said, settings, examples, reader)
                 by_llm = asking.answer_all(words, translator, ask)
                 on_gold = [again(answer, gold) for answer in by_llm]
-                rag = benchmark.Rag([record.text for record in found], rag_settings, examples, reader)
+                texts = [record.text for record in found]
+                rag = benchmark.Rag(texts, rag_settings, translator.similar, reader)
                 by_rag = rag.answer_all(words, ask)
     finally:
         llm.close()

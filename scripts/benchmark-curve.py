@@ -75,7 +75,7 @@ def main(
         show_projection(curve_benchmark.cases(measured))
     if "speed" in wanted:
         overrides = {"nlp.lang": lang} | ({"training.max_steps": speed_steps} if speed_steps else {})
-        show_speed(speed_train, speed_dev, load_scheme(scheme).span_labels, config, overrides, workers)
+        show_speed(speed_train, speed_dev, load_scheme(scheme).span_labels, config, overrides, seeds, workers)
 
 
 def read_scores(path: Path) -> dict[str, Any]:
@@ -155,12 +155,18 @@ def show_projection(cases: list[Case]) -> None:
 
 
 def show_speed(
-    train: Path, dev: Path, labels: tuple[str, ...], config: Path, overrides: dict[str, Any], workers: int
+    train: Path,
+    dev: Path,
+    labels: tuple[str, ...],
+    config: Path,
+    overrides: dict[str, Any],
+    seeds: int,
+    workers: int,
 ) -> None:
     """The grid against `spacy train` once a cell."""
     docs = grid.read_corpus(train)
     held = [{ent.label_ for ent in doc.ents} for doc in docs]
-    cells = curves.grid([doc.text for doc in docs], held, curve_benchmark.PERCENTS, range(2))
+    cells = curves.grid([doc.text for doc in docs], held, curve_benchmark.PERCENTS, range(seeds))
     with tqdm(total=2 * len(cells), desc="trainings", leave=False) as bar:
         found = curve_benchmark.race(
             cells,

@@ -12,7 +12,9 @@ from ie.errors import UserError
 
 @registry.augmenters("ie.case.v1")
 def create_case_augmenter(lower: float, upper: float) -> Callable[[Language, Example], Iterator[Example]]:
-    """For `[corpora.train.augmenter]`: another case for some of the texts, drawn anew in each epoch.
+    """For `[corpora.train.augmenter]`: another case for some of the texts.
+
+    Drawn when spaCy reads the corpus: once a training, or in each epoch with `max_epochs = -1`.
 
     Args:
         lower, upper: shares (0 to 1) of the texts that are shown in lower and in upper case.

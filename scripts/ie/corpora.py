@@ -82,6 +82,19 @@ def create_records_reader(
     return read
 
 
+@spacy.registry.readers("ie.Kept.v1")
+def create_kept_reader(corpus: Callable[[Language], Iterable[Example]]) -> Callable:
+    """Another corpus, read once for all the passes over it; spaCy copies what it changes of an example."""
+    kept: list[Example] = []
+
+    def read(nlp: Language) -> Iterator[Example]:
+        if not kept:
+            kept.extend(corpus(nlp))
+        return iter(kept)
+
+    return read
+
+
 def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record]:
     """Accepted records whose spans start and end on the tokens of `nlp`; what is changed is told.
 

@@ -85,11 +85,16 @@ def train(
             use_device(gpu_id)
             config = load_config(config_path, overrides=overrides, interpolate=False)
             check_beginnings(config_path, config)
-            logger = config.get("training", {}).get("logger")
+            given = {
+                "logger": config.get("training", {}).get("logger"),
+                "corpora": dict(config.get("corpora", {})) or None,
+            }
             config["training"]["logger"] = {
                 "@loggers": "ie.Recorder.v1",
-                "logger": None if quiet else _guard_wandb(logger),
+                "logger": None if quiet else _guard_wandb(given["logger"]),
             }
+            if quiet:  # wandb's logger looks for the paths of corpora where the config has them
+                _read_once(config)
             nlp = init_nlp(config, use_gpu=gpu_id)
         _check_labels(nlp, Path(train))
         if start is not None:
@@ -99,7 +104,7 @@ def train(
         if output is None:
             _run(nlp, None, config_path, gpu_id, quiet)
         else:
-            _run_and_publish(nlp, Path(output), config_path, gpu_id, quiet, logger)
+            _run_and_publish(nlp, Path(output), config_path, gpu_id, quiet, given)
     best = max(history, key=lambda entry: (entry["score"], entry["step"]))
     return {
         "score": best["score"],
@@ -203,9 +208,13 @@ def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, qui
 
 
 def _run_and_publish(
-    nlp: Language, output: Path, config_path: Path, gpu_id: int, quiet: bool, logger: dict | None
+    nlp: Language, output: Path, config_path: Path, gpu_id: int, quiet: bool, given: dict[str, Any]
 ) -> None:
-    """Train beside `output`, then put the finished pipeline in its place: a kill leaves the old one whole."""
+    """Train beside `output`, then put the finished pipeline in its place: a kill leaves the old one whole.
+
+    Args:
+        given: the `logger` and the `corpora` of the user's config, which is what is published.
+    """
     try:
         output.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".training-", dir=output))
@@ -218,15 +227,31 @@ def _run_and_publish(
         best = folder / DIR_MODEL_BEST
         config = Config().from_disk(best / "config.cfg", interpolate=False)
         # Our recorder is not the user's choice, and whoever loads the pipeline doesn't have it.
-        if logger is None:
-            del config["training"]["logger"]
-        else:
-            config["training"]["logger"] = logger
+        for section, name in ((config["training"], "logger"), (config, "corpora")):
+            if given[name] is None:
+                del section[name]
+            else:
+                section[name] = given[name]
         config.to_disk(best / "config.cfg")
         clean_output_dir(output)
         best.rename(output / DIR_MODEL_BEST)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_once(config: Config) -> None:
+    """Have both corpora keep their examples, which spaCy reads anew for each component and evaluation.
+
+    Weights and scores stay the same to the last bit; an augmenter that draws less often shows the vocabulary
+    fewer strings. Not with `max_epochs = -1`, which is for what doesn't fit into memory.
+    """
+    if config["training"].get("max_epochs") == -1:
+        return
+    corpora = config.get("corpora", {})
+    for role in ("train_corpus", "dev_corpus"):
+        section, _, name = str(config["training"].get(role)).partition(".")
+        if section == "corpora" and name in corpora:
+            corpora[name] = {"@readers": "ie.Kept.v1", "corpus": corpora[name]}
 
 
 def _guard_wandb(node: Any) -> Any:

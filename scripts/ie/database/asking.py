@@ -208,6 +208,10 @@ class Translator:
         )
         self._vectors = self._vectorizer.fit_transform(masked) if masked else None
 
+    def similar(self, question: str) -> list[Question]:
+        """The examples that the prompt for a question shows, the most similar last."""
+        return [self.examples[i] for i in self.shown(question, self.values.find(question))]
+
     def shown(self, question: str, found: Found) -> list[int]:
         """The examples to show, the most similar last; one without an answer is never the very last.
 

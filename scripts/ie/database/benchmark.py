@@ -5,7 +5,7 @@ generation (slide 18): the snippets that BM25 finds go into a prompt, and the mo
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -80,7 +80,8 @@ class Rag:
 
     Args:
         texts: all texts.
-        examples: solved questions, with the gold answer, shown with snippets of their own.
+        similar: the solved questions most like a question, the nearest last: shown with snippets of their
+            own and the gold answer.
         money: reads amounts in what the model writes, so that "$5m" is as good as 5000000 USD.
     """
 
@@ -88,13 +89,13 @@ class Rag:
         self,
         texts: Sequence[str],
         settings: RagSettings,
-        examples: Sequence[Question],
+        similar: Callable[[str], Sequence[Question]],
         money: MoneyNormaliser,
     ) -> None:
         self.texts = list(texts)
         self.settings = settings
         self.money = money
-        self.examples = _spread(examples, settings.examples)
+        self._similar = similar
         self._index = bm25s.BM25()
         self._index.index(_tokens(self.texts), show_progress=False)
 
@@ -110,12 +111,13 @@ class Rag:
             "Answer each question from the texts: names or amounts, several separated by "
             f'"{SEPARATOR.strip()}", or {NOTHING} if they don\'t say.\n\n'
         )
-        head += "".join(
+        n = self.settings.examples
+        shown = "".join(
             f"{self._texts(e.question)}Question: {e.question}\nAnswer: {written(e.answer)}\n\n"
-            for e in self.examples
+            for e in (self._similar(question)[-n:] if n else ())
         )
         return Prompt(
-            f"{head}{self._texts(question)}Question: {question}\nAnswer:",
+            f"{head}{shown}{self._texts(question)}Question: {question}\nAnswer:",
             prefix=len(head),
             stop=("\n",),
             max_tokens=self.settings.max_tokens,
@@ -158,15 +160,6 @@ def rag_right(found: frozenset[Row] | None, gold: frozenset[Row]) -> bool:
 def written(answer: Sequence[Sequence]) -> str:
     """A gold answer as an example of what to write."""
     return SEPARATOR.join(" ".join(str(value) for value in row) for row in answer) or NOTHING
-
-
-def _spread(examples: Sequence[Question], n: int) -> list[Question]:
-    """So many examples of different kinds, short answers first."""
-    found: dict[str, Question] = {}
-    for example in sorted(examples, key=lambda e: (not e.answer, len(written(e.answer)))):
-        found.setdefault(example.kind, example)
-    # one without an answer is never the last, as small models repeat what is nearest
-    return sorted(list(found.values())[:n], key=lambda e: bool(e.answer))
 
 
 def _tokens(texts: Sequence[str]) -> list[list[str]]:

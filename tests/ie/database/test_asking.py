@@ -155,7 +155,7 @@ def test_rows_are_compared_as_sets_by_value():
 
 def test_rag_is_read_generously(money: MoneyNormaliser):
     texts = ["Hooli raises $5m from ACME Ventures.", "Velto gets nothing."]
-    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=1), EXAMPLES, money)
+    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=1), lambda question: [], money)
     assert rag.snippets("How much did Hooli raise?") == texts[:1]
     gold = benchmark.rowset([(5000000, "USD")])
     assert benchmark.rag_right(rag.read(" $5m"), gold)
@@ -166,6 +166,18 @@ def test_rag_is_read_generously(money: MoneyNormaliser):
         rag.read("ACME Ventures | Hooli"), benchmark.rowset([("Hooli",), ("acme ventures",)])
     )
     assert benchmark.rag_right(rag.read(" none"), frozenset())
+
+
+def test_rag_is_shown_the_nearest_examples(translator: Translator, money: MoneyNormaliser):
+    texts = ["Hooli raises $5m from ACME Ventures.", "Velto gets nothing."]
+    question = SCORED[0].question
+    near = translator.similar(question)
+    assert len(near) == translator.settings.examples > 2
+    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=1, examples=2), translator.similar, money)
+    asked = [line for line in rag.prompt(question).splitlines() if line.startswith("Question: ")]
+    assert asked == [f"Question: {q}" for q in (*(e.question for e in near[-2:]), question)]
+    rag.settings.examples = 0
+    assert rag.prompt(question).count("Question: ") == 1
 
 
 def test_faults_end_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
