@@ -10,7 +10,7 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import assembling, options, records
+from ie import assembling, options, pipelines, records
 from ie.cli import run
 from ie.database import filling, schema, writing
 from ie.errors import UserError
@@ -70,10 +70,11 @@ def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Pa
     Raises:
         UserError: it isn't there, or has none of the relations that make a deal.
     """
-    if package and not spacy.util.is_package(package):
-        raise UserError(f"{package}: no such package is installed; run pip install on its wheel.")
+    if package:
+        nlp = pipelines.load(package, "run pip install on its wheel")
+    else:
+        nlp = assembling.load(model, "components")
     folder = spacy.util.get_package_path(package) if package else model
-    nlp = spacy.load(package) if package else assembling.load(model, "components")
     if "relations" in nlp.pipe_names and columns.deals.labels:
         known = set(nlp.get_pipe("relations").labels)
         if missing := sorted(columns.deals.labels - known):

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import linking, records, tracking
-from ie.building import load
+from ie import assembling, linking, records, tracking
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -29,7 +28,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for scores and errors")] = Path("training/linker"),
 ) -> None:
     """Write metrics.json and errors.jsonl; print the shares that are right, with and without context."""
-    nlp = load(model, "linker", "run `weasel run train-linker` first")
+    nlp = assembling.load(model, "train-linker", "linker")
     linker = nlp.get_pipe("linker")
     gold = records.accepted(records.read_records(test, tokenizer=nlp.tokenizer, allow_empty=True))
     mentions = linking.mentions(nlp, gold, linker.cfg["labels"])

@@ -4,13 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-import spacy
 import typer
 from wasabi import msg
 
-from ie import evaluation, modelview, options, records, reports, scoring, statistics
+from ie import evaluation, modelview, options, pipelines, records, reports, scoring, statistics
 from ie.cli import run
-from ie.errors import UserError
 from ie.files import atomic_write
 from ie.modelview import Case, View
 from ie.records import Record
@@ -33,9 +31,7 @@ def main(
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
     evaluation.require(gold, dev)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
-    if not (model / "meta.json").is_file():
-        raise UserError(f"{model}: not trained yet; run `weasel run train`.")
-    nlp = spacy.load(model)
+    nlp = pipelines.load(model, "run `weasel run train`")
     view = modelview.read_view(nlp)
     seen = modelview.count_values((nlp.make_doc(record.text) for record in known), view.attrs)
     predicted = modelview.predict(nlp, gold)

@@ -1,5 +1,6 @@
 """Review texts in the browser; every answer is on disk before the next question is shown."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,6 +64,7 @@ def main(
     lang: options.Lang = "en",
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
+    gc.disable()  # what is read now stays, and would be looked through again and again
     labels, wanted, nlp = load_scheme(scheme), load_settings(settings, Settings), records.blank(lang)
     questions = units(wanted, labels)
     kinds = [label for kind in ("span", "relation", "category") for label in labels.labels(kind)]
@@ -148,6 +150,8 @@ def main(
             faults=faults,
             idle=in_background(engine, waiting, report),
         )
+        gc.freeze()
+        gc.enable()
         web.run_page(page, sock, secret, f"Answers go to {journal}, finished texts to {reviewed}.")
 
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import spacy
 import typer
 from spacy.language import Language
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from ie import (
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
+from ie.pipelines import load as load_pipeline
 from ie.scheme import load_scheme
 from ie.splitting import TrainOn
 
@@ -122,14 +122,13 @@ def main(
 
 def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
     """The trained pipelines by name, and why others aren't there."""
-    pipelines, missing = {}, {}
+    found, missing = {}, {}
     for name in evaluation.pipelines(models):
-        folder = models / name / "model-best"
-        if not (folder / "meta.json").is_file():
-            missing[name] = f"{folder}: not trained yet; run `weasel run train`."
-            continue
-        pipelines[name] = spacy.load(folder)
-    return pipelines, missing
+        try:
+            found[name] = load_pipeline(models / name / "model-best", "run `weasel run train`")
+        except UserError as error:
+            missing[name] = str(error)
+    return found, missing
 
 
 def save(result: robustness.Robustness, output: Path) -> None:

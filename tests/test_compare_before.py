@@ -125,7 +125,7 @@ def test_a_pipeline_that_is_missing_is_named(project: Path, capsys: pytest.Captu
     shutil.rmtree(project / "before" / "model-best")
     outcome = improve(project, capsys)
     assert outcome.status == 1
-    assert "not trained yet" in outcome.output
+    assert "there is no trained pipeline" in outcome.output
     assert not (project / "improve.json").exists()
 
 

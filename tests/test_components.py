@@ -297,7 +297,7 @@ def test_what_changes_is_told(project):
         ("assemble", {"config": "none.cfg"}, "none.cfg: there is no such file"),
         ("assemble", {"config": "llm.cfg"}, "llm.cfg: it must have [sources]"),
         ("assemble", {"config": "absent.cfg"}, "none of money is there"),
-        ("assemble", {"config": "wrong.cfg"}, "has no component 'relations' (tok2vec, ner)"),
+        ("assemble", {"config": "wrong.cfg"}, "has no component 'relations'; it has: tok2vec, ner"),
         ("assemble", {"ner": "none"}, "none: there is no trained pipeline; run `weasel run train` first"),
         ("evaluate-rows", {"model": "models/reviewed/model-best"}, "has no relations, so there are no rows"),
     ],

@@ -126,4 +126,4 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, file, lin
 def test_a_model_that_is_not_there_is_named(project, capsys):
     outcome = view(project, capsys, "--model", project / "nowhere")
     assert outcome.status == 1
-    assert "nowhere: not trained yet; run `weasel run train`" in outcome.output
+    assert "nowhere: there is no trained pipeline; run `weasel run train`" in outcome.output

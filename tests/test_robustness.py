@@ -116,7 +116,7 @@ def test_more_seeds_are_trained_and_a_second_run_writes_the_same_bytes(project, 
     [
         (["--perturb", "sideways"], "'sideways' is none; choose from lower, upper"),
         (["--batch-sizes", "many"], "--batch-sizes 'many' must be whole numbers"),
-        (["--inspect", "silver"], "not trained yet; run `weasel run train`"),
+        (["--inspect", "silver"], "there is no trained pipeline; run `weasel run train`"),
         (["--test", "nowhere.jsonl"], "nowhere.jsonl: there is no such file"),
         (["--seeds", 2, "--train-corpus", "nowhere.spacy"], "nowhere.spacy: there is no such corpus"),
     ],

@@ -107,7 +107,7 @@ def test_a_second_run_writes_the_same_bytes(project):
 def test_before_anything_is_trained_or_asked_the_rules_suggest_alone(project):
     outcome = project.run(model="none", llm="none.jsonl", reviewed="none.jsonl", dev="none.jsonl")
     assert outcome.status == 0
-    assert "model: none: not trained yet; run `weasel run train`" in outcome.output
+    assert "model: none: there is no trained pipeline; run `weasel run train`" in outcome.output
     assert "llm: none.jsonl: there is no such file; run `weasel run llm-annotate`" in outcome.output
     assert "no dev text, so nothing was scored" in outcome.output
     assert len(project.suggested) == 60

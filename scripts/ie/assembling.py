@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import spacy
 from confection import Config
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ie import building
+from ie import building, pipelines
 from ie.corpora import entities_doc
 from ie.errors import UserError
 from ie.records import Record, from_doc
@@ -33,19 +32,13 @@ def load(path: Path, command: str = "", component: str = "") -> Language:
     Raises:
         UserError: it isn't there, or can't be loaded.
     """
-    there = path.is_file() if path.suffix == ".cfg" else (path / "meta.json").is_file()
-    if not there:
-        remedy = f"run `weasel run {command}` first" if command else "make it first"
-        raise UserError(f"{path}: there is no trained pipeline; {remedy}.")
-    if path.suffix == ".cfg":
+    if path.suffix == ".cfg" and path.is_file():
         nlp = building.build(path, component)
         nlp.initialize()
         return nlp
-    try:
-        return spacy.load(path)
-    except Exception as error:  # whatever broken files make spaCy and thinc raise
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: can't be loaded as a pipeline ({reason}); make it again.") from None
+    return pipelines.load(
+        path, f"run `weasel run {command}` first" if command else "make it first", component
+    )
 
 
 def read_sources(path: Path, folder: Path) -> dict[str, Path]:
@@ -83,12 +76,7 @@ def gather(sources: Mapping[str, Path]) -> Parts:
         if not path.exists():
             parts.missing[name] = f"{path} isn't there"
             continue
-        nlp = load(path, component=name)
-        if name not in nlp.pipe_names:
-            raise UserError(
-                f"{path}: has no component {name!r} ({', '.join(nlp.pipe_names)}); correct the name."
-            )
-        parts.found[name] = nlp
+        parts.found[name] = load(path, component=name)
     if not parts.found:
         raise UserError(
             f"none of {', '.join(sources)} is there; train one first (`weasel run train-relations`)."

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import spacy
 from spacy.language import Language
 from spacy.util import load_config, load_model_from_config
 
@@ -28,22 +27,3 @@ def build(path: Path, component: str) -> Language:
     if component not in nlp.pipe_names:
         raise UserError(f"{path}: its pipeline has no component {component}; add it to [nlp] pipeline.")
     return adapt(nlp)
-
-
-def load(folder: Path, component: str, remedy: str) -> Language:
-    """A pipeline from disk which must hold a certain component.
-
-    Raises:
-        UserError: it isn't there, doesn't load or lacks the component; `remedy` says what to run.
-    """
-    if not (folder / "meta.json").is_file():
-        raise UserError(f"{folder}: there is no trained pipeline; {remedy}.")
-    try:
-        nlp = spacy.load(folder)
-    except Exception as error:  # whatever spaCy, numpy and json make of other bytes
-        raise UserError(
-            f"{folder}: can't be loaded ({' '.join(str(error).split())[:200]}); {remedy}."
-        ) from error
-    if component not in nlp.pipe_names:
-        raise UserError(f"{folder}: has no component {component}; {remedy}.")
-    return nlp

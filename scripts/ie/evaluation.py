@@ -11,11 +11,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import spacy
 from spacy.language import Language
 
 from ie import baselines, categorising, records, scoring, statistics
 from ie.errors import UserError
+from ie.pipelines import load as load_pipeline
 from ie.records import Record
 from ie.scheme import Scored
 from ie.statistics import Estimate, Pair
@@ -355,15 +355,10 @@ def answer(
 
 def pipeline(name: str, title: str, folder: Path, texts: Sequence[str], *, repeats: int) -> Answers:
     """Run a trained pipeline; one that isn't there is missing."""
-    if not (folder / "meta.json").is_file():
-        return Answers(name, title, missing=f"{folder}: not trained yet; run `weasel run train`.")
     try:
-        nlp = spacy.load(folder)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        return Answers(
-            name, title, missing=f"{folder}: can't be loaded ({reason}); run `weasel run train` again."
-        )
+        nlp = load_pipeline(folder, "run `weasel run train`")
+    except UserError as error:
+        return Answers(name, title, missing=str(error))
     return answer(name, title, baselines.predict_with(nlp), texts, repeats=repeats, mb=megabytes(folder))
 
 

@@ -29,6 +29,7 @@ Duplicates = Literal["error", "first"]
 BadRelations = Literal["error", "drop"]
 Label = Annotated[StrictStr, Field(min_length=1)]
 _DECODER = json.JSONDecoder()
+_FIRST = '{"text": "'
 
 
 class Span(BaseModel):
@@ -500,9 +501,13 @@ def _all_lines(path: Path) -> list[str]:
 
 def _text_of(path: Path, number: int, line: str) -> str:
     """The text of a line, without reading the rest of it where the text comes first, as we write it."""
-    if line.startswith('{"text": "'):
+    if line.startswith(_FIRST):
+        end = line.find('"', len(_FIRST))
+        text = line[len(_FIRST) : end]
+        if end > 0 and "\\" not in text and text.isprintable():
+            return text  # most have no escapes
         try:
-            return _DECODER.raw_decode(line, len('{"text": '))[0]
+            return _DECODER.raw_decode(line, len(_FIRST) - 1)[0]
         except ValueError:
             pass  # the full parser says what is wrong
     return _parse(path, number, line).text

@@ -6,9 +6,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.language import Language
 
+from ie import pipelines
 from ie.errors import UserError
 from ie.records import Record, RecordFile, from_doc
 
@@ -150,13 +150,7 @@ def load_model(path: Path) -> Language:
     Raises:
         UserError: there is none.
     """
-    try:
-        return spacy.load(path)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: can't be loaded ({reason}); train a pipeline, or set use = false below [model]."
-        ) from None
+    return pipelines.load(path, "train one, or set use = false below [model]")
 
 
 def disagreement(suggested: Suggested) -> float:

@@ -5,11 +5,11 @@ from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
-import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import is_package
 
+from ie import pipelines
 from ie.answering import to_record
 from ie.errors import UserError
 
@@ -54,11 +54,7 @@ def load(model: str) -> Language:
         # A package brings the code of its components along; a folder needs ours.
         for name in COMPONENTS:
             import_module(f"components.{name}")
-    try:
-        return spacy.load(model)
-    except Exception as error:  # whatever broken files make spaCy and thinc raise
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{model}: can't be loaded as a pipeline ({reason}); make it again.") from None
+    return pipelines.load(model, "make it again")
 
 
 def bound(nlp: Language, entities: int) -> Language:
