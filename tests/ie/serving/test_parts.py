@@ -163,6 +163,9 @@ def test_new_words_are_forgotten_and_their_traces_too(model: Path) -> None:
 @pytest.fixture(scope="module")
 def schema(model: Path) -> Iterator[Any]:
     schemathesis = pytest.importorskip("schemathesis", reason="schemathesis isn't installed")
+    # Imported before the app has a thread that loads the pipeline: pytest rewrites these modules, and Python
+    # 3.11 can't parse in two threads at a time.
+    pytest.importorskip("schemathesis.specs.openapi.schemas")
     wanted = load_settings(CONFIG, Settings)
     wanted.limits.texts, wanted.limits.characters, wanted.limits.body = 5, 50, 5000
     app = make_app(Workers(str(model), 0, wanted), wanted, hosts="testserver", failed=pytest.fail)
