@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import bringing, options, starting
+from ie import bringing, options, project_file, starting
 from ie.cli import run
 from ie.errors import UserError
 from ie.files import atomic_write
@@ -81,7 +81,7 @@ def refuse_loss(gold: Path, replaceable: str, overwrite: str) -> None:
     """
     if overwrite == "yes" or not gold.exists() or not gold.stat().st_size:
         return
-    if starting.md5(gold.read_text(encoding="utf-8")) != replaceable:
+    if project_file.md5(gold.read_text(encoding="utf-8")) != replaceable:
         raise UserError(
             f"{gold}: holds annotations that aren't the demo's, which would be replaced; keep a copy, then "
             "add --vars.init_overwrite yes."

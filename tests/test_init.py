@@ -8,7 +8,7 @@ import pytest
 import srsly
 from running import ROOT, run_command, write_lines
 
-from ie import starting
+from ie import project_file
 from ie.database import asking, guard, reading
 from ie.llm import pipeline
 from ie.records import read_records
@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
 
 
 def init(capsys, **options: object):
-    given = {"replaceable": starting.md5(Path("assets/reviewed.jsonl").read_text("utf-8")), **options}
+    given = {"replaceable": project_file.md5(Path("assets/reviewed.jsonl").read_text("utf-8")), **options}
     arguments = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
     return run_command("init", arguments, capsys)
 
@@ -238,7 +238,7 @@ def test_gold_of_somebody_is_replaced_only_if_they_say_so(project, tmp_path, cap
 
 def test_the_shipped_gold_is_known():
     found = srsly.read_yaml(ROOT / "project.yml")["vars"]["init_gold"]
-    assert found == starting.md5((ROOT / "assets/reviewed.jsonl").read_text("utf-8"))
+    assert found == project_file.md5((ROOT / "assets/reviewed.jsonl").read_text("utf-8"))
 
 
 def test_known_names_need_their_label(project, tmp_path, capsys):

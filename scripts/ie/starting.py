@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import srsly
 from spacy.language import Language
 
-from ie import baselines, mining, scoring, statistics
+from ie import baselines, mining, project_file, scoring, statistics
 from ie.bringing import Inputs
 from ie.errors import UserError
 from ie.gazetteer import read_gazetteer
@@ -118,11 +117,11 @@ def plan(found: Inputs, settings: Settings) -> Plan:
         "money_label": money,
         "slice_by": _slice_key(accepted(found.gold)),
         "baseline": "",
-        "init_gold": md5(files[Path("assets/reviewed.jsonl")]),
+        "init_gold": project_file.md5(files[Path("assets/reviewed.jsonl")]),
     }
     components = _components(found, label, money)
-    text = project_file(_read(Path("project.yml")), values, found, files)
-    files[Path("project.yml")] = prune_components(text, components)
+    text = project_file.describe(_read(Path("project.yml")), values, found, files)
+    files[Path("project.yml")] = project_file.prune(text, components)
     shown = ", ".join(
         f"{key} {value!r}" for key, value in values.items() if key not in ("init_gold", "sentence")
     )
@@ -145,11 +144,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run this in a clone of the template.") from None
-
-
-def md5(text: str) -> str:
-    """MD5 of a file of that content, as weasel takes it."""
-    return hashlib.md5(text.encode()).hexdigest()
 
 
 def scheme_config(text: str, found: Inputs, lang: str) -> str:
@@ -247,57 +241,6 @@ def _set_setting(text: str, name: str, value: str) -> str:
     return changed
 
 
-def set_var(text: str, name: str, value: str) -> str:
-    """Set a variable of project.yml, its line alone.
-
-    Raises:
-        UserError: there is no such variable.
-    """
-    start = text.index("\nvars:\n")
-    quoted = json.dumps(value, ensure_ascii=False)
-    body, n = re.subn(rf"(?m)^  {name}: .*$", lambda _: f"  {name}: {quoted}", text[start:], count=1)
-    if not n:
-        raise UserError(f"project.yml: has no variable {name}; take the template's project.yml.")
-    return text[:start] + body
-
-
-def project_file(
-    text: str, values: Mapping[str, str], found: Inputs, files: Mapping[Path, str | None]
-) -> str:
-    """project.yml with these vars, its own title and description, and the checksums of the new assets."""
-    for name, value in values.items():
-        text = set_var(text, name, value)
-    labels = ", ".join(label for kind in ("span", "category") for label in found.labels[kind])
-    text = re.sub(
-        r"(?m)^title: .*$",
-        lambda _: f"title: {json.dumps(values['name'] + ': information extraction')}",
-        text,
-        count=1,
-    )
-    told = (
-        f"description: |\n  {labels} in {len(found.texts):,} texts, {len(found.gold):,} of them annotated "
-        "when the project was set up.\n"
-    )
-    text = re.sub(r"(?m)^description: \|\n(?:(?:  .*)?\n)+(?=\S)", lambda _: f"{told}\n", text, count=1)
-    described = {
-        "assets/texts.jsonl": "All raw texts",
-        "assets/reviewed.jsonl": "Those that were reviewed; written by people only",
-        "assets/companies.csv": "Known names: id, name, aliases",
-    }
-    for name, words in described.items():
-        content = files.get(Path(name))
-        entry = rf'(?m)^(  - dest: "{re.escape(name)}"\n)(    checksum: .*\n)?(    description: ).*$'
-        checksum = "" if name == "assets/reviewed.jsonl" or content is None else md5(content)
-
-        def replaced(match: re.Match, checksum: str = checksum, words: str = words) -> str:
-            line = f'    checksum: "{checksum}"\n' if checksum else ""
-            return f'{match[1]}{line}{match[3]}"{words}"'
-
-        text = re.sub(entry, replaced, text, count=1)
-    srsly.yaml_loads(text)
-    return text
-
-
 def _components(found: Inputs, gazetteer: str, money: str) -> dict[str, bool]:
     """Which components of configs/assemble.cfg, and which of their commands, apply to this project."""
     links = any((span.model_extra or {}).get("kb_id") for record in found.gold for span in record.spans)
@@ -307,57 +250,6 @@ def _components(found: Inputs, gazetteer: str, money: str) -> dict[str, bool]:
         "linker": bool(gazetteer and links),
         "money": bool(money),
     }
-
-
-def prune_components(text: str, components: Mapping[str, bool]) -> str:
-    """project.yml whose workflow of components, and whose `assemble`, ask for nothing that can't be made."""
-    kept = {
-        "evaluate-money": components["money"],
-        "train-linker": components["linker"],
-        "evaluate-linker": components["linker"],
-        "train-relations": components["relations"],
-        "evaluate-relations": components["relations"],
-        "train-categories": components["textcat"],
-        "evaluate-categories": components["textcat"],
-        "evaluate-rows": components["relations"],
-    }
-    figures = [
-        name
-        for name, there in {
-            "training/linker": components["linker"],
-            "training/money": components["money"],
-            "training/${vars.config}/relations": components["relations"],
-            "training/${vars.config}/pipeline": components["relations"],
-            "training/${vars.config}/categories": components["textcat"],
-        }.items()
-        if not there
-    ]
-    block = _block(text, "package-pipeline")
-    pruned = "".join(
-        line
-        for line in block.splitlines(keepends=True)
-        if not any(line.strip() == f"- {name}/metrics.json" for name in figures)
-    )
-    text = text.replace(block, pruned)
-    if not any(components.values()):
-        return re.sub(r"(?m)^  components: \[.*\]\n", "", text, count=1)
-
-    def left(match: re.Match) -> str:
-        names = [name for name in srsly.json_loads(match[2]) if kept.get(name, True)]
-        return f"{match[1]}{json.dumps(names)}"
-
-    text = re.sub(r"(?m)^(  components: )(\[.*\])$", left, text, count=1)
-    block = assembled = _block(text, "assemble")
-    for folder, there in (("relations", components["relations"]), ("categories", components["textcat"])):
-        if not there:
-            block = re.sub(rf"(?m)^      - training/.*/{folder}/model-best\n", "", block)
-    return text.replace(assembled, block)
-
-
-def _block(text: str, command: str) -> str:
-    """The lines of a command of project.yml."""
-    start = text.index(f'  - name: "{command}"\n')
-    return text[start : text.find("  - name: ", start + 1)]
 
 
 def _gazetteer(
