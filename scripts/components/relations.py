@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Optional
 
 import numpy as np
+from spacy.attrs import LIKE_NUM, LOWER
 from spacy.language import Language
 from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.scorer import PRFScore
@@ -49,6 +50,9 @@ Candidates = tuple[Doc, np.ndarray]
 Key = tuple[int, int, str]
 Encoded = tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]
 ENDS = ("head", "child")
+ROLES = ("other", *ENDS)
+ORDERS = ("back", "forward")  # the head is behind the child, or before it
+PLACES = ("before", "in", "behind")
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
 LONGEST = 3  # words of an n-gram
 NEAR = 6  # words to either side of an entity whose place beside it is a feature
@@ -181,7 +185,7 @@ def build_relation_model(
         layers=found,
         refs={"tok2vec": tok2vec, "output": output, "ngrams": found[4] if ngram_texts else None},
         dims={"nO": nO},
-        attrs={"shares": [1 - ngram_share, ngram_share] if ngram_texts else [1.0]},
+        attrs={"shares": [1 - ngram_share, ngram_share] if ngram_texts else [1.0], "depth": depth},
     )
 
 
@@ -199,64 +203,186 @@ def initialise(model: Model, X: list[Candidates] | None = None, Y: Floats2d | No
         layer.initialize()
 
 
+class Layout:
+    """Texts and their candidates as arrays: a step of the model works on all of a batch at once.
+
+    Tokens, entities and candidates are numbered through the batch. A candidate has rows of its own, one for
+    each token of its text.
+
+    Attributes:
+        docs, sizes, offsets: the texts, how many tokens each has, and the number of its first.
+        labels, start, end: of each entity its label, its first token, and the token behind its last.
+        inside: the text of each entity.
+        text, head, child: of each candidate.
+        first, second: head and child in the order of the text; `forward` where the head is first.
+        lengths, shift: rows of each candidate, and what is added to a token's number to get that of its row.
+    """
+
+    def __init__(self, batch: Sequence[Candidates]) -> None:
+        self.docs = [doc for doc, _ in batch]
+        ents = [doc.ents for doc in self.docs]
+        self.sizes, self.offsets = counted(self.docs)
+        counts, firsts = counted(ents)
+        self.labels = [ent.label_ for found in ents for ent in found]
+        self.inside = np.repeat(np.arange(len(ents)), counts)
+        bounds = np.array([(ent.start, ent.end) for found in ents for ent in found], dtype=int).reshape(-1, 2)
+        self.start, self.end = (bounds + self.offsets[self.inside, None]).T
+        self.text = np.repeat(np.arange(len(batch)), counted([pairs for _, pairs in batch])[0])
+        pairs = np.concatenate([np.zeros((0, 2), dtype=int), *(pairs for _, pairs in batch)])
+        self.head, self.child = (pairs + firsts[self.text, None]).T
+        self.first, self.second = np.minimum(self.head, self.child), np.maximum(self.head, self.child)
+        self.forward = self.head < self.child
+        self.lengths = self.sizes[self.text]
+        self.shift = np.cumsum(self.lengths) - self.lengths - self.offsets[self.text]
+
+    def parts(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The stretches of rows that describe each candidate, none empty: head, child, between."""
+        found = [
+            (self.start[self.head], self.end[self.head]),
+            (self.start[self.child], self.end[self.child]),
+            (self.end[self.first] - 1, self.start[self.second] + 1),
+        ]
+        return [(low + self.shift, high + self.shift) for low, high in found]
+
+    def kinds(self) -> np.ndarray:
+        """(rows,): the token of a row, its role in the pair and its place, as one number; see `marks`."""
+        token, owner = ragged(self.offsets[self.text], self.offsets[self.text] + self.lengths)
+        role = np.zeros(len(token), dtype=int)
+        for number, part in enumerate(self.parts()[:2], 1):
+            role[ragged(*part)[0]] = number
+        place = (token >= self.start[self.first][owner]) + 1 * (token >= self.end[self.second][owner])
+        return ((token * len(ROLES) + role) * 2 + self.forward[owner]) * len(PLACES) + place
+
+    def marks(self, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The token of each kind, and (kinds, 2) hashes: of its role, and of its place beside the pair."""
+        rest, place = np.divmod(kinds, len(ORDERS) * len(PLACES))
+        token, role = np.divmod(rest, len(ROLES))
+        roles = np.full((len(ROLES), self.sizes.sum()), hash_string("none"), dtype="uint64")
+        index, owner = ragged(self.start, self.end)
+        for number, name in enumerate(ROLES):
+            roles[number, index] = hashes(f"{name} {label}" for label in self.labels)[owner]
+        places = hashes(f"{order} {name}" for order in ORDERS for name in PLACES)
+        return token, np.stack([roles[role, token], places[place]], axis=1)
+
+    def words(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The words of the text of each candidate, one after the other, as hashes.
+
+        They are lower-cased, numbers are alike, and each entity is one word: its label and its role.
+
+        Returns:
+            (words,) hashes; (candidates,) first word, that behind the last, head, child.
+        """
+        values = np.concatenate([doc.to_array([LOWER, LIKE_NUM]).reshape(-1, 2) for doc in self.docs])
+        values = np.where(values[:, 1] > 0, np.uint64(hash_string("#")), values[:, 0])
+        other, head, child = (hashes(f"<{role} {label}>" for label in self.labels) for role in ROLES)
+        values[self.start] = other
+        kept = np.ones(len(values), dtype=bool)
+        kept[ragged(self.start + 1, self.end)[0]] = False
+        before = np.concatenate([[0], np.cumsum(kept)])  # words before a token
+        low = before[self.offsets[self.text]]
+        high = before[self.offsets[self.text] + self.lengths]
+        found = values[kept][ragged(low, high)[0]]
+        ends = np.cumsum(high - low)
+        shift = ends - high
+        heads, children = (before[self.start[one]] + shift for one in (self.head, self.child))
+        found[heads], found[children] = head[self.head], child[self.child]
+        return found, low + shift, ends, heads, children
+
+
+def counted(found: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """How many each has, and how many all before it."""
+    counts = np.array([len(one) for one in found], dtype=int)
+    return counts, np.cumsum(counts) - counts
+
+
+def hashes(texts: Iterable[str]) -> np.ndarray:
+    """(texts,): 64 bits each."""
+    return np.array([hash_string(text) for text in texts], dtype="uint64")
+
+
+def ragged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers from each start to before its end, one after the other, and which stretch each is of."""
+    lengths = np.maximum(ends - starts, 0)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return np.arange(len(owner)) + (starts - np.cumsum(lengths) + lengths)[owner], owner
+
+
 def forward(model: Model, X: list[Candidates], is_train: bool) -> tuple[Floats2d, Callable]:
     """Classify the candidates of a batch of texts, one row each in their order.
 
     Each candidate is a sequence of its own: the vectors of all tokens of the text, each with its role in the
     pair. The description is pooled from that: head, child, between them, and the maximum and mean of all.
+    In training the scores are those of the neural head alone, for nothing is learnt from the n-grams'.
     """
     ops = model.ops
-    tok2vec, roles, encode, classify = model.layers[:4]
+    tok2vec, _, _, classify = model.layers[:4]
     labels = model.get_dim("nO")
-    docs = [doc for doc, _ in X]
-    vectors, backprop_vectors = tok2vec(docs, is_train)
-    pairs = [(number, *pair) for number, (_, found) in enumerate(X) for pair in found.tolist()]
-    if not pairs:
-        none = ops.alloc2f(0, labels * len(model.layers[3:]))
+    linear = None if is_train else model.maybe_get_ref("ngrams")
+    vectors, backprop_vectors = tok2vec([doc for doc, _ in X], is_train)
+    if not any(len(pairs) for _, pairs in X):
+        none = ops.alloc2f(0, labels * (2 if linear else 1))
         return none, lambda d: backprop_vectors([ops.alloc2f(*v.shape) for v in vectors]) and []
-    lengths = np.array([len(docs[number]) for number, _, _ in pairs])
-    starts = np.cumsum(lengths) - lengths
-    offsets = np.cumsum([0, *map(len, docs)])
-    flat = ops.xp.concatenate(vectors)
-    index = ops.asarray(
-        np.concatenate([np.arange(offsets[number], offsets[number + 1]) for number, _, _ in pairs]), dtype="i"
-    )
-    marks = np.concatenate([tokens_of(docs[number], head, child) for number, head, child in pairs])
-    roled, backprop_roles = roles(ops.asarray(marks, dtype="uint64"), is_train)
-    sequences = ops.unflatten(ops.xp.hstack([flat[index], roled]), ops.asarray1i(lengths))
-    encoded, backprop_encode = encode(sequences, is_train)
-    tokens = ops.xp.concatenate(encoded)
-    stretches = [
-        [(start + low, start + high) for low, high in parts(docs[number], head, child)]
-        for start, (number, head, child) in zip(starts.tolist(), pairs, strict=True)
-    ]
+    laid = Layout(X)
+    tokens, backprop_tokens = encode_rows(model, ops.xp.concatenate(vectors), laid, is_train)
+    head, child, between = laid.parts()
     pooled, unpool = zip(
-        *(pool(model, tokens, [s[i] for s in stretches], most=i in (2, 4)) for i in range(POOLS)),
+        pool(model, tokens, *head, most=False),
+        pool(model, tokens, *child, most=False),
+        pool(model, tokens, *between, most=True),
+        pool_all(model, tokens, laid.lengths, most=False),
+        pool_all(model, tokens, laid.lengths, most=True),
         strict=True,
     )
     scores, backprop_scores = classify(ops.xp.hstack(pooled), is_train)
-    if len(model.layers) > 4:
-        rows = [ngrams(docs[number], head, child) for number, head, child in pairs]
-        scores = ops.xp.hstack([scores, model.layers[4].predict(rows)])
+    if linear:
+        scores = ops.xp.hstack([scores, linear.predict(laid)])
 
     def backprop(d_scores: Floats2d) -> list:
-        d_pooled = backprop_scores(ops.as_contig(d_scores[:, :labels]))
-        width = tokens.shape[1]
+        d_pooled = ops.xp.split(backprop_scores(d_scores), POOLS, axis=1)
         d_tokens = ops.alloc2f(*tokens.shape)
-        for i, back in enumerate(unpool):
-            back(d_tokens, ops.as_contig(d_pooled[:, i * width : (i + 1) * width]))
-        d_sequences = ops.xp.concatenate(backprop_encode(ops.unflatten(d_tokens, ops.asarray1i(lengths))))
-        backprop_roles(ops.as_contig(d_sequences[:, width:]))
-        d_flat = ops.alloc2f(*flat.shape)
-        ops.scatter_add(d_flat, index, ops.as_contig(d_sequences[:, :width]))
-        backprop_vectors(ops.unflatten(d_flat, ops.asarray1i([len(doc) for doc in docs])))
+        for back, d_part in zip(unpool, d_pooled, strict=True):
+            back(d_tokens, ops.as_contig(d_part))
+        backprop_vectors(ops.unflatten(backprop_tokens(d_tokens), ops.asarray1i(laid.sizes)))
         return []
 
     return scores, backprop
 
 
-def ngram_layer(nO: int | None, texts: int, strength: float) -> Model[list[np.ndarray], Floats2d]:
-    """Scores from n-grams (hashes, an array a candidate), linear in those it knows; see `fit_ngrams`."""
+def encode_rows(
+    model: Model, vectors: Floats2d, laid: Layout, is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], Floats2d]]:
+    """Vectors of all rows of a layout from those of its tokens, and the way back.
+
+    A token that has the same role and place in many pairs has the same vector there, which is computed once,
+    unless it also depends on the tokens beside it (`depth`) or, in training, on what dropout leaves of it.
+    """
+    ops = model.ops
+    _, roles, encode, _ = model.layers[:4]
+    kinds, lengths, rows = laid.kinds(), laid.lengths, None
+    if not is_train and not model.attrs["depth"]:
+        kinds, rows = np.unique(kinds, return_inverse=True)
+        lengths = np.array([len(kinds)])
+    found, marks = laid.marks(kinds)
+    index, lengths = ops.asarray(found, dtype="i"), ops.asarray1i(lengths)
+    roled, backprop_roles = roles(ops.asarray(marks, dtype="uint64"), is_train)
+    encoded, backprop_encode = encode(
+        ops.unflatten(ops.xp.hstack([vectors[index], roled]), lengths), is_train
+    )
+    tokens = ops.xp.concatenate(encoded)
+
+    def backprop(d_tokens: Floats2d) -> Floats2d:
+        d_rows = ops.xp.concatenate(backprop_encode(ops.unflatten(d_tokens, lengths)))
+        width = vectors.shape[1]
+        backprop_roles(ops.as_contig(d_rows[:, width:]))
+        d_vectors = ops.alloc2f(*vectors.shape)
+        ops.scatter_add(d_vectors, index, ops.as_contig(d_rows[:, :width]))
+        return d_vectors
+
+    return tokens if rows is None else tokens[ops.asarray(rows, dtype="i")], backprop
+
+
+def ngram_layer(nO: int | None, texts: int, strength: float) -> Model[Layout, Floats2d]:
+    """Scores from the n-grams of candidates, linear in those it knows; see `fit_ngrams`."""
     return Model(
         "ngrams",
         forward_ngrams,
@@ -266,9 +392,7 @@ def ngram_layer(nO: int | None, texts: int, strength: float) -> Model[list[np.nd
     )
 
 
-def forward_ngrams(
-    model: Model, X: list[np.ndarray], is_train: bool
-) -> tuple[Floats2d, Callable[[Floats2d], list]]:
+def forward_ngrams(model: Model, X: Layout, is_train: bool) -> tuple[Floats2d, Callable[[Floats2d], list]]:
     """(candidates, labels). Nothing is learnt on the way back."""
     columns, values, lengths = known_ngrams(X, model.attrs["keys"])
     weights = model.ops.to_numpy(model.get_param("W"))[columns] * values[:, None]
@@ -279,17 +403,16 @@ def forward_ngrams(
     return model.ops.asarray2f(scores) + model.get_param("b"), lambda d: []
 
 
-def known_ngrams(rows: Sequence[np.ndarray], keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def known_ngrams(laid: Layout, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of all candidates in a row: which n-grams of `keys` (sorted) they have, their values, how many each."""
-    columns, values = [], []
-    for row in rows:
-        place = np.searchsorted(keys, row)
-        place, row = place[place < len(keys)], row[place < len(keys)]
-        found = place[keys[place] == row]
-        columns.append(found)
-        # a text of twice as many words is no surer
-        values.append(np.full(len(found), LENGTH / np.sqrt(max(1, len(found))), dtype="f"))
-    return np.concatenate(columns), np.concatenate(values), np.array([len(found) for found in columns])
+    found, owner = ngrams(laid)
+    place = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
+    known = keys[place] == found if len(keys) else np.zeros(len(found), dtype=bool)
+    owner, columns = np.divmod(np.unique(owner[known] * len(keys) + place[known]), max(1, len(keys)))
+    lengths = np.bincount(owner, minlength=len(laid.text))
+    # a text of twice as many words is no surer
+    values = (LENGTH / np.sqrt(np.maximum(1, lengths))).astype("f")
+    return columns, values[owner], lengths
 
 
 def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fits: np.ndarray) -> None:
@@ -304,19 +427,19 @@ def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fit
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 
-    rows, texts = [], Counter()
-    for doc, pairs in batch:
-        of_text = [ngrams(doc, head, child) for head, child in pairs.tolist()]
-        rows += of_text
-        texts.update(np.unique(np.concatenate(of_text)).tolist() if of_text else [])
-    keys = sorted(key for key, n in texts.items() if n >= layer.attrs["texts"])
-    layer.attrs["keys"] = np.array(keys, dtype="uint64")
+    texts = []
+    for one in batch:
+        of_text = [ngrams(Layout(part))[0] for part in portions([one])]
+        texts.append(np.unique(np.concatenate(of_text)))
+    found, numbers = np.unique(np.concatenate([np.zeros(0, "uint64"), *texts]), return_counts=True)
+    keys = layer.attrs["keys"] = found[numbers >= layer.attrs["texts"]]
     weights = np.zeros((len(keys), truth.shape[1]), dtype="f")
     bias = np.full(truth.shape[1], -SURE, dtype="f")
-    if rows and keys:
-        columns, values, lengths = known_ngrams(rows, layer.attrs["keys"])
+    if len(truth) and len(keys):
+        known = zip(*(known_ngrams(Layout(part), keys) for part in portions(batch)), strict=True)
+        columns, values, lengths = map(np.concatenate, known)
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        matrix = csr_matrix((values, columns, starts), shape=(len(rows), len(keys)))
+        matrix = csr_matrix((values, columns, starts), shape=(len(truth), len(keys)))
         for label in range(truth.shape[1]):
             chosen = np.flatnonzero(fits[:, label])
             right = truth[chosen, label] > 0
@@ -332,123 +455,109 @@ def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fit
 
 
 def pool(
-    model: Model, flat: Floats2d, stretches: Sequence[tuple[int, int]], *, most: bool
+    model: Model, tokens: Floats2d, starts: np.ndarray, ends: np.ndarray, *, most: bool
 ) -> tuple[Floats2d, Callable[[Floats2d, Floats2d], None]]:
-    """One vector a stretch of tokens, their mean or (`most`) their maximum, and its way back into `flat`."""
+    """One vector a stretch of rows, their mean or (`most`) their maximum, and its way back into `d_tokens`."""
     ops = model.ops
-    index = ops.asarray(np.concatenate([np.arange(start, end) for start, end in stretches]), dtype="i")
-    lengths = ops.asarray1i([end - start for start, end in stretches])
-    if most:
-        vectors, which = ops.reduce_max(flat[index], lengths)
-    else:
-        vectors = ops.reduce_mean(flat[index], lengths)
+    index = ops.asarray(ragged(starts, ends)[0], dtype="i")
+    vectors, backprop = pool_all(model, tokens[index], ends - starts, most=most)
 
-    def unpool(d_flat: Floats2d, d_vectors: Floats2d) -> None:
-        if most:
-            d_tokens = ops.backprop_reduce_max(d_vectors, which, lengths)
-        else:
-            d_tokens = ops.backprop_reduce_mean(d_vectors, lengths)
-        ops.scatter_add(d_flat, index, d_tokens)
+    def unpool(d_tokens: Floats2d, d_vectors: Floats2d) -> None:
+        d_part = ops.alloc2f(len(index), d_tokens.shape[1])
+        backprop(d_part, d_vectors)
+        ops.scatter_add(d_tokens, index, d_part)
 
     return vectors, unpool
 
 
-def parts(doc: Doc, head: int, child: int) -> list[tuple[int, int]]:
-    """The stretches of tokens that describe a pair, none empty: head, child, between, all (twice)."""
-    one, other = doc.ents[head], doc.ents[child]
-    between = min(one.end, other.end) - 1, max(one.start, other.start) + 1
-    return [(one.start, one.end), (other.start, other.end), between, (0, len(doc)), (0, len(doc))]
+def pool_all(
+    model: Model, tokens: Floats2d, lengths: np.ndarray, *, most: bool
+) -> tuple[Floats2d, Callable[[Floats2d, Floats2d], None]]:
+    """As `pool`, where stretches of such lengths follow each other and leave no row out."""
+    ops = model.ops
+    lengths = ops.asarray1i(lengths)
+    vectors, which = ops.reduce_max(tokens, lengths) if most else (ops.reduce_mean(tokens, lengths), None)
+
+    def unpool(d_tokens: Floats2d, d_vectors: Floats2d) -> None:
+        if most:
+            d_tokens += ops.backprop_reduce_max(d_vectors, which, lengths)
+        else:
+            d_tokens += ops.backprop_reduce_mean(d_vectors, lengths)
+
+    return vectors, unpool
 
 
-def tokens_of(doc: Doc, head: int, child: int) -> np.ndarray:
-    """(tokens, 2): hashes of the role of each token in a pair, and of its place before, in or behind it."""
-    found = np.zeros((len(doc), 2), dtype="uint64")
-    order = "forward" if head < child else "back"
-    one, other = sorted((doc.ents[head], doc.ents[child]), key=lambda ent: ent.start)
-    found[:, 0] = hash_string("none")
-    found[: one.start, 1] = hash_string(f"{order} before")
-    found[one.start : other.end, 1] = hash_string(f"{order} in")
-    found[other.end :, 1] = hash_string(f"{order} behind")
-    for number, ent in enumerate(doc.ents):
-        role = {head: "head", child: "child"}.get(number, "other")
-        found[ent.start : ent.end, 0] = hash_string(f"{role} {ent.label_}")
-    return found
+def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of word n-grams that know the pair, and of its order and distance, and the candidate of each.
 
-
-def ngrams(doc: Doc, head: int, child: int) -> np.ndarray:
-    """Hashes (64 bits, each once) of word n-grams that know the pair, and of its order and distance.
-
-    The words are lower-cased, numbers are alike, and each entity is one word: its label and its role.
+    Those of a candidate aren't side by side, and one may be there more than once.
     """
-    words, place = [], {}
-    ents = {ent.start: number for number, ent in enumerate(doc.ents)}
-    i = 0
-    while i < len(doc):
-        number = ents.get(i)
-        if number is None:
-            words.append(hash_string("#") if doc[i].like_num else doc[i].lower)
-            i += 1
-            continue
-        role = {head: "head", child: "child"}.get(number, "other")
-        place[number] = len(words)
-        words.append(hash_string(f"<{role} {doc.ents[number].label_}>"))
-        i = doc.ents[number].end
-    row = np.array(words, dtype="uint64")
-    first, second = sorted((place[head], place[child]))
-    order = "forward" if head < child else "back"
+    row, low, high, head, child = laid.words()
+    first, second = np.minimum(head, child), np.maximum(head, child)
     regions = {
-        "text": row,
-        f"{order} between": row[first : second + 1],
-        f"{order} before": row[max(0, first - OUTSIDE) : first + 1],
-        f"{order} behind": row[second : second + OUTSIDE + 1],
+        "between": (first, second + 1),
+        "before": (np.maximum(low, first - OUTSIDE), first + 1),
+        "behind": (second, np.minimum(high, second + OUTSIDE + 1)),
     }
-    found = [
-        gram
-        for name, region in regions.items()
-        for n in range(1, LONGEST + 1)
-        for gram in [_grams(region, n, hash_string(name))]
-    ]
-    for role, number in (("head", head), ("child", child)):
-        at = place[number]
-        sides = {"left": row[max(0, at - NEAR) : at], "right": row[at + 1 : at + NEAR + 1]}
-        found += [
-            _grams(side, n, hash_string(f"{role} {name}")) for name, side in sides.items() for n in (1, 2)
-        ]
-        inside = np.array([token.lower for token in doc.ents[number]], dtype="uint64")
-        found += [_grams(inside, 1, hash_string(role)), _grams(inside[-1:], 1, hash_string(f"{role} last"))]
-    known = describe(doc, head, child, order, second - first)
-    found.append(np.array([hash_string(text) for text in known], dtype="uint64"))
-    return np.unique(np.concatenate(found))
+    alike = np.zeros(len(low), dtype=int)
+    found = [_grams(row, low, high, n, hashes(["text"])[alike]) for n in range(1, LONGEST + 1)]
+    for name, region in regions.items():
+        salts = hashes(f"{order} {name}" for order in ORDERS)[1 * laid.forward]
+        found += [_grams(row, *region, n, salts) for n in range(1, LONGEST + 1)]
+    lower = np.concatenate([doc.to_array(LOWER) for doc in laid.docs])
+    for role, at, number in (("head", head, laid.head), ("child", child, laid.child)):
+        sides = {
+            "left": (np.maximum(low, at - NEAR), at),
+            "right": (at + 1, np.minimum(high, at + NEAR + 1)),
+        }
+        for name, side in sides.items():
+            found += [_grams(row, *side, n, hashes([f"{role} {name}"])[alike]) for n in (1, 2)]
+        start, end = laid.start[number], laid.end[number]
+        found.append(_grams(lower, start, end, 1, hashes([role])[alike]))
+        found.append(_grams(lower, end - 1, end, 1, hashes([f"{role} last"])[alike]))
+    known = describe(laid, second - first)
+    found.append((known.ravel(), np.repeat(np.arange(len(known)), known.shape[1])))
+    grams, owner = zip(*found, strict=True)
+    return np.concatenate(grams), np.concatenate(owner)
 
 
-def _grams(words: np.ndarray, n: int, salt: int) -> np.ndarray:
-    """A hash of every n words in a row; `salt` keeps those of one place apart from another's."""
-    count = len(words) - n + 1
-    if count < 1:
-        return np.zeros(0, dtype="uint64")
-    found = np.full(count, np.uint64(salt))
+def _grams(
+    words: np.ndarray, starts: np.ndarray, ends: np.ndarray, n: int, salts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A hash of every n words in a row of each stretch, and which stretch it is of.
+
+    The stretches' `salts` keep those of one place apart from another's.
+    """
+    index, owner = ragged(starts, ends - n + 1)
+    found = salts[owner]
     for i in range(n):
-        found = (found ^ words[i : i + count]) * MIX
+        found = (found ^ words[index + i]) * MIX
         found ^= found >> np.uint64(29)
-    return found
+    return found, owner
 
 
-def describe(doc: Doc, head: int, child: int, order: str, distance: int) -> list[str]:
-    """What is known of a pair beside its words."""
-    ents = doc.ents
-    low, high = min(head, child), max(head, child)
-    inside = [ent.label_ for ent in ents[low + 1 : high]]
-    labels = f"{ents[head].label_} {order} {ents[child].label_}"
-    bucket = sum(distance > limit for limit in DISTANCES)
-    ranks = [min(MOST, sum(e.label_ == ents[i].label_ for e in ents[:i])) for i in (head, child)]
-    numbers = Counter(ent.label_ for ent in ents)
-    return [
-        labels,
-        f"{labels} distance {bucket}",
-        f"{labels} inside {' '.join(inside[:MOST])}",
-        f"{labels} ranks {ranks} of {[min(MOST, numbers[ents[i].label_]) for i in (head, child)]}",
-        f"{labels} number {min(MOST, len(ents))}",
-    ]
+def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
+    """(candidates, 5): hashes of what is known of a pair beside its words."""
+    labels, ranks, numbers = laid.labels, [], Counter()
+    for key in zip(laid.inside.tolist(), labels, strict=True):
+        ranks.append(min(MOST, numbers[key]))
+        numbers[key] += 1
+    counts = np.bincount(laid.inside, minlength=len(laid.docs))
+    found = []
+    columns = laid.text, laid.head, laid.child, np.searchsorted(DISTANCES, distances), counts[laid.text]
+    for text, head, child, bucket, count in zip(*(column.tolist() for column in columns), strict=True):
+        low, high = min(head, child), max(head, child)
+        inside = labels[low + 1 : min(high, low + 1 + MOST)]
+        pair = f"{labels[head]} {ORDERS[head < child]} {labels[child]}"
+        of = [min(MOST, numbers[text, labels[i]]) for i in (head, child)]
+        found += [
+            pair,
+            f"{pair} distance {bucket}",
+            f"{pair} inside {' '.join(inside)}",
+            f"{pair} ranks {[ranks[head], ranks[child]]} of {of}",
+            f"{pair} number {min(MOST, count)}",
+        ]
+    return hashes(found).reshape(-1, 5)
 
 
 @Language.factory(
@@ -581,16 +690,16 @@ class Relations(TrainablePipe):
 
     def candidates(self, doc: Doc) -> np.ndarray:
         """(candidates, 2): indices of head and child in `doc.ents`, in order."""
-        ents = doc.ents
+        ents = [(ent.label_, ent.start, ent.end) for ent in doc.ents]
         farthest = self.cfg["max_distance"]
         allowed = {tuple(pair) for pairs in self.cfg["types"].values() for pair in pairs}
         found = [
             (i, j)
-            for i, one in enumerate(ents)
-            for j, other in enumerate(ents)
+            for i, (one, start, end) in enumerate(ents)
+            for j, (other, low, high) in enumerate(ents)
             if i != j
-            and (one.label_, other.label_) in allowed
-            and not (farthest and max(one.start, other.start) - min(one.end, other.end) > farthest)
+            and (one, other) in allowed
+            and not (farthest and max(start, low) - min(end, high) > farthest)
         ]
         return np.array(found, dtype="i").reshape(-1, 2)
 
@@ -644,7 +753,7 @@ class Relations(TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch; its loss (summed cross-entropy) is added to `losses`."""
+        """Learn from a batch; the neural head's loss (summed cross-entropy) is added to `losses`."""
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
@@ -662,7 +771,7 @@ class Relations(TrainablePipe):
         return losses
 
     def get_loss(self, examples: Iterable[Example], scores: Floats2d) -> tuple[float, Floats2d]:
-        """Cross-entropy of the model's output, summed, and its gradient."""
+        """Cross-entropy of the model's output, summed over the heads that are in it, and its gradient."""
         examples = list(examples)
         batch = [(eg.predicted, self.candidates(eg.predicted)) for eg in examples]
         return self._loss(examples, batch, scores)
@@ -687,21 +796,24 @@ class Relations(TrainablePipe):
         rows = []
         for example, (doc, pairs) in zip(examples, batch, strict=True):
             truth = np.zeros((len(pairs), len(column)), dtype="f")
-            gold = set(relation_keys(example.reference))
-            keys = [entity_key(ent) for ent in doc.ents]
-            for row, (head, child) in enumerate(pairs):
-                for label, i in column.items():
-                    truth[row, i] = (keys[head], keys[child], label) in gold
+            numbers = {entity_key(ent): number for number, ent in enumerate(doc.ents)}
+            of_pair = {tuple(pair): row for row, pair in enumerate(pairs.tolist())}
+            for head, child, label in relation_keys(example.reference):
+                row = of_pair.get((numbers.get(head), numbers.get(child)))
+                if row is not None and label in column:
+                    truth[row, column[label]] = 1
             rows.append(truth)
         return np.concatenate(rows) if rows else np.zeros((0, len(column)), dtype="f")
 
     def _fits(self, batch: Sequence[Candidates]) -> Floats2d:
         """(candidates, labels): 1 where a label can join the entity labels of the candidate, else 0."""
         types = [{tuple(pair) for pair in self.cfg["types"].get(label, ())} for label in self.labels]
+        fits = {pair: [pair in pairs_of for pairs_of in types] for pair in set().union(*types)}
+        none = [False] * len(types)
         rows = []
         for doc, pairs in batch:
             names = [ent.label_ for ent in doc.ents]
-            rows += [[(names[head], names[child]) in pairs_of for pairs_of in types] for head, child in pairs]
+            rows += [fits.get((names[head], names[child]), none) for head, child in pairs.tolist()]
         return self.model.ops.asarray2f(np.array(rows, dtype="f").reshape(-1, len(types)))
 
     def initialize(
