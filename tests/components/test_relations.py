@@ -7,19 +7,23 @@ import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.strings import hash_string
 from spacy.tokens import Doc
+from spacy.tokens import Span as Entity
 from spacy.training import Example
 from spacy.util import fix_random_seed
-from thinc.api import Config
+from spacy.vocab import Vocab
+from thinc.api import Config, set_dropout_rate
 
 from components import relations
-from components.relations import DEFAULT_MODEL, relation_keys, score_relations
+from components.relations import DEFAULT_MODEL, Layout, ngrams, ragged, relation_keys, score_relations
 from ie.corpora import entities_doc, gold_doc
 from ie.records import Record, Relation, Span, blank
 
 SMALL = Config().from_str(DEFAULT_MODEL)["model"] | {"hidden_width": 16}
 SMALL["tok2vec"]["embed"] |= {"width": 16, "rows": [200, 100, 100, 100]}
 SMALL["tok2vec"]["encode"]["width"] = 16
+VOCAB = blank("en").vocab
 NAMES = ("Velto", "Hooli", "Anker", "Globex", "Initech", "Umbra")
 
 
@@ -344,3 +348,162 @@ def test_it_works_without_ngrams() -> None:
     losses = [nlp.update(examples(nlp, corpus(6)), sgd=optimizer)["relations"] for _ in range(10)]
     assert losses[-1] < losses[0]
     assert isinstance(found(nlp, corpus()[0]), list)
+
+
+def random_doc(seed: int, vocab: Vocab) -> Doc:
+    """A text of up to 14 tokens, many of them of entities that may touch each other and its edges."""
+    draw = random.Random(seed)
+    words = draw.choices(["raised", "raised", "in", "Velto", "7", "seven", "$", "IN"], k=draw.randint(1, 14))
+    doc = Doc(vocab, words=words)
+    at, ents = 0, []
+    while at < len(doc):
+        end = min(len(doc), at + draw.choice([1, 1, 2, 3]))
+        if draw.random() < 0.6:
+            ents.append(Entity(doc, at, end, label=draw.choice(["COMPANY", "COMPANY", "MONEY"])))
+        at = end
+    doc.ents = ents
+    return doc
+
+
+def random_batch(seed: int, vocab: Vocab) -> list[tuple[Doc, np.ndarray]]:
+    """Texts with all pairs of their entities, among them one that is empty and one without a pair."""
+    docs = [random_doc(100 * seed + i, vocab) for i in range(6)]
+    docs[2:2] = [Doc(vocab), Doc(vocab, words=["nothing"])]
+    pairs = [[(i, j) for i in range(len(d.ents)) for j in range(len(d.ents)) if i != j] for d in docs]
+    return [(d, np.array(p, dtype="i").reshape(-1, 2)) for d, p in zip(docs, pairs, strict=True)]
+
+
+def plain_grams(words: list[int], n: int, salt: str) -> set[int]:
+    found = set()
+    for i in range(len(words) - n + 1):
+        value = hash_string(salt)
+        for word in words[i : i + n]:
+            value = ((value ^ word) * int(relations.MIX)) % 2**64
+            value ^= value >> 29
+        found.add(value)
+    return found
+
+
+def plain_ngrams(doc: Doc, head: int, child: int) -> set[int]:
+    """What `ngrams` says of a pair, one word after the other."""
+    ents, row, place, at = doc.ents, [], {}, 0
+    starts = {ent.start: number for number, ent in enumerate(ents)}
+    while at < len(doc):
+        number = starts.get(at)
+        if number is None:
+            row.append(hash_string("#") if doc[at].like_num else doc[at].lower)
+            at += 1
+        else:
+            role = {head: "head", child: "child"}.get(number, "other")
+            place[number] = len(row)
+            row.append(hash_string(f"<{role} {ents[number].label_}>"))
+            at = ents[number].end
+    first, second = sorted((place[head], place[child]))
+    order = "forward" if head < child else "back"
+    found = set()
+    for n in (1, 2, 3):
+        found |= plain_grams(row, n, "text")
+        found |= plain_grams(row[first : second + 1], n, f"{order} between")
+        found |= plain_grams(row[max(0, first - 4) : first + 1], n, f"{order} before")
+        found |= plain_grams(row[second : second + 5], n, f"{order} behind")
+    for role, number in (("head", head), ("child", child)):
+        at = place[number]
+        for n in (1, 2):
+            found |= plain_grams(row[max(0, at - 6) : at], n, f"{role} left")
+            found |= plain_grams(row[at + 1 : at + 7], n, f"{role} right")
+        inside = [token.lower for token in ents[number]]
+        found |= plain_grams(inside, 1, role) | plain_grams(inside[-1:], 1, f"{role} last")
+    labels = [ent.label_ for ent in ents]
+    pair = f"{labels[head]} {order} {labels[child]}"
+    between = labels[min(head, child) + 1 : max(head, child)]
+    bucket = sum(second - first > limit for limit in (0, 1, 2, 3, 5, 8, 12, 18, 27, 40))
+    ranks = [min(4, labels[:i].count(labels[i])) for i in (head, child)]
+    known = ["", f" distance {bucket}", f" inside {' '.join(between[:4])}"]
+    known += [f" ranks {ranks} of {[min(4, labels.count(labels[i])) for i in (head, child)]}"]
+    return found | {hash_string(pair + what) for what in [*known, f" number {min(4, len(ents))}"]}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_ngrams_of_a_batch_are_those_of_each_pair(seed: int) -> None:
+    batch = random_batch(seed, VOCAB)
+    found, owner = ngrams(Layout(batch))
+    rows = [(doc, *pair) for doc, pairs in batch for pair in pairs.tolist()]
+    assert owner.max(initial=-1) == len(rows) - 1
+    for number, row in enumerate(rows):
+        assert set(found[owner == number].tolist()) == plain_ngrams(*row)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_of_a_batch_are_the_tokens_of_each_pair(seed: int) -> None:
+    laid = Layout(batch := random_batch(seed, VOCAB))
+    tokens, marks = laid.marks(laid.kinds())
+    parts = [ragged(*part) for part in laid.parts()]
+    docs, firsts = [doc for doc, _ in batch], np.cumsum([0, *(len(doc) for doc, _ in batch)])
+    row = 0
+    pairs = [(text, *pair) for text, (_, some) in enumerate(batch) for pair in some.tolist()]
+    for number, (text, head, child) in enumerate(pairs):
+        doc, size = docs[text], len(docs[text])
+        assert tokens[row : row + size].tolist() == list(range(firsts[text], firsts[text] + size))
+        one, other = doc.ents[min(head, child)], doc.ents[max(head, child)]
+        order = "forward" if head < child else "back"
+        for i in range(size):
+            role = "none"
+            for n, ent in enumerate(doc.ents):
+                if ent.start <= i < ent.end:
+                    role = f"{'head' if n == head else 'child' if n == child else 'other'} {ent.label_}"
+            place = "before" if i < one.start else "in" if i < other.end else "behind"
+            assert marks[row + i].tolist() == [hash_string(role), hash_string(f"{order} {place}")]
+        spans = [doc.ents[head], doc.ents[child], doc[one.end - 1 : other.start + 1]]
+        for (index, owner), span in zip(parts, spans, strict=True):
+            assert index[owner == number].tolist() == [row + token.i for token in span]
+        row += size
+    assert row == len(tokens)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_what_pairs_share_is_what_each_has_alone(depth: int) -> None:
+    """Scores to predict with come from shared vectors, those to learn from don't."""
+    fix_random_seed(0)
+    nlp = blank("en")
+    pipe = nlp.add_pipe("relations", config={"model": SMALL | {"depth": depth}})
+    nlp.initialize(lambda: examples(nlp, corpus(6)))
+    set_dropout_rate(pipe.model, 0.0)
+    batch = [*random_batch(0, nlp.vocab), *random_batch(1, nlp.vocab)]
+    plain, _ = pipe.model.begin_update(batch)
+    shared = pipe.model.predict(batch)
+    assert plain.std() > 0.01
+    assert np.allclose(shared[:, : len(pipe.labels)], plain, atol=1e-5)
+
+
+def test_scores_of_a_text_are_the_same_in_any_batch(nlp: Language) -> None:
+    pipe = nlp.get_pipe("relations")
+    docs = [doc for seed in range(5) for doc, _ in random_batch(seed, nlp.vocab)]
+    alone = [pipe.predict([doc]) for doc in docs]
+    assert sum(map(len, alone)) > 20
+    assert np.allclose(pipe.predict(docs), np.concatenate(alone), atol=1e-5)
+    assert np.allclose(pipe.predict(docs[::-1]), np.concatenate(alone[::-1]), atol=1e-5)
+
+
+def test_truth_is_that_of_each_pair(nlp: Language) -> None:
+    batch = examples(nlp, corpus(8))
+    pipe = nlp.get_pipe("relations")
+    pairs = [(eg.predicted, pipe.candidates(eg.predicted)) for eg in batch]
+    plain = [
+        [(keys[head], keys[child], label) in set(relation_keys(eg.reference)) for label in pipe.labels]
+        for eg, (doc, some) in zip(batch, pairs, strict=True)
+        for keys in [[relations.entity_key(ent) for ent in doc.ents]]
+        for head, child in some
+    ]
+    assert np.array(plain).any()
+    assert (pipe._truth(batch, pairs) == np.array(plain)).all()
+
+
+def test_the_loss_of_training_is_that_of_the_neural_head(nlp: Language) -> None:
+    pipe, batch = nlp.get_pipe("relations"), examples(nlp, corpus(2))
+    set_dropout_rate(pipe.model, 0.0)
+    scores = pipe.model.predict([(eg.predicted, pipe.candidates(eg.predicted)) for eg in batch])
+    n = len(pipe.labels)
+    assert scores.shape[1] == 2 * n
+    neural, linear = (pipe.get_loss(batch, scores[:, part])[0] for part in (slice(n), slice(n, None)))
+    assert pipe.get_loss(batch, scores)[0] == pytest.approx(neural + linear)
+    assert pipe.update(batch)[pipe.name] == pytest.approx(neural, rel=1e-4)
