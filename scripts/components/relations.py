@@ -48,7 +48,8 @@ HELD = 50_000
 Candidates = tuple[Doc, np.ndarray]
 # (first character, end, label) of an entity: what is compared between gold and prediction.
 Key = tuple[int, int, str]
-Encoded = tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]
+# First and end of each of several stretches of rows, words or tokens.
+Stretches = tuple[np.ndarray, np.ndarray]
 ENDS = ("head", "child")
 ROLES = ("other", *ENDS)
 ORDERS = ("back", "forward")  # the head is behind the child, or before it
@@ -235,7 +236,7 @@ class Layout:
         self.lengths = self.sizes[self.text]
         self.shift = np.cumsum(self.lengths) - self.lengths - self.offsets[self.text]
 
-    def parts(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def parts(self) -> list[Stretches]:
         """The stretches of rows that describe each candidate, none empty: head, child, between."""
         found = [
             (self.start[self.head], self.end[self.head]),
@@ -251,7 +252,7 @@ class Layout:
         for number, part in enumerate(self.parts()[:2], 1):
             role[ragged(*part)[0]] = number
         place = (token >= self.start[self.first][owner]) + 1 * (token >= self.end[self.second][owner])
-        return ((token * len(ROLES) + role) * 2 + self.forward[owner]) * len(PLACES) + place
+        return ((token * len(ROLES) + role) * len(ORDERS) + self.forward[owner]) * len(PLACES) + place
 
     def marks(self, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The token of each kind, and (kinds, 2) hashes: of its role, and of its place beside the pair."""
@@ -279,8 +280,7 @@ class Layout:
         kept = np.ones(len(values), dtype=bool)
         kept[ragged(self.start + 1, self.end)[0]] = False
         before = np.concatenate([[0], np.cumsum(kept)])  # words before a token
-        low = before[self.offsets[self.text]]
-        high = before[self.offsets[self.text] + self.lengths]
+        low, high = (before[self.offsets[self.text] + more] for more in (0, self.lengths))
         found = values[kept][ragged(low, high)[0]]
         ends = np.cumsum(high - low)
         shift = ends - high
@@ -330,14 +330,9 @@ def forward(model: Model, X: list[Candidates], is_train: bool) -> tuple[Floats2d
         return none, lambda d: backprop_vectors([ops.alloc2f(*v.shape) for v in vectors]) and []
     laid = Layout(X)
     tokens, backprop_tokens = encode_rows(model, ops.xp.concatenate(vectors), laid, is_train)
-    head, child, between = laid.parts()
+    stretches = [*laid.parts(), None, None]
     pooled, unpool = zip(
-        pool(model, tokens, *head, most=False),
-        pool(model, tokens, *child, most=False),
-        pool(model, tokens, *between, most=True),
-        pool_all(model, tokens, laid.lengths, most=False),
-        pool_all(model, tokens, laid.lengths, most=True),
-        strict=True,
+        *(pool(model, tokens, laid, part, most=i in (2, 4)) for i, part in enumerate(stretches)), strict=True
     )
     scores, backprop_scores = classify(ops.xp.hstack(pooled), is_train)
     if linear:
@@ -461,34 +456,27 @@ def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fit
 
 
 def pool(
-    model: Model, tokens: Floats2d, starts: np.ndarray, ends: np.ndarray, *, most: bool
+    model: Model, tokens: Floats2d, laid: Layout, part: Stretches | None, *, most: bool
 ) -> tuple[Floats2d, Callable[[Floats2d, Floats2d], None]]:
-    """One vector a stretch of rows, their mean or (`most`) their maximum, and its way back to the rows."""
+    """One vector a stretch of rows (None: all of each candidate), their mean or (`most`) their maximum.
+
+    The way back adds to the gradient of the rows.
+    """
     ops = model.ops
-    index = ops.asarray(ragged(starts, ends)[0], dtype="i")
-    vectors, backprop = pool_all(model, tokens[index], ends - starts, most=most)
-
-    def unpool(d_tokens: Floats2d, d_vectors: Floats2d) -> None:
-        d_part = ops.alloc2f(len(index), d_tokens.shape[1])
-        backprop(d_part, d_vectors)
-        ops.scatter_add(d_tokens, index, d_part)
-
-    return vectors, unpool
-
-
-def pool_all(
-    model: Model, tokens: Floats2d, lengths: np.ndarray, *, most: bool
-) -> tuple[Floats2d, Callable[[Floats2d, Floats2d], None]]:
-    """As `pool`, where stretches of such lengths follow each other and leave no row out."""
-    ops = model.ops
-    lengths = ops.asarray1i(lengths)
-    vectors, which = ops.reduce_max(tokens, lengths) if most else (ops.reduce_mean(tokens, lengths), None)
+    lengths = ops.asarray1i(part[1] - part[0] if part else laid.lengths)
+    index = ops.asarray(ragged(*part)[0], dtype="i") if part else None
+    rows = tokens if index is None else tokens[index]
+    vectors, which = ops.reduce_max(rows, lengths) if most else (ops.reduce_mean(rows, lengths), None)
 
     def unpool(d_tokens: Floats2d, d_vectors: Floats2d) -> None:
         if most:
-            d_tokens += ops.backprop_reduce_max(d_vectors, which, lengths)
+            d_rows = ops.backprop_reduce_max(d_vectors, which, lengths)
         else:
-            d_tokens += ops.backprop_reduce_mean(d_vectors, lengths)
+            d_rows = ops.backprop_reduce_mean(d_vectors, lengths)
+        if index is None:
+            d_tokens += d_rows
+        else:
+            ops.scatter_add(d_tokens, index, d_rows)
 
     return vectors, unpool
 
@@ -505,41 +493,40 @@ def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
         "before": (np.maximum(low, first - OUTSIDE), first + 1),
         "behind": (second, np.minimum(high, second + OUTSIDE + 1)),
     }
-    alike = np.zeros(len(low), dtype=int)
-    found = [_grams(row, low, high, n, hashes(["text"])[alike]) for n in range(1, LONGEST + 1)]
+    found = _grams(row, (low, high), LONGEST, hashes(["text"]))
     for name, region in regions.items():
         salts = hashes(f"{order} {name}" for order in ORDERS)[1 * laid.forward]
-        found += [_grams(row, *region, n, salts) for n in range(1, LONGEST + 1)]
+        found += _grams(row, region, LONGEST, salts)
     lower = np.concatenate([doc.to_array(LOWER) for doc in laid.docs])
     for role, at, number in (("head", head, laid.head), ("child", child, laid.child)):
-        sides = {
-            "left": (np.maximum(low, at - NEAR), at),
-            "right": (at + 1, np.minimum(high, at + NEAR + 1)),
-        }
-        for name, side in sides.items():
-            found += [_grams(row, *side, n, hashes([f"{role} {name}"])[alike]) for n in (1, 2)]
+        left, right = np.maximum(low, at - NEAR), np.minimum(high, at + NEAR + 1)
         start, end = laid.start[number], laid.end[number]
-        found.append(_grams(lower, start, end, 1, hashes([role])[alike]))
-        found.append(_grams(lower, end - 1, end, 1, hashes([f"{role} last"])[alike]))
+        found += _grams(row, (left, at), 2, hashes([f"{role} left"]))
+        found += _grams(row, (at + 1, right), 2, hashes([f"{role} right"]))
+        found += _grams(lower, (start, end), 1, hashes([role]))
+        found += _grams(lower, (end - 1, end), 1, hashes([f"{role} last"]))
     known = describe(laid, second - first)
     found.append((known.ravel(), np.repeat(np.arange(len(known)), known.shape[1])))
-    grams, owner = zip(*found, strict=True)
-    return np.concatenate(grams), np.concatenate(owner)
+    grams, owner = map(np.concatenate, zip(*found, strict=True))
+    return grams, owner
 
 
 def _grams(
-    words: np.ndarray, starts: np.ndarray, ends: np.ndarray, n: int, salts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A hash of every n words in a row of each stretch, and which stretch it is of.
+    words: np.ndarray, part: Stretches, longest: int, salts: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each n up to the longest: hashes of every n words in a row of a stretch, and which stretch it is.
 
-    The stretches' `salts` keep those of one place apart from another's.
+    The salts, one a stretch or one for all, keep those of one place apart from another's.
     """
-    index, owner = ragged(starts, ends - n + 1)
-    found = salts[owner]
-    for i in range(n):
-        found = (found ^ words[index + i]) * MIX
-        found ^= found >> np.uint64(29)
-    return found, owner
+    salts, found = np.broadcast_to(salts, part[0].shape), []
+    for n in range(1, longest + 1):
+        index, owner = ragged(part[0], part[1] - n + 1)
+        grams = salts[owner]
+        for i in range(n):
+            grams = (grams ^ words[index + i]) * MIX
+            grams ^= grams >> np.uint64(29)
+        found.append((grams, owner))
+    return found
 
 
 def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
