@@ -16,6 +16,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ FEATURES = (
 NEAR = 6  # words to either side of a mention that are near it
 LONGEST = 200  # characters of a name that count; the rest of a longer one is ignored
 BUCKETS = 1 << 18
+KEPT = 20_000  # names that were folded: those of a table come again and again
 STEM = 5  # letters of a word that count: "clinic" and "clinics", "robot" and "robotics"
 JOINED = re.compile(r"\b\w(?: \w\b)+")
 POSSESSIVE = re.compile(r"['’]s?$")
@@ -70,6 +72,7 @@ class Candidate:
     name: str
 
 
+@lru_cache(KEPT)
 def fold(text: str) -> str:
     """A name without what writers vary: case, accents, punctuation, "&", a leading "the", a possessive."""
     text = POSSESSIVE.sub("", text[:LONGEST].strip())
@@ -80,9 +83,10 @@ def fold(text: str) -> str:
     plain = " ".join(re.findall(r"\w+", words))
     # "s.a.e." and "a. p. moller": single letters belong together
     plain = JOINED.sub(lambda found: found[0].replace(" ", ""), plain)
-    return plain.removeprefix("the ") or plain or text.strip()
+    return plain.removeprefix("the ") or plain or " ".join(text.split())
 
 
+@lru_cache(KEPT)
 def strip_forms(folded: str, forms: frozenset[str]) -> str:
     """A folded name without the legal forms at its end, of which at least one word stays."""
     words = folded.split(" ")

@@ -139,6 +139,8 @@ class Lexicon:
             above, below = value.split("/")
             add(key, fraction=Fraction(int(above), int(below)))
         self.entries = entries
+        # so that most words are known to begin no writing at one look
+        self._beginnings = {key[:end] for key in entries for end in range(len(key) + 1)}
 
     def tokens(self, text: str, *, spaced: bool = False) -> list[Token]:
         """The tokens of folded text: of the writings that begin at a place, the longest.
@@ -154,18 +156,17 @@ class Lexicon:
                 found.append(Token(atom[0], atom.start(), number=atom[0]))
                 i += 1
                 continue
-            for end in range(min(i + LONGEST_WRITING, len(atoms)), i, -1):
+            longest, i = None, i + 1
+            for end in range(i, min(i + LONGEST_WRITING, len(atoms) + 1)):
                 piece = text[atom.start() : atoms[end - 1].end()]
-                entry = self.entries.get(key := writing_key(piece))
-                if entry is None and spaced:
-                    entry = self.entries.get(key.replace(" ", ""))
-                if entry:
-                    found.append(Token(piece, atom.start(), entry))
+                keys = [writing_key(piece)]
+                if spaced:
+                    keys.append(keys[0].replace(" ", ""))
+                if entry := next(filter(None, map(self.entries.get, keys)), None):
+                    longest, i = Token(piece, atom.start(), entry), end
+                if not any(key in self._beginnings for key in keys):
                     break
-            else:
-                end = i + 1
-                found.extend(self._glued(atom[0], atom.start()))
-            i = end
+            found.extend([longest] if longest else self._glued(atom[0], atom.start()))
         return found
 
     def _glued(self, word: str, start: int) -> list[Token]:
@@ -191,6 +192,8 @@ def fold(text: str) -> str:
 
     Case is kept. Vulgar fractions become digits ("2½" is "2 1/2").
     """
+    if text.isascii():
+        return re.sub(r"\s", " ", text.translate(DASHES))
     spread = "".join(f" {c}" if unicodedata.decomposition(c).startswith("<fraction>") else c for c in text)
     plain = unicodedata.normalize("NFKD", spread.replace("\u2044", "/")).replace("\u2044", "/")
     plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spacy.language import Language
 from spacy.tokens import Span
@@ -109,6 +109,7 @@ def test_an_empty_table_links_nothing(tmp_path: Path) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60))
+@example("!  ! ?")
 def test_folding_leaves_something_of_every_name(text: str) -> None:
     folded = fold(text)
     assert folded == folded.strip()
