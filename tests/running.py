@@ -13,6 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def scheme(*spans: str, relations: Iterable[str] = (), categories: Iterable[str] = ()) -> str:
+    """A config with these labels, as commands read them from configs/llm.cfg."""
+    kinds = {"spans": spans, "relations": [*relations], "categories": [*categories]}
+    sections = [
+        f'[components.{kind}]\nfactory = "llm"\n'
+        f'[components.{kind}.task]\n@llm_tasks = "ie.{kind.title()}.v1"\nlabels = {json.dumps(labels)}\n'
+        for kind, labels in kinds.items()
+        if labels
+    ]
+    return "".join(['[nlp]\nlang = "en"\n[components]\n', *sections])
+
+
 class Outcome:
     """How a command ended; `output` has its line breaks and colours taken out."""
 

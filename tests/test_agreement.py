@@ -4,31 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Outcome, run_command, write_lines
+from running import Outcome, run_command, scheme, write_lines
 
 from ie.records import read_answers
 
 GOLDEN = Path(__file__).parent / "golden" / "agenda.md"
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "MONEY"]
-[components.relations]
-factory = "llm"
-[components.relations.task]
-@llm_tasks = "ie.Relations.v1"
-labels = ["RAISED"]
-[components.categories]
-factory = "llm"
-[components.categories.task]
-@llm_tasks = "ie.Categories.v1"
-labels = ["FUNDING", "OTHER"]
-"""
+SCHEME = scheme("COMPANY", "MONEY", relations=["RAISED"], categories=["FUNDING", "OTHER"])
 GUIDELINES = """# Guidelines
 
 - **COMPANY**: the name of a business; the suffix *GmbH* belongs to it.

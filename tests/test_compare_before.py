@@ -6,19 +6,13 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import Outcome, run_command, write_lines
+from running import Outcome, run_command, scheme, write_lines
 
 from ie.improvement import changes, compare, sentence
 from ie.records import Record
 from ie.splitting import assign
 
-SCHEME = """
-[components]
-[components.spans]
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY"]
-"""
+SCHEME = scheme("COMPANY")
 NAMES = ("Velto", "Hooli", "Anker")
 
 

@@ -5,20 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_lines
 
 from ie.records import Record, Span, blank, write_docbin
 
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "CITY"]
-"""
+SCHEME = scheme("COMPANY", "CITY")
 
 
 def gold(n: int) -> list[Record]:

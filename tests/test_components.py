@@ -6,30 +6,13 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_lines
 from spacy.tokens import DocBin
 
 from ie import assembling, records, training
 from ie.records import Record
 
-SCHEME = """
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "MONEY"]
-[components.relations]
-factory = "llm"
-[components.relations.task]
-@llm_tasks = "ie.Relations.v1"
-labels = ["INVESTOR", "RAISED"]
-[components.categories]
-factory = "llm"
-[components.categories.task]
-@llm_tasks = "ie.Categories.v1"
-labels = ["FUNDING", "OTHER"]
-"""
+SCHEME = scheme("COMPANY", "MONEY", relations=["INVESTOR", "RAISED"], categories=["FUNDING", "OTHER"])
 NAMES = ("Velto", "Hooli", "Anker", "Globex", "Initech", "Umbra", "Wayne")
 
 

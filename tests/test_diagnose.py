@@ -4,23 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Outcome, run_command, write_lines
+from running import Outcome, run_command, scheme, write_lines
 
 from ie import records, splitting
 from ie.diagnosis import thresholds as at
 from ie.records import Record, Span, blank, write_docbin, write_records
 
 ROOT = Path(__file__).parents[1]
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "MONEY"]
-"""
+SCHEME = scheme("COMPANY", "MONEY")
 
 
 def write(folder: Path, texts: dict[str, list[Record]]) -> None:

@@ -4,21 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_lines
 from spacy.tokens import DocBin
 
 from ie.records import Record, Span, blank, read_records, write_docbin
 
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "CITY"]
-"""
+SCHEME = scheme("COMPANY", "CITY")
 NAMES = ("Velto", "Hooli", "Anker", "Baxes", "Corvo")
 
 

@@ -5,18 +5,9 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import Outcome, run_command, write_lines
+from running import Outcome, run_command, scheme, write_lines
 
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "MONEY"]
-"""
+SCHEME = scheme("COMPANY", "MONEY")
 STABLE = ("metrics.json", "analysis.json", "documents.jsonl")
 
 

@@ -4,18 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Outcome, run_command, write_lines
+from running import Outcome, run_command, scheme, write_lines
 
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "MONEY"]
-"""
+SCHEME = scheme("COMPANY", "MONEY")
 ROW = {"text": "Hooli raises $5m", "spans": [{"start": 0, "end": 5, "label": "COMPANY", "name": "Hooli XYZ"}]}
 
 

@@ -8,21 +8,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_lines
 
 from ie.records import Record, Span, blank, read_records, write_docbin, write_records
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "CITY"]
-"""
+SCHEME = scheme("COMPANY", "CITY")
 
 
 def examples(n: int, start: int = 0) -> list[Record]:
