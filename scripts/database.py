@@ -72,9 +72,9 @@ def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Pa
     """
     if package:
         nlp = pipelines.load(package, "run pip install on its wheel")
+        folder = spacy.util.get_package_path(package)
     else:
-        nlp = assembling.load(model, "components")
-    folder = spacy.util.get_package_path(package) if package else model
+        nlp, folder = assembling.load(model, "components"), model
     if "relations" in nlp.pipe_names and columns.deals.labels:
         known = set(nlp.get_pipe("relations").labels)
         if missing := sorted(columns.deals.labels - known):

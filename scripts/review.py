@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +64,6 @@ def main(
     lang: options.Lang = "en",
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
-    gc.disable()  # what is read now stays, and would be looked through again and again
     labels, wanted, nlp = load_scheme(scheme), load_settings(settings, Settings), records.blank(lang)
     questions = units(wanted, labels)
     kinds = [label for kind in ("span", "relation", "category") for label in labels.labels(kind)]
@@ -77,7 +76,7 @@ def main(
     shares = {"test_percent": test_percent, "dev_percent": dev_percent, "near_duplicate": near_duplicate}
     reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
     check_writable(reviewed)
-    with closing(Journal(journal)) as log:  # from here on nobody else writes the gold
+    with uncollected(), closing(Journal(journal)) as log:  # from here on nobody else writes the gold
         gold = Gold(reviewed, reader.read(reviewed, allow_empty=True) if reviewed.exists() else [])
         raw = RecordFile(texts, misaligned=misaligned, **rules)
         files = {}
@@ -153,6 +152,16 @@ def main(
         gc.freeze()
         gc.enable()
         web.run_page(page, sock, secret, f"Answers go to {journal}, finished texts to {reviewed}.")
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """What is read before the page opens stays, and would be looked through again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:  # after a fault too, for whoever called this in a process that goes on
+        gc.enable()
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:

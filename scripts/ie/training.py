@@ -85,13 +85,11 @@ def train(
             use_device(gpu_id)
             config = load_config(config_path, overrides=overrides, interpolate=False)
             check_beginnings(config_path, config)
-            given = {
-                "logger": config.get("training", {}).get("logger"),
-                "corpora": dict(config.get("corpora", {})) or None,
-            }
+            logger = config.get("training", {}).get("logger")
+            corpora = dict(config.get("corpora", {}))
             config["training"]["logger"] = {
                 "@loggers": "ie.Recorder.v1",
-                "logger": None if quiet else _guard_wandb(given["logger"]),
+                "logger": None if quiet else _guard_wandb(logger),
             }
             if quiet:  # wandb's logger looks for the paths of corpora where the config has them
                 _read_once(config)
@@ -104,7 +102,7 @@ def train(
         if output is None:
             _run(nlp, None, config_path, gpu_id, quiet)
         else:
-            _run_and_publish(nlp, Path(output), config_path, gpu_id, quiet, given)
+            _run_and_publish(nlp, Path(output), config_path, gpu_id, quiet, logger, corpora)
     best = max(history, key=lambda entry: (entry["score"], entry["step"]))
     return {
         "score": best["score"],
@@ -208,12 +206,18 @@ def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, qui
 
 
 def _run_and_publish(
-    nlp: Language, output: Path, config_path: Path, gpu_id: int, quiet: bool, given: dict[str, Any]
+    nlp: Language,
+    output: Path,
+    config_path: Path,
+    gpu_id: int,
+    quiet: bool,
+    logger: dict | None,
+    corpora: dict[str, Any],
 ) -> None:
     """Train beside `output`, then put the finished pipeline in its place: a kill leaves the old one whole.
 
     Args:
-        given: the `logger` and the `corpora` of the user's config, which is what is published.
+        logger, corpora: of the user's config, which is what is published.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -227,11 +231,11 @@ def _run_and_publish(
         best = folder / DIR_MODEL_BEST
         config = Config().from_disk(best / "config.cfg", interpolate=False)
         # Our recorder is not the user's choice, and whoever loads the pipeline doesn't have it.
-        for section, name in ((config["training"], "logger"), (config, "corpora")):
-            if given[name] is None:
-                del section[name]
-            else:
-                section[name] = given[name]
+        if logger is None:
+            del config["training"]["logger"]
+        else:
+            config["training"]["logger"] = logger
+        config["corpora"] = corpora
         config.to_disk(best / "config.cfg")
         clean_output_dir(output)
         best.rename(output / DIR_MODEL_BEST)
