@@ -43,7 +43,6 @@ def main(
     ] = "",
     config: Annotated[Path, typer.Option(help="spaCy training config")] = Path("configs/efficient.cfg"),
     seeds: Annotated[int, typer.Option(help="Trainings of each portion", min=2)] = 3,
-    dev: Annotated[int, typer.Option(help="Texts to score on")] = 200,
     speed_train: Annotated[Path, typer.Option(help="Training examples for the speed")] = Path(
         "corpus/train.spacy"
     ),
@@ -55,7 +54,9 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings")] = Path(
         ".cache/benchmark-curve"
     ),
-    output: Annotated[Path | None, typer.Option(help="JSON file for the scores measured")] = None,
+    output: Annotated[Path, typer.Option(help="JSON file for the scores measured")] = Path(
+        "training/benchmark-curve.json"
+    ),
 ) -> None:
     """Print both tables."""
     wanted = [part.strip() for part in parts.split(",") if part.strip()]
@@ -67,8 +68,7 @@ def main(
         else:
             overrides = OVERRIDES | {"nlp.lang": lang}
             options = {"config": config, "overrides": overrides, "cache": cache, "workers": workers}
-            measured = train_sets(sets, data, reviewed, dev, seeds, lang, options)
-        if output:
+            measured = train_sets(sets, data, reviewed, seeds, lang, options)
             with atomic_write(output) as file:
                 json.dump(measured, file, separators=(",", ":"))
                 file.write("\n")
@@ -87,7 +87,7 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def train_sets(
-    sets: str, data: Path, reviewed: Path, dev: int, seeds: int, lang: str, options: dict[str, Any]
+    sets: str, data: Path, reviewed: Path, seeds: int, lang: str, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Measure the chosen sets, those of them that are there."""
     names = [name.strip() for name in sets.split(",") if name.strip()]
@@ -99,7 +99,7 @@ def train_sets(
         if name != "demo" and not (data / name).is_dir():
             msg.warn(f"{data / name}: there is no such folder, so {name} is left out; see --data.")
             continue
-        train, checks = curve_benchmark.load(name, data, reviewed, dev, lang)
+        train, checks = curve_benchmark.load(known[name], data, reviewed, lang)
         with tqdm(desc=name, unit=" trainings") as bar:
             measured[name] = curve_benchmark.measure(
                 known[name], train, checks, seeds=seeds, progress=bar.update, **options

@@ -40,7 +40,7 @@ SPANS = 100
 
 @dataclass(frozen=True)
 class Source:
-    """A real set, and the numbers of examples that are tried as all that a user has.
+    """A real set, the numbers of examples that are tried as all that a user has, and texts to score on.
 
     `tuning`: the method's settings were chosen on it, so it proves nothing.
     """
@@ -48,6 +48,7 @@ class Source:
     name: str
     starts: tuple[int, ...]
     tuning: bool
+    dev: int = 200
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,16 @@ class Case:
 
 
 SOURCES = (
+    # Three of four texts of fashion_brands hold no brand: it takes more of them to score on.
     Source("fire", (144, 288, 576, 1152), True),
     Source("demo", (92, 184, 368), True),
-    Source("fashion_brands", (152, 304, 608), False),
+    Source("fashion_brands", (152, 304, 608), False, dev=500),
     Source("crossner_politics", (88, 176, 352), False),
 )
 
 
-def load(source: str, data: Path, reviewed: Path, dev: int, lang: str = "en") -> tuple[list[Doc], list[Doc]]:
-    """Training examples in an order of their own, and `dev` texts to score them on.
+def load(source: Source, data: Path, reviewed: Path, lang: str = "en") -> tuple[list[Doc], list[Doc]]:
+    """Training examples in an order of their own, and texts to score them on.
 
     A set's dev part is for training, its test part for scoring; of the demo corpus dev and test are both for
     scoring. The order is that of a hash of the text.
@@ -112,17 +114,17 @@ def load(source: str, data: Path, reviewed: Path, dev: int, lang: str = "en") ->
             )
         )
 
-    if source == "demo":
+    if source.name == "demo":
         split = splitting.assign(read(reviewed), [], test_percent=37, dev_percent=10)
         train, checks = split.train, [*split.dev, *split.test]
     else:
-        checks = read(data / source / "test.jsonl")
-        train = [*read(data / source / "train.jsonl"), *read(data / source / "dev.jsonl")]
+        checks = read(data / source.name / "test.jsonl")
+        train = [*read(data / source.name / "train.jsonl"), *read(data / source.name / "dev.jsonl")]
     known = {record.text for record in checks}
     unique = {record.text: record for record in train if record.text not in known}
     return (
         [records.to_doc(record, nlp) for record in _shuffled(list(unique.values()), "a")],
-        [records.to_doc(record, nlp) for record in _shuffled(checks, "dev")[:dev]],
+        [records.to_doc(record, nlp) for record in _shuffled(checks, "dev")[: source.dev]],
     )
 
 
@@ -193,10 +195,11 @@ def cases(measured: dict[str, Any]) -> list[Case]:
             sizes = tuple(curves.sizes(PERCENTS, n))
             if (2 * n, 2 * n) not in cells or not all((n, size) in cells for size in sizes):
                 continue
-            for label, spans in measured[source.name]["spans"].items():
+            by_label = measured[source.name]["spans"]
+            for label in by_label if len(by_label) > 2 else (ALL,):  # with one label both are the same
                 scores = tuple(tuple(f[label] for f in cells[n, size]) for size in sizes)
                 truth = tuple(f[label] for f in cells[2 * n, 2 * n])
-                found.append(Case(source.name, label, sizes, scores, truth, spans, source.tuning))
+                found.append(Case(source.name, label, sizes, scores, truth, by_label[label], source.tuning))
     return found
 
 

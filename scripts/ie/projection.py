@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ie.errors import UserError
-from ie.statistics import decimals
+from ie.statistics import decimals, digits
 
 CONFIDENCE = 0.9
 # How far on is projected, in times the data there is; the proof of the method goes to twice.
@@ -46,7 +46,7 @@ class Settings:
     floor: float = 0.004
     trust: float = 4.0
     misfit: float = 0.5
-    widen: float = 1.0
+    widen: float = 0.75
     widest: float = 0.05
     samples: int = 400
 
@@ -292,31 +292,49 @@ def _reaches(target: float, grid: Sequence[int], curve: np.ndarray) -> float:
     return float(brentq(lambda n: np.interp(n, grid, curve) - target, grid[0], grid[-1], xtol=0.5))
 
 
-def sentences(projection: Projection, have: int, *, seconds: float, source: str, dev: int) -> list[str]:
+@dataclass(frozen=True)
+class Reviewing:
+    """What more training examples cost a person.
+
+    `seconds`: for one text. `source`: where that number is from. `share`: of the reviewed texts that go to
+    training; the rest is for dev and test. `spare`: annotated examples there are beyond the largest portion.
+    """
+
+    seconds: float
+    source: str
+    share: float = 1.0
+    spare: int = 0
+
+
+def sentences(projection: Projection, have: int, *, reviewing: Reviewing | None, dev: int) -> list[str]:
     """The projection in words: what more examples would bring, and what a score would cost.
 
     Args:
-        have: examples there are now.
-        seconds: of a person's time for one example. `source`: where that number is from.
+        have: examples of the largest portion.
+        reviewing: None where examples aren't reviewed, so that they cost no person's time.
         dev: number of dev texts.
     """
     if projection.refused:
         return [f"No projection: {projection.refused}."]
     sure = f"{CONFIDENCE * 100:.0f} % interval"
     found = []
-    parts = [
-        f"{point.examples / have:.0%} of the data F {decimals(point.f, 2)} ({sure} "
-        f"{decimals(point.low, 2)} to {decimals(point.high, 2)})".replace("%", " %", 1)
-        for point in projection.points
-    ]
+    parts = [_point_phrase(point, have, sure, dev) for point in projection.points]
     if parts:
-        found.append(f"Projected on the same {dev:,} dev texts: with {'; with '.join(parts)}.")
+        found.append(
+            f"Projected from {have:,} examples, on the same {dev:,} dev texts: with {'; with '.join(parts)}."
+        )
     for need in projection.needs:
-        found.append(_need_sentence(need, have, seconds, source, sure))
+        found.append(_need_sentence(need, have, reviewing, sure))
     return found
 
 
-def _need_sentence(need: Need, have: int, seconds: float, source: str, sure: str) -> str:
+def _point_phrase(point: Point, have: int, sure: str, dev: int) -> str:
+    places = max(1, digits(dev, (point.high - point.low) / 2))
+    f, low, high = (decimals(value, places) for value in (point.f, point.low, point.high))
+    return f"{100 * point.examples / have:.0f} % of them F {f} ({sure} {low} to {high})"
+
+
+def _need_sentence(need: Need, have: int, reviewing: Reviewing | None, sure: str) -> str:
     goal = f"F {decimals(need.target, 2)}"
     limit = f"{FARTHEST * have - have:,.0f}"
     if need.examples == have and need.high == have:
@@ -333,8 +351,24 @@ def _need_sentence(need: Need, have: int, seconds: float, source: str, sure: str
     if need.examples == have:
         return f"{goal} is about reached, give or take the noise ({sure}: 0 to {high} more examples)."
     more = need.examples - have
-    cost = f"about {hours(more * seconds)} at {source}"
-    return f"{goal} needs about {_round(more):,} more examples ({sure}: {low} to {high}), {cost}."
+    needed = f"{goal} needs about {_round(more):,} more training examples ({sure}: {low} to {high})"
+    return f"{needed}{_cost(more, reviewing)}."
+
+
+def _cost(more: int, reviewing: Reviewing | None) -> str:
+    """What so many more training examples take, as the end of a sentence."""
+    if reviewing is None:
+        return ""
+    if more <= reviewing.spare:
+        return "; so many are annotated already: train on larger portions"
+    texts = (more - reviewing.spare) / reviewing.share
+    spare = f" beyond the {reviewing.spare:,} there are" if reviewing.spare else ""
+    # Each round splits what is reviewed as it was split before.
+    split = f" ({reviewing.share * 100:.0f} % of them for training)" if reviewing.share < 1 else ""
+    return (
+        f"{spare}: about {_round(texts):,} texts to review{split}, "
+        f"about {hours(texts * reviewing.seconds)} at {reviewing.source}"
+    )
 
 
 def hours(seconds: float) -> str:

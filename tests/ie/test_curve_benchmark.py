@@ -1,8 +1,11 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from ie import curve_benchmark
-from ie.curve_benchmark import ALL, Case
+from ie.curve_benchmark import ALL, Case, Source
 from ie.projection import Settings
 from ie.records import Record, Span, write_records
 
@@ -35,6 +38,12 @@ def test_every_start_and_label_is_a_case_if_its_answer_is_known():
     assert {case.sizes[-1] for case in curve_benchmark.cases(partial)} == {92, 184}
 
 
+def test_the_only_label_of_a_set_is_no_case_of_its_own():
+    alone = measured()
+    alone["demo"]["spans"] = {ALL: 400, "A": 400}
+    assert {case.label for case in curve_benchmark.cases(alone)} == {ALL}
+
+
 def test_the_projection_is_judged_beside_naive_predictors():
     cases = [case for case in curve_benchmark.cases(measured()) if case.label != "RARE"]
     ours, last, line = curve_benchmark.judge(cases)
@@ -54,6 +63,20 @@ def test_an_interval_is_not_right_by_being_refused():
     assert curve_benchmark.judge([noisy]) == []
     forced, *_ = curve_benchmark.judge([noisy], Settings(widest=float("inf")))
     assert (forced.n, forced.refused, forced.coverage) == (1, 0, 1)
+
+
+def test_the_projection_holds_on_curves_of_real_sets():
+    """Scores as `benchmark-curve` wrote them: whoever changes the method sees what it does to real curves."""
+    scores = json.loads((Path(__file__).parent / "golden" / "curve_scores.json").read_text(encoding="utf-8"))
+    cases = [case for case in curve_benchmark.cases(scores) if case.spans >= curve_benchmark.SPANS]
+    ours, last, line = curve_benchmark.judge(cases)
+    assert ours.n >= 30
+    assert ours.error <= 0.02
+    assert ours.error < min(last.error, line.error)
+    assert 0.85 <= ours.coverage <= 0.95
+    unseen, *_ = curve_benchmark.judge([case for case in cases if not case.tuning])
+    assert unseen.error <= 0.02
+    assert unseen.coverage >= 0.85
 
 
 def test_signals_are_judged_by_what_came():
@@ -80,8 +103,9 @@ def test_no_text_is_trained_and_scored_on(tmp_path):
 
     for name, (start, n) in {"train": (0, 20), "dev": (15, 10), "test": (22, 10)}.items():
         write_records(tmp_path / "fire" / f"{name}.jsonl", texts(start, n))
-    train, dev = curve_benchmark.load("fire", tmp_path, tmp_path / "none.jsonl", dev=8)
+    fire = Source("fire", (5,), True, dev=8)
+    train, dev = curve_benchmark.load(fire, tmp_path, tmp_path / "none.jsonl")
     assert len(dev) == 8
     assert {doc.text for doc in train} == {f"Velto {i}" for i in range(22)}
-    again, _ = curve_benchmark.load("fire", tmp_path, tmp_path / "none.jsonl", dev=8)
+    again, _ = curve_benchmark.load(fire, tmp_path, tmp_path / "none.jsonl")
     assert [doc.text for doc in train] == [doc.text for doc in again]

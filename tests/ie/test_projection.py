@@ -3,9 +3,10 @@ import pytest
 
 from ie import projection
 from ie.errors import UserError
-from ie.projection import Need, Projection
+from ie.projection import Need, Projection, Reviewing
 
 SIZES = [100, 200, 300, 400]
+COST = Reviewing(30, "30 s an example")
 
 
 def curve(f, sizes=SIZES, sd=0.006, seeds=3, salt=0):
@@ -98,7 +99,7 @@ def test_what_the_data_can_not_support_is_refused(sizes, scores, reason):
     assert reason in found.refused
     assert not found.points
     assert not found.needs
-    said = projection.sentences(found, sizes[-1], seconds=30, source="30 s an example", dev=120)
+    said = projection.sentences(found, sizes[-1], reviewing=COST, dev=120)
     assert said == [f"No projection: {found.refused}."]
 
 
@@ -107,16 +108,14 @@ def test_the_talks_four_points_alone_are_refused():
     assert projection.project(SIZES, [[0.31], [0.44], [0.43], [0.43]], [600]).refused
 
 
-def say(need: Need, have: int = 400) -> str:
-    return projection.sentences(
-        Projection(needs=(need,)), have, seconds=30, source="30 s an example", dev=120
-    )[-1]
+def say(need: Need, have: int = 400, reviewing: Reviewing | None = COST) -> str:
+    return projection.sentences(Projection(needs=(need,)), have, reviewing=reviewing, dev=120)[-1]
 
 
 def test_what_is_said_of_a_need():
     assert say(Need(0.9, 880, 610, 1500)) == (
-        "F .90 needs about 480 more examples (90 % interval: 210 to 1,100), "
-        "about 4.0 hours at 30 s an example."
+        "F .90 needs about 480 more training examples (90 % interval: 210 to 1,100): "
+        "about 480 texts to review, about 4.0 hours at 30 s an example."
     )
     assert "210 to more than 1,200" in say(Need(0.9, 880, 610, None))
     assert say(Need(0.9, 400, 400, 400)) == "F .90 is reached already."
@@ -127,11 +126,31 @@ def test_what_is_said_of_a_need():
     assert "out of reach of 1,200 more examples" in say(Need(0.9, None, None, None))
 
 
-def test_points_are_said_with_their_interval():
+def test_the_texts_that_go_to_dev_and_test_take_time_as_well():
+    said = say(Need(0.9, 880, 610, 1500), reviewing=Reviewing(30, "30 s an example", share=0.5, spare=80))
+    assert said.endswith(
+        " beyond the 80 there are: about 800 texts to review (50 % of them for training), "
+        "about 6.7 hours at 30 s an example."
+    )
+
+
+def test_what_is_annotated_already_or_by_a_model_costs_no_time():
+    need = Need(0.9, 460, 430, 500)
+    assert say(need, reviewing=Reviewing(30, "x", share=0.5, spare=60)).endswith(
+        "(90 % interval: 30 to 100); so many are annotated already: train on larger portions."
+    )
+    assert say(need, reviewing=None).endswith(
+        "needs about 60 more training examples (90 % interval: 30 to 100)."
+    )
+
+
+def test_points_are_said_with_their_interval_and_the_digits_of_dev():
     found = projection.project(SIZES, curve(CURVES["power"], sd=0.004), [500, 600])
-    (said,) = projection.sentences(found, 400, seconds=30, source="x", dev=120)
-    assert "on the same 120 dev texts: with 125 % of the data F ." in said
+    (said,) = projection.sentences(found, 400, reviewing=COST, dev=120)
+    assert "Projected from 400 examples, on the same 120 dev texts: with 125 % of them F .87 (" in said
     assert said.count("90 % interval") == 2
+    (said,) = projection.sentences(found, 400, reviewing=COST, dev=30)
+    assert "with 125 % of them F .9 (90 % interval .9 to .9)" in said
 
 
 def test_hours():
