@@ -7,28 +7,23 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import annotating, applying, cluster
+from ie import annotating, applying, cluster, options
 from ie.cli import run
 
 
 def main(
-    texts: Annotated[
-        Path, typer.Option(help="A .parquet, .jsonl or .jsonl.gz file, or a folder of such files")
-    ] = Path("assets/texts.jsonl"),
+    texts: options.TextFiles = Path("assets/texts.jsonl"),
     model: Annotated[Path, typer.Option(help="Folder of the trained pipeline")] = Path(
         "training/efficient/reviewed/model-best"
     ),
-    output: Annotated[Path, typer.Option(help="Folder for the results; a run goes on with what is there")] = (
-        Path("corpus/applied")
-    ),
-    text_column: Annotated[str, typer.Option(help="Column of the texts")] = "text",
-    id_column: Annotated[
-        str, typer.Option(help="Column of the ids; meta.id looks into an object; empty for none")
-    ] = "",
+    output: options.Results = Path("corpus/applied"),
+    text_column: options.TextColumn = "text",
+    id_column: options.IdColumn = "",
     format: Annotated[annotating.Format, typer.Option(help="Of the results")] = "parquet",
-    shard: Annotated[int, typer.Option(help="Rows of an input file for one file of results", min=1)] = 1000,
+    shard: options.Shard = 1000,
     batch_size: Annotated[int, typer.Option(help="Texts the pipeline works on at a time", min=1)] = 256,
-    max_chars: Annotated[int, typer.Option(help="Longer texts are set aside", min=1)] = 100_000,
+    max_chars: options.MaxChars = 100_000,
+    stretch: options.Stretch = 1000,
     executor: Annotated[cluster.Executor, typer.Option(help="Where the work is done")] = "local",
     workers: Annotated[int, typer.Option(help="Shards worked on at a time; 0: one a core", min=0)] = 0,
 ) -> None:
@@ -40,13 +35,12 @@ def main(
         shard=shard,
         batch_size=batch_size,
         max_chars=max_chars,
+        stretch=stretch,
         format=format,
     )
     done = applying.run(texts, model, output, settings, executor=executor, workers=workers)
     seconds = time.perf_counter() - started
-    rows = [("texts", f"{done.texts:,}")]
-    rows += [(f"set aside: {reason}", f"{n:,}") for reason, n in done.rejected.items()]
-    rows += [("shards", f"{done.shards:,}, {done.kept_shards:,} of them kept from before")]
+    rows = done.rows()
     peak = max(done.peak_mb.values(), default=0.0)
     if done.new_texts:
         rows += [

@@ -1,18 +1,20 @@
-"""A trained pipeline over any number of texts: shards of files in, a file of results for each of them out.
+"""Annotating any number of texts: shards of files in, a file of results for each of them out.
 
 A file of results appears whole, under a name that its input gives it, so a run that was killed goes on with
-the shards that have none. The results are the same however many workers there are, and wherever they are.
+the shards that have none. What a trained pipeline says is the same however many workers there are, and
+wherever they are.
 """
 
 import fcntl
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -26,14 +28,23 @@ from tqdm import tqdm
 
 import components
 from ie import annotating, cluster, shards
-from ie.annotating import Done, Settings, column_of, load, work, work_on_parcel
+from ie.annotating import AGAIN, Done, Settings, column_of, load, work, work_on_parcel
 from ie.errors import UserError
-from ie.files import atomic_write, check_writable, sha256_file
+from ie.files import atomic_write, check_writable, hash_folder, sha256_file
 from ie.processes import AHEAD, cores, unordered
 from ie.shards import Shard, Source
 
 RESULTS, REJECTED, MANIFEST, SUMMARY = "rows", "rejected", "manifest.json", "summary.json"
 VERSIONS = ("spacy", "thinc", "numpy", "pyarrow")
+# What else the results depend on: parts of the manifest, by what they are called.
+PARTS = {
+    "model": "the pipeline",
+    "llm": "the language model",
+    "prompts": "the prompts",
+    "code": "the code",
+}
+# Takes the shards, how many they are, and the bar, which moves on by texts as well if it is told of them.
+Work = Callable[[Iterator[Shard], int, tqdm], Iterator[Done]]
 
 
 @dataclass
@@ -49,6 +60,12 @@ class Outcome:
     # by process
     peak_mb: dict[str, float] = field(default_factory=dict)
 
+    def rows(self) -> list[tuple[str, str]]:
+        """For a table."""
+        aside = [(f"set aside: {reason}", f"{n:,}") for reason, n in self.rejected.items()]
+        kept = f"{self.shards:,}, {self.kept_shards:,} of them kept from before"
+        return [("texts", f"{self.texts:,}"), *aside, ("shards", kept)]
+
 
 def run(
     source: Path,
@@ -59,24 +76,49 @@ def run(
     executor: cluster.Executor = "local",
     workers: int = 0,
 ) -> Outcome:
-    """Apply the pipeline in `model` to the texts in `source`, into `output`.
+    """Apply the pipeline in `model` to the texts in `source`, into `output`; see `go_through`.
+
+    Args:
+        workers: 0 for one a core, of this machine or of the cluster.
+
+    Raises:
+        UserError: no pipeline, or as `go_through` does.
+    """
+    if executor == "ray":
+        cluster.require()
+    key = hash_folder(model)
+    load(model, key)  # fails before anything is read or written
+    code = hash_folder(Path(components.__file__).parent) + sha256_file(Path(annotating.__file__))
+    depends = {"model": key, "code": hashlib.sha256(code.encode()).hexdigest()}
+    work = partial(_executed, model, key, settings, executor, workers)
+    return go_through(source, output, settings, work, depends)
+
+
+def go_through(
+    source: Path,
+    output: Path,
+    settings: Settings,
+    work: Work,
+    depends: Mapping[str, str],
+    name: str = "apply",
+) -> Outcome:
+    """Let `work` annotate the texts in `source`, into `output`.
 
     Writes `rows/<input file>/<shard>.parquet` (or .jsonl), `rejected/<input file>/<shard>.jsonl` where rows
     were set aside, `manifest.json` with the hashes of all that the results depend on, and at the end
     `summary.json`.
 
     Args:
-        workers: 0 for one a core, of this machine or of the cluster.
+        depends: hashes of what the results depend on beside texts and settings, by `PARTS`.
+        name: of the command, for the bar.
 
     Raises:
-        UserError: no pipeline, nothing to read, no such column, another run's output, full disk, interrupted.
+        UserError: nothing to read, no such column, another run's output, full disk, interrupted, or as `work`
+            does.
     """
-    if executor == "ray":
-        cluster.require()
     folder, names, ignored = shards.find(source)
     if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{output}: lies in the input {source}, and would be read as texts; name another.")
-    load(model, hash_folder(model))  # fails before anything is read or written
     if ignored:
         shown = ", ".join(ignored[:3]) + (", ..." if len(ignored) > 3 else "")
         print(f"{len(ignored):,} other files in {source} are left out: {shown}")
@@ -85,8 +127,9 @@ def run(
     if not any(s.rows for s in sources):
         raise UserError(f"{source}: has no rows in its files ({', '.join(names[:3])}); put texts there.")
     _check_ids(folder, sources, settings)
-    manifest = make_manifest(model, settings, sources)
-    if before is not None:
+    manifest = make_manifest(depends, settings, sources)
+    # Nothing is there yet if, say, the endpoint's address was wrong: it may be corrected.
+    if before is not None and _has_results(output):
         refuse_others(output, before, manifest)
     check_writable(output / MANIFEST)
     with _alone(output):
@@ -94,7 +137,7 @@ def run(
         with atomic_write(output / MANIFEST) as file:
             json.dump(manifest, file, indent=2, ensure_ascii=False)
             file.write("\n")
-        outcome = _work_through(folder, sources, model, output, settings, executor, workers)
+        outcome = _work_through(folder, sources, output, settings, work, name)
         _add_up(output, sources, settings, outcome)
     if not outcome.texts:
         reason = next(iter(outcome.rejected))
@@ -105,17 +148,14 @@ def run(
 def _work_through(
     folder: Path,
     sources: list[Source],
-    model: Path,
     output: Path,
     settings: Settings,
-    executor: cluster.Executor,
-    workers: int,
+    work: Work,
+    name: str,
 ) -> Outcome:
     outcome = Outcome(0, {}, sum(s.shards(settings.shard) for s in sources), 0)
     left = {
-        s.name: [
-            n for n in range(s.shards(settings.shard)) if not place(output, s.name, n, settings).exists()
-        ]
+        s.name: [n for n in range(s.shards(settings.shard)) if not _is_done(output, s.name, n, settings)]
         for s in sources
     }
     todo = sum(map(len, left.values()))
@@ -131,47 +171,67 @@ def _work_through(
         for s in sources
         for shard in shards.read(folder, s, settings.shard, set(left[s.name]).__contains__)
     )
-    workers = min(workers or cores(), todo) if executor == "local" else workers
     lines = {s.name: s.lines for s in sources}
-    done = 0
+    done = passed = 0
     try:
-        with tqdm(total=rows, desc="apply", unit="text", smoothing=0.05) as bar:
-            for found in _executed(waiting, model, settings, executor, workers):
+        with (
+            tqdm(total=rows, desc=name, unit="text", smoothing=0.05) as bar,
+            closing(work(waiting, todo, bar)) as results,
+        ):
+            for found in results:
                 _write(output, found, settings)
                 done += 1
                 outcome.words += found.words
                 outcome.new_texts += found.rows
                 outcome.peak_mb[found.process] = max(found.peak_mb, outcome.peak_mb.get(found.process, 0))
-                start = found.number * settings.shard
-                bar.update(min(settings.shard, lines[found.source] - start))
+                passed += min(settings.shard, lines[found.source] - found.number * settings.shard)
+                bar.update(passed - bar.n)
     except KeyboardInterrupt:
         raise UserError(
             f"interrupted: {outcome.kept_shards + done:,} of {outcome.shards:,} shards are done and kept in "
             f"{output}; run the same command again to go on."
         ) from None
+    return outcome
+
+
+def _is_done(output: Path, source: str, number: int, settings: Settings) -> bool:
+    aside = place(output, source, number, settings, REJECTED)
+    again = aside.exists() and any(reason.startswith(AGAIN) for reason in _reasons(aside))
+    return place(output, source, number, settings).exists() and not again
+
+
+def _executed(
+    model: Path,
+    key: str,
+    settings: Settings,
+    executor: cluster.Executor,
+    workers: int,
+    waiting: Iterator[Shard],
+    todo: int,
+    bar: tqdm,
+) -> Iterator[Done]:
+    task = partial(work, model, key, settings)
+    if executor == "ray":
+        yield from _on_ray(waiting, model, key, settings, workers)
+        return
+    workers = min(workers or cores(), todo)
+    if workers == 1:
+        # on one thread, as the others are: sums in another order have other last bits
+        with threadpool_limits(1):
+            yield from map(task, waiting)
+        return
+    try:
+        yield from unordered(task, waiting, workers)
     except BrokenProcessPool as error:
         raise UserError(
             f"one of {workers} workers was killed, most likely for want of memory; run it again with fewer "
             "--workers or a smaller --batch-size (what was finished is kept)."
         ) from error
-    return outcome
 
 
-def _executed(
-    waiting: Iterator[Shard], model: Path, settings: Settings, executor: cluster.Executor, workers: int
+def _on_ray(
+    waiting: Iterator[Shard], model: Path, key: str, settings: Settings, workers: int
 ) -> Iterator[Done]:
-    task = partial(work, model, hash_folder(model), settings)
-    if executor == "ray":
-        yield from _on_ray(waiting, model, settings, workers)
-    elif workers == 1:
-        # on one thread, as the others are: sums in another order have other last bits
-        with threadpool_limits(1):
-            yield from map(task, waiting)
-    else:
-        yield from unordered(task, waiting, workers)
-
-
-def _on_ray(waiting: Iterator[Shard], model: Path, settings: Settings, workers: int) -> Iterator[Done]:
     """The same shards as Ray tasks; rows and pipeline travel with them, so nothing needs to be shared.
 
     Not `ray.data.read_parquet`: its blocks have other borders than our shards, so its files would be others,
@@ -179,7 +239,6 @@ def _on_ray(waiting: Iterator[Shard], model: Path, settings: Settings, workers: 
     """
     with cluster.started(workers) as ray:
         parcel = ray.put(pack(model))
-        key = hash_folder(model)
         tasks = ((parcel, key, settings, shard) for shard in waiting)
         # none yet where machines are started as they are needed
         cpus = max(1, int(ray.cluster_resources().get("CPU", 0)))
@@ -205,6 +264,9 @@ def place(output: Path, source: str, number: int, settings: Settings, kind: str 
 def _write(output: Path, done: Done, settings: Settings) -> None:
     # The results last: they say that the shard is done.
     files = {REJECTED: done.rejected, RESULTS: done.results}
+    for kind in reversed(files):
+        # those of an earlier run, if it is done again
+        place(output, done.source, done.number, settings, kind).unlink(missing_ok=True)
     for kind, content in files.items():
         if content is not None:
             with atomic_write(place(output, done.source, done.number, settings, kind), "wb") as file:
@@ -225,8 +287,7 @@ def _add_up(output: Path, sources: list[Source], settings: Settings, outcome: Ou
             found += count(path)
             aside = place(output, s.name, number, settings, REJECTED)
             if aside.exists():
-                with open(aside, encoding="utf-8") as file:
-                    told = Counter(json.loads(line)["reason"] for line in file)
+                told = _reasons(aside)
                 reasons += told
                 found += told.total()
         if found != s.rows:
@@ -240,6 +301,12 @@ def _add_up(output: Path, sources: list[Source], settings: Settings, outcome: Ou
         told = {"texts": outcome.texts, "set_aside": outcome.rejected, "shards": outcome.shards}
         json.dump(told, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _reasons(aside: Path) -> Counter[str]:
+    """Why rows of a shard were set aside."""
+    with open(aside, encoding="utf-8") as file:
+        return Counter(json.loads(line)["reason"] for line in file)
 
 
 def count(path: Path) -> int:
@@ -285,24 +352,14 @@ def _check_ids(folder: Path, sources: list[Source], settings: Settings) -> None:
                 ) from None
 
 
-def make_manifest(model: Path, settings: Settings, sources: list[Source]) -> dict[str, Any]:
+def make_manifest(depends: Mapping[str, str], settings: Settings, sources: list[Source]) -> dict[str, Any]:
     """All that the results depend on."""
-    code = hash_folder(Path(components.__file__).parent) + sha256_file(Path(annotating.__file__))
     return {
-        "model": hash_folder(model),
+        **depends,
         "settings": asdict(settings),
-        "code": hashlib.sha256(code.encode()).hexdigest(),
         "versions": {name: version(name) for name in VERSIONS},
         "inputs": {s.name: s.to_json() for s in sources},
     }
-
-
-def hash_folder(folder: Path) -> str:
-    """SHA-256 over the names and contents of a folder's files; what Python compiles doesn't count."""
-    total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
-    return total.hexdigest()
 
 
 def read_manifest(output: Path) -> dict[str, Any] | None:
@@ -333,10 +390,7 @@ def refuse_others(output: Path, before: Mapping[str, Any], now: Mapping[str, Any
     Raises:
         UserError: naming what changed.
     """
-    changed = []
-    for part, name in (("model", "the pipeline"), ("code", "the code")):
-        if before.get(part) != now[part]:
-            changed.append(name)
+    changed = [name for part, name in PARTS.items() if before.get(part) != now.get(part)]
     for part, name in (("settings", "the setting"), ("versions", "the version of")):
         old = before.get(part, {})
         changed += [f"{name} {key}" for key, value in now[part].items() if old.get(key) != value]
@@ -354,8 +408,14 @@ def refuse_others(output: Path, before: Mapping[str, Any], now: Mapping[str, Any
         )
 
 
+def _has_results(output: Path) -> bool:
+    return any(path.is_file() and path.name[0] != "." for path in (output / RESULTS).rglob("*"))
+
+
 def _clear_halves(output: Path) -> None:
     """Remove what a killed run was writing."""
+    if not _has_results(output):
+        shutil.rmtree(output / REJECTED, ignore_errors=True)
     for kind in (RESULTS, REJECTED):
         for path in (output / kind).rglob(".*"):
             path.unlink()

@@ -1,0 +1,78 @@
+"""Let a language model annotate any number of texts, into files as `apply` writes them."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie import annotating, applying, options
+from ie.cli import run
+from ie.llm import applying as llm_applying
+from ie.llm import pipeline
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline.")] = Path("configs/llm.cfg"),
+    provider: options.Provider = "",
+    texts: options.TextFiles = Path("assets/texts.jsonl"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    output: options.Results = Path("corpus/llm-applied"),
+    text_column: options.TextColumn = "text",
+    id_column: options.IdColumn = "",
+    format: Annotated[annotating.Format, typer.Option(help="Of the results")] = "parquet",
+    shard: options.Shard = 1000,
+    max_chars: options.MaxChars = 100_000,
+    stretch: options.Stretch = 1000,
+    test_percent: options.TestPercent = 37,
+    dev_percent: options.DevPercent = 10,
+    near_duplicate: options.NearDuplicate = 0.8,
+    lang: options.Lang = "en",
+) -> None:
+    """Write OUTPUT/rows with what the model says, OUTPUT/rejected with the rows set aside, and why.
+
+    The prompts show the same examples as those of `llm-annotate`, out of the reviewed training texts.
+    """
+    started = time.perf_counter()
+    overrides = {
+        "paths.reviewed": str(reviewed),
+        "split.test_percent": test_percent,
+        "split.dev_percent": dev_percent,
+        "split.near_duplicate": near_duplicate,
+        "nlp.lang": lang,
+    }
+    loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
+    nlp = pipeline.assemble(loaded, config)
+    settings = annotating.Settings(
+        text_column=text_column,
+        id_column=id_column,
+        shard=shard,
+        max_chars=max_chars,
+        stretch=stretch,
+        format=format,
+    )
+    work = llm_applying.Worker(nlp, settings)
+    models = pipeline.llm_models(nlp)
+    try:
+        done = applying.go_through(
+            texts, output, settings, work, llm_applying.depends(loaded, nlp), "llm-apply"
+        )
+    finally:
+        for model in models:
+            model.close()
+    asked, kept = (sum(getattr(model.stats, name) for model in models) for name in ("misses", "hits"))
+    rows = done.rows()
+    if done.new_texts:
+        rows += [
+            *((f"dropped from answers: {reason}", f"{n:,}") for reason, n in work.dropped.most_common()),
+            ("prompts", f"{asked:,} asked, {kept:,} kept from before"),
+            ("cost", f"${sum(model.stats.cost for model in models):.2f}"),
+            ("time", f"{time.perf_counter() - started:.0f} s for {done.new_texts:,} texts"),
+        ]
+    msg.table(rows, aligns=("l", "r"))
+    msg.good(str(output / applying.RESULTS))
+
+
+if __name__ == "__main__":
+    run(main)
