@@ -30,7 +30,9 @@ def main(
 ) -> None:
     """Print the answer as a table, with its SQL and the sentences it rests on; nothing is written."""
     if not question.strip():
-        raise UserError('there is no question; ask one: weasel run ask . --vars.question "Who backed Hooli?"')
+        raise UserError(
+            'there is no question; ask one: weasel run ask . --vars.question "How many texts are there?"'
+        )
     settings_file, settings = asking.read_config(config, provider)
     examples = [q for q in asking.read_questions(questions) if q.split == "examples"]
     with closing(reading.open_readonly(database)) as connection:

@@ -31,7 +31,7 @@ def main(
     """Write OUTPUT/model-best and assemble.json; fail if a component says something else in it than alone."""
     sources = assembling.read_sources(config, models)
     before, base = assembling.load(ner, "train"), assembling.load(ner, "train")
-    if "ner" not in base.pipe_names:
+    if sources and "ner" not in base.pipe_names:
         raise UserError(
             f"{ner}: has no component 'ner', but {', '.join(base.pipe_names)}; name another pipeline."
         )
@@ -54,6 +54,7 @@ def main(
         "pipeline": nlp.pipe_names,
         "left_out": parts.missing,
         "unchanged_on": len(records),
+        "sources": assembling.origins({"ner": ner} | {name: sources[name] for name in parts.found}),
     }
     with atomic_write(output / "assemble.json") as file:
         json.dump(summary, file, indent=2)

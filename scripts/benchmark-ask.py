@@ -201,7 +201,7 @@ def report(systems: Sequence[System], questions: Sequence[Question], seed: int) 
         if pair.first.startswith("SQL") and pair.second.startswith("RAG"):
             verdict = "more than noise" if pair.differs() else "may be noise"
             print(
-                f"{pair.first} against RAG: {statistics.format_difference(pair.difference)}; {verdict} "
+                f"{pair.first} against RAG: {statistics.format_difference(pair.difference, n)}; {verdict} "
                 f"(p {pair.holm:.3f} after Holm)."
             )
     with tracking.run("benchmark-ask", config={"questions": n}) as tracker:

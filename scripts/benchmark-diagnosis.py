@@ -27,9 +27,9 @@ def main(
     ),
     healthy: Annotated[int, typer.Option(help="Healthy subsamples of each", min=0)] = 10,
     only: Annotated[str, typer.Option(help="Names of faults, separated by commas; empty for all")] = "",
-    workers: Annotated[int, typer.Option(help="Diagnoses at a time", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Diagnoses at a time; 0: one a core", min=0)] = 0,
     output: Annotated[Path, typer.Option(help="JSON file for the results")] = Path(
-        "training/benchmarks/diagnosis.json"
+        "training/benchmark-diagnosis.json"
     ),
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of subsamples and faults")] = 0,

@@ -46,7 +46,9 @@ def main(
         numbers = [0]
     if not all(0 < size <= wanted.limits.texts for size in numbers):
         raise UserError(f"--sizes {sizes!r} must be numbers from 1 to {wanted.limits.texts}, as in 1,32.")
-    chosen = annotating.choose(model, training, train_on)
+    chosen, warning = annotating.choose(model, training, train_on)
+    if warning:
+        msg.warn(warning)
     nlp = annotating.load(chosen)
     raw = [record.text for record in read_records(texts, duplicates="first")]
     with tempfile.TemporaryDirectory() as folder:

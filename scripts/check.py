@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import srsly
 import typer
@@ -36,6 +36,9 @@ def main(
     duplicates: options.Duplicates = "error",
     bad_relations: options.BadRelations = "error",
     lang: options.Lang = "en",
+    gaps: Annotated[
+        Literal["error", "warn"], typer.Option(help="A side or label without reviewed examples.")
+    ] = "error",
 ) -> None:
     """Check every file and setting of the project; print what there is, or the first mistake."""
     labels, nlp = load_scheme(scheme), records.blank(lang)
@@ -47,13 +50,14 @@ def main(
         check_config(Path(config), lang)
         found.append((config, "can be read"))
     reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
-    gold = reader.read_reviewed(reviewed)
+    # Without any, no side has an example: a gap like others.
+    gold = reader.read_reviewed(reviewed) if gaps == "error" else reader.read(reviewed, allow_empty=True)
     answers = Counter(record.answer for record in gold)
     if labels.scored == "spans":
         answers |= {"spans": sum(len(record.spans) for record in gold)}
     else:
         answers |= {"with a category": sum(any(record.cats.values()) for record in gold)}
-    found.append((str(reviewed), listing(answers)))
+    found.append((str(reviewed), listing(answers) or "nothing"))
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
     split = splitting.assign(
@@ -63,7 +67,12 @@ def main(
     parts = {"train": split.train, "dev": split.dev, "test": split.test}
     # What the LLM will add to train isn't known yet.
     known = splitting.SIDES if train_on == "reviewed" else ("dev", "test")
-    splitting.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
+    try:
+        splitting.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
+    except splitting.Gap as gap:
+        if gaps == "error":
+            raise
+        msg.warn(str(gap))
     found.append(("split", listing({side: len(part) for side, part in parts.items()})))
     found.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
     if gazetteer and gazetteer_label:

@@ -68,7 +68,12 @@ def main(
     msg.table(rows, header=["texts", *columns], divider=True, aligns=["l"] + ["r"] * len(columns))
     msg.table(
         [
-            [label, format_score(one, result.n), format_score(other, result.n), format_difference(difference)]
+            [
+                label,
+                format_score(one, result.n),
+                format_score(other, result.n),
+                format_difference(difference, result.n),
+            ]
             for label, (one, other, difference) in result.scores.items()
         ],
         header=["F on test", "before", "after", "difference"],

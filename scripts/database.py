@@ -79,11 +79,11 @@ def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Pa
         known = set(nlp.get_pipe("relations").labels)
         if missing := sorted(columns.deals.labels - known):
             raise UserError(
-                f"{config}: [deals] names {missing[0]!r}, but the relations of {model} are "
+                f"{config}: [deals] names {missing[0]!r}, but the relations of {package or model} are "
                 f"{', '.join(sorted(known))}; correct the name, or delete [deals]."
             )
     elif columns.deals.labels:
-        msg.warn(f"{model} has no relations, so there will be no deals.")
+        msg.warn(f"{package or model} has no relations, so there will be no deals.")
     whole = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         whole.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())

@@ -34,6 +34,10 @@ def main(
         raise UserError("vars.money_label is empty, so no span is an amount of money; name its label there.")
     nlp = build(config, "money")
     nlp.initialize()
+    if label not in (labels := nlp.get_pipe("money").cfg["labels"]):
+        raise UserError(
+            f"{config}: its labels are {', '.join(labels)}, but vars.money_label is {label}; add it there."
+        )
     judged: dict[str, list[Verdict]] = {}
     for path in [train, dev, test, *([Path(more)] if more else [])]:
         misaligned = "snap" if str(path) == more else "error"

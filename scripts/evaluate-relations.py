@@ -70,7 +70,8 @@ def main(
     apart = statistics.difference(
         *(scored.counts[name][relating.ALL] for name in ("gold", "rule")), seed=seed
     )
-    print(f"On gold entities the component's F is {statistics.format_difference(apart)} above the rule's.")
+    above = statistics.format_difference(apart, len(gold))
+    print(f"On gold entities the component's F is {above} above the rule's.")
     metrics = {"test_documents": len(gold), "systems": relating.figures(scored)}
     with atomic_write(output / "metrics.json") as file:
         json.dump(metrics, file, indent=2)

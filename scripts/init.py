@@ -1,8 +1,9 @@
 """Set the project up for your own texts and labels, in the place of the demo's."""
 
 import re
+import shutil
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,7 @@ def main(
         gazetteer_label=gazetteer_label,
         money_label=money_label,
         scheme=scheme,
+        brought=[Path(path) for path in (texts, annotations, definitions, gazetteer) if path],
     )
     made = starting.plan(found, settings)
     warn_uncommitted(made)
@@ -70,7 +72,11 @@ def main(
     print("Next:")
     for number, sentence in enumerate(made.todo, start=1):
         print(f"{number}. {sentence}")
-    msg.good("`git diff` shows every change; `git checkout .` takes all back.")
+    if made.made:
+        msg.info(f"Removed, as commands make it: {', '.join(map(str, made.made))}")
+    if made.left:
+        msg.warn(f"of the demo, but outside of this folder, so left there: {', '.join(map(str, made.left))}")
+    msg.good("`git diff` shows every change; `git checkout .` takes all back but what commands make.")
 
 
 def refuse_loss(gold: Path, replaceable: str, overwrite: str) -> None:
@@ -108,14 +114,27 @@ def warn_uncommitted(made: starting.Plan) -> None:
 
 
 def publish(made: starting.Plan) -> None:
-    """Write every file beside its place, and put all into place only when all are written."""
+    """Write every file beside its place, and put all into place only when all are written.
+
+    What can be run can be run afterwards, and a folder that is left without content goes with it.
+    """
+    modes = {path: path.stat().st_mode for path in made.files if path.is_file()}
     with ExitStack() as stack:
         for path, content in made.files.items():
             if content is not None:
                 stack.enter_context(atomic_write(path)).write(content)
     for path, content in made.files.items():
-        if content is None:
+        if content is not None:
+            if path in modes:
+                path.chmod(modes[path])
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
             path.unlink(missing_ok=True)
+    emptied = {parent for path in made.made for parent in path.parents if len(parent.parts) > 1}
+    for folder in sorted(emptied, reverse=True):  # a folder after those in it
+        with suppress(OSError):
+            folder.rmdir()
 
 
 if __name__ == "__main__":

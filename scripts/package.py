@@ -11,8 +11,7 @@ from wasabi import msg
 from ie import card, packaging
 from ie.cli import run
 from ie.files import atomic_write
-
-SENTENCE = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
+from ie.sentence import DEMO
 
 
 def main(
@@ -38,11 +37,14 @@ def main(
     check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
 ) -> None:
     """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of ours."""
+    told = written.read_text(encoding="utf-8") if written.is_file() else ""
     if not written.is_file():
         msg.warn(f"{written}: there is no such file, so the model card won't say what the pipeline is for.")
+    elif card.UNWRITTEN in told:
+        msg.warn(f"{written}: still says {card.UNWRITTEN!r}, and so does the package; write it, then repeat.")
     make = partial(
         card.write,
-        written=written.read_text(encoding="utf-8") if written.is_file() else "",
+        written=told,
         scores=card.sources(scores),
         system=system,
         data=[Path(path.strip()) for path in data.split(",") if path.strip()],
@@ -55,8 +57,7 @@ def main(
             file.write(wheel.read_bytes())
     msg.good(f"{published} ({published.stat().st_size / 1e6:.1f} MB)")
     if check:
-        # not the option's default, as a variable of project.yml can't hold the dollar sign
-        sentence = sentence or SENTENCE
+        sentence = sentence or DEMO
         with tempfile.TemporaryDirectory() as folder:
             entities = packaging.attempt(published, constraints, sentence, Path(folder))
         msg.good(f"Installed in an empty environment, it says of {sentence!r}:")

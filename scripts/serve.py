@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from wasabi import msg
 
 from ie import options, web
 from ie.cli import run
 from ie.errors import UserError
+from ie.sentence import DEMO
 from ie.serving import annotating, logs
 from ie.serving.app import make_app
 from ie.serving.settings import Settings
@@ -31,10 +33,13 @@ def main(
     workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for a thread", min=0)] = 1,
     port: Annotated[int, typer.Option(help="Port on this machine", min=0, max=65535)] = 8090,
     hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
+    sentence: Annotated[str, typer.Option(help="Text that its page offers to try; empty for ours")] = "",
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; what was accepted by then is finished first."""
     wanted = load_settings(settings, Settings)
-    chosen = annotating.choose(model, training, train_on)
+    chosen, warning = annotating.choose(model, training, train_on)
+    if warning:
+        msg.warn(warning)
     faults: list[str] = []
 
     def failed(fault: str) -> None:
@@ -43,7 +48,9 @@ def main(
 
     sock = web.listen(port, "--vars.serve_port")
     logs.start()
-    page = make_app(Workers(chosen, workers, wanted), wanted, hosts=hosts, failed=failed)
+    page = make_app(
+        Workers(chosen, workers, wanted), wanted, hosts=hosts, example=sentence or DEMO, failed=failed
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             page,

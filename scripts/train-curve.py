@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from tqdm import tqdm
 from wasabi import msg
@@ -29,6 +30,8 @@ from ie.scheme import Scheme, load_scheme
 
 # What the curve is projected to, in percent of the largest portion.
 BEYOND = (125, 150, 200)
+# With these `train_on`, every training example of the curve is one that a person reviewed.
+REVIEWED = ("reviewed", "distilled")
 
 
 def main(
@@ -56,6 +59,11 @@ def main(
     seconds_per_example: Annotated[
         float, typer.Option(help="Seconds an example takes to review, assumed where no log tells", min=0.1)
     ] = 30,
+    train_on: Annotated[
+        str, typer.Option(help="What the training examples are; only reviewed ones cost a person's time")
+    ] = "reviewed",
+    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts that goes to test")] = 0,
+    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts that goes to dev")] = 0,
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
     gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
@@ -77,7 +85,8 @@ def main(
         curves.parse_portions(portions),
         range(seed, seed + seeds),
     )
-    prompted, prompted_note = llm_score(Path(llm), gold, asked) if llm else (None, "")
+    tallies, prompted_note = llm_counts(Path(llm), gold, asked) if llm else (None, "")
+    prompted = None if tallies is None else statistics.intervals(tallies)[2]
     seconds, source = review_speed.reviewing(
         [Path(path.strip()) for path in review_logs.split(",") if path.strip()], seconds_per_example
     )
@@ -103,6 +112,9 @@ def main(
     rows = curves.rows(list(cells), results, labels)
     verdict = curves.verdict(rows, len(checks))
     have = rows[-1]["examples"]
+    cost = projection.Reviewing(
+        seconds, source, share=1 - (test_percent + dev_percent) / 100, spare=len(examples) - have
+    )
     further = projection.project(
         [row["examples"] for row in rows[1:]],
         [row["scores"] for row in rows[1:]],
@@ -112,8 +124,10 @@ def main(
     )
     notes = [
         verdict.text,
-        *projection.sentences(further, have, seconds=seconds, source=source, dev=len(checks)),
-        *curves.overtaking(rows, prompted, further),
+        *projection.sentences(
+            further, have, reviewing=cost if train_on in REVIEWED else None, dev=len(checks)
+        ),
+        *curves.overtaking(rows, tallies, further),
         *([prompted_note] if prompted_note else []),
         *curves.training_notes(rows),
         *curves.data_notes(known, gold, labels, cells),
@@ -130,7 +144,7 @@ def main(
         file.write(picture)
     with atomic_write(output / "curve.html") as file:
         file.write(page)
-    print(f"\n{curve_report.table(rows, 'ner' if asked.scored == 'spans' else 'cats')}\n")
+    print(f"\n{curve_report.table(rows, len(checks), 'ner' if asked.scored == 'spans' else 'cats')}\n")
     last = statistics.format_score(rows[-1]["f"], n=len(checks))
     print(f"With {curves.counted(have)} F is {last} on dev, ± the 95 % interval over its texts and seeds.")
     for note in notes:
@@ -146,15 +160,14 @@ def main(
         tracker.picture("curve", output / "curve.png")
 
 
-def llm_score(path: Path, gold: list[Record], asked: Scheme) -> tuple[statistics.Estimate | None, str]:
-    """F of the LLM's stored annotations on the dev texts, or one sentence on why there is none."""
+def llm_counts(path: Path, gold: list[Record], asked: Scheme) -> tuple[np.ndarray | None, str]:
+    """Counts (documents, 3) of the LLM's stored annotations of dev, or None and a sentence on why."""
     answers = evaluation.llm("llm", "LLM as prompted", path, gold)
     if answers.predicted is None:
         return None, f"No score of the LLM: {answers.missing}".replace("test texts", "dev texts")
     found = scoring.view(answers.predicted, asked.scored)
     counts = scoring.count(gold, found, asked.scored_labels).sum(axis=1)
-    estimate = statistics.intervals(counts)[2]
-    return estimate, " ".join(f"LLM as prompted: {note}" for note in answers.notes)
+    return counts, " ".join(f"LLM as prompted: {note}" for note in answers.notes)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from wasabi import msg
 
 from ie import scoring, tracking, training
 from ie.cli import run
+from ie.errors import UserError
 from ie.files import atomic_write
 from ie.records import from_doc
 from ie.scheme import Scored, load_scheme
@@ -63,6 +65,11 @@ def main(
             config, train=sources[train_on], output=output / train_on, quiet=False, **options
         )
         results |= {name: future.result() for name, future in futures.items()}
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a training beside the main one was killed, most likely for want of memory; free some, or run it "
+            "again with --vars.workers 1."
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
     scored = load_scheme(scheme).scored

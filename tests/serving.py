@@ -63,8 +63,18 @@ def settings(folder: Path, **changes: float) -> Path:
 class Server(benchmark.Server):
     """The command with some settings changed, and a client for it."""
 
-    def __init__(self, model: Path, folder: Path, *, port: int = 0, workers: int = 0, **changes: float):
-        super().__init__(str(model), settings(folder, **changes), folder, port=port, workers=workers)
+    def __init__(
+        self,
+        model: Path,
+        folder: Path,
+        *,
+        port: int = 0,
+        workers: int = 0,
+        sentence: str = "",
+        **changes: float,
+    ):
+        given = settings(folder, **changes)
+        super().__init__(str(model), given, folder, port=port, workers=workers, sentence=sentence)
         self.client = httpx2.Client(base_url=self.url, timeout=60)
 
     @property

@@ -193,23 +193,24 @@ def test_bad_rows_are_set_aside_with_reasons_and_counted(tmp_path, apply):
         '{"text": "  "}': "empty text",
         '{"text": 5}': "the text isn't a string, but int",
         '{"text": "' + "x" * 60 + '"}': "longer than 50 characters",
+        '{"text": "Hooli ' + "(" * 21 + '"}': "more than 20 characters in a row without a blank",
         '{"text": "half \\ud83d a pair"}': "not Unicode",
     }
     lines = [json.dumps(line(0)), *bad, "", json.dumps(line(1))]
     texts = write_lines(tmp_path / "in" / "a.jsonl", lines)
     with open(texts, "ab") as file:
         file.write(b'{"text": "caf\xe9"}\n')
-    done = apply(texts, shard=4, max_chars=50)
+    done = apply(texts, shard=4, max_chars=50, stretch=20)
     assert done.status == 0
     assert "set aside: no text 2" in done.output
     assert "texts 2" in done.output
     found = set_aside(tmp_path / "out")
     assert [(row["row"], row["reason"]) for row in found] == [
         *((number, reason) for number, reason in enumerate(bad.values(), start=2)),
-        (12, "not UTF-8"),
+        (13, "not UTF-8"),
     ]
     assert found[0]["content"] == "{not json"
-    assert [row["row"] for row in results(tmp_path / "out")] == [1, 11]
+    assert [row["row"] for row in results(tmp_path / "out")] == [1, 12]
 
 
 def test_a_text_on_which_the_pipeline_fails_is_set_aside_alone(model):

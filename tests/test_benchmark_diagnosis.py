@@ -1,6 +1,8 @@
 """The benchmark puts in what it says, and counts what is named."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from running import ROOT, real_data, run_command
 
 from ie.diagnosis import benchmark, faults
 from ie.diagnosis.project import SIDES
+from ie.errors import UserError
 
 DEMO = benchmark.DataSet(
     "demo", (ROOT / "assets" / "reviewed.jsonl",), {"COMPANY": "Company", "MONEY": "Money"}
@@ -79,6 +82,19 @@ def test_the_command(tmp_path, capsys):
     assert outcome.output.count("✔ texts of dev or test are in train") == 2
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert [(r["data"], r["named"]) for r in found] == [("demo", "leak"), ("fire", "leak")]
+
+
+def die(job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_diagnosis_that_was_killed_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(benchmark, "diagnosed", die)
+    names = ["test leaked into train", "learning rate 0"]
+    options = {"lang": "en", "healthy": 0, "seed": 0, "workers": 2, "only": names, "progress": print}
+    with pytest.raises(UserError, match=r"one of 2 diagnoses at a time was killed, .* --vars.workers 1\.$"):
+        benchmark.run([DEMO, DEMO], config=ROOT / "configs" / "efficient.cfg", **options)
 
 
 def test_missing_file(tmp_path, capsys):

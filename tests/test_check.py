@@ -219,6 +219,17 @@ def test_labels_without_definition_are_named(project):
     assert "no definition of COMPANY;" in project.check().output
 
 
+def test_gaps_are_only_told_while_people_still_review(project):
+    project.write("llm.cfg", CONFIG.format(labels='["COMPANY", "FIRM"]'))
+    options = {"train-on": "reviewed"}
+    assert project.check(**options).status == 1
+    told = project.check(gaps="warn", **options)
+    assert told.status == 0, told.output
+    assert "the label 'FIRM' has no training example" in told.output
+    append("reviewed.jsonl", {"text": "ACME", "spans": [{"start": 0, "end": 3, "label": "COMPANY"}]})(project)
+    assert project.check(gaps="warn", **options).status == 1
+
+
 def test_one_category_each_where_they_exclude_each_other(project):
     config = CONFIG.replace("ie.Spans.v1", "ie.Categories.v1").format(labels='["A", "B"]')
     project.write("llm.cfg", config)
@@ -229,6 +240,6 @@ def test_one_category_each_where_they_exclude_each_other(project):
     assert "40 with a category" in done.output
     lines[3]["cats"] = {"A": 1, "B": 1}
     write_lines(project.folder / "reviewed.jsonl", lines)
-    done = project.check(**{"train-on": "reviewed"})
+    done = project.check(gaps="warn", **{"train-on": "reviewed"})
     assert done.status == 1
     assert "has 2 categories, and each text must have one of A, B" in done.output

@@ -10,6 +10,7 @@ from running import ROOT, Outcome, run_command, scheme, write_lines
 from spacy.tokens import DocBin
 
 from ie import assembling, records, training
+from ie.files import hash_path
 from ie.records import Record
 
 SCHEME = scheme("COMPANY", "MONEY", relations=["INVESTOR", "RAISED"], categories=["FUNDING", "OTHER"])
@@ -177,6 +178,13 @@ def test_texts_without_a_category_are_counted_and_left_out(trained, capsys, tmp_
     assert sum(told["examples"].values()) == 36
 
 
+def test_a_scheme_of_spans_alone_needs_no_component(project, capsys, tmp_path):
+    (tmp_path / "assemble.cfg").write_text("[sources]\n", encoding="utf-8")
+    outcome = command(project, "assemble", capsys, config=tmp_path / "assemble.cfg", output=tmp_path / "out")
+    assert outcome.status == 0, outcome.output
+    assert spacy.load(tmp_path / "out/model-best").pipe_names == ["tok2vec", "ner"]
+
+
 @pytest.mark.slow
 class TestAssembly:
     def test_one_pipeline_says_what_its_components_say(self, trained, capsys):
@@ -184,6 +192,9 @@ class TestAssembly:
         assert told["pipeline"] == ["tok2vec", "ner", "textcat", "relations"]
         assert told["unchanged_on"] == 24
         assert list(told["left_out"]) == ["linker"]
+        paths = {name: Path(source["path"]) for name, source in told["sources"].items()}
+        assert list(paths) == ["ner", "textcat", "relations"]
+        assert told["sources"]["relations"]["sha256"] == hash_path(paths["relations"])
         doc = spacy.load(trained / "models/pipeline/model-best")("Velto invests $5m in Hooli #7.")
         assert doc.cats["FUNDING"] > 0.5
         ends = {(doc.ents[r["head"]].text, doc.ents[r["child"]].text) for r in doc._.relations}

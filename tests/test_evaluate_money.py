@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from running import ROOT, Outcome, real_data, run_command, write_lines
 
+from ie import normalisation
+from ie.records import Record, blank
+
 
 def row(n: int, money: str, **gold: object) -> dict:
     text = f"Velto {n} got {money} today."
@@ -104,6 +107,10 @@ def test_bad_input_is_one_sentence(
         (lambda s: s.replace('factory = "money"', 'factory = "monney"'), "monney"),
         (lambda s: s.replace('pipeline = ["money"]', "pipeline = []"), "has no component money"),
         (lambda s: s.replace("[nlp]", "[nlp"), "money.cfg"),
+        (
+            lambda s: s.replace('["MONEY"]', '["PRICE"]'),
+            "its labels are PRICE, but vars.money_label is MONEY",
+        ),
     ],
 )
 def test_a_bad_config_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture, change, fault) -> None:
@@ -113,3 +120,10 @@ def test_a_bad_config_is_one_sentence(folder: Path, capsys: pytest.CaptureFixtur
     assert outcome.status == 1
     assert fault in outcome.output
     assert "Traceback" not in outcome.output
+
+
+def test_an_amount_that_nothing_reads_is_wrong() -> None:
+    records = [Record(**row(1, "$5m", value="5000000 USD"))]
+    (verdict,) = normalisation.judge(blank("en"), records, "MONEY", Path("test.jsonl"))
+    assert not verdict.right
+    assert verdict.row()["answer"]["rule"] == "not read"

@@ -10,7 +10,7 @@ import spacy
 from running import ROOT, Outcome, run_command
 
 import components.money  # noqa: F401  (registers the factory)
-from ie import packaging
+from ie import packaging, starting
 from ie.errors import UserError
 
 WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
@@ -75,6 +75,14 @@ def test_wheel_carries_its_card_and_licence(
     assert '"license":"CC0-1.0"' in meta.replace(": ", ":")
     # the pipeline itself stays as it is
     assert not (model / "README.md").exists()
+
+
+def test_a_card_that_nobody_wrote_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    card = tmp_path / "card.md"
+    card.write_text(starting.MODEL_CARD)
+    outcome = run_package(model, tmp_path, capsys, "--no-check", "--written", card)
+    assert outcome.status == 0, outcome.output
+    assert "card.md: still says 'To be written'" in outcome.output
 
 
 @pytest.mark.network

@@ -3,8 +3,11 @@
 import ast
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from inspect import signature
 from pathlib import Path
 
@@ -13,6 +16,8 @@ import srsly
 from running import ROOT
 from weasel.cli.document import MARKER_END, MARKER_START, project_document
 from weasel.util import load_project_config
+
+from ie.retargeting import copy_project, environment
 
 SCRIPTS = ROOT / "scripts"
 PROJECT = srsly.read_yaml(ROOT / "project.yml")
@@ -23,6 +28,11 @@ FOLDERS = {"output"}
 PRIVATE = {"cache"}
 # A file that a command adds lines to; as an output, weasel and DVC would delete it first.
 APPENDED = {"log"}
+# Deps that users bring themselves, and where the documentation says so.
+YOURS = {"${vars.import_from}": ("docs/review.md", "vars.import_from")}
+# Commands that say themselves what is missing, or go on without it: the trained pipeline, for which an
+# installed one may stand, the language model's annotations, the split.
+AT_ONCE = ("benchmark-serve", "database", "review", "serve", "suggest")
 
 
 def calls(command: dict) -> list[tuple[Path, dict[str, str]]]:
@@ -85,7 +95,7 @@ def interpolated(text: str) -> str:
     return re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(PROJECT["vars"][match[1]]), text)
 
 
-def is_within(path: str, others: list[str]) -> bool:
+def is_within(path: str, others: Iterable[str]) -> bool:
     """Whether a path is one of `others`, in one of them, or the folder around some."""
     return any(f"{path}/".startswith(f"{o}/") or f"{o}/".startswith(f"{path}/") for o in others)
 
@@ -98,6 +108,12 @@ class TestCommand:
         spec.loader.exec_module(module)
         known = {parameter.replace("_", "-") for parameter in signature(module.main).parameters}
         assert set(options) <= known
+
+    def test_what_it_does_at_a_time_is_a_var(self, name: str, script: Path, options: dict[str, str]) -> None:
+        source = (ROOT / script).read_text(encoding="utf-8")
+        # several numbers are what `benchmark-apply` compares
+        if "    workers: Annotated[int" in source:
+            assert options.get("workers", "").startswith("${vars."), f"give {name} --workers"
 
     def test_its_own_code_is_a_dep(self, name: str, script: Path, options: dict[str, str]) -> None:
         wanted = {path.as_posix() for path in {script, *imported(script)}}
@@ -120,6 +136,8 @@ class TestCommand:
             for kind in ("deps", "outputs", "outputs_no_cache")
             for path in command.get(kind, [])
         ]
+        if name in AT_ONCE:
+            known += [interpolated(path) for other in COMMANDS.values() for path in written(other)]
         # a file, or several of them; each may have a name before a colon
         parts = [(o, part.split(":")[-1]) for o, value in options.items() for part in value.split(",")]
         for option, value in parts:
@@ -130,16 +148,77 @@ class TestCommand:
             assert is_within(path, known), f"--{option} {value} is no dep or output of {name}"
 
 
+@cache
+def shipped() -> tuple[str, ...]:
+    """The files that a clone would have; what commands made here isn't among them."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no git repository, so nobody knows what a clone would have")
+    return tuple(name for name in listed.splitlines() if (ROOT / name).exists())
+
+
 def test_deps_are_shipped_or_made_by_an_earlier_command() -> None:
     main = PROJECT["workflows"]["all"]
+    there = shipped()
     for workflow, steps in PROJECT["workflows"].items():
         # the others build on what the main one made
         before = [] if workflow == "all" else main
         made = [interpolated(path) for name in before for path in COMMANDS[name].get("outputs", [])]
         for name in steps:
             for dep in map(interpolated, COMMANDS[name].get("deps", [])):
-                assert (ROOT / dep).exists() or is_within(dep, made), f"{dep}, a dep of {name}"
+                assert is_within(dep, [*there, *made]), f"{dep}, a dep of {name}"
             made += map(interpolated, written(COMMANDS[name]))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_deps_are_shipped_or_made_by_another_command_or_said_to_be_yours(name: str) -> None:
+    others = [command for other, command in COMMANDS.items() if other != name]
+    known = [*shipped(), *(interpolated(path) for command in others for path in written(command))]
+    for raw in COMMANDS[name].get("deps", []):
+        dep = interpolated(raw)
+        if raw in YOURS:
+            assert YOURS[raw][1] in (ROOT / YOURS[raw][0]).read_text(encoding="utf-8")
+        else:
+            assert is_within(dep, known), f"{dep}, a dep of {name}: weasel won't start it in a clone"
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_what_works_in_a_fresh_clone_is_started_there(name: str) -> None:
+    missing = [dep for dep in map(interpolated, COMMANDS[name]["deps"]) if not is_within(dep, shipped())]
+    assert not missing, f"{name}: weasel refuses it without {missing}"
+    # What it may read besides can change without weasel seeing it.
+    assert COMMANDS[name].get("no_skip") or not written(COMMANDS[name]), name
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    copy_project(ROOT, folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("benchmark-serve", "there is no trained pipeline; run `weasel run all` first"),
+        ("database", "there is no trained pipeline; run `weasel run components` first"),
+        ("database . --vars.database_package mine", "mine: there is no trained pipeline; run pip install"),
+        ("serve", "there is no trained pipeline; run `weasel run all` first"),
+        ("serve . --vars.serve_model mine", "mine: is neither the folder of a pipeline nor an installed"),
+        ("suggest", "llm: corpus/llm.jsonl: there is no such file; run `weasel run llm-annotate`"),
+    ],
+)
+def test_what_works_in_a_fresh_clone_says_itself_what_is_missing(
+    clone: Path, command: str, told: str
+) -> None:
+    started = [sys.executable, "-m", "weasel", "run", *command.split()]
+    done = subprocess.run(started, cwd=clone, env=environment(), capture_output=True, text=True)
+    output = " ".join((done.stdout + done.stderr).split())
+    assert told in output
+    assert (done.returncode == 0) == (command == "suggest"), output
 
 
 def test_no_two_commands_write_the_same_file() -> None:
@@ -204,5 +283,7 @@ def test_training_configs_are_complete() -> None:
         config = load_config(path, interpolate=False)
         if "training" not in config:
             continue
+        if "transformer" in config["components"] and find_spec("spacy_transformers") is None:
+            continue  # tests/test_variants_transformer.py fills the rest of it
         nlp = load_model_from_config(config, auto_fill=True, validate=True)
         assert nlp.config == config, f"run `spacy init fill-config {path}`"

@@ -102,6 +102,17 @@ def test_more_seeds_are_trained_and_a_second_run_writes_the_same_bytes(project, 
     assert before == [(project / "out" / name).read_bytes() for name in files]
 
 
+def test_seeds_of_plain_trainings_are_no_seeds_of_the_distilled_pipeline(project, capsys):
+    (project / "models" / "both").rename(project / "models" / "distilled")
+    outcome = robustness(project, capsys, "--inspect", "distilled", "--seeds", 3, "--perturb", "lower")
+    assert outcome.status == 0
+    assert outcome.output.count("Other seeds are left out: they would") == 1
+    assert "standard deviation" not in outcome.output
+    assert [len(each["scores"]) for each in read(project)["seeds"]["f"].values()] == [1, 1]
+    page = (project / "out" / "robustness.html").read_text(encoding="utf-8")
+    assert page.count("Other seeds are left out") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [

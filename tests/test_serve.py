@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,8 +20,10 @@ from running import ROOT, run_command
 from serving import DEAL, Server, make_pipeline
 
 from ie.answering import to_record
+from ie.assembling import origins
 from ie.errors import UserError
 from ie.records import Record
+from ie.serving.annotating import choose
 
 SECRET = "Wayne wins a secret bid"
 TEXTS = [DEAL, "", " \n", "😀 Velto got $12 m.", SECRET]
@@ -34,7 +37,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(model, tmp_path_factory.mktemp("serve"), texts=20, body=100_000, queue=50, entities=9)
+    limits = {"texts": 20, "body": 100_000, "queue": 50, "entities": 9}
+    started = Server(model, tmp_path_factory.mktemp("serve"), sentence="Velto sells boats", **limits)
     started.wait()
     yield started
     started.stop()
@@ -80,6 +84,9 @@ def test_pages_and_probes(server: Server) -> None:
     assert "//" not in page.text.replace("</", "")  # nothing from outside
     schema = server.client.get("/openapi.json").json()["components"]["schemas"]["Batch"]
     assert schema["properties"]["texts"]["maxItems"] == 20
+    # what the page offers to try is the project's own
+    assert schema["properties"]["texts"]["examples"] == [["Velto sells boats"]]
+    assert "Hooli" not in page.text
 
 
 BAD = {
@@ -97,6 +104,7 @@ BAD = {
     "an empty list": (b'{"texts": []}', 422, "1 to 20 texts; this one has 0"),
     "too many": (json.dumps({"texts": ["a"] * 21}).encode(), 422, "1 to 20 texts; this one has 21"),
     "too long": (json.dumps({"texts": ["a" * 20_001]}).encode(), 422, "texts.0 has 20,001 characters"),
+    "no blank": (json.dumps({"texts": ["(" * 1001]}).encode(), 422, "texts.0 has 1,001 characters in a row"),
     "a null character": (b'{"texts": ["a\\u0000b"]}', 422, "texts.0 has a null character"),
     "another key": (b'{"texts": ["a"], "Wayne": 1}', 422, "Extra inputs are not permitted"),
     "10 MB": (b'{"texts": ["' + b"a" * 10_000_000 + b'"]}', 413, "100,000 bytes are taken at most"),
@@ -255,6 +263,9 @@ def test_processes_answer_alike_and_one_that_dies_is_replaced(model: Path, tmp_p
         server.wait()
         assert server.annotate(*TEXTS).json()["records"] == expected(model, TEXTS)
         (worker,) = server.workers
+        found = counts(server)
+        own, whole = found[("process_resident_memory_bytes",)], found[("serve_memory_bytes",)]
+        assert whole > own + 0.9 * worker.memory_info().rss
         worker.kill()
         died = server.annotate(DEAL)
         assert died.status_code == 503
@@ -262,6 +273,62 @@ def test_processes_answer_alike_and_one_that_dies_is_replaced(model: Path, tmp_p
         assert server.annotate(DEAL).json()["records"] == expected(model, [DEAL])
         os.kill(server.process.pid, signal.SIGINT)
         assert server.process.wait(60) == 0
+    finally:
+        server.stop()
+
+
+def test_what_takes_too_long_is_ended(model: Path, tmp_path: Path) -> None:
+    # the tokenizer would take half a minute
+    server = Server(model, tmp_path, workers=1, answer=1, stretch=20_000)
+    try:
+        server.wait()
+        (worker,) = server.workers
+        answer = server.annotate("(" * 20_000)
+        assert (answer.status_code, "Not done within 1 seconds" in answer.json()["error"]) == (503, True)
+        _, alive = psutil.wait_procs([worker], timeout=10)
+        assert alive == []
+        server.wait()
+        assert server.annotate(DEAL).json()["records"] == expected(model, [DEAL])
+    finally:
+        server.stop()
+
+
+def test_a_process_that_dies_takes_no_other_work_with_it(model: Path, tmp_path: Path) -> None:
+    server = Server(model, tmp_path, workers=2, batch=1)
+    try:
+        server.wait()
+        for worker in server.workers:
+            worker.suspend()
+        with ThreadPoolExecutor(3) as pool:
+            # the third waits behind one of the others
+            asked = [pool.submit(server.annotate, DEAL) for _ in range(3)]
+            wait_for(server, "serve_batch_texts_count", 3)
+            one, other = server.workers
+            one.kill()
+            other.resume()
+            statuses = [future.result().status_code for future in asked]
+        assert sorted(statuses) == [200, 200, 503]
+    finally:
+        server.stop()
+
+
+def test_a_pipeline_that_is_gone_is_no_fault_of_the_server(model: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "model"
+    shutil.copytree(model, mine)
+    server = Server(mine, tmp_path, workers=1)
+    try:
+        server.wait()
+        mine.rename(tmp_path / "elsewhere")
+        (worker,) = server.workers
+        worker.kill()
+        told = [server.annotate(DEAL) for _ in range(3)]
+        assert [answer.status_code for answer in told] == [503] * 3
+        assert "can't be loaded any more" in told[-1].json()["error"]
+        assert server.client.get("/ready").status_code == 503
+        (tmp_path / "elsewhere").rename(mine)
+        server.annotate(DEAL)  # which looks for it again
+        server.wait()
+        assert server.annotate(DEAL).status_code == 200
     finally:
         server.stop()
 
@@ -295,6 +362,31 @@ class TestMistakes:
     def test_no_pipeline(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert "there is no trained pipeline" in self.fails(capsys, "--training", tmp_path)
         assert "neither the folder of a pipeline nor" in self.fails(capsys, "--model", "no_such_package")
+
+    def test_a_pipeline_assembled_of_others_is_served_with_a_warning(
+        self, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        training = tmp_path / "training"
+        ner, relations, whole = (training / x / "model-best" for x in ("reviewed", "relations", "pipeline"))
+        for folder in (ner, relations, whole):
+            folder.mkdir(parents=True)
+            (folder / "meta.json").write_text("{}")
+        sources = origins({"ner": ner, "relations": relations, "gone": whole / "meta.json"})
+        sources["gone"]["path"] = "nowhere"
+        (training / "pipeline" / "assemble.json").write_text(json.dumps({"sources": sources}))
+        options = ("--training", training, "--port", server.port)  # which is taken
+        assert "was assembled of other" not in self.fails(capsys, *options)
+        # as after a checkout
+        os.utime(ner / "meta.json")
+        assert "was assembled of other" not in self.fails(capsys, *options)
+        (ner / "meta.json").write_text("[]")
+        told = self.fails(capsys, *options)
+        assert f"{whole}: was assembled of other components than there are now (ner), and is served" in told
+        assert "weasel run assemble" in told
+        assert choose("", training, "both") == (str(whole), "")
+        assert choose(str(whole), training, "reviewed") == (str(whole), "")
+        (training / "pipeline" / "assemble.json").write_text("{}")  # of an earlier version
+        assert choose("", training, "reviewed") == (str(whole), "")
 
     def test_settings(self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         (tmp_path / "bad.cfg").write_text("[limits]\ntexts = 10\nqueue = 5\n")

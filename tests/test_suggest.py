@@ -112,8 +112,10 @@ def test_texts_on_which_the_llm_failed_are_reported(project):
     assert "llm: llm.jsonl: no usable answer for 20 of 50 texts" in outcome.output
 
 
-def test_no_source_at_all_is_an_error_and_writes_nothing(project):
-    outcome = project.run(model="none", llm="none.jsonl", patterns="")
+@pytest.mark.parametrize("patterns", ["", "empty.jsonl"])
+def test_no_source_at_all_is_an_error_and_writes_nothing(project, patterns):
+    write_lines(project.folder / "empty.jsonl", [])
+    outcome = project.run(model="none", llm="none.jsonl", patterns=patterns)
     assert outcome.status != 0
     assert "none of its sources (llm, model, rules) has anything to suggest" in outcome.output
     assert not (project.folder / "out.jsonl").exists()

@@ -1,12 +1,16 @@
 """Three pipelines side by side, whatever there is to train on."""
 
 import json
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 import spacy
 from running import ROOT, Outcome, run_command
 from spacy.tokens import DocBin
+
+from ie import training
 
 TEXTS = [
     ("Hooli raises $5m", [(0, 5, "COMPANY"), (13, 16, "MONEY")]),
@@ -46,6 +50,22 @@ def run_train(corpus: Path, capsys: pytest.CaptureFixture, **options: object) ->
     return run_command(
         "train", [word for name, value in options.items() for word in (f"--{name}", value)], capsys
     )
+
+
+def killed_in_a_worker(*given: object, **options: object) -> dict:
+    """A training that the system kills, unless it is the main one."""
+    if multiprocessing.parent_process():
+        os._exit(9)
+    return {}
+
+
+def test_a_training_that_was_killed_is_one_sentence(corpus: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(training, "train", killed_in_a_worker)
+    outcome = run_train(corpus, capsys)
+    assert outcome.status == 1
+    assert "a training beside the main one was killed" in outcome.output
+    assert "--vars.workers 1" in outcome.output
+    assert not (corpus.parent / "out" / "train.json").exists()
 
 
 @pytest.mark.slow

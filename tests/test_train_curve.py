@@ -58,7 +58,7 @@ def test_the_table_and_the_files(project, capsys):
     assert outcome.status == 0
     assert "Training 2 times with 50%, 100% of the data" in outcome.output
     assert re.search(
-        r"% Score ner ---- ------ ------ 0% 0.00 0.00 50% (\d\.\d\d( [▲▼])?) \1 100% (\d\.\d\d( [▲▼])?) \3 ",
+        r"% Score ner ---- ------ ------ 0% 0.0 0.0 50% (\d\.\d( [▲▼])?) \1 100% (\d\.\d( [▲▼])?) \3 ",
         outcome.output,
     )
     assert "n=12" in outcome.output
@@ -95,7 +95,7 @@ def test_the_llms_own_score_stands_beside_the_curve(project, capsys):
     outcome = curve(project, capsys, *given, "--llm", project / "llm.jsonl")
     assert outcome.status == 0
     assert written(project)["llm"]["f"] == pytest.approx(22 / 23, abs=1e-3)
-    assert "The LLM as prompted has F .96 on the same texts, better" in outcome.output
+    assert "The LLM as prompted has F 1.0 on the same texts, better" in outcome.output
     assert "LLM as prompted" in (project / "out" / "curve.html").read_text(encoding="utf-8")
     write_records(project / "llm.jsonl", read_records(project / "llm.jsonl")[3:])
     outcome = curve(project, capsys, *given, "--llm", project / "llm.jsonl")
@@ -112,11 +112,17 @@ def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):
     monkeypatch.setattr(projection, "project", lambda *given, **more: Projection(needs=needs))
     given = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
     outcome = curve(project, capsys, *given, "--seconds-per-example", 60)
-    assert "about 120 more examples" in outcome.output
+    assert "about 120 more training examples" in outcome.output
     assert "about 2.0 hours at 60 s an example (assumed, as there is no log of reviewing)" in outcome.output
     write_lines(project / "log.jsonl", [{"id": "a", "seconds": 30}])
     outcome = curve(project, capsys, *given)
     assert "about 60 minutes at your reviewing speed (30 s an example, mean of n=1)" in outcome.output
+    outcome = curve(project, capsys, *given, "--test-percent", 30, "--dev-percent", 10)
+    assert "about 200 texts to review (60 % of them for training), about 1.7 hours at" in outcome.output
+    # what a language model annotates takes nobody's time
+    outcome = curve(project, capsys, *given, "--train-on", "silver")
+    assert "about 120 more training examples" in outcome.output
+    assert "texts to review" not in outcome.output
 
 
 def only(label: str, n: int, start: int = 0) -> list[Record]:

@@ -11,7 +11,7 @@ import socket
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +28,7 @@ from spacy.util import minibatch
 from ie import assembling, shards
 from ie.errors import UserError
 from ie.shards import Shard
+from ie.tokenizing import longest_stretch
 
 Format = Literal["parquet", "jsonl"]
 MONEY = pa.struct([(name, pa.string()) for name in ("amount", "low", "high", "currency", "rule")])
@@ -48,8 +49,10 @@ RELATIONS = pa.list_(
 )
 CATS = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))
 # Columns of ours; one of the input by such a name gets INPUT in front.
-OURS = ("file", "row", "id", "text", "spans", "relations", "cats", "extra")
+OURS = ("file", "row", "id", "text", "spans", "relations", "cats", "llm", "extra")
 INPUT = "input_"
+# How a reason begins that may be gone in another run; that one works on the shard again.
+AGAIN = "no answer"
 # New words that a process remembers how to take apart; each takes some 400 bytes.
 KEPT_WORDS = 100_000
 
@@ -63,6 +66,8 @@ class Settings:
         shard: rows of an input file that make one file of results.
         batch_size: texts that the pipeline works on at a time.
         max_chars: longer texts are set aside.
+        stretch: texts with more characters in a row without a blank are set aside, as spaCy may take a
+            quarter of an hour to take one apart.
     """
 
     text_column: str = "text"
@@ -70,6 +75,7 @@ class Settings:
     shard: int = 1000
     batch_size: int = 256
     max_chars: int = 100_000
+    stretch: int = 1000
     format: Format = "parquet"
 
 
@@ -153,21 +159,47 @@ def annotate(nlp: Language, settings: Settings, shard: Shard) -> Done:
     Raises:
         UserError: the pipeline fails on every text.
     """
-    table = shards.from_stream(shard.content) if shard.kind == "parquet" else None
-    rows = _of_lines(shard, settings) if table is None else _of_table(shard, table, settings)
+    rows, table = read(shard, settings)
     said, failed, words = _say(nlp, rows.texts, settings.batch_size)
     if failed and len(failed) == len(rows.texts):
         raise UserError(
             f"{shard.source}: the pipeline fails on every text from row {shard.first} on "
             f"({failed[0]}); train or assemble it again."
         )
-    for i, reason in failed.items():
-        rows.rejected.append((rows.numbers[i], f"the pipeline fails ({reason})", rows.texts[i]))
+    reasons = {i: f"the pipeline fails ({reason})" for i, reason in failed.items()}
+    return finish(shard, settings, rows, table, said, reasons, words=words)
+
+
+def read(shard: Shard, settings: Settings) -> tuple[Rows, pa.Table | None]:
+    """The rows of a shard, and the table that they are in if it is of a Parquet file."""
+    table = shards.from_stream(shard.content) if shard.kind == "parquet" else None
+    return (_of_lines(shard, settings) if table is None else _of_table(shard, table, settings)), table
+
+
+def finish(
+    shard: Shard,
+    settings: Settings,
+    rows: Rows,
+    table: pa.Table | None,
+    said: Sequence[Mapping[str, Any]],
+    failed: Mapping[int, str],
+    *,
+    words: int = 0,
+    also: Mapping[str, pa.DataType] | None = None,
+) -> Done:
+    """The files of a shard that `read` has read.
+
+    Args:
+        said: of each text that isn't among `failed`, which has reasons by the index of a text.
+        also: columns that `said` has beside spans, relations and categories.
+    """
+    also = also or {}
+    rows.rejected += [(rows.numbers[i], reason, rows.texts[i]) for i, reason in failed.items()]
     rows.keep([i for i in range(len(rows.texts)) if i not in failed])
     if settings.format == "jsonl":
-        results = _lines(shard, settings, rows, said)
+        results = _lines(shard, settings, rows, said, also)
     else:
-        results = _parquet(shard, settings, rows, said, table)
+        results = _parquet(shard, settings, rows, said, also, table)
     return Done(
         source=shard.source,
         number=shard.number,
@@ -240,7 +272,7 @@ def _of_lines(shard: Shard, settings: Settings) -> Rows:
         fault = row if isinstance(row, str) else None
         if fault is None:
             text = shards.pluck(row, settings.text_column)
-            fault = text_fault(text, settings.max_chars)
+            fault = text_fault(text, settings)
         if fault:
             rows.rejected.append((number, fault, line.decode("utf-8", errors="replace").rstrip("\r\n")))
             continue
@@ -256,7 +288,7 @@ def _of_table(shard: Shard, table: pa.Table, settings: Settings) -> Rows:
     rows = Rows()
     texts = table.column(settings.text_column).to_pylist()
     for i, text in enumerate(texts):
-        if fault := text_fault(text, settings.max_chars):
+        if fault := text_fault(text, settings):
             content = json.dumps(table.slice(i, 1).to_pylist()[0], ensure_ascii=False, default=str)
             rows.rejected.append((shard.first + i, fault, content))
         else:
@@ -274,7 +306,7 @@ def _of_table(shard: Shard, table: pa.Table, settings: Settings) -> Rows:
     return rows
 
 
-def text_fault(text: Any, max_chars: int) -> str | None:
+def text_fault(text: Any, settings: Settings) -> str | None:
     """Why a text can't be worked on; None if it can."""
     if text is None:
         return "no text"
@@ -282,8 +314,10 @@ def text_fault(text: Any, max_chars: int) -> str | None:
         return f"the text isn't a string, but {type(text).__name__}"
     if not text.strip():
         return "empty text"
-    if len(text) > max_chars:
-        return f"longer than {max_chars} characters"
+    if len(text) > settings.max_chars:
+        return f"longer than {settings.max_chars} characters"
+    if longest_stretch(text) > settings.stretch:
+        return f"more than {settings.stretch} characters in a row without a blank"
     return None if utf8(text) else "not Unicode"
 
 
@@ -307,7 +341,13 @@ def renamed(column: str) -> str:
     return INPUT + column if column in OURS else column
 
 
-def _lines(shard: Shard, settings: Settings, rows: Rows, said: Sequence[Mapping[str, Any]]) -> bytes:
+def _lines(
+    shard: Shard,
+    settings: Settings,
+    rows: Rows,
+    said: Sequence[Mapping[str, Any]],
+    also: Iterable[str],
+) -> bytes:
     """One record a line, which the project's own commands read as well."""
     found = []
     for number, text, key, extra, answer in zip(
@@ -318,6 +358,7 @@ def _lines(shard: Shard, settings: Settings, rows: Rows, said: Sequence[Mapping[
         ]
         cats = {cat["label"]: cat["score"] for cat in answer["cats"]}
         line = {"text": text, "spans": spans, "relations": answer["relations"], "cats": cats}
+        line |= {name: answer[name] for name in also}
         given = {"id": key} if settings.id_column else {}
         others = {renamed(name): value for name, value in extra.items()}
         found.append(dumped({**line, "file": shard.source, "row": number, **given, **others}) + "\n")
@@ -329,6 +370,7 @@ def _parquet(
     settings: Settings,
     rows: Rows,
     said: Sequence[Mapping[str, Any]],
+    also: Mapping[str, pa.DataType],
     table: pa.Table | None,
 ) -> bytes:
     if table is None:
@@ -348,6 +390,7 @@ def _parquet(
         "spans": pa.array([answer["spans"] for answer in said], SPANS),
         "relations": pa.array([answer["relations"] for answer in said], RELATIONS),
         "cats": pa.array([answer["cats"] for answer in said], CATS),
+        **{name: pa.array([answer[name] for answer in said], kind) for name, kind in also.items()},
         **others,
     }
     sink = pa.BufferOutputStream()

@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 from ie import building, pipelines
 from ie.corpora import entities_doc
 from ie.errors import UserError
+from ie.files import hash_path
 from ie.records import Record, from_doc
 
 # Scores may differ in the last bits when texts are worked on in other batches.
@@ -45,7 +46,7 @@ def read_sources(path: Path, folder: Path) -> dict[str, Path]:
     """Where each component of a config's [sources] comes from, in order.
 
     A value is the name of a folder in `folder` that has a `model-best`, or a path with a slash: of a trained
-    pipeline, or of the config of one that needs no training.
+    pipeline, or of the config of one that needs no training. A scheme may need none of them.
 
     Raises:
         UserError: no such file, or no [sources] of names.
@@ -57,12 +58,17 @@ def read_sources(path: Path, folder: Path) -> dict[str, Path]:
     except ValueError as error:
         raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
     sources = config.get("sources")
-    if not sources or not all(isinstance(value, str) and value for value in sources.values()):
+    if sources is None or not all(isinstance(value, str) and value for value in sources.values()):
         raise UserError(f'{path}: it must have [sources] with lines such as relations = "relations".')
     return {
         name: Path(value) if "/" in value else folder / value / "model-best"
         for name, value in sources.items()
     }
+
+
+def origins(sources: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Where each component comes from, with the hash by which one sees later whether that changed."""
+    return {name: {"path": path.as_posix(), "sha256": hash_path(path)} for name, path in sources.items()}
 
 
 def gather(sources: Mapping[str, Path]) -> Parts:
@@ -77,7 +83,7 @@ def gather(sources: Mapping[str, Path]) -> Parts:
             parts.missing[name] = f"{path} isn't there"
             continue
         parts.found[name] = load(path, component=name)
-    if not parts.found:
+    if sources and not parts.found:
         raise UserError(
             f"none of {', '.join(sources)} is there; train one first (`weasel run train-relations`)."
         )

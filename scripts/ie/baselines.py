@@ -71,7 +71,7 @@ def _patterns(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not good or not isinstance(pattern.get("pattern"), str | list) or not pattern["pattern"]:
             raise UserError(
                 f"{path}:{number}: not a pattern; it must be like "
-                '{"label": "MONEY", "pattern": [{"LOWER": "euro"}]}.'
+                '{"label": "PRODUCT", "pattern": [{"LOWER": "coat"}]}.'
             )
         yield number, pattern
 

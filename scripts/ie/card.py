@@ -22,6 +22,8 @@ KINDS = {
     "amounts": "amounts of gold mentions",
     "rows": "database rows, from the text alone",
 }
+# What stands where `init` leaves it to people to write.
+UNWRITTEN = "To be written"
 NOT_MEASURED = "Nothing was measured of this pipeline before it was packaged."
 
 

@@ -3,7 +3,9 @@
 import errno
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import psutil
 import srsly
@@ -13,14 +15,20 @@ from wasabi import msg
 from ie.errors import UserError
 
 RUNNERS = ("weasel", "dvc")
+# True for every command: some keep answers or trainings, others begin anew. 128 + SIGINT, as shells say it.
+INTERRUPTED = "interrupted; run the same command again: it goes on from what it keeps, or else begins anew."
+INTERRUPTED_STATUS = 130
 
 
 def run(main: Callable) -> None:
-    """Run `main` as a typer command; turn a user's mistake into one sentence and exit status 1."""
+    """Run `main` as a typer command; turn a user's mistake into one sentence and exit status 1.
+
+    Ctrl-C is a sentence too, with exit status 130: commands that know how far they were say it themselves.
+    """
     # Weasel's output and ours interleave in a pipe or a CI log only if ours isn't held back.
     sys.stdout.reconfigure(line_buffering=True)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
+    app.command()(_interruptible(main))
     try:
         check_overrides(runner_arguments(), Path("project.yml"))
         app()
@@ -33,6 +41,20 @@ def run(main: Callable) -> None:
         where = f"{error.filename}: " if error.filename else ""
         msg.fail(f"{where}{error.strerror}; free some space or change the permissions, then run it again.")
         sys.exit(1)
+
+
+def _interruptible(main: Callable) -> Callable:
+    """`main` that says a sentence on Ctrl-C, of which typer makes a bare exit status."""
+
+    @wraps(main)
+    def interruptible(*given: Any, **options: Any) -> None:
+        try:
+            main(*given, **options)
+        except KeyboardInterrupt:
+            msg.fail(INTERRUPTED)
+            sys.exit(INTERRUPTED_STATUS)
+
+    return interruptible
 
 
 def runner() -> psutil.Process | None:

@@ -15,6 +15,11 @@ from ie.statistics import Estimate
 SURE = f"{CONFIDENCE * 100:.0f} %"
 
 
+def places(dev: int) -> int:
+    """Digits after the point of a score on `dev` texts: the talk's two, or one, which the arrows need."""
+    return min(2, max(1, statistics.digits(dev)))
+
+
 def figure(
     rows: Sequence[dict[str, Any]],
     dev: int,
@@ -80,7 +85,7 @@ def figure(
     return drawing
 
 
-def table(rows: Sequence[dict[str, Any]], component: str = "ner") -> str:
+def table(rows: Sequence[dict[str, Any]], dev: int, component: str = "ner") -> str:
     """The talk's table, as Prodigy's train-curve prints it: percent, score, score of the component.
 
     Where several seeds were run, their standard deviation and the score of each label follow.
@@ -88,19 +93,24 @@ def table(rows: Sequence[dict[str, Any]], component: str = "ner") -> str:
     Args:
         rows: `percent` and `score` in order, from 0 %; an arrow tells how the score moved from the row above.
             `sd`, `labels` and `label_sd` may be absent.
+        dev: number of dev texts; decides how many digits are shown.
     """
+    digits, fine = places(dev), places(dev) + 1
     several = any(not math.isnan(row.get("sd", math.nan)) for row in rows)
     labels = list(rows[-1].get("labels", ())) if several else []
     header = ["%", "Score", component, *(["± sd"] if several else []), *labels]
     cells, before = [], None
     for row in rows:
         arrow = "" if before is None or row["score"] == before else " ▲" if row["score"] > before else " ▼"
-        score = f"{row['score']:.2f}{arrow}"
+        score = f"{row['score']:.{digits}f}{arrow}"
         percent = f"{row['percent']:g}%"
         more = []
         if several and row["percent"]:
-            more = [f"±{row['sd']:.3f}"]
-            more += [f"{row['labels'][label].value:.2f} ±{row['label_sd'][label]:.3f}" for label in labels]
+            more = [f"±{row['sd']:.{fine}f}"]
+            more += [
+                f"{row['labels'][label].value:.{digits}f} ±{row['label_sd'][label]:.{fine}f}"
+                for label in labels
+            ]
         cells.append([f"{percent:>4}", score, score, *more])
         before = row["score"]
     lines = [header, *cells]
@@ -133,7 +143,7 @@ def page(
     def shown(row: dict[str, Any], estimate: Estimate, sd: float) -> str:
         if not row["percent"]:
             return "0"
-        spread = "" if math.isnan(sd) else f", sd {statistics.decimals(sd, 3)}"
+        spread = "" if math.isnan(sd) else f", sd {statistics.decimals(sd, places(dev) + 1)}"
         return statistics.format_score(estimate, documents=dev) + spread
 
     cells = [
@@ -152,10 +162,12 @@ def page(
         {
             "percent": f"{rows[-1]['percent'] * point.examples / rows[-1]['examples']:.4g} %",
             "examples": f"{point.examples:,}",
-            "f": statistics.decimals(point.f, 2),
-            "interval": f"{statistics.decimals(point.low, 2)} to {statistics.decimals(point.high, 2)}",
+            "f": statistics.decimals(point.f, digits),
+            "interval": " to ".join(statistics.decimals(end, digits) for end in (point.low, point.high)),
         }
         for point in (projection.points if projection else ())
+        # as in the sentences of `projection.sentences`
+        for digits in [max(1, statistics.digits(dev, (point.high - point.low) / 2))]
     ]
     weights = sorted((projection.families if projection else {}).items(), key=lambda item: -item[1])
     return reports.page(

@@ -302,7 +302,8 @@ def verdict(found: Sequence[Row], dev: int) -> Verdict:
 
     The interval of the rise adds the noise of the dev texts (paired bootstrap, the same texts at both
     portions) to the noise of the seeds. The latter's sd is pooled over the portions, with Student's t for
-    how few trainings it rests on; with a single seed it is taken from what others measured.
+    how few trainings it rests on; with a single seed it is taken from what others measured. A rise or fall
+    must stand a paired randomisation over the dev texts as well (`told_apart`).
     """
     trained = [row for row in found if row["examples"]]
     if not trained:
@@ -329,21 +330,41 @@ def verdict(found: Sequence[Row], dev: int) -> Verdict:
     added = last["examples"] - before["examples"]
     moved = (
         f"The last {counted(added)} ({before['percent']:g} to {last['percent']:g} %) moved F by "
-        f"{statistics.format_difference(rise)}, dev n={dev:,}, {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{statistics.format_difference(rise, dev)}, dev n={dev:,}, {seeds} seed{'s' if seeds > 1 else ''}"
     )
-    if rise.low > 0:
+    clear = rise.low > 0 or rise.high < 0
+    beyond = clear and told_apart(last["counts"], before["counts"])
+    if beyond and rise.low > 0:
         return Verdict("rise", f"{moved}: more than noise, so more of this kind will probably help.", rise)
-    if rise.high < 0:
+    if beyond:
         return Verdict(
             "fall", f"{moved}: a fall beyond noise, so look at the examples that were added.", rise
         )
-    seed = " (a single seed: seeds alone move F by about .01)" if seeds == 1 else ""
+    # More seeds are advised only where the texts aren't what is lacking: they don't make up for these.
+    if clear:
+        doubt = ", as a paired randomisation over the dev texts gives p ≥ .05"
+    else:
+        doubt = " (a single seed: seeds alone move F by about .01)" if seeds == 1 else ""
+    remedy = "more dev texts" if clear or dev < statistics.FEWEST else "more dev texts or seeds"
     return Verdict(
         "noise",
-        f"{moved}: this may be noise{seed}. Whether more examples would help can't be told from it; more "
-        "dev texts or seeds would.",
+        f"{moved}: this may be noise{doubt}. Whether more examples would help can't be told from it; "
+        f"{remedy} would.",
         rise,
     )
+
+
+def told_apart(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> bool:
+    """Whether the texts tell two systems apart (p < .05) by paired approximate randomisation.
+
+    The bootstrap draws from the texts there are, so on a few of them its intervals are too narrow: two texts
+    that both got better would make it sure. A text's outputs of all seeds are exchanged together.
+
+    Args:
+        first, second: (documents, 3) of each seed, as many seeds for both.
+    """
+    pooled = (np.sum(tables, axis=0) for tables in (first, second))
+    return statistics.randomisation(*pooled) < 1 - statistics.CONFIDENCE
 
 
 def last_rise(found: Sequence[Row]) -> Estimate:
@@ -388,19 +409,26 @@ def training_notes(found: Sequence[Row]) -> list[str]:
     ]
 
 
-def overtaking(found: Sequence[Row], llm: Estimate | None, further: Projection) -> list[str]:
-    """From how many examples on the trained pipeline beats the prompt: a sentence, or none without an LLM."""
+def overtaking(found: Sequence[Row], llm: np.ndarray | None, further: Projection) -> list[str]:
+    """From how many examples on the trained pipeline beats the prompt: a sentence, or none without an LLM.
+
+    Args:
+        llm: counts (documents, 3) of the LLM on the dev texts, in the order of the rows' counts.
+    """
     if llm is None:
         return []
-    level = f"The LLM as prompted has F {statistics.decimals(llm.value, 2)} on the same texts"
+    prompted = statistics.intervals(llm)[2]
+    places = max(1, statistics.digits(len(llm), prompted.half_width))
+    level = f"The LLM as prompted has F {statistics.decimals(prompted.value, places)} on the same texts"
     trained = [row for row in found if row["examples"]]
-    # Both intervals hold the noise of the same texts, so that asking for no overlap is on the safe side.
+    # Both intervals hold the noise of the same texts, so that asking for no overlap is on the safe side; but
+    # on few texts either is too narrow (`told_apart`).
     for row in trained:
-        if row["f"].low > llm.high:
+        if row["f"].low > prompted.high and told_apart(row["counts"], [llm] * len(row["counts"])):
             return [f"{level}; with {counted(row['examples'])} the trained pipeline is better beyond noise."]
-    last = trained[-1]["f"]
-    if last.high < llm.low:
-        ahead = next((n for n, f in zip(further.grid, further.f, strict=True) if f >= llm.value), None)
+    last = trained[-1]
+    if last["f"].high < prompted.low and told_apart(last["counts"], [llm] * len(last["counts"])):
+        ahead = next((n for n, f in zip(further.grid, further.f, strict=True) if f >= prompted.value), None)
         when = f"about {ahead:,} examples would catch up" if ahead else "no projection catches up"
         return [f"{level}, better than the trained pipeline beyond noise; {when}."]
     return [f"{level}, which the dev texts can't tell from the trained pipeline's."]

@@ -42,9 +42,10 @@ def cells(found: Comparison, gold: int) -> list[list[str]]:
     Args:
         gold: silver texts whose gold is known.
     """
-    rows = []
+    rows, dev = [], found.dev_texts
     for row in found.rows.values():
         kept = [statistics.format_score(e, documents=gold) for e in row.right] or ["", "", ""]
+        places = statistics.fine_digits(dev, row.f.half_width)
         rows.append(
             [
                 title(row.name),
@@ -52,22 +53,24 @@ def cells(found: Comparison, gold: int) -> list[list[str]]:
                 f"{row.spans:,}",
                 f"{row.open:.0%}" if row.open else "",
                 *(kept if row.texts else ["", "", ""]),
-                statistics.format_score(row.f, documents=found.dev_texts),
-                "–" if math.isnan(row.sd) else statistics.decimals(row.sd, 3),
-                _short(found.pair(row.name, REVIEWED)),
-                _short(found.pair(row.name, LLM)),
+                statistics.format_score(row.f, documents=dev),
+                "–" if math.isnan(row.sd) else statistics.decimals(row.sd, places),
+                _short(found.pair(row.name, REVIEWED), dev),
+                _short(found.pair(row.name, LLM), dev),
                 f"{statistics.two_digits(row.training + row.teaching):,}",
             ]
         )
     return rows
 
 
-def _short(pair: Pair | None) -> str:
+def _short(pair: Pair | None, n: int) -> str:
     if pair is None:
         return ""
     d = pair.difference
-    low, high = (statistics.decimals(x, 2) for x in (d.low, d.high))
-    return f"{statistics.decimals(d.value, 3)} ({low} to {high}){' *' if pair.differs() else ''}"
+    places = statistics.fine_digits(n, d.half_width)
+    # two digits of the ends are enough to see what they allow, and keep the columns narrow
+    low, high = (statistics.decimals(x, min(2, places)) for x in (d.low, d.high))
+    return f"{statistics.decimals(d.value, places)} ({low} to {high}){' *' if pair.differs() else ''}"
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -114,9 +117,10 @@ def advice(found: Comparison) -> list[str]:
         ]
     else:
         gain = found.pair(best.name, REVIEWED)
+        moved = statistics.format_difference(gain.difference, found.dev_texts)
         said = [
             f"Take {title(best.name)}{_means(best)}: of all rows its gain over the reviewed texts alone is "
-            f"the surest, {statistics.format_difference(gain.difference)} on dev (n={found.dev_texts:,})."
+            f"the surest, {moved} on dev (n={found.dev_texts:,})."
         ]
         if found.as_good:
             said.append(f"Not told from it on dev: {', '.join(map(title, found.as_good))}.")
@@ -128,7 +132,7 @@ def advice(found: Comparison) -> list[str]:
         verdict = "beyond noise" if pair.differs() else "this may be noise"
         said.append(
             f"On test {title(pair.first)} minus {title(pair.second)}: "
-            f"{statistics.format_difference(pair.difference)}, {verdict} (p "
+            f"{statistics.format_difference(pair.difference, n)}, {verdict} (p "
             f"{reports.probability(pair.holm)}, Holm-corrected)."
         )
     return said
@@ -179,11 +183,14 @@ def page(
             "on": on,
             "first": title(pair.first),
             "second": title(pair.second),
-            "difference": statistics.format_difference(pair.difference),
+            "difference": statistics.format_difference(pair.difference, n),
             "holm": reports.probability(pair.holm),
             "verdict": "differ" if pair.differs() else "not told apart",
         }
-        for on, every in (("dev", found.pairs), ("test", found.test_pairs))
+        for on, n, every in (
+            ("dev", found.dev_texts, found.pairs),
+            ("test", found.test_texts, found.test_pairs),
+        )
         for pair in every
     ]
     return reports.page(

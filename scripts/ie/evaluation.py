@@ -188,7 +188,13 @@ def _slice(counts: np.ndarray, seed: int) -> dict[str, Any]:
 
 
 def _closest(micro: dict[str, np.ndarray], pairs: Sequence[Pair]) -> dict[str, Any] | None:
-    """Of the pairs not told apart the one with the smallest difference, and what it takes to settle it."""
+    """Of the pairs not told apart the one with the smallest difference, and what it takes to settle it.
+
+    Returns:
+        `first`, `second`; `more`, about how many more texts would tell them apart if the difference seen is
+        the true one, None where that can't be told; `at_least`, the fewest that could, None if they score
+        the same.
+    """
     open_ = [pair for pair in pairs if not pair.differs()]
     if not open_:
         return None
@@ -199,12 +205,19 @@ def _closest(micro: dict[str, np.ndarray], pairs: Sequence[Pair]) -> dict[str, A
     seen = abs(_zero(pair.difference.value))
     # the number needed falls with the square of the difference
     least = total * (seen / farthest) ** 2 if seen and farthest else math.inf
-    more = None if math.isinf(total) else max(0, statistics.two_digits(total - n))
-    return {
-        "first": pair.first,
-        "second": pair.second,
-        "more": more,
-        "at_least": None if more is None else max(0, statistics.two_digits(least - n)),
+    found: dict[str, Any] = {"first": pair.first, "second": pair.second, "more": None, "at_least": None}
+    if math.isinf(total):
+        return found
+    # Not told apart by these texts, so it takes one more at least; and below FEWEST in all no p is below .05,
+    # as a two-sided paired randomisation can't go below 2 / 2^n.
+    fewest = max(1, statistics.FEWEST - n)
+    # The estimate rests on how the difference spreads over texts, which fewer than ten don't show, nor any
+    # that are all alike.
+    if not statistics.digits(n) or total < 1e-9:
+        return found | {"at_least": fewest}
+    return found | {
+        "more": max(fewest, statistics.two_digits(total - n)),
+        "at_least": max(fewest, statistics.two_digits(least - n)),
     }
 
 
@@ -222,7 +235,8 @@ def closest_sentence(evaluation: Evaluation) -> str:
     first, second = (evaluation.title(closest[key]) for key in ("first", "second"))
     pair = next(p for p in evaluation.pairs if (p.first, p.second) == (closest["first"], closest["second"]))
     n = len(evaluation.gold)
-    if closest["more"] is None:
+    more, least = closest["more"], closest["at_least"]
+    if least is None:
         return f"Closest: {first} and {second} score the same on these {n:,} texts."
     apart = statistics.format_difference(
         Estimate(
@@ -231,12 +245,19 @@ def closest_sentence(evaluation: Evaluation) -> str:
                 math.copysign(1, pair.difference.value or 1) * end
                 for end in (pair.difference.low, pair.difference.high)
             ),
-        )
+        ),
+        n,
     )
+    start = f"Closest: {first} and {second}, {apart} apart in F (n={n:,})."
+    if more is None:
+        return (
+            f"{start} These are too few texts to tell how many more would show a difference; it takes at "
+            f"least {least:,} more."
+        )
+    texts = "text" if more == 1 else "texts"
     return (
-        f"Closest: {first} and {second}, {apart} apart in F (n={n:,}). If that is the true difference, about "
-        f"{closest['more']:,} more gold test texts would show it (80 % power); the interval allows anything "
-        f"from {closest['at_least']:,} upwards."
+        f"{start} If that is the true difference, about {more:,} more gold test {texts} would show it (80 % "
+        f"power); the interval allows anything from {least:,} upwards."
     )
 
 

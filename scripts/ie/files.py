@@ -73,6 +73,19 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_folder(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files; what Python compiles doesn't count."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """SHA-256 of a file, or over a folder's."""
+    return hash_folder(path) if path.is_dir() else sha256_file(path)
+
+
 @contextmanager
 def published(output: Path) -> Iterator[Path]:
     """A folder that takes the place of `output` at the end; on any exception the old one stays.

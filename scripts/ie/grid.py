@@ -7,12 +7,12 @@ depends on, as soon as it is there, so a run that was killed goes on where it wa
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import spacy
@@ -27,8 +27,13 @@ from ie.processes import cores, unordered
 from ie.scheme import Scored
 
 Result = dict[str, Any]
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 # Memory set aside for a worker, in MB: twice what one takes on some thousand examples of a sentence or two.
 WORKER_MB = 600
+# A worker keeps its corpus in memory, which takes a good hundred times the .spacy file: with 0.05 to 3.7 MB
+# (200 to 20,000 examples of news) it came to 185 to 578 MB. Twice that is set aside, too.
+TIMES_FILE = 220
 # A worker is replaced after so many trainings, so that whatever they leave behind stays bounded.
 CELLS_PER_WORKER = 16
 
@@ -241,16 +246,17 @@ def run(
             progress()
 
         todo = [(i, jobs[i]) for i in left]
+        trains = [job.train for _, job in todo]
         try:
             if not todo:
                 pass
             elif executor == "ray":
                 _on_ray(todo, done)
-            elif (processes := min(workers or default_workers(gpu_id), len(todo))) == 1:
+            elif (processes := min(workers or default_workers(gpu_id, trains), len(todo))) == 1:
                 for i, job in todo:
                     done(i, train_cell(job))
             else:
-                on_cores(todo, processes, done)
+                on_cores(todo, processes, done, work=train_cell)
         except KeyboardInterrupt:
             where = f"are kept in {cache}; run the same command again to go on" if cache else "are lost"
             raise UserError(
@@ -272,22 +278,33 @@ def write_portion(folder: Path, docs: Sequence[Doc], chosen: Sequence[int]) -> P
     return path
 
 
-def default_workers(gpu_id: int = -1) -> int:
-    """Processes that the cores and the free memory allow; one on a GPU."""
+def default_workers(gpu_id: int = -1, corpora: Iterable[Path] = ()) -> int:
+    """Processes that the cores and the free memory allow; one on a GPU.
+
+    Args:
+        corpora: training files, one of which each process has in memory; the largest one counts.
+    """
     if gpu_id >= 0:
         return 1
-    return max(1, min(cores(), psutil.virtual_memory().available // (WORKER_MB * 1_000_000)))
+    largest = max((path.stat().st_size for path in corpora if path.is_file()), default=0)
+    needed = WORKER_MB * 1_000_000 + TIMES_FILE * largest
+    return max(1, min(cores(), psutil.virtual_memory().available // needed))
 
 
 def on_cores(
-    todo: Sequence[tuple[int, Job]],
+    todo: Iterable[tuple[int, Task]],
     processes: int,
-    done: Callable[[int, Result], None],
+    done: Callable[[int, Answer], Any],
     *,
-    work: Callable[[Job], Result] = train_cell,
+    work: Callable[[Task], Answer],
     cells_per_worker: int = CELLS_PER_WORKER,
+    what: str = "trainings",
+    kept: bool = True,
 ) -> None:
     """Do `work` for each numbered job in that many processes, and tell `done` of each result.
+
+    Args:
+        what: the jobs are. `kept`: whether what was finished still is there after a failure.
 
     Raises:
         UserError: a training failed, or was killed.
@@ -298,13 +315,14 @@ def on_cores(
         ):
             done(i, result)
     except BrokenProcessPool as error:
+        remedy = "run it again with --vars.workers 1" if processes > 1 else "free some, then run it again"
         raise UserError(
-            f"one of {processes} trainings at a time was killed, most likely for want of memory; "
-            "run it again with --workers 1 (what was finished is kept)."
+            f"one of {processes} {what} at a time was killed, most likely for want of memory; {remedy}"
+            f"{' (what was finished is kept)' if kept else ''}."
         ) from error
 
 
-def _numbered(task: tuple[Callable[[Job], Result], int, Job]) -> tuple[int, Result]:
+def _numbered(task: tuple[Callable[[Task], Answer], int, Task]) -> tuple[int, Answer]:
     work, i, job = task
     return i, work(job)
 

@@ -207,18 +207,19 @@ def rows(
                 one["date"],
                 one["system"],
                 statistics.format_score(f_of(one), one["documents"]),
-                _shown(to_previous) or other,
-                _shown(to_baseline),
+                _shown(to_previous, one["documents"]) or other,
+                _shown(to_baseline, one["documents"]),
                 changed_settings(one, before[k]),
             )
         )
     return found
 
 
-def _shown(comparison: Comparison | None) -> str:
+def _shown(comparison: Comparison | None, documents: int) -> str:
     if comparison is None:
         return ""
-    return f"{statistics.decimals(comparison.difference.value, 3)} {comparison.verdict()}"
+    places = statistics.fine_digits(documents, comparison.difference.half_width)
+    return f"{statistics.decimals(comparison.difference.value, places)} {comparison.verdict()}"
 
 
 def pack(counts: np.ndarray) -> str:

@@ -70,7 +70,7 @@ def compare(
 def sentence(found: Improvement) -> str:
     """What the corrections bought, for people."""
     difference = found.scores["all"][2]
-    moved = statistics.format_difference(difference)
+    moved = statistics.format_difference(difference, found.n)
     told = f"The corrections moved F by {moved}, n={found.n:,} test texts, p={found.p:.4f}"
     if found.p >= 1 - statistics.CONFIDENCE:
         return f"{told}: this may be noise."

@@ -15,6 +15,8 @@ from ie.errors import UserError
 from ie.records import Record, Span, to_doc
 
 VALUE = re.compile(r"(?P<low>-?[\d.]+)(?:-(?P<high>[\d.]+))? (?P<currency>[A-Z]{3})")
+# The answer of a component that left an entity alone.
+UNREAD = {"low": None, "high": None, "currency": None, "rule": "not read"}
 # What Recognizers-Text calls a unit may be a hundredth of what ISO's code stands for.
 HUNDREDTHS = ("Cent", "Pence", "Penny", "Sen", "Kopek", "Centavo", "Øre", "Jiao")
 
@@ -96,7 +98,7 @@ def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> l
         for span in record.spans:
             value = read_value(span, f"{path}: {record.id}") if span.label == label else None
             if value is not None:
-                found.append(Verdict(record, span, value, answers[span.start]))
+                found.append(Verdict(record, span, value, answers[span.start] or UNREAD))
     return found
 
 

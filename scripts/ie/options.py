@@ -9,6 +9,19 @@ from ie import records, splitting
 
 Reviewed = Annotated[Path, typer.Option(help="Reviewed examples.")]
 Texts = Annotated[Path, typer.Option(help="All raw texts.")]
+TextFiles = Annotated[
+    Path, typer.Option(help="A .parquet, .jsonl or .jsonl.gz file, or a folder of such files")
+]
+Results = Annotated[Path, typer.Option(help="Folder for the results; a run goes on with what is there")]
+TextColumn = Annotated[str, typer.Option(help="Column of the texts")]
+IdColumn = Annotated[
+    str, typer.Option(help="Column of the ids; meta.id looks into an object; empty for none")
+]
+Shard = Annotated[int, typer.Option(help="Rows of an input file for one file of results", min=1)]
+MaxChars = Annotated[int, typer.Option(help="Longer texts are set aside", min=1)]
+Stretch = Annotated[
+    int, typer.Option(help="Texts with more characters in a row without a blank are set aside", min=1)
+]
 Scheme = Annotated[Path, typer.Option(help="Config that holds the labels.")]
 Provider = Annotated[
     str,

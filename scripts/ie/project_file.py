@@ -66,10 +66,30 @@ def describe(text: str, values: Mapping[str, str], found: Inputs, files: Mapping
     return text
 
 
+def outputs(text: str) -> list[str]:
+    """What the commands of project.yml make, as patterns: a `*` for each var, whatever it was in some run.
+
+    A path that is a var as a whole is that var's value. What `import` makes is left out: what people brought
+    is theirs, and nothing makes it again.
+    """
+    project = srsly.yaml_loads(text)
+    found = []
+    for command in project["commands"]:
+        if command["name"] != "import":
+            for path in (*command.get("outputs", ()), *command.get("outputs_no_cache", ())):
+                whole = re.fullmatch(r"\$\{vars\.(\w+)\}", path)
+                found.append(project["vars"][whole[1]] if whole else re.sub(r"\$\{vars\.\w+\}", "*", path))
+    return found
+
+
 def prune(text: str, components: Mapping[str, bool]) -> str:
-    """project.yml whose workflow of components, and whose `assemble`, ask for nothing that can't be made."""
+    """project.yml whose workflow of components, and whose `assemble`, ask for nothing that can't be made.
+
+    Args:
+        components: what applies: "money", "linker", "relations", "textcat"; "amounts" to score the first on.
+    """
     kept = {
-        "evaluate-money": components["money"],
+        "evaluate-money": components["amounts"],
         "train-linker": components["linker"],
         "evaluate-linker": components["linker"],
         "train-relations": components["relations"],
@@ -82,7 +102,7 @@ def prune(text: str, components: Mapping[str, bool]) -> str:
         name
         for name, there in {
             "training/linker": components["linker"],
-            "training/money": components["money"],
+            "training/money": components["amounts"],
             "training/${vars.config}/relations": components["relations"],
             "training/${vars.config}/pipeline": components["relations"],
             "training/${vars.config}/categories": components["textcat"],
@@ -96,8 +116,6 @@ def prune(text: str, components: Mapping[str, bool]) -> str:
         if not any(line.strip() == f"- {name}/metrics.json" for name in figures)
     )
     text = text.replace(block, pruned)
-    if not any(components.values()):
-        return re.sub(r"(?m)^  components: \[.*\]\n", "", text, count=1)
 
     def left(match: re.Match) -> str:
         names = [name for name in srsly.json_loads(match[2]) if kept.get(name, True)]

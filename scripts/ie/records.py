@@ -337,7 +337,10 @@ class Reader:
         """
         found = self.read(path, allow_empty=True)
         if not accepted(found):
-            raise UserError(f"{path}: no reviewed example with answer accept; review some texts first.")
+            raise UserError(
+                f"{path}: no reviewed example with answer accept; review some texts first (`weasel run "
+                "review`)."
+            )
         return found
 
 

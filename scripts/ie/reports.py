@@ -259,7 +259,7 @@ def evaluation_page(result: Evaluation, *, inspected: str, documents: int = 30) 
             {
                 "first": result.title(p.first),
                 "second": result.title(p.second),
-                "difference": statistics.format_difference(p.difference),
+                "difference": statistics.format_difference(p.difference, n),
                 "p": probability(p.p),
                 "holm": probability(p.holm),
                 "verdict": "differ" if p.differs() else "not told apart",

@@ -1,10 +1,9 @@
 """Does a pipeline keep its score when the texts, the seed or the batches change? (slides 50-54)"""
 
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median, stdev
 from time import perf_counter
@@ -68,7 +67,7 @@ class Robustness:
     """All that was measured; by system, then by perturbation ("original" first).
 
     `labels` are the changes of the inspected system by perturbation and label; `seeds` the scores of each
-    seed by perturbation.
+    seed by perturbation; `seedless` why there is none but the system's own, "" if that was wanted.
     """
 
     gold: list[Record]
@@ -83,6 +82,7 @@ class Robustness:
     batches: list[Batch]
     words: int
     notes: list[str] = field(default_factory=list)
+    seedless: str = ""
 
 
 def parse_sizes(text: str) -> list[int]:
@@ -153,23 +153,25 @@ def over_seeds(
     workers: int = 0,
     progress: Callable[[], Any] = lambda: None,
 ) -> dict[int, Counts]:
-    """Train the config once a seed, as many at a time as there are cores, and count each on all texts."""
+    """Train the config once a seed, as many at a time as there are cores, and count each on all texts.
+
+    Raises:
+        UserError: a training failed, or was killed.
+    """
     if not seeds:
         return {}
-    workers = min(len(seeds), workers or grid.default_workers(gpu_id))
-    jobs = {
-        seed: (config, train, dev, list(perturbed), list(labels), seed, overrides, gpu_id) for seed in seeds
-    }
-    # fresh interpreters: a fork of a process with threads (of progress bars, of BLAS) may hang
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        futures = {pool.submit(_train_and_count, *job): seed for seed, job in jobs.items()}
-        for future in as_completed(futures):
-            future.result()
-            progress()
-        return {seed: future.result() for future, seed in futures.items()}
-    finally:
-        pool.shutdown(cancel_futures=True)
+    workers = min(len(seeds), workers or grid.default_workers(gpu_id, [train]))
+    given = (config, train, dev, list(perturbed), list(labels), overrides, gpu_id)
+    found: dict[int, Counts] = {}
+
+    def done(seed: int, result: Counts) -> None:
+        found[seed] = result
+        progress()
+
+    grid.on_cores(
+        ((seed, seed) for seed in seeds), workers, done, work=partial(_train_and_count, *given), kept=False
+    )
+    return {seed: found[seed] for seed in seeds}
 
 
 def _train_and_count(
@@ -178,9 +180,9 @@ def _train_and_count(
     dev: Path,
     perturbed: list[Perturbed],
     labels: list[str],
-    seed: int,
     overrides: dict[str, Any],
     gpu_id: int,
+    seed: int,
 ) -> Counts:
     with tempfile.TemporaryDirectory(prefix="robustness-") as folder:
         training.train(
@@ -242,11 +244,6 @@ def words_per_second(batch: Batch, words: int) -> tuple[float, float, float] | N
 def spread(scores: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (over n - 1) of scores; the latter NaN for a single one."""
     return fmean(scores), stdev(scores) if len(scores) > 1 else float("nan")
-
-
-def spread_digits(n: int) -> int:
-    """Digits for scores of several seeds: one more than a single score deserves, to make them tell apart."""
-    return statistics.digits(n) + 1
 
 
 def to_json(result: Robustness) -> dict[str, Any]:
@@ -320,7 +317,7 @@ def summary(result: Robustness) -> list[str]:
         told.append(f"{start} finds nothing, so nothing can be said of its robustness.")
     elif falls:
         worst = min(falls, key=lambda name: own[name].difference.value)
-        moved = statistics.format_difference(own[worst].difference)
+        moved = statistics.format_difference(own[worst].difference, n)
         told.append(
             f"{start} loses most to {titles[worst]}: F changes by {moved}. It falls beyond noise in "
             f"{len(falls)} of {len(own)} perturbations."
@@ -329,8 +326,10 @@ def summary(result: Robustness) -> list[str]:
         told.append(f"{start}: so few texts can't show what a perturbation does; review more for test.")
     else:
         told.append(f"{start}: no perturbation lowers F by more than noise; fewer texts see less.")
-    scores, places = result.seeds["original"], spread_digits(n)
-    if len(scores) > 1:
+    scores, places = result.seeds["original"], statistics.fine_digits(n)
+    if result.seedless:
+        told.append(result.seedless)
+    elif len(scores) > 1:
         mean, sd = spread(scores)
         told.append(
             f"Over {len(scores)} seeds F is {statistics.decimals(mean, places)} with a standard deviation of "

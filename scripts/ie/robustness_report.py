@@ -38,7 +38,7 @@ def change_cells(change: Change, n: int, *, original: bool) -> dict[str, str]:
     moved = "" if original or math.isnan(change.difference.value) else change.difference
     return {
         "f": statistics.format_score(change.f, documents=n),
-        "change": statistics.format_difference(moved) if moved else "",
+        "change": statistics.format_difference(moved, n) if moved else "",
     }
 
 
@@ -52,7 +52,7 @@ def changes_table(result: Robustness) -> str:
 def seed_rows(result: Robustness) -> list[dict[str, str]]:
     """Mean and spread over the seeds, for the texts as they are and perturbed."""
     found = []
-    places = robustness.spread_digits(len(result.gold))
+    places = statistics.fine_digits(len(result.gold))
     for each in result.perturbed:
         scores = result.seeds[each.name]
         mean, sd = robustness.spread(scores)
@@ -73,7 +73,7 @@ def batch_rows(result: Robustness) -> list[dict[str, str]]:
         {
             "size": str(batch.size),
             "texts": f"{batch.texts:,} of {len(result.gold):,}",
-            "f": statistics.decimals(batch.f, 3),
+            "f": statistics.decimals(batch.f, statistics.fine_digits(len(result.gold))),
             "vectors": "–" if batch.vectors is None else f"{batch.vectors:.0e}" if batch.vectors else "0",
             "rate": reports.rate(robustness.words_per_second(batch, result.words)),
         }

@@ -97,7 +97,7 @@ def load_scheme(path: Path) -> Scheme:
     if not any(labels.values()):
         raise UserError(
             f"{path}: no component has a task with labels; write, for instance, "
-            'labels = ["COMPANY"] below [components.spans.task].'
+            'labels = ["PRODUCT"] below [components.spans.task].'
         )
     for kind in KINDS:
         for label in definitions[kind]:
@@ -151,7 +151,7 @@ def _label_list(path: Path, section: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() == v != "" for v in value):
         raise UserError(
             f"{path}: labels of {section} must be a list of names without blanks around them, "
-            f'such as ["COMPANY", "MONEY"]; it is {value!r}.'
+            f'such as ["PRODUCT", "BRAND"]; it is {value!r}.'
         )
     return value
 

@@ -251,6 +251,10 @@ def count(records: Sequence[Record], scheme: Scheme) -> dict[str, Any]:
     }
 
 
+class Gap(UserError):
+    """Too little is reviewed: more of it is all that helps."""
+
+
 def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: Path) -> None:
     """Refuse to go on where a side has nothing or a label can't be learned.
 
@@ -261,12 +265,9 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
         source: the file of reviewed examples, named in the error.
 
     Raises:
-        UserError: naming the side or the label.
+        UserError: naming the text.
+        Gap: naming the side or the label.
     """
-    for side, records in parts.items():
-        if not records:
-            remedy = "set train_on to both" if side == "train" else f"raise {side}_percent"
-            raise UserError(f"{source}: no example falls to {side}; review more texts, or {remedy}.")
     if scheme.scored == "category":
         for record in (record for records in parts.values() for record in records):
             if (n := sum(value >= 0.5 for value in record.cats.values())) != 1:
@@ -274,13 +275,17 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
                     f"{source}: {record.id!r} has {n} categories, and each text must have one of "
                     f"{', '.join(scheme.categories)}; correct it, or set exclusive = false in {scheme.path}."
                 )
+    for side, records in parts.items():
+        if not records:
+            remedy = "set train_on to both" if side == "train" else f"raise {side}_percent"
+            raise Gap(f"{source}: no example falls to {side}; review more texts, or {remedy}.")
     train = parts.get("train", ())
     learned = {span.label for record in train for span in record.spans}
     if scheme.scored != "spans":
         learned = {label for record in train for label, value in record.cats.items() if value >= 0.5}
     missing = [label for label in scheme.scored_labels if label not in learned]
     if "train" in parts and missing:
-        raise UserError(
+        raise Gap(
             f"{source}: the label {missing[0]!r} has no training example; annotate some, or remove it from "
             f"{scheme.path}."
         )

@@ -6,6 +6,7 @@ Nothing here writes: `plan` makes the new content of every file, so that all of 
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,15 @@ from ie.splitting import assign
 
 # A text in `vars.sentence` stands between single quotes of a shell.
 UNSAFE = re.compile(r"['\"$\\\n]")
-# Demo results that git keeps; other texts' scores would be compared with them.
-RESULTS = ("training/history.jsonl", "training/*/metrics.json", "training/*/train.json")
+SAFE = str.maketrans({"'": "’", '"': "”", "$": " ", "\\": " "})
+# Its characters.
+SHORTEST, LONGEST = 20, 200
+# Folders of what commands make, and the log of scores, which is no output as they only add to it.
+MADE = ("corpus", "training", "packages", "database")
+HISTORY = "training/history.jsonl"
+# What CI runs from this line on is about the demo.
+CI, DEMO = Path(".ci/run"), "\n# Of the demo"
+REVIEW_LOG = Path("assets/review-log.jsonl")
 MODEL_CARD = """## Intended use
 
 To be written: for which texts and questions, by whom.
@@ -60,13 +68,19 @@ class Settings:
     gazetteer_label: str = ""
     money_label: str = ""
     scheme: Path = Path("configs/llm.cfg")
+    brought: Sequence[Path] = ()
 
 
 @dataclass
 class Plan:
-    """New content by path (None: the file goes), and what to tell."""
+    """New content by path (None: the file or folder goes), and what to tell.
+
+    `made` are those that go and that commands make, `left` those that don't go, as they are elsewhere.
+    """
 
     files: dict[Path, str | None] = field(default_factory=dict)
+    made: list[Path] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
 
@@ -112,6 +126,8 @@ def plan(found: Inputs, settings: Settings) -> Plan:
         "config": config,
         "lang": settings.lang,
         "name": settings.name,
+        "license": "",
+        "database": settings.name,
         "sentence": _sentence(accepted(found.gold) or found.texts),
         "gazetteer_label": label,
         "money_label": money,
@@ -126,10 +142,12 @@ def plan(found: Inputs, settings: Settings) -> Plan:
         f"{key} {value!r}" for key, value in values.items() if key not in ("init_gold", "sentence")
     )
     made.told.append(("vars of project.yml", shown))
-    _configs(found, settings, label, components, files)
-    gone = [path for pattern in RESULTS for path in sorted(Path().glob(pattern))]
-    files |= dict.fromkeys(gone)
-    made.told.append(("results of the demo", f"{len(gone)} files removed"))
+    _configs(found, settings, {"linker": label, "money": money}, components, files)
+    _outputs(made, project_file.outputs(text), settings.brought)
+    _log(made)
+    if CI.exists():
+        files[CI] = f"{_read(CI).partition(DEMO)[0].rstrip()}\n"
+        made.told.append((str(CI), "style and settings are checked; the demo's tests aren't run"))
     made.told.append(_examples(found, split.train))
     made.todo = _todo(found, split, settings)
     return made
@@ -243,12 +261,15 @@ def _set_setting(text: str, name: str, value: str) -> str:
 
 def _components(found: Inputs, gazetteer: str, money: str) -> dict[str, bool]:
     """Which components of configs/assemble.cfg, and which of their commands, apply to this project."""
-    links = any((span.model_extra or {}).get("kb_id") for record in found.gold for span in record.spans)
+    extras = [span.model_extra or {} for record in found.gold for span in record.spans]
+    links = any(extra.get("kb_id") for extra in extras)
+    values = any(extra.get("value") is not None for extra in extras)
     return {
         "textcat": bool(found.labels["category"]) and found.exclusive and not found.categories_only,
         "relations": bool(found.labels["relation"]),
         "linker": bool(gazetteer and links),
         "money": bool(money),
+        "amounts": bool(money) and values,
     }
 
 
@@ -279,7 +300,7 @@ def _gazetteer(
 def _configs(
     found: Inputs,
     settings: Settings,
-    gazetteer: str,
+    labels: Mapping[str, str],
     components: Mapping[str, bool],
     files: dict[Path, str | None],
 ) -> None:
@@ -298,9 +319,46 @@ def _configs(
     lines = _read(assemble).splitlines(keepends=True)
     files[assemble] = "".join(line for line in lines if components.get(line.partition(" ")[0], True))
     _database(found, files)
-    linker = Path("configs/linker.cfg")
-    if gazetteer and linker in files:
-        files[linker] = _set_setting(files[linker] or "", "labels", json.dumps([gazetteer]))
+    for name, label in labels.items():
+        path = Path(f"configs/{name}.cfg")
+        if label and path in files:
+            files[path] = _set_setting(files[path] or "", "labels", json.dumps([label]))
+
+
+def _outputs(made: Plan, patterns: Iterable[str], brought: Sequence[Path]) -> None:
+    """What commands made of other texts goes: `serve` would take it, scores would be compared with it.
+
+    It stays where a link leads out of the project, and where something is that was brought.
+    """
+    home = Path().resolve()
+    kept = [path.resolve() for path in brought]
+    found = {
+        path
+        for pattern in (*patterns, HISTORY)
+        if len(parts := Path(pattern).parts) > 1 and parts[0] in MADE and ".." not in parts
+        for path in Path().glob(pattern)
+    }
+    for path in sorted(found):
+        place = path.resolve()
+        if any(one.is_relative_to(place) for one in kept) or found & {*path.parents}:
+            continue
+        if place.is_relative_to(home):
+            made.made.append(path)
+        else:
+            made.left.append(path)
+    made.files |= dict.fromkeys(made.made)
+    counts = Counter(path.parts[0] for path in made.made)
+    shown = ", ".join(f"{n:,} in {folder}" for folder, n in counts.items()) or "none"
+    made.told.append(("outputs removed", shown))
+
+
+def _log(made: Plan) -> None:
+    """The log of earlier reviewing is put aside: `review` would take answers on other texts out of it."""
+    if REVIEW_LOG.exists():
+        text = _read(REVIEW_LOG)
+        aside = REVIEW_LOG.with_stem(f"{REVIEW_LOG.stem}-{project_file.md5(text)[:8]}")
+        made.files |= {aside: text, REVIEW_LOG: None}
+        made.told.append((str(REVIEW_LOG), f"is {aside} now: it tells of earlier texts"))
 
 
 def _database(found: Inputs, files: dict[Path, str | None]) -> None:
@@ -339,14 +397,21 @@ def _card(found: Inputs, name: str) -> str:
 
 
 def _sentence(candidates: Sequence[Record]) -> str:
-    """A text to try the package on: short, with many labels; "" if none can stand in a shell's quotes."""
-    fitting = [r for r in candidates if not UNSAFE.search(r.text) and 20 <= len(r.text) <= 200]
+    """A text to try the package on: short, with many labels, and fit to stand in a shell's quotes.
+
+    Where there is none, the shortest that isn't too short is made so: the demo's would be of other labels.
+    """
+    long = [r for r in candidates if len(r.text) >= SHORTEST]
+    fitting = [r for r in long if not UNSAFE.search(r.text) and len(r.text) <= LONGEST]
     best = max(
         fitting,
         key=lambda r: (len({s.label for s in r.spans}) + sum(r.cats.values()), -len(r.text)),
         default=None,
     )
-    return best.text if best else ""
+    if best:
+        return best.text
+    text = " ".join(min((r.text for r in long or candidates), key=len).translate(SAFE).split())
+    return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0]
 
 
 def _slice_key(gold: Sequence[Record]) -> str:
@@ -404,5 +469,9 @@ def _todo(found: Inputs, split: Any, settings: Settings) -> list[str]:
         )
     elif empty := [side for side in ("train", "dev", "test") if not getattr(split, side)]:
         todo.append(f"review more texts (`weasel run review`): none falls to {' or '.join(empty)} yet")
-    todo += ["`weasel run check`, then `weasel run all`", "README.md and docs still tell of the demo"]
-    return todo
+    return [
+        *todo,
+        "`weasel run check`, then `weasel run all`",
+        "before you pass the package on: write assets/model_card.md and assets/CARD.md, choose vars.license",
+        "README.md and docs still tell of the demo, and tests rest on it",
+    ]

@@ -16,6 +16,9 @@ import numpy as np
 TP, FP, FN = range(3)
 METRICS = ("p", "r", "f")
 CONFIDENCE = 0.95
+# Of the 2^n ways to exchange the outputs on n documents two at least, none and all, give a difference as
+# large as the one seen. So a two-sided p can't be below 2 / 2^n, nor below .05 on fewer documents.
+FEWEST = 6
 # Weight matrices are made in pieces of this many numbers (64 MB), so memory stays flat for large test sets.
 PIECE = 8_000_000
 
@@ -293,6 +296,14 @@ def digits(n: int, half_width: float | None = None) -> int:
     return found
 
 
+def fine_digits(n: int, half_width: float | None = None) -> int:
+    """Digits of a difference between scores on `n` documents, or of a score's spread over seeds.
+
+    One more than such a score deserves, as both sides hold the noise of the same documents.
+    """
+    return digits(n, half_width) + 1
+
+
 def expected_half_width(n: int, f: float = 0.95) -> float:
     """Half-width of the 95 % interval of a score about `f` on `n` documents, before anything is measured.
 
@@ -339,9 +350,14 @@ def format_score(estimate: Estimate, n: int | None = None, *, documents: int | N
     return f"{decimals(estimate.value, places)} ±{decimals(half, places)}{shown}"
 
 
-def format_difference(estimate: Estimate) -> str:
-    """`.012 (95 % interval -.004 to .028)`: a difference, with a digit more than a score deserves."""
-    value, low, high = (decimals(x, 3) for x in (estimate.value, estimate.low, estimate.high))
+def format_difference(estimate: Estimate, n: int) -> str:
+    """`.012 (95 % interval -.004 to .028)`: a difference, with a digit more than a score deserves.
+
+    Args:
+        n: the number of documents, not shown.
+    """
+    places = fine_digits(n, estimate.half_width)
+    value, low, high = (decimals(x, places) for x in (estimate.value, estimate.low, estimate.high))
     return f"{value} ({CONFIDENCE * 100:.0f} % interval {low} to {high})"
 
 

@@ -181,13 +181,12 @@ def _kept_relations(llm: Record, spans: Sequence[Span]) -> list[Relation]:
 def from_rules(
     asked: Sequence[Record], lang: str, patterns: str, gazetteer: str, gazetteer_label: str
 ) -> Source:
-    """What patterns and known names match."""
+    """What patterns and known names match; with an empty file of patterns and no names there are none."""
     known = Path(gazetteer) if gazetteer and gazetteer_label else None
-    if not patterns and not known:
-        return Source("rules", missing="neither patterns nor a gazetteer are given; write some.")
-    nlp = baselines.rules(
-        blank(lang), patterns=Path(patterns) if patterns else None, gazetteer=known, label=gazetteer_label
-    )
+    written = Path(patterns) if patterns else None
+    if not known and (written is None or (written.exists() and not written.stat().st_size)):
+        return Source("rules", missing="there are neither patterns nor known names; write some.")
+    nlp = baselines.rules(blank(lang), patterns=written, gazetteer=known, label=gazetteer_label)
     answers = baselines.predict_with(nlp)([record.text for record in asked])
     return Source("rules", {record.text: record for record in answers})
 

@@ -134,7 +134,8 @@ class Bench:
 
             try:
                 todo = [(i, distinct[key]) for i, key in enumerate(left)]
-                processes = min(self.workers or grid.default_workers(self.gpu_id), len(todo))
+                trains = [path for _, job in todo for path in (job.train, job.first) if path]
+                processes = min(self.workers or grid.default_workers(self.gpu_id, trains), len(todo))
                 if processes > 1:
                     grid.on_cores(todo, processes, done, work=train)
                 else:

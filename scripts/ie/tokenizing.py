@@ -35,6 +35,15 @@ def adapt(nlp: Language) -> Language:
     return nlp
 
 
+def longest_stretch(text: str) -> int:
+    """The most characters that a text has in a row without a blank.
+
+    spaCy takes punctuation, emoji and the like off a word sign by sign, and looks at all that is left each
+    time: ten times as long a stretch of them takes a hundred times as long.
+    """
+    return max(map(len, text.split()), default=0)
+
+
 @registry.callbacks("ie.tokenizer.v1")
 def create_tokenizer_callback() -> Callable[[Language], Language]:
     """For `[initialize.before_init]` of a training config: train on the tokens that `split` wrote."""

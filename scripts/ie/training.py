@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakKeyDictionary
@@ -82,9 +83,12 @@ def train(
     overrides = {"paths.train": str(train), "paths.dev": str(dev), "system.seed": seed, **(overrides or {})}
     with threadpool_limits(limits=1):
         with explained(config_path):
-            use_device(gpu_id)
             config = load_config(config_path, overrides=overrides, interpolate=False)
             check_beginnings(config_path, config)
+            use_device(gpu_id)
+            transformer = config.get("paths", {}).get("transformer")
+            if transformer:
+                config["paths"]["transformer"] = weights_folder(transformer)
             logger = config.get("training", {}).get("logger")
             corpora = dict(config.get("corpora", {}))
             config["training"]["logger"] = {
@@ -94,6 +98,8 @@ def train(
             if quiet:  # wandb's logger looks for the paths of corpora where the config has them
                 _read_once(config)
             nlp = init_nlp(config, use_gpu=gpu_id)
+            if transformer:
+                _name_transformer(nlp, transformer)
         _check_labels(nlp, Path(train))
         if start is not None:
             _take_weights(nlp, start)
@@ -292,8 +298,14 @@ def check_beginnings(config_path: Path, config: Config) -> None:
     """See that the vectors and weights a pipeline starts from are there: `all` doesn't make them.
 
     Raises:
-        UserError: naming what is missing, and the commands that make such things.
+        UserError: naming what is missing, and the commands that make or install such things.
     """
+    factories = [component.get("factory") for component in config.get("components", {}).values()]
+    if "transformer" in factories and find_spec("spacy_transformers") is None:
+        raise UserError(
+            f"{config_path}: its transformer needs the package spacy-transformers; run `pip install -r "
+            "requirements-transformer.txt`."
+        )
     for name in ("vectors", "init_tok2vec"):
         value = config.get("paths", {}).get(name)
         # vectors may also be the name of an installed package
@@ -305,12 +317,46 @@ def check_beginnings(config_path: Path, config: Config) -> None:
             )
 
 
+def weights_folder(name: str) -> str:
+    """Where a transformer's weights are: for an installed package that ships some, the folder in it.
+
+    Any other name comes back as it is: a folder, or a model of the Hugging Face hub.
+    """
+    package = find_spec(name) if name.isidentifier() else None
+    for place in (package and package.submodule_search_locations) or ():
+        # The model's own config lies above those of its parts.
+        configs = sorted(Path(place).rglob("config.json"), key=lambda path: (len(path.parts), path))
+        if configs:
+            return str(configs[0].parent)
+    return name
+
+
+def _name_transformer(nlp: Language, name: str) -> None:
+    """Put the name back for the folder of the weights, which is of this machine and would be published."""
+    folder = nlp.config["paths"]["transformer"]
+    nlp.config["paths"]["transformer"] = name
+    for _, component in nlp.pipeline:
+        for layer in component.model.walk() if hasattr(component, "model") else ():
+            if folder != name and layer.attrs.get("name") == folder:
+                layer.attrs["name"] = layer.transformer.config.name_or_path = name
+
+
 def use_device(gpu_id: int) -> None:
-    """Work on that GPU from here on, or on the processor for -1."""
-    if gpu_id >= 0:
-        spacy.require_gpu(gpu_id)
-    else:
+    """Work on that GPU from here on, or on the processor for -1.
+
+    Raises:
+        UserError: there is no such GPU, or what spaCy works with on it isn't installed.
+    """
+    if gpu_id < 0:
         spacy.require_cpu()
+        return
+    try:
+        spacy.require_gpu(gpu_id)
+    except ValueError as error:
+        raise UserError(
+            f"GPU {gpu_id} can't be used ({_one_line(error)}); docs/variants.md says what it takes, and "
+            "--vars.gpu_id -1 works without."
+        ) from error
 
 
 @contextmanager

@@ -242,7 +242,8 @@ def train_all(
         todo = [(i, jobs[key]) for i, key in enumerate(left)]
         try:
             if todo:
-                processes = min(workers or grid.default_workers(gpu_id), len(todo))
+                trains = [job.train for _, job in todo]
+                processes = min(workers or grid.default_workers(gpu_id, trains), len(todo))
                 grid.on_cores(todo, processes, done, work=train_variant, cells_per_worker=1)
         except KeyboardInterrupt:
             raise UserError(

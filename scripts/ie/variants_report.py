@@ -38,10 +38,9 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
                     name if comparison is compared[0] else "",
                     f"{comparison.percent:g} % ({comparison.examples:,})",
                     statistics.format_score(row["f"], documents=test),
-                    statistics.decimals(row["sd"], 3),
+                    statistics.decimals(row["sd"], statistics.fine_digits(test, row["f"].half_width)),
                     comparison.letters(name),
-                    f"{statistics.decimals(comparison.drops[name].value, 2)} "
-                    f"±{statistics.decimals(max(0.01, comparison.drops[name].half_width), 2)}",
+                    _drop(comparison.drops[name], test),
                     reports.size(cost.mb) if last else "",
                     reports.rate(_rates(cost)) if last else "",
                     f"{statistics.two_digits(cost.train_seconds):,}" if last else "",
@@ -49,6 +48,12 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
                 ]
             )
     return found
+
+
+def _drop(estimate: statistics.Estimate, test: int) -> str:
+    places = max(1, statistics.digits(test, estimate.half_width))
+    half = max(10**-places, estimate.half_width)
+    return f"{statistics.decimals(estimate.value, places)} ±{statistics.decimals(half, places)}"
 
 
 def _rates(cost: Cost) -> tuple[float, float, float] | None:
@@ -121,7 +126,7 @@ def small_data(compared: Sequence[Comparison], test: int) -> list[str]:
     for comparison in compared[:-1]:
         base = next(iter(comparison.rows))
         gains = [
-            f"{pair.second} by {statistics.format_difference(_reversed(pair.difference))}"
+            f"{pair.second} by {statistics.format_difference(_reversed(pair.difference), test)}"
             for pair in comparison.pairs
             if pair.first == base and pair.differs() and pair.difference.value < 0
         ]
@@ -208,7 +213,7 @@ def page(
             "portion": f"{comparison.percent:g} %",
             "first": pair.first,
             "second": pair.second,
-            "difference": statistics.format_difference(pair.difference),
+            "difference": statistics.format_difference(pair.difference, test),
             "holm": reports.probability(pair.holm),
             "verdict": "differ" if pair.differs() else "not told apart",
         }

@@ -31,6 +31,13 @@ def main(n: int = 9) -> None:
         raise PermissionError(13, "Permission denied", "/some/file")
     if n == 2:
         raise ValueError("a fault of ours")
+    if n == 6:
+        raise KeyboardInterrupt
+    if n == 7:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise UserError("interrupted: 1 of 2 trainings are done.") from None
     print("ran with", n)
 
 run(main)
@@ -99,3 +106,13 @@ def test_a_users_mistake_is_a_sentence_and_ours_a_traceback(project):
     status, output = shell(project, "go.py", "--n", "2")
     assert status == 1
     assert "Traceback" in output
+
+
+def test_an_interruption_is_one_sentence(project):
+    status, output = shell(project, "go.py", "--n", "6")
+    assert status == 130
+    assert output.endswith("run the same command again: it goes on from what it keeps, or else begins anew.")
+    assert "Traceback" not in output
+    status, output = shell(project, "go.py", "--n", "7")
+    assert (status, output.count("interrupted")) == (1, 1)
+    assert "1 of 2 trainings are done" in output

@@ -49,21 +49,37 @@ def check(found: str, name: str) -> None:
 
 def test_the_talks_table():
     scores = [(0, 0.0), (25, 0.31), (50, 0.44), (75, 0.434), (100, 0.434)]
-    check(curve_report.table([{"percent": p, "score": s} for p, s in scores]), "curve_table.txt")
+    check(curve_report.table([{"percent": p, "score": s} for p, s in scores], 120), "curve_table.txt")
 
 
 def test_several_seeds_add_their_spread_and_the_labels_on_the_right():
-    table = curve_report.table(SEEDS)
+    table = curve_report.table(SEEDS, 120)
     check(table, "curve_table_seeds.txt")
-    plain = curve_report.table([{"percent": r["percent"], "score": r["score"]} for r in SEEDS])
+    plain = curve_report.table([{"percent": r["percent"], "score": r["score"]} for r in SEEDS], 120)
     for line, talk in zip(table.split("\n"), plain.split("\n"), strict=True):
         assert line.startswith(talk)
 
 
 def test_the_table_names_its_component_and_keeps_odd_percentages():
-    table = curve_report.table([{"percent": 0, "score": 0.0}, {"percent": 12.5, "score": 1.0}], "spancat")
+    rows = [{"percent": 0, "score": 0.0}, {"percent": 12.5, "score": 1.0}]
+    table = curve_report.table(rows, 120, "spancat")
     assert table.split("\n")[0].endswith("spancat")
     assert "12.5%   1.00 ▲   1.00 ▲" in table
+
+
+@pytest.mark.parametrize("dev", [2, 99])
+def test_few_dev_texts_get_fewer_digits(dev):
+    last = curve_report.table(SEEDS, dev).split("\n")[-1]
+    assert last.split() == ["100%", "0.7", "▼", "0.7", "▼", "±0.01", "0.7", "±0.01", "0.7", "±0.01"]
+    html = curve_report.page(SEEDS, dev=dev, train="train.spacy", notes=[], projection=FURTHER)
+    text = Page(html).all_text()
+    assert re.search(r"sd \.01\b", text)
+    assert not re.search(r"\.\d\d\d", text.split("Score by amount")[0])
+    assert re.search(r"150 % 180 \.\d \.\d to (\.\d|1\.0)\b", text)
+
+
+def test_many_dev_texts_keep_the_talks_two_digits():
+    assert curve_report.table(SEEDS, 5000) == curve_report.table(SEEDS, 120)
 
 
 def text_of(figure) -> str:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -166,6 +167,46 @@ def test_false_alarms_of_the_verdict_are_rare(seeds):
     assert sum(alarms) <= 3
 
 
+def few(n: int, *, good: bool) -> np.ndarray:
+    """`n` texts of three spans, of which at least two are found, or at most one."""
+    return np.array([[2, 0, 1], [3, 0, 0]] * n if good else [[1, 0, 2], [0, 0, 3]] * n)[:n]
+
+
+def steep(n: int, seeds: int, *, fall: bool = False) -> list[dict[str, Any]]:
+    """Rows whose last portion is better by far, or worse, on each of `n` dev texts and by every seed."""
+    cells = [Cell(p, e, s) for p, e in ((50, 100), (100, 200)) for s in range(seeds)]
+    tables = [few(n, good=good) for good in (fall, not fall) for _ in range(seeds)]
+    return curves.rows(cells, results(*tables), ("A",))
+
+
+@pytest.mark.parametrize("fall", [False, True])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_handful_of_dev_texts_shows_no_rise_however_large(seeds, fall):
+    for n in range(2, 6):
+        found = steep(n, seeds, fall=fall)
+        rise = curves.last_rise(found)
+        assert rise.high < 0 if fall else rise.low > 0
+        verdict = curves.verdict(found, n)
+        assert verdict.kind == "noise"
+        assert "this may be noise" in verdict.text
+        # seeds can't help where no p is below .05
+        assert verdict.text.endswith("it; more dev texts would.")
+    verdict = curves.verdict(steep(6, seeds, fall=fall), 6)
+    assert verdict.kind == ("fall" if fall else "rise")
+
+
+def test_an_interval_without_0_is_no_rise_if_the_texts_do_not_show_it():
+    # Five of 120 texts got better, by every seed: nearly each resample holds one of them, but p is .06.
+    before = np.array([[1, 0, 1]] * 120)
+    after = before.copy()
+    after[:5] = [2, 0, 0]
+    cells = [Cell(p, e, s) for p, e in ((50, 100), (100, 200)) for s in range(3)]
+    verdict = curves.verdict(curves.rows(cells, results(*[before] * 3, *[after] * 3), ("A",)), 120)
+    assert verdict.rise.low > 0
+    assert verdict.kind == "noise"
+    assert "this may be noise, as a paired randomisation over the dev texts gives p ≥ .05." in verdict.text
+
+
 def test_verdicts_without_a_trend():
     assert curves.verdict(table(0.8), 120).kind == "single"
     assert curves.verdict(table(0.8)[:1], 120).kind == "untrained"
@@ -249,15 +290,28 @@ def test_trainings_that_were_stopped_too_early_are_told():
 def test_where_the_pipeline_overtakes_the_prompt():
     found = table(0.3, 0.6, 0.85, seeds=2)
 
-    def said(low: float, value: float, high: float) -> str:
-        further = Projection(grid=(300, 600), f=(0.95, 0.99))
-        return " ".join(curves.overtaking(found, Estimate(value, low, high), further))
+    def said(recall: float, highest: float = 0.99) -> str:
+        further = Projection(grid=(300, 600), f=(0.95, highest))
+        return " ".join(curves.overtaking(found, counts(recall, seed=9), further))
 
-    assert "with 200 examples the trained pipeline is better" in said(0.5, 0.55, 0.6)
-    assert "can't tell from" in said(0.88, 0.92, 0.97)
-    assert "about 600 examples would catch up" in said(0.985, 0.99, 1.0)
-    assert "no projection catches up" in said(0.99, 0.995, 1.0)
+    assert said(0.4).startswith("The LLM as prompted has F .60 on the same texts; with")
+    assert "with 200 examples the trained pipeline is better" in said(0.4)
+    assert "can't tell from" in said(0.85)
+    assert "about 600 examples would catch up" in said(0.95)
+    assert "no projection catches up" in said(0.95, 0.96)
     assert curves.overtaking(found, None, Projection()) == []
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_handful_of_dev_texts_can_not_tell_the_prompt_from_the_pipeline(better):
+    cells = [Cell(100, 100, s) for s in range(3)]
+    for n in range(2, 7):
+        found = curves.rows(cells, results(*[few(n, good=better)] * 3), ("A",))
+        (said,) = curves.overtaking(found, few(n, good=not better), Projection())
+        assert ("can't tell from" in said) == (n < 6)
+        assert ("beyond noise" in said) == (n == 6)
+        # no second digit on so few texts
+        assert re.search(r"has F \.\d on", said)
 
 
 def test_json_is_plain_and_the_same_every_time():

@@ -288,9 +288,72 @@ class TestAnnotations:
             Record(text=r.text, spans=[s for s in r.spans if s.label == "CITY"]) for r in project()["train"]
         ]
         found = annotation_findings(Project(CONFIG, ("CITY",), {"train": only, "dev": only}))
-        assert found["types"].verdict == found["swapped"].verdict == "not tested"
-        assert "only one label" in found["types"].observation
+        for name in ("types", "swapped", "inconsistent"):
+            assert (found[name].verdict, found[name].observation) == (
+                "not tested",
+                "There is only one label.",
+            )
+        # that a string is left bare elsewhere doesn't take two labels
+        assert found["label-errors"].verdict == "fine"
+        assert "with one label only the 120 whose string 3 other texts" in found["label-errors"].observation
         assert broken(found) == set()
+
+    def test_one_label_and_no_string_twice(self) -> None:
+        only = [
+            Record(text=f"Boats of Q{i}x sold.", spans=[Span(start=9, end=9 + len(f"Q{i}x"), label="CITY")])
+            for i in range(10, 50)
+        ]
+        found = annotation_findings(Project(CONFIG, ("CITY",), {"train": only}))["label-errors"]
+        assert (found.verdict, found.observation) == ("not tested", "There is only one label.")
+
+    @pytest.mark.parametrize("labels", [("COMPANY",), ("COMPANY", "CITY")])
+    def test_spans_that_should_not_be_there(self, labels: tuple[str, ...]) -> None:
+        def spoilt(i: int) -> Record:
+            record = text(i)
+            words = f"{record.text} They spent money."
+            at = words.index("money")
+            extra = [Span(start=at, end=at + 5, label="COMPANY")] if i % 3 == 0 else []
+            return Record(text=words, spans=[s for s in record.spans if s.label in labels] + extra)
+
+        rows = [spoilt(i) for i in range(120)]
+        found = annotation_findings(Project(CONFIG, labels, {"train": rows}))["label-errors"]
+        listed = [one for one in found.suspects if one.likelier is None]
+        assert len(listed) == found.figures["needless"] == found.figures["doubtful"] == 40
+        assert {(one.record.text[one.start : one.end], one.label) for one in listed} == {("money", "COMPANY")}
+        assert listed[0].to_json()["likelier"] is None
+        assert listed[0].score == pytest.approx(80 / 119)
+        assert found.verdict == "watch"
+        assert "40 of them as most other texts leave their string bare" in found.observation
+        assert found.examples[0].endswith('"money" is COMPANY; no span is likelier')
+
+    @pytest.mark.parametrize(
+        ("bare", "marked", "listed"), [(3, 1, 1), (2, 1, 0), (2, 2, 2), (2, 3, 0), (50, 49, 49), (50, 51, 0)]
+    )
+    def test_most_of_three_other_texts(self, bare: int, marked: int, listed: int) -> None:
+        # a text that says it twice is one text, and a part of a longer name isn't bare
+        texts = [Record(text=f"{i} Velto Velto did") for i in range(bare)]
+        texts += [
+            Record(
+                text=f"{i} by Velto", spans=[Span(start=len(f"{i} by "), end=len(f"{i} by Velto"), label="X")]
+            )
+            for i in range(marked)
+        ]
+        texts += [
+            Record(
+                text=f"{i} Velto Bank",
+                spans=[Span(start=len(f"{i} "), end=len(f"{i} Velto Bank"), label="X")],
+            )
+            for i in range(9)
+        ]
+        _, found = annotations.needless(texts, blank("en").make_doc)
+        assert len(found) == listed
+        assert {one.record.text[one.start : one.end] for one in found} <= {"Velto"}
+
+    def test_healthy_texts_have_no_needless_spans(self) -> None:
+        rows = read_records(ROOT / "assets" / "reviewed.jsonl")
+        compared, found = annotations.needless(rows, blank("en").make_doc)
+        assert compared > 500
+        assert found == []
 
     def test_everything_labelled(self) -> None:
         whole = [
@@ -444,6 +507,26 @@ class TestLearning:
         reference = runs.reference(checked)
         assert "no longer a number" in reference.failed
         assert verdict.decide(checked, [found], reference, {})[0] == "no-training"
+
+    def test_weights_and_gradients_that_are_no_numbers_from_the_start(self) -> None:
+        checked = project(train=1, dev=0, test=0)
+        lost = {name: runs.Layer(np.full((1, 3), np.nan), np.nan) for name in ("a: x", "b: y")}
+        watched = runs.Run(blank("en"), [np.nan], layers=lost, failed="the loss is no longer a number")
+        found = learning.weights(checked, watched)
+        assert found.verdict == "broken"
+        assert found.observation == "2 of 2 layers are no numbers any more (a: x, b: y)."
+        assert found.cause == "the weights overflow"
+        assert found.figures == {"a: x": None, "b: y": None}
+        found = learning.gradients(watched)
+        assert found.verdict == "broken"
+        assert found.observation == (
+            "At step 1 the loss is no longer a number. No layer got a gradient that is a number."
+        )
+        sizes = {"train": 1, "dev": 0, "test": 0}
+        page = report.page(verdict.Diagnosis([found], "no-training", "Why.", "Do.", sizes=sizes))
+        assert "Norm of the gradients" not in page
+        watched.failed = ""
+        assert learning.gradients(watched).verdict == "not tested"
 
     def test_same_run_twice(self) -> None:
         one, two = (runs.run(project(), project().docs("train", blank("en").vocab), 5) for _ in range(2))

@@ -10,10 +10,12 @@ from running import ROOT
 from spacy.tokens import DocBin
 from spacy.training import Example
 
-from ie import distilling, records
+from ie import distilling, distilling_report, records
+from ie.distillation import Comparison, Row
 from ie.distilling import Draft, vote
 from ie.errors import UserError
 from ie.records import Record, Span
+from ie.statistics import Estimate, Pair
 
 NLP = records.blank("en")
 TEXT = "Acme bought Foo Corp in Oslo for $5m today"
@@ -192,3 +194,22 @@ def test_bad_settings_are_one_sentence(tmp_path: Path, old, new, fault):
 def test_no_settings_are_named(tmp_path: Path):
     with pytest.raises(UserError, match="there is no such file"):
         distilling.load(tmp_path / "none.cfg")
+
+
+@pytest.mark.parametrize(
+    ("n", "short", "long"),
+    [
+        (2, ".1 (.1 to .1)", ".1 (95 % interval .1 to .1)"),
+        (80, ".07 (.05 to .10)", ".07 (95 % interval .05 to .10)"),
+        (127, ".072 (.05 to .10)", ".072 (95 % interval .051 to .098)"),
+    ],
+)
+def test_differences_have_no_more_digits_than_the_texts_allow(n, short, long):
+    f, gain = Estimate(0.85, 0.82, 0.88), Estimate(0.0724, 0.0512, 0.0981)
+    rows = {name: Row(name, (), 0, 0, 0, (), (0.85,), f, 0.0021, 20, 0) for name in ("reviewed", "all")}
+    pairs = [Pair("all", "reviewed", gain, 0.01, 0.09)]
+    found = Comparison(rows, None, pairs, "all", [], {"all": (f, 0.0)}, pairs, n, n)
+    row = distilling_report.cells(found, 0)[1]
+    assert row[9] == short
+    assert len(row[8].lstrip(".")) == {2: 1, 80: 2, 127: 3}[n]
+    assert sum(long in sentence for sentence in distilling_report.advice(found)) == 2

@@ -65,6 +65,48 @@ def test_two_systems_that_hardly_differ_say_what_it_takes():
     assert "(n=60)" in sentence
 
 
+def halves(n: int, right: int) -> evaluation.Evaluation:
+    """All right against a system that finds no amount in all but the first `right` of `n` texts."""
+    gold = GOLD[:n]
+    worse = [r if i < right else without(r, "MONEY") for i, r in enumerate(gold)]
+    return run(Answers("a", "A", gold), Answers("b", "B", worse), gold=gold)
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_too_few_texts_tell_no_number_but_the_fewest_that_can_show_anything(n):
+    result = halves(n, 0)
+    assert not result.pairs[0].differs()
+    assert result.closest == {"first": "a", "second": "b", "more": None, "at_least": 6 - n}
+    sentence = evaluation.closest_sentence(result)
+    assert f"(n={n}). These are too few texts to tell how many more" in sentence
+    assert sentence.endswith(f"at least {6 - n} more.")
+    assert "If that is the true difference" not in sentence
+    assert json.loads(json.dumps(evaluation.analysis(result)))["closest"]["more"] is None
+    assert sentence in reports.scores_notes(result)
+    assert "too few texts to tell" in reports.evaluation_page(result, inspected="b")
+
+
+def test_from_six_texts_on_it_takes_one_more_and_from_ten_on_a_number_is_told():
+    assert halves(6, 0).closest is None
+    assert halves(9, 8).closest == {"first": "a", "second": "b", "more": None, "at_least": 1}
+    found = halves(10, 9).closest
+    assert found["more"] >= found["at_least"] >= 1
+    # Five of ten texts differ: the bootstrap would take fewer texts than there are, yet p is .06.
+    result = halves(10, 5)
+    assert not result.pairs[0].differs()
+    assert statistics.needed(*(result.counts[name]["all"] for name in "ab")) < 10
+    assert (result.closest["more"], result.closest["at_least"]) == (1, 1)
+    assert "about 1 more gold test text would show it" in evaluation.closest_sentence(result)
+
+
+def test_texts_that_are_all_alike_tell_no_number():
+    # Ten texts, each with the same difference, are told apart; not so when many pairs are compared.
+    alike = {name: np.array([row] * 10) for name, row in (("a", [2, 0, 0]), ("b", [1, 0, 1]))}
+    pair = statistics.Pair("a", "b", statistics.difference(*alike.values()), 0.002, 0.06)
+    found = evaluation._closest(alike, [pair])
+    assert found == {"first": "a", "second": "b", "more": None, "at_least": 1}
+
+
 def test_equal_systems_never_get_a_number():
     result = run(PERFECT, Answers("twin", "Twin", GOLD))
     assert result.closest["more"] is None

@@ -1,4 +1,5 @@
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,56 @@ def test_workers_fit_cores_and_memory(monkeypatch):
     assert grid.default_workers(gpu_id=0) == 1
     Memory.available = 1
     assert grid.default_workers() == 1
+
+
+def test_workers_are_fewer_where_each_has_a_large_corpus_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "cores", lambda: 64)
+
+    class Memory:
+        available = 10 * grid.WORKER_MB * 1_000_000
+
+    monkeypatch.setattr(grid.psutil, "virtual_memory", Memory)
+    small, large = tmp_path / "small.spacy", tmp_path / "large.spacy"
+    small.write_bytes(b"x")
+    with large.open("wb") as file:
+        file.truncate(grid.WORKER_MB * 1_000_000 // grid.TIMES_FILE)
+    assert grid.default_workers(corpora=[small]) == 9
+    assert grid.default_workers(corpora=[small, large]) == grid.default_workers(corpora=[large]) == 5
+    assert grid.default_workers(corpora=[tmp_path / "none.spacy"]) == 10
+
+
+def test_a_run_reckons_with_the_size_of_its_examples(tmp_path, data, monkeypatch):
+    asked: list[list[Path]] = []
+
+    def workers(gpu_id: int, corpora: list[Path]) -> int:
+        asked.append(list(corpora))
+        return 1
+
+    monkeypatch.setattr(grid, "default_workers", workers)
+    monkeypatch.setattr(grid, "train_cell", lambda job: {})
+    train(tmp_path, data, workers=0)
+    assert [len({path.name for path in paths}) for paths in asked] == [2]
+
+
+def die(job: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "options", "sentence"),
+    [
+        (
+            2,
+            {},
+            r"one of 2 trainings at a time was killed, .* --vars.workers 1 \(what was finished is kept\)\.$",
+        ),
+        (1, {"what": "diagnoses", "kept": False}, r"one of 1 diagnoses .*; free some, then run it again\.$"),
+    ],
+)
+def test_a_worker_that_was_killed_is_one_sentence(processes, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        grid.on_cores([(0, 0), (1, 1)], processes, lambda i, result: None, work=die, **options)
 
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, data, monkeypatch, trained):

@@ -70,6 +70,12 @@ def test_progress_noise_and_other_test_texts_are_told_apart():
     assert [row[0] for row in history.rows(past, past[0], last=2)] == [e["id"] for e in past[3:]]
 
 
+@pytest.mark.parametrize(("right", "n", "shown"), [(2, 3, "-.2"), (50, 60, "-.01"), (515, 532, "-.001")])
+def test_a_difference_has_no_more_digits_than_its_texts_allow(right, n, shown):
+    rows = history.rows([entry(right + 1, documents=n), entry(right, documents=n)], None)
+    assert rows[1][4] == f"{shown} noise"
+
+
 @pytest.mark.parametrize(("first", "second", "n"), [(0, 0, 60), (60, 60, 60), (1, 0, 1)])
 def test_nothing_is_made_of_extremes(first, second, n):
     pair = (entry(first, documents=n), entry(second, documents=n, seed=1))

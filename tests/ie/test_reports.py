@@ -115,6 +115,14 @@ def test_the_report_has_everything_and_fetches_nothing(evaluated):
     assert 'missing: MONEY "$10m"' in text
 
 
+@pytest.mark.parametrize(("n", "places"), [(2, 1), (12, 2), (120, 3)])
+def test_pairs_have_no_more_digits_than_the_texts_allow(n, places):
+    html = reports.evaluation_page(result(GOLD[:n]), inspected="both")
+    shown = re.findall(r"(\S+) \(95 % interval (\S+) to (\S+)\)", Page(html).all_text())
+    # an interval as wide as .1 leaves a score one digit, however many texts there are
+    assert max(len(number.split(".")[1]) for numbers in shown for number in numbers) == places
+
+
 def test_pages_and_pictures_have_the_same_bytes_every_time(evaluated):
     first = reports.evaluation_page(evaluated, inspected="both")
     assert first == reports.evaluation_page(result(), inspected="both")

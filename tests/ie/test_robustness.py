@@ -1,9 +1,14 @@
 """What counts as a fall, and what few or empty texts must not be taken for."""
 
+import os
+import re
+import signal
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from ie import perturbations, robustness
+from ie import perturbations, robustness, robustness_report
 from ie.errors import UserError
 from ie.records import Record, Span
 from ie.robustness import Batch, Robustness
@@ -49,6 +54,15 @@ def test_a_fall_beyond_noise_is_named_and_a_small_one_is_not():
     assert changes["typos"].verdict() == "not told apart"
     assert "loses most to lower case" in robustness.summary(told)[0]
     assert "1 of 2 perturbations" in robustness.summary(told)[0]
+
+
+@pytest.mark.parametrize(("n", "places"), [(3, 1), (60, 2)])
+def test_changes_have_no_more_digits_than_the_texts_allow(n, places):
+    counted = {"original": table(n, 0, n), "lower": table(n // 3, n - n // 3, n)}
+    told = result(counted, n)
+    shown = " ".join([*robustness.summary(told), *(row["change"] for row in robustness_report.rows(told))])
+    shown += " ".join(row["f"] for row in robustness_report.batch_rows(told))
+    assert {len(found) for found in re.findall(r"\.(\d+)", shown)} == {places}
 
 
 def test_holm_corrects_over_all_systems():
@@ -107,3 +121,26 @@ def test_answers_that_depend_on_the_batch_are_reported():
 def test_batch_sizes_are_whole_numbers(text):
     with pytest.raises(UserError, match="whole numbers above 0"):
         robustness.parse_sizes(text)
+
+
+def die(*given: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_seed_that_was_killed_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(robustness, "_train_and_count", die)
+    nowhere = Path("nowhere")
+    with pytest.raises(UserError, match=r"one of 2 trainings at a time was killed, .* --vars.workers 1\.$"):
+        robustness.over_seeds(nowhere, nowhere, nowhere, [], [], seeds=[1, 2], overrides={}, workers=2)
+
+
+def test_what_has_no_seeds_by_design_says_why():
+    told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
+    told.seedless = "Other seeds are left out."
+    summary = " ".join(robustness.summary(told))
+    assert "Other seeds are left out." in summary
+    assert "robustness_seeds" not in summary
+    page = robustness_report.page(told)
+    assert page.count("Other seeds") == 1
+    assert "Standard deviation" not in page

@@ -224,6 +224,30 @@ def test_scores_are_shown_with_no_more_digits_than_they_have(estimate, n, text):
     assert statistics.format_score(estimate, n) == text
 
 
+@pytest.mark.parametrize(
+    ("estimate", "n", "text"),
+    [
+        (Estimate(0.0251, 0.0132, 0.0368), 532, ".025 (95 % interval .013 to .037)"),
+        (Estimate(0.0058, -0.0052, 0.0163), 127, ".006 (95 % interval -.005 to .016)"),
+        (Estimate(0.1234, -0.1, 0.36), 127, ".12 (95 % interval -.10 to .36)"),
+        (Estimate(0.1174, 0.003, 0.25), 80, ".12 (95 % interval .00 to .25)"),
+        (Estimate(1 / 3, 0, 1), 2, ".3 (95 % interval .0 to 1.0)"),
+        (Estimate(0.00251, 0.0013, 0.0037), 20_000, ".0025 (95 % interval .0013 to .0037)"),
+        (Estimate(NAN, NAN, NAN), 100, "– (95 % interval – to –)"),
+    ],
+)
+def test_differences_are_shown_with_a_digit_more_than_scores(estimate, n, text):
+    assert statistics.format_difference(estimate, n) == text
+    if not isnan(estimate.value):
+        assert statistics.fine_digits(n, estimate.half_width) == len(text.split(" ")[0]) - 1
+
+
+def test_fewer_documents_than_the_fewest_show_nothing():
+    for n in range(1, 9):
+        p = statistics.randomisation(single_spans(n, n), single_spans(0, n))
+        assert (p < 0.05) == (n >= statistics.FEWEST)
+
+
 def test_decimals_the_short_way():
     assert [statistics.decimals(x, 2) for x in (0, -0.001, -0.02, 0.999, 1.5)] == [
         ".00",

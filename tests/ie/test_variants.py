@@ -59,7 +59,8 @@ class TestParse:
             (",", r"names no config of"),
             (
                 "efficient,fast",
-                r"fast\.cfg doesn't exist; --variants takes some of: efficient, pretrain, transfer, vectors",
+                r"fast\.cfg doesn't exist; --variants takes some of: efficient, pretrain, transfer, "
+                r"transformer, vectors",
             ),
             ("efficient,llm", r"llm\.cfg trains no entity recogniser"),
             ("efficient,efficient", r"names 'efficient' twice"),
@@ -136,7 +137,7 @@ class TestAdvice:
         little = comparison({"plain": 0.6, "helped": 0.7}, {frozenset(("plain", "helped"))})
         said = variants_report.small_data([little, little], 512)
         assert said == [
-            "With 400 examples (100 %), helped by .100 (95 % interval -.200 to .200) beats plain (n=512)."
+            "With 400 examples (100 %), helped by .10 (95 % interval -.20 to .20) beats plain (n=512)."
         ]
         alike = comparison({"plain": 0.6, "helped": 0.7})
         assert "no variant beats plain" in variants_report.small_data([alike, alike], 512)[0]
@@ -163,6 +164,15 @@ def test_the_table_holds_each_figure_with_its_noise() -> None:
         "41",
         "510",
     ]
+
+
+@pytest.mark.parametrize(("test", "drop", "sd"), [(2, "-.1 ±.1", ".0"), (60, "-.1 ±.1", ".00")])
+def test_few_texts_get_fewer_digits(test: int, drop: str, sd: str) -> None:
+    found = comparison({"small": 0.6, "large": 0.7}, {frozenset(("small", "large"))})
+    row = variants_report.cells([found], {"small": cost(3.7, 9000)}, test)[0]
+    assert (row[5], row[3]) == (drop, sd)
+    said = variants_report.small_data([found, found], test)[0]
+    assert ("large by .1 (" in said) == (test == 2)
 
 
 def test_no_gold_to_test_on(tmp_path: Path) -> None:

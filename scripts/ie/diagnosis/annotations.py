@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,10 @@ ERRORS = {
     "name": "label-errors",
     "group": "data",
     "hypothesis": "Some annotations are slips.",
-    "question": "Models of the other texts are sure of another label.",
+    "question": "Models of the other texts are sure of another label, or these leave the string bare.",
     "test": f"Spans whose tokens have out of fold a probability of at least {at.CONFIDENT} for another label "
-    f"and of at most {at.UNLIKELY} for their own (after Northcutt and others 2021).",
+    f"and of at most {at.UNLIKELY} for their own (after Northcutt and others 2021); spans whose string most "
+    f"of at least {at.OTHERS} other texts with it leave bare.",
 }
 INCONSISTENT = {
     "name": "inconsistent",
@@ -73,6 +74,8 @@ INCONSISTENT = {
     "question": "Strings with two labels.",
     "test": "Spans whose label isn't the commonest of their string, by label.",
 }
+# Why what compares labels isn't tested.
+ONE_LABEL = "There is only one label."
 
 
 def run(project: Project) -> Iterator[Finding]:
@@ -169,7 +172,7 @@ def _types(tokens: model.Tokens, predicted: np.ndarray) -> tuple[float, float]:
 def types(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
     """Do the words say which label a span has?"""
     if len(np.unique(tokens.label[tokens.inside])) < 2:
-        return untested(TYPES, "There is only one label.")
+        return untested(TYPES, ONE_LABEL)
     right, base = _types(tokens, predicted)
     n = int(tokens.inside.sum())
     return Finding(
@@ -283,29 +286,7 @@ def consistency(
     first = len(known)
     texts = [*known, *texts]
     docs = [tokenize(record.text) for record in texts]
-    spans = []
-    for record, doc in zip(texts, docs, strict=True):
-        held = {}
-        for s in record.spans:
-            span = doc.char_span(s.start, s.end) if 0 <= s.start < s.end else None
-            if span is not None:
-                held[span.start, span.end] = s.label
-        spans.append(held)
-    words = [[token.text for token in doc] for doc in docs]
-    keys = {tuple(words[i][start:end]) for i, held in enumerate(spans) for start, end in held}
-    lengths = defaultdict(set)
-    for key in keys:
-        lengths[key[0]].add(len(key))
-    seen: dict[tuple[str, ...], list[tuple[int, int, str]]] = defaultdict(list)
-    for i, row in enumerate(words):
-        for start, word in enumerate(row):
-            for length in sorted(lengths.get(word, ())):
-                key, end = tuple(row[start : start + length]), start + length
-                if key not in keys or len(key) < length:
-                    continue
-                label = spans[i].get((start, end), "")
-                if label or not any(a < end and start < b for a, b in spans[i]):
-                    seen[key].append((i, start, label))
+    seen = _seen(texts, docs)
     found = []
     for key in sorted(seen):
         for i, start, label in seen[key]:
@@ -321,10 +302,70 @@ def consistency(
     return found
 
 
+# Where a string is: index of the text, of its first token, and the label, "" if it is bare.
+Places = dict[tuple[str, ...], list[tuple[int, int, str]]]
+
+
+def _seen(texts: Sequence[Record], docs: Sequence[Doc]) -> Places:
+    """All places of each annotated string but those that share tokens with another span."""
+    spans = []
+    for record, doc in zip(texts, docs, strict=True):
+        held = {}
+        for s in record.spans:
+            span = doc.char_span(s.start, s.end) if 0 <= s.start < s.end else None
+            if span is not None:
+                held[span.start, span.end] = s.label
+        spans.append(held)
+    words = [[token.text for token in doc] for doc in docs]
+    keys = {tuple(words[i][start:end]) for i, held in enumerate(spans) for start, end in held}
+    lengths = defaultdict(set)
+    for key in keys:
+        lengths[key[0]].add(len(key))
+    seen: Places = defaultdict(list)
+    for i, row in enumerate(words):
+        for start, word in enumerate(row):
+            for length in sorted(lengths.get(word, ())):
+                key, end = tuple(row[start : start + length]), start + length
+                if key not in keys or len(key) < length:
+                    continue
+                label = spans[i].get((start, end), "")
+                if label or not any(a < end and start < b for a, b in spans[i]):
+                    seen[key].append((i, start, label))
+    return seen
+
+
+def needless(texts: Sequence[Record], tokenize: Callable[[str], Doc]) -> tuple[int, list[Suspect]]:
+    """Spans whose string most other texts with it leave bare, the surest first; of how many compared spans.
+
+    The mirror of `consistency`. Texts are counted, as one that repeats a string says nothing new; a text that
+    annotates it once annotates it.
+    """
+    docs = [tokenize(record.text) for record in texts]
+    compared, found = 0, []
+    for key, there in _seen(texts, docs).items():
+        annotated = {i for i, _, label in there if label}
+        bare = len({i for i, _, _ in there} - annotated)
+        others = bare + len(annotated) - 1
+        if others < at.OTHERS:
+            continue
+        for i, start, label in there:
+            if label:
+                compared += 1
+                if 2 * bare > others:
+                    end = docs[i][start + len(key) - 1]
+                    where = (docs[i][start].idx, end.idx + len(end))
+                    found.append(Suspect(texts[i], *where, label, None, bare / others))
+    return compared, _surest_first(found)
+
+
+def _surest_first(found: Sequence[Suspect]) -> list[Suspect]:
+    return sorted(found, key=lambda one: (-one.score, one.record.id, one.start))
+
+
 def swapped(project: Project, tokens: model.Tokens) -> Finding:
     """Does a model of train take two labels for each other in dev?"""
     if len(project.labels) < 2:
-        return untested(SWAPPED, "There is only one label.")
+        return untested(SWAPPED, ONE_LABEL)
     if why := enough(project, "dev"):
         return untested(SWAPPED, why)
     dev = model.tokens(project.sample("dev", at.CHECK_TEXTS), project.labels, project.nlp.make_doc)
@@ -454,29 +495,54 @@ def suspects(tokens: model.Tokens, predicted: np.ndarray) -> tuple[int, list[Sus
             found.append(
                 Suspect(record, marked.start, marked.end, marked.label, likelier, float(mean[other]))
             )
-    return len(spans), sorted(found, key=lambda one: (-one.score, one.record.id, one.start))
+    return len(spans), _surest_first(found)
 
 
 def label_errors(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]) -> Finding:
-    """Labels that the other texts contradict; strings left bare come with them, for review."""
+    """Spans that the other texts contradict; strings left bare come with them, for review."""
     n, doubts = suspects(tokens, predicted)
+    compared, extra = needless(tokens.records, tokenize)
+    known = {(one.record.id, one.start, one.end) for one in doubts}
+    extra = [one for one in extra if (one.record.id, one.start, one.end) not in known]
     bare = [
         Suspect(tokens.records[x.text], x.start, x.end, None, x.label, x.agree / x.others)
         for x in consistency(tokens.records, tokenize)
         if not x.annotated
     ]
-    share = len(doubts) / max(n, 1)
+    shared = {
+        "figures": {
+            "spans": n,
+            "doubtful": len(doubts) + len(extra),
+            "needless": len(extra),
+            "bare": len(bare),
+        },
+        "suspects": (*doubts, *extra, *_surest_first(bare)),
+    }
+    single = len(np.unique(tokens.label[tokens.inside])) < 2
+    if single and not compared:
+        return replace(untested(ERRORS, ONE_LABEL), **shared)
+    causes = []
+    if len(doubts) > at.LABEL_ERRORS * n:
+        causes.append(
+            "many labels that the other texts contradict: slips, or labels that are hard to tell apart"
+        )
+    if len(extra) > at.NEEDLESS * n:
+        causes.append("many spans whose string most other texts leave bare")
+    share = (len(doubts) + len(extra)) / max(n, 1)
+    said = f"{len(doubts) + len(extra):,} of {n:,} spans ({percent(share)}) are worth a second look"
+    if extra:
+        said += f", {len(extra):,} of them as most other texts leave their string bare"
+    if single:
+        said += f"; with one label only the {compared:,} whose string {at.OTHERS} other texts have are tested"
     return Finding(
         **ERRORS,
-        observation=f"{len(doubts):,} of {n:,} spans ({percent(share)}) are worth a second look; "
-        f"{size(tokens)}.",
-        verdict="watch" if share > at.LABEL_ERRORS else "fine",
-        cause="many labels that the other texts contradict: slips, or labels that are hard to tell apart",
-        remedy="Look at label-errors.jsonl from the top; correct the labels, or make the guidelines say why "
-        "they are right.",
-        figures={"spans": n, "doubtful": len(doubts), "bare": len(bare)},
-        examples=tuple(one.line() for one in doubts[:5]),
-        suspects=(*doubts, *sorted(bare, key=lambda one: (-one.score, one.record.id, one.start))),
+        observation=f"{said}; {size(tokens)}.",
+        verdict="watch" if causes else "fine",
+        cause=" and ".join(causes),
+        remedy="Look at label-errors.jsonl from the top; correct the annotations, or make the guidelines say "
+        "why they are right.",
+        examples=tuple(one.line() for one in [*doubts, *extra][:5]),
+        **shared,
     )
 
 
@@ -500,6 +566,8 @@ def inconsistent(project: Project) -> Finding:
         return untested(
             INCONSISTENT, f"No string is annotated twice in {len(project['train']):,} training texts."
         )
+    if len({label for counts in seen.values() for label in counts}) < 2:
+        return untested(INCONSISTENT, ONE_LABEL)
     share = odd.total() / repeated.total()
     shares = {x: odd[x] / repeated[x] for x in sorted(repeated) if repeated[x] >= at.MINIMUM_SPANS}
     worst = max(shares, key=lambda label: shares[label], default="")

@@ -1,16 +1,14 @@
 """Does the diagnosis name faults that were put into a healthy project, and is it silent without one?"""
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ie import records, splitting
+from ie import grid, records, splitting
 from ie.diagnosis import faults, verdict
 from ie.diagnosis.project import Project
 from ie.records import ReadReport, Record, Span
@@ -136,8 +134,12 @@ def run(
     """Every fault and `healthy` subsamples without one, on each of two data sets.
 
     Args:
+        workers: diagnoses at a time; 0 for one a core as far as the memory goes.
         only: names of the faults to try; all if empty.
         progress: told each result.
+
+    Raises:
+        UserError: a diagnosis failed, or was killed.
     """
     names = [fault.name for fault in faults.all_faults() if not only or fault.name in only]
     jobs = []
@@ -145,11 +147,13 @@ def run(
         jobs += [Job(mine, other, name, config, lang, seed) for name in names]
         jobs += [Job(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
     found: dict[int, dict[str, Any]] = {}
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(diagnosed, job): i for i, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            progress(found[futures[future]])
+
+    def done(i: int, result: dict[str, Any]) -> None:
+        found[i] = result
+        progress(result)
+
+    workers = min(workers or grid.default_workers(), max(len(jobs), 1))
+    grid.on_cores(enumerate(jobs), workers, done, work=diagnosed, what="diagnoses", kept=False)
     return [found[i] for i in range(len(jobs))]
 
 

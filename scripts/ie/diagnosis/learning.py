@@ -71,6 +71,8 @@ DROPOUT = {
     "question": "Without it the pipeline scores far better on dev after the same steps.",
     "test": f"{max(at.BATCHES)} texts a batch, with the config's dropout and with none, scored on dev.",
 }
+# What to do where numbers run out of bounds.
+OVERFLOW = "Lower the learning rate, keep grad_clip at 1.0, or take layers out of the model."
 TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES, DROPOUT)
 
 
@@ -234,7 +236,20 @@ def _significant(value: float) -> float | None:
 
 
 def weights(project: Project, watched: runs.Run) -> Finding:
-    """The layers whose weights stayed as they were."""
+    """The layers whose weights stayed as they were, or are no numbers any more."""
+    figures = {name: _significant(layer.change) for name, layer in watched.layers.items()}
+    # NaN is neither below nor above any limit.
+    lost = [name for name, layer in watched.layers.items() if not np.isfinite(layer.change)]
+    if lost:
+        return Finding(
+            **WEIGHTS,
+            observation=f"{len(lost)} of {len(watched.layers)} layers are no numbers any more "
+            f"({several(lost)}).",
+            verdict="broken",
+            cause="the weights overflow",
+            remedy=OVERFLOW,
+            figures=figures,
+        )
     still = [name for name, layer in watched.layers.items() if layer.change < at.STILL]
     n = len(watched.layers)
     config = load_config(project.config, overrides=project.overrides, interpolate=True)
@@ -261,7 +276,7 @@ def weights(project: Project, watched: runs.Run) -> Finding:
         "([initialize] init_tok2vec)."
         if frozen
         else "Look at what stops the gradient on its way to these layers, and at the learning rate.",
-        figures={name: _significant(layer.change) for name, layer in watched.layers.items()},
+        figures=figures,
     )
 
 
@@ -294,18 +309,23 @@ def gradients(watched: runs.Run) -> Finding:
         for name, entry in table.items()
         if highest and (entry["norm_last"] or 0) < at.VANISHING * highest
     ]
-    if watched.failed:
-        faults.insert(0, watched.failed)
-    if not table:
+    if not table and not watched.failed:
         return untested(GRADIENTS, "No layer got a gradient.")
     norms = [entry["norm_last"] or 0.0 for entry in table.values()]
+    said = "No layer got a gradient that is a number."
+    if norms:
+        said = (
+            f"In the last quarter norms are {shorthand(min(norms))} to {shorthand(max(norms))} over "
+            f"{len(table)} layers" + (f"; they {several(faults)}." if faults else ".")
+        )
+    if watched.failed:
+        said = f"At step {max(1, len(watched.losses))} {watched.failed.rstrip('.')}. {said}"
     return Finding(
         **GRADIENTS,
-        observation=f"In the last quarter norms are {shorthand(min(norms))} to {shorthand(max(norms))} over "
-        f"{len(table)} layers" + (f"; they {several(faults)}." if faults else "."),
-        verdict="broken" if faults else "fine",
-        cause=f"gradients {several(faults)}",
-        remedy="Lower the learning rate, keep grad_clip at 1.0, or take layers out of the model.",
+        observation=said,
+        verdict="broken" if faults or watched.failed else "fine",
+        cause=f"training fails: {watched.failed}" if watched.failed else f"gradients {several(faults)}",
+        remedy=OVERFLOW,
         figures=table,
     )
 

@@ -26,19 +26,21 @@ class Suspect:
 
     Attributes:
         label: as annotated; None for a string that is bare here and annotated elsewhere.
-        score: probability of `likelier`; of a bare string the share of its other occurrences so annotated.
+        likelier: another label; None for no span, as most other texts leave the string bare.
+        score: probability of `likelier`; of a bare string the share of its other occurrences so annotated, of
+            a needless span the share of the other texts with its string that leave it bare.
     """
 
     record: Record
     start: int
     end: int
     label: str | None
-    likelier: str
+    likelier: str | None
     score: float
 
     def line(self) -> str:
         what = shown(self.record, self.start, self.end)
-        return f"{self.record.id}: {what} is {self.label}; {self.likelier} is likelier"
+        return f"{self.record.id}: {what} is {self.label}; {self.likelier or 'no span'} is likelier"
 
     def to_json(self) -> dict[str, Any]:
         """The line in label-errors.jsonl."""

@@ -75,7 +75,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def suspects(diagnosis: Diagnosis) -> list[str]:
-    """Spans to look at again, a JSON object each (see `Suspect`): doubtful labels, then bare strings."""
+    """Spans to look at again, a JSON object each (see `Suspect`): doubtful, needless, then missing ones."""
     found = [suspect for finding in diagnosis.findings for suspect in finding.suspects]
     return [json.dumps(suspect.to_json(), ensure_ascii=False) for suspect in found]
 
@@ -89,7 +89,7 @@ def page(diagnosis: Diagnosis) -> str:
             ("learning-rate", "Fall of the loss by learning rate", sweep_figure),
             ("gradients", "Norm of the gradients by layer", gradient_figure),
         )
-        if (finding := by_name.get(name)) and finding.verdict != "not tested"
+        if (finding := by_name.get(name)) and finding.figures
     ]
     n = len(diagnosis.reference.docs.get("dev", []))
     tested = len(diagnosis.reference.docs.get("test", []))

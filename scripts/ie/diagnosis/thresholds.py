@@ -56,9 +56,13 @@ SUREST = 0.85
 SWAPPED = 0.6
 CONFIDENT = 0.9  # probability of another label, next to which the given one has at most UNLIKELY
 UNLIKELY = 0.05
+OTHERS = 3  # texts with a string: if most of fewer leave it bare, that may be luck
 # Share of spans worth a second look: as many as that are slips, or labels that are hard to tell apart (nine
 # kinds of politics: .1, and .2 with only a hundred texts).
 LABEL_ERRORS = 0.1
+# Share of spans whose string most other texts leave bare. Words that are meant now and then only make some:
+# healthy sets come to .02 (fire: "one", "incorporated"), most to 0.
+NEEDLESS = 0.05
 # Share of spans, of those whose string is repeated, that are labelled otherwise than is usual for the string;
 # of the label that has most of them. Homonyms make some: healthy sets come to .06, half a label renamed .3.
 INCONSISTENT_WATCH = 0.1

@@ -1,7 +1,8 @@
 """The pipeline that a config describes, and what it says of each text as records."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +140,17 @@ def llm_models(nlp: Language) -> list[Model]:
     return [model for model in dict.fromkeys(found) if isinstance(model, Model)]
 
 
-def annotate(nlp: Language, records: Sequence[Record]) -> Iterator[tuple[Record, list]]:
+def annotate(nlp: Language, records: Iterable[Record]) -> Iterator[tuple[Record, list]]:
     """Run the pipeline over texts; gold annotation of the records isn't shown to it.
 
     Yields:
         Per text, in order: the model's record, and its `Answer`s for those who want the timings.
     """
+    given, kept = tee(records)
     # As docs, since spaCy would refuse a text longer than max_length, which no model here sees whole.
-    docs = (nlp.tokenizer(record.text) for record in records)
+    docs = (nlp.tokenizer(record.text) for record in given)
     name = " + ".join(dict.fromkeys(model.provider.name for model in llm_models(nlp)))
-    for doc, record in zip(streaming.pipe(nlp, docs), records, strict=True):
+    for doc, record in zip(streaming.pipe(nlp, docs), kept, strict=True):
         notes = trace(doc)
         yield to_record(doc, record, name), notes["calls"]
 
@@ -256,14 +258,26 @@ def progress(nlp: Language, texts: int, description: str) -> Iterator[None]:
         def advance(answer: str, stats: Stats) -> None:
             # Long texts take several prompts each, which is known only when they are reached.
             bar.total = max(bar.total, bar.n + 1)
-            bar.set_postfix(asked=stats.misses, kept=stats.hits, cost=f"${stats.cost:.2f}", refresh=False)
+            show_cost(bar, stats)
             bar.update()
 
-        models = llm_models(nlp)
-        for model in models:
-            model.on_answer = advance
-        try:
+        with told(nlp, advance):
             yield
-        finally:
-            for model in models:
-                model.on_answer = None
+
+
+@contextmanager
+def told(nlp: Language, of: Callable[[Answer, Stats], None]) -> Iterator[None]:
+    """Let the models of a pipeline call `of` with each answer."""
+    asked = llm_models(nlp)
+    for model in asked:
+        model.on_answer = of
+    try:
+        yield
+    finally:
+        for model in asked:
+            model.on_answer = None
+
+
+def show_cost(bar: tqdm, stats: Stats) -> None:
+    """Put what was asked for, and its cost so far, behind a bar; it is seen when the bar moves on."""
+    bar.set_postfix(asked=stats.misses, kept=stats.hits, cost=f"${stats.cost:.2f}", refresh=False)

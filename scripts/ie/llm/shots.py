@@ -135,7 +135,7 @@ def reviewed_examples(
 ) -> Callable[[], Shots]:
     """Examples from the reviewed file's training part, by the same split as all else.
 
-    Nothing is read before the first prompt is made. A file that doesn't exist yet means no examples.
+    Nothing is read before the first prompt is made. A file that is empty or isn't there yet: no examples.
     """
 
     def load() -> Shots:
@@ -145,7 +145,12 @@ def reviewed_examples(
         labels = load_scheme(Path(scheme)) if scheme else None
         # Whether these are errors is for the command to say, which reads the same file.
         records = read_records(
-            path, labels=labels, misaligned="snap", duplicates="first", bad_relations="drop"
+            path,
+            labels=labels,
+            misaligned="snap",
+            duplicates="first",
+            bad_relations="drop",
+            allow_empty=True,
         )
         split = assign(
             records, [], test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate

@@ -22,7 +22,8 @@ def progress(counts: dict[str, int], closest: dict[str, Any] | None = None) -> d
         n = counts.get("test", 0)
         aims.append(
             {
-                "sentence": f"About {more:,} more test examples would tell {closest['first']} from "
+                "sentence": f"About {more:,} more test example{'' if more == 1 else 's'} would tell "
+                f"{closest['first']} from "
                 f"{closest['second']}, if they differ as they do now.",
                 "have": n,
                 "goal": n + more,

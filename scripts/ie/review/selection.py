@@ -68,7 +68,8 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             error = json.loads(line)
-            why = f"{error['string']!r} is {error['label'] or 'unmarked'}; {error['likelier']} is likelier"
+            given, likelier = error["label"] or "unmarked", error["likelier"] or "no span"
+            why = f"{error['string']!r} is {given}; {likelier} is likelier"
             if error["id"] in texts:
                 found.append(Chosen(texts[error["id"]], f"diagnosis: {why}"))
         except (ValueError, KeyError, TypeError):

@@ -1,5 +1,6 @@
 """The pipeline behind the service: found, loaded, tried, and its answers as lines of JSON."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -7,18 +8,18 @@ from pathlib import Path
 
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import is_package
 
 from ie import pipelines
 from ie.answering import to_record
 from ie.errors import UserError
+from ie.files import hash_path
 
 COMPONENTS = ("linker", "money", "relations")
 TRIED = "A pipeline that can read this is ready."
 
 
-def choose(model: str, training: Path, train_on: str) -> str:
-    """The pipeline to serve: a folder, or the name of an installed package.
+def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
+    """The pipeline to serve, a folder or the name of an installed package; and a warning, "" for none.
 
     Args:
         model: either of them; "" for the assembled pipeline of `training` or, without one, its entity
@@ -27,21 +28,45 @@ def choose(model: str, training: Path, train_on: str) -> str:
     Raises:
         UserError: there is none.
     """
-    if not model:
-        found = (training / "pipeline" / "model-best", training / train_on / "model-best")
-        for folder in found:
-            if (folder / "meta.json").is_file():
-                return str(folder)
+    if model:
+        if pipelines.exists(model):
+            return model, ""
         raise UserError(
-            f"{training}: there is no trained pipeline; run `weasel run all` first, or name a folder or an "
-            "installed package with --vars.serve_model."
+            f"{model}: is neither the folder of a pipeline nor an installed package; correct "
+            "--vars.serve_model, or install the wheel of `weasel run package-pipeline` with pip."
         )
-    if (Path(model) / "meta.json").is_file() or is_package(model):
-        return model
+    assembled, ner = training / "pipeline" / "model-best", training / train_on / "model-best"
+    if pipelines.exists(assembled):
+        # All that is in it fits together, so it is as good as it was: no reason to serve nothing.
+        changed = ", ".join(overtaken(assembled, ner))
+        warning = (
+            f"{assembled}: was assembled of other components than there are now ({changed}), and is served "
+            "as it is; run `weasel run assemble`, or name what to serve with --vars.serve_model."
+        )
+        return str(assembled), warning if changed else ""
+    if pipelines.exists(ner):
+        return str(ner), ""
     raise UserError(
-        f"{model}: is neither the folder of a pipeline nor an installed package; correct --vars.serve_model, "
-        "or install the wheel of `weasel run package-pipeline` with pip."
+        f"{training}: there is no trained pipeline; run `weasel run all` first, or name a folder or an "
+        "installed package with --vars.serve_model."
     )
+
+
+def overtaken(assembled: Path, ner: Path) -> list[str]:
+    """The components of an assembled pipeline whose sources have changed since, by its assemble.json.
+
+    Times would tell nothing: git and DVC give files that of the checkout. A source that isn't here tells
+    nothing either.
+
+    Args:
+        ner: where the entity recogniser would come from now.
+    """
+    try:
+        told = json.loads((assembled.parent / "assemble.json").read_text(encoding="utf-8"))["sources"]
+    except (OSError, ValueError, KeyError):  # of an earlier version
+        return []
+    now = {name: ner if name == "ner" else Path(source["path"]) for name, source in told.items()}
+    return [name for name, path in now.items() if path.exists() and hash_path(path) != told[name]["sha256"]]
 
 
 def load(model: str) -> Language:

@@ -35,6 +35,7 @@ from ie.serving.batching import Batcher
 from ie.serving.openapi import Batch, describe
 from ie.serving.settings import Limits, Settings
 from ie.serving.workers import Workers
+from ie.tokenizing import longest_stretch
 
 OWN = Path(__file__).parent / "static"
 FILES = {
@@ -65,6 +66,7 @@ class Metrics:
         self.texts = make(Counter, "texts", "Texts annotated")
         self.characters = make(Counter, "characters", "Their characters")
         self.batches = make(Histogram, "batch_texts", "Texts a batch", buckets=SIZES)
+        self.memory = make(Gauge, "memory_bytes", "Resident memory of the server and its processes")
         self.waiting = make(Gauge, "waiting_texts", "Texts that wait for the pipeline")
         self.ready = make(Gauge, "ready", "1 if the pipeline is loaded and was tried")
 
@@ -74,12 +76,13 @@ class Metrics:
 
 
 def make_app(
-    workers: Workers, settings: Settings, *, hosts: str = "", failed: Callable[[str], None]
+    workers: Workers, settings: Settings, *, hosts: str = "", example: str, failed: Callable[[str], None]
 ) -> ASGIApp:
     """The application; it loads the pipeline when it starts and answers /ready when that is done.
 
     Args:
         hosts: names, with commas, under which a proxy makes the service known.
+        example: a text to try it on.
         failed: told why, if the pipeline can't be loaded.
     """
     limits, metrics = settings.limits, Metrics()
@@ -92,6 +95,8 @@ def make_app(
         watch=metrics.batches.observe,
     )
     metrics.waiting.set_function(lambda: batcher.waiting)
+    metrics.memory.set_function(workers.memory)
+    metrics.ready.set_function(lambda: workers.ready)
     about: dict[str, str] = {}
 
     async def annotate(request: Request) -> Response:
@@ -116,12 +121,12 @@ def make_app(
         return JSONResponse({"alive": True})
 
     async def ready(request: Request) -> Response:
-        if not about:
+        if not about or not workers.ready:
             raise Refused("The pipeline is still being loaded; come again in a moment.", 503)
         return JSONResponse({"ready": True, "pipeline": about})
 
     async def openapi(request: Request) -> Response:
-        return JSONResponse(describe(limits))
+        return JSONResponse(describe(limits, example))
 
     async def figures(request: Request) -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -135,7 +140,6 @@ def make_app(
         except UserError as error:
             failed(str(error))
         else:
-            metrics.ready.set(1)
             logs.tell("ready", pipeline=about["name"], version=about["version"])
 
     @asynccontextmanager
@@ -192,6 +196,12 @@ async def read(request: Request, limits: Limits) -> list[str]:
         if len(text) > limits.characters:
             raise Refused(
                 f"texts.{i} has {len(text):,} characters; {limits.characters:,} are taken at most.", 422
+            )
+        if (found := longest_stretch(text)) > limits.stretch:
+            raise Refused(
+                f"texts.{i} has {found:,} characters in a row without a blank; {limits.stretch:,} are taken "
+                "at most.",
+                422,
             )
         if "\0" in text:
             raise Refused(f"texts.{i} has a null character; take it out.", 422)

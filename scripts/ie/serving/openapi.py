@@ -38,14 +38,19 @@ class Fault(BaseModel):
     error: str = Field(min_length=1)
 
 
-def describe(limits: Limits) -> dict[str, Any]:
-    """The OpenAPI 3.1 description."""
+def describe(limits: Limits, example: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 description, with a text that may be sent."""
     batch = Batch.model_json_schema()
     batch["properties"]["texts"] |= {
         "minItems": 1,
         "maxItems": limits.texts,
-        "items": {"type": "string", "maxLength": limits.characters, "pattern": NO_NULL},
-        "examples": [["Hooli raises $5m to revolutionize search, led by ACME Ventures"]],
+        "items": {
+            "type": "string",
+            "maxLength": limits.characters,
+            "pattern": NO_NULL,
+            "description": f"At most {limits.stretch} characters in a row without a blank",
+        },
+        "examples": [[example]],
     }
     answers = Records.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas = {**answers.pop("$defs"), "Batch": batch, "Records": answers, "Fault": Fault.model_json_schema()}

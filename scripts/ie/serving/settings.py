@@ -11,7 +11,8 @@ class Limits(Section):
     body: int = Field(4_000_000, ge=100)
     texts: int = Field(1000, ge=1)
     characters: int = Field(20_000, ge=1, le=1_000_000)  # spaCy's own limit
-    entities: int = Field(40, ge=1)
+    stretch: int = Field(1000, ge=1)
+    entities: int = Field(60, ge=1)
     arrive: float = Field(10, gt=0)
     answer: float = Field(30, gt=0)
     queue: int = Field(4000, ge=1)

@@ -5,13 +5,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from ie.errors import Refused, UserError
-from ie.serving import annotating
+from ie.serving import annotating, logs
 from ie.serving.settings import Settings
 
 _here: dict[str, Any] = {}
@@ -42,12 +44,47 @@ def _about() -> dict[str, str]:
     return _here["about"]
 
 
-def _annotate(texts: list[str]) -> list[str | None]:
-    return _here["annotate"](texts)
+def _annotate(texts: list[str], seconds: float) -> list[str | None]:
+    _about()  # fails if it couldn't be loaded
+    if multiprocessing.parent_process() is None:  # a thread can't be ended
+        return _here["annotate"](texts)
+    # The kernel ends the process then: while spaCy's tokenizer works, no handler or thread has a say.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return _here["annotate"](texts)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Worker:
+    """A process with a pipeline, or a thread of this one; begun anew when it died.
+
+    Attributes:
+        batches: how many it was given and hasn't answered yet; it works on one at a time, in their order.
+    """
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self.batches = 0
+        self.executor: Executor | None = None
+        self.about: Future[dict[str, str]] | None = None
+
+    def begin(self) -> None:
+        """Start it, which loads the pipeline."""
+        if self.executor:
+            self.executor.shutdown(wait=False)
+        self.executor = self._make()
+        self.about = self.executor.submit(_about)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has the pipeline."""
+        about = self.about
+        return about is not None and about.done() and not (about.cancelled() or about.exception())
 
 
 class Workers:
-    """Runs batches beside the event loop.
+    """Runs batches beside the event loop, each worker apart: one that dies takes no other with it.
 
     Args:
         number: processes; 0 for a thread of this process.
@@ -59,13 +96,16 @@ class Workers:
         self.slots = max(1, number) + 1
         work = settings.work
         self._arguments = (model, settings.limits.entities, work.warm_texts, work.new_words)
-        self._executor: Executor = self._make()
+        # When a batch takes so long, all who asked for something of it were refused, and it is for nobody.
+        self._seconds = settings.limits.answer
+        self._workers = [Worker(self._make) for _ in range(max(1, number))]
+        self._over = False
 
     def _make(self) -> Executor:
         if not self.number:
             return ThreadPoolExecutor(1, "pipeline", initializer=_start, initargs=self._arguments)
         return ProcessPoolExecutor(
-            self.number, multiprocessing.get_context("spawn"), initializer=_start, initargs=self._arguments
+            1, multiprocessing.get_context("spawn"), initializer=_start, initargs=self._arguments
         )
 
     async def load(self) -> dict[str, str]:
@@ -74,33 +114,67 @@ class Workers:
         Raises:
             UserError: it can't be loaded.
         """
-        loop = asyncio.get_running_loop()
+        self._over = False
+        for worker in self._workers:
+            worker.begin()
         try:
-            found = await asyncio.gather(
-                *(loop.run_in_executor(self._executor, _about) for _ in range(max(1, self.number)))
-            )
-        except BrokenProcessPool:
+            found = await asyncio.gather(*(asyncio.wrap_future(worker.about) for worker in self._workers))
+        except BrokenExecutor:
             raise UserError(
                 "a process that loads the pipeline was killed; give it more memory, or use fewer workers."
             ) from None
         return found[0]
 
+    @property
+    def ready(self) -> bool:
+        """Whether any of them has the pipeline."""
+        return any(worker.ready for worker in self._workers)
+
     async def run(self, texts: Sequence[str]) -> list[str | None]:
         """The lines for a batch of texts.
 
         Raises:
-            Refused: the process that worked on it died.
+            Refused: the process that worked on it died, or has no pipeline any more.
         """
-        executor = self._executor
+        worker = min(self._workers, key=lambda worker: worker.batches)
+        worker.batches += 1
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, _annotate, list(texts))
-        except BrokenProcessPool:
-            if self._executor is executor:  # the first who notices
-                self._executor = self._make()
-            raise Refused("The process that worked on this died; send it again.", 503) from None
+            while True:
+                executor = worker.executor
+                try:
+                    return await loop.run_in_executor(executor, _annotate, list(texts), self._seconds)
+                except (BrokenExecutor, UserError) as error:
+                    # Told in their order: the first is what it worked on; the next process takes the others.
+                    if worker.executor is not executor:
+                        continue
+                    if not self._over:
+                        worker.begin()
+                    raise self._refusal(error) from None
+        finally:
+            worker.batches -= 1
+
+    def _refusal(self, error: Exception) -> Refused:
+        if isinstance(error, UserError):
+            logs.LOGGER.error("fault", extra={"told": {"message": str(error)}})
+            return Refused("The pipeline can't be loaded any more; the log says why.", 503)
+        logs.LOGGER.warning("worker_ended")
+        return Refused("The process that worked on this died, or took too long; send it again.", 503)
+
+    def memory(self) -> int:
+        """Resident bytes of this process and those with a pipeline."""
+        pids = [os.getpid(), *(process.pid for process in multiprocessing.active_children())]
+        total = 0
+        for pid in pids:
+            with suppress(psutil.NoSuchProcess):  # it died a moment ago
+                total += psutil.Process(pid).memory_info().rss
+        return total
 
     def stop(self) -> None:
         """End; what is still worked on is for nobody any more."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._over = True
+        for worker in self._workers:
+            if worker.executor:
+                worker.executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.kill()

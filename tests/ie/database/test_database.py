@@ -194,6 +194,10 @@ def test_faults_end_in_one_sentence(folder, capsys):
             reading.open_readonly(path)
     with pytest.raises(UserError, match="run `weasel run database` first"):
         reading.open_readonly(folder / "nothing.db")
+    without = run_command("database", options(folder, gold="", model=folder / "none"), capsys)
+    assert "none: there is no trained pipeline; run `weasel run components` first." in without.output
+    other = run_command("database", options(folder, gold="", package="no_such_package"), capsys)
+    assert "no_such_package: there is no trained pipeline; run pip install on its wheel." in other.output
 
 
 KILLED = """

@@ -190,6 +190,8 @@ def test_long_examples_are_not_shown():
 def test_nothing_is_read_before_the_first_prompt(tmp_path):
     make = reviewed_examples(str(tmp_path / "later.jsonl"))
     assert make().records == []
+    write_lines(tmp_path / "later.jsonl", [])
+    assert make().records == []
     write_lines(tmp_path / "later.jsonl", [{"text": example.text} for example in corpus(30)])
     assert make().records
 

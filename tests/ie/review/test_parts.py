@@ -231,10 +231,12 @@ class TestSelection:
         assert selection.label_errors(path, gold) == []
         error = {"id": "w2", "start": 0, "end": 1, "string": "b", "label": "A", "likelier": "B", "score": 0.9}
         lines = [error, error | {"id": "w1", "string": "a", "label": None}, error | {"id": "gone"}]
+        lines.append(error | {"likelier": None})
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         assert [(found.text, found.why) for found in selection.label_errors(path, gold)] == [
             ("b", "diagnosis: 'b' is A; B is likelier"),
             ("a", "diagnosis: 'a' is unmarked; B is likelier"),
+            ("b", "diagnosis: 'b' is A; no span is likelier"),
         ]
         path.write_text("{}\n", encoding="utf-8")
         with pytest.raises(UserError, match=r"label-errors\.jsonl:1: not a line of label errors"):
@@ -301,3 +303,11 @@ class TestProgress:
         )
         aims = progress({"test": 532}, read_closest(path))["aims"]
         assert aims[1]["sentence"].startswith("About 1,200 more test examples would tell a from b")
+
+    def test_a_closest_pair_without_a_number(self, tmp_path: Path) -> None:
+        path = tmp_path / "analysis.json"
+        closest = {"first": "a", "second": "b", "more": None, "at_least": 4}
+        path.write_text(json.dumps({"closest": closest}), encoding="utf-8")
+        assert progress({"test": 2}, read_closest(path)) == progress({"test": 2})
+        aim = progress({"test": 12}, closest | {"more": 1})["aims"][1]
+        assert aim["sentence"].startswith("About 1 more test example would")

@@ -48,6 +48,10 @@ def batcher(work: Work, **more: Any) -> Batcher:
     return Batcher(work.run, **{"slots": 1, "size": 3, "characters": 100, "queue": 10} | more)
 
 
+def test_what_the_settings_leave_out_is_as_in_the_file() -> None:
+    assert load_settings(CONFIG, Settings) == Settings()
+
+
 def test_small_requests_share_a_batch_and_go_between_the_parts_of_a_large_one() -> None:
     async def scenario() -> None:
         work = Work()
@@ -168,13 +172,10 @@ def schema(model: Path) -> Iterator[Any]:
     pytest.importorskip("schemathesis.specs.openapi.schemas")
     wanted = load_settings(CONFIG, Settings)
     wanted.limits.texts, wanted.limits.characters, wanted.limits.body = 5, 50, 5000
-    app = make_app(Workers(str(model), 0, wanted), wanted, hosts="testserver", failed=pytest.fail)
-    found = schemathesis.openapi.from_asgi("/openapi.json", app)
-    deadline = time.monotonic() + 60
-    while found["/ready"]["GET"].Case().call().status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
+    app = make_app(
+        Workers(str(model), 0, wanted), wanted, hosts="testserver", example="Velto", failed=pytest.fail
+    )
+    return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,11 @@ def test_whatever_is_sent_is_answered_as_the_schema_says(
 ) -> None:
     import schemathesis
 
+    # It ends the app after each test.
+    deadline = time.monotonic() + 60
+    while schema["/ready"]["GET"].Case().call().status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     operation = schema[path][method]
     strategy = operation.as_strategy(generation_mode=schemathesis.GenerationMode(kind))
     statuses = set()
