@@ -375,7 +375,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_asked_is_kept(project, server,
     assert refused.status == 1
     assert "000001.parquet: can't be written (No space left on device); free some space" in refused.output
     monkeypatch.undo()
-    os.chdir(project.folder)
+    monkeypatch.chdir(project.folder)
     assert project.run().status == 0
     assert Counter(project.asked()) == Counter(TEXTS), "each once, those in flight at that time included"
 

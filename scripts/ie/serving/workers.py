@@ -173,8 +173,9 @@ class Workers:
     def stop(self) -> None:
         """End; what is still worked on is for nobody any more."""
         self._over = True
-        for worker in self._workers:
-            if worker.executor:
-                worker.executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.kill()
+        for worker in self._workers:
+            if worker.executor:
+                # Python's own end trips over an executor of processes that is still closing.
+                worker.executor.shutdown(wait=bool(self.number), cancel_futures=True)
