@@ -55,13 +55,7 @@ def main(
     dev = split.dev[:limit] if limit else split.dev
     if not dev:
         raise UserError(f"{reviewed}: no reviewed text is for dev; review more, or raise dev_percent.")
-    common = {
-        "paths.reviewed": str(reviewed),
-        "split.test_percent": test_percent,
-        "split.dev_percent": dev_percent,
-        "split.near_duplicate": near_duplicate,
-        "nlp.lang": lang,
-    }
+    common = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
     sections = read_forms(forms, only)
     results, counts = [], {}
     for name, settings in sections.items():

@@ -10,12 +10,11 @@ from typing import Annotated, Any
 
 import srsly
 import typer
-from wasabi import msg
 from weasel.util import load_project_config
 
+from ie import generated
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
 
 HEADER = "# Written by `weasel run dvc-files` from project.yml: edit that file instead.\n"
 VARIABLE = re.compile(r"\$\{vars\.(\w+)\}")
@@ -36,15 +35,7 @@ def main(
 ) -> None:
     """Write dvc.yaml, or check that it is up to date."""
     text = render(project, workflow)
-    current = output.read_text(encoding="utf-8") if output.exists() else ""
-    if text == current:
-        msg.good(f"{output} is up to date")
-    elif check:
-        raise UserError(f"{output} no longer matches {project}; run `weasel run dvc-files`.")
-    else:
-        with atomic_write(output) as file:
-            file.write(text)
-        msg.good(f"{output} is written anew; commit it with {project}")
+    generated.keep(output, text, sources=str(project), command="dvc-files", check=check)
 
 
 def render(project: Path, workflow: str) -> str:

@@ -54,13 +54,7 @@ def main(
         dev_percent=dev_percent,
         near_duplicate=near_duplicate,
     )
-    overrides = {
-        "paths.reviewed": str(reviewed),
-        "split.test_percent": test_percent,
-        "split.dev_percent": dev_percent,
-        "split.near_duplicate": near_duplicate,
-        "nlp.lang": lang,
-    }
+    overrides = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
     settings = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(settings, config)
     models = pipeline.llm_models(nlp)

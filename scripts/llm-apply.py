@@ -35,13 +35,7 @@ def main(
     The prompts show the same examples as those of `llm-annotate`, out of the reviewed training texts.
     """
     started = time.perf_counter()
-    overrides = {
-        "paths.reviewed": str(reviewed),
-        "split.test_percent": test_percent,
-        "split.dev_percent": dev_percent,
-        "split.near_duplicate": near_duplicate,
-        "nlp.lang": lang,
-    }
+    overrides = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
     loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(loaded, config)
     settings = annotating.Settings(

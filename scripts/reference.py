@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from wasabi import msg
 from weasel.util import load_project_config
 
-from ie import commented
+from ie import commented, generated
 from ie.cli import run
 from ie.commented import Comment, Config, Group
 from ie.errors import UserError
-from ie.files import atomic_write
 
 HEAD = """<!-- Written by `weasel run reference` from project.yml and configs: edit those instead. -->
 
@@ -52,15 +50,7 @@ def main(
 ) -> None:
     """Write the reference of vars and configs, or check that it is up to date."""
     text = render(project, configs)
-    current = output.read_text(encoding="utf-8") if output.exists() else ""
-    if text == current:
-        msg.good(f"{output} is up to date")
-    elif check:
-        raise UserError(f"{output} no longer matches {project} and {configs}; run `weasel run reference`.")
-    else:
-        with atomic_write(output) as file:
-            file.write(text)
-        msg.good(f"{output} is written anew; commit it with {project} and {configs}")
+    generated.keep(output, text, sources=f"{project} and {configs}", command="reference", check=check)
 
 
 def render(project: Path, configs: Path) -> str:

@@ -1,5 +1,6 @@
 """What several tests need: running a command as the shell would, and finding the real data sets."""
 
+import errno
 import json
 import os
 import runpy
@@ -69,3 +70,16 @@ def write_lines(path: Path, lines: Iterable[object]) -> Path:
     rows = (line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
     path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Let the disk be full when a file is brought to it for that time."""
+    real, calls = os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)

@@ -1,9 +1,7 @@
 """Texts by the million, as far as a few hundred show it: each once, the same bytes, nothing lost silently."""
 
-import errno
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import spacy
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, full_disk, run_command, write_lines
 from spacy.language import Language
 
 import components.money
@@ -352,15 +350,7 @@ def test_results_are_not_put_where_they_would_be_read_or_mixed(tmp_path, apply):
 
 def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(tmp_path, apply, monkeypatch):
     texts = write_lines(tmp_path / "in" / "a.jsonl", [line(i) for i in range(25)])
-    real, calls = os.fsync, []
-
-    def full(handle: int) -> None:
-        calls.append(handle)
-        if len(calls) == 3:  # the manifest, the first shard, the second
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", full)
+    full_disk(monkeypatch, 3)  # the manifest, the first shard, the second
     refused = apply(texts)
     assert refused.status == 1
     assert "000001.parquet: can't be written (No space left on device); free some space" in refused.output

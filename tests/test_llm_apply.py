@@ -1,8 +1,6 @@
 """A language model over files of texts: each text asked about once, whatever happens to run and endpoint."""
 
-import errno
 import json
-import os
 import random
 import re
 import signal
@@ -18,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_llm import FakeLLM, answers, status
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, full_disk, run_command, write_lines
 from test_llm_annotate import CONFIG, PROVIDER, SHARES, reply
 
 from ie.llm import applying
@@ -362,15 +360,7 @@ def test_another_prompt_or_model_is_refused_by_name(project, change, told):
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_asked_is_kept(project, server, monkeypatch):
-    real, calls = os.fsync, []
-
-    def full(handle: int) -> None:
-        calls.append(handle)
-        if len(calls) == 3:  # the manifest, the first shard, the second
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", full)
+    full_disk(monkeypatch, 3)  # the manifest, the first shard, the second
     refused = project.run()
     assert refused.status == 1
     assert "000001.parquet: can't be written (No space left on device); free some space" in refused.output

@@ -17,7 +17,7 @@ SURE = f"{CONFIDENCE * 100:.0f} %"
 
 def places(dev: int) -> int:
     """Digits after the point of a score on `dev` texts: the talk's two, or one, which the arrows need."""
-    return min(2, max(1, statistics.digits(dev)))
+    return min(2, statistics.shown_digits(dev))
 
 
 def figure(
@@ -167,7 +167,7 @@ def page(
         }
         for point in (projection.points if projection else ())
         # as in the sentences of `projection.sentences`
-        for digits in [max(1, statistics.digits(dev, (point.high - point.low) / 2))]
+        for digits in [statistics.shown_digits(dev, (point.high - point.low) / 2)]
     ]
     weights = sorted((projection.families if projection else {}).items(), key=lambda item: -item[1])
     return reports.page(

@@ -418,7 +418,7 @@ def overtaking(found: Sequence[Row], llm: np.ndarray | None, further: Projection
     if llm is None:
         return []
     prompted = statistics.intervals(llm)[2]
-    places = max(1, statistics.digits(len(llm), prompted.half_width))
+    places = statistics.shown_digits(len(llm), prompted.half_width)
     level = f"The LLM as prompted has F {statistics.decimals(prompted.value, places)} on the same texts"
     trained = [row for row in found if row["examples"]]
     # Both intervals hold the noise of the same texts, so that asking for no overlap is on the safe side; but

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ie.errors import UserError
-from ie.statistics import decimals, digits
+from ie.statistics import decimals, shown_digits
 
 CONFIDENCE = 0.9
 # How far on is projected, in times the data there is; the proof of the method goes to twice.
@@ -329,7 +329,7 @@ def sentences(projection: Projection, have: int, *, reviewing: Reviewing | None,
 
 
 def _point_phrase(point: Point, have: int, sure: str, dev: int) -> str:
-    places = max(1, digits(dev, (point.high - point.low) / 2))
+    places = shown_digits(dev, (point.high - point.low) / 2)
     f, low, high = (decimals(value, places) for value in (point.f, point.low, point.high))
     return f"{100 * point.examples / have:.0f} % of them F {f} ({sure} {low} to {high})"
 

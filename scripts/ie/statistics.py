@@ -296,6 +296,11 @@ def digits(n: int, half_width: float | None = None) -> int:
     return found
 
 
+def shown_digits(n: int, half_width: float | None = None) -> int:
+    """Digits of a score that is shown without its n: `digits`, but one at least, as 1 or 0 tell nothing."""
+    return max(1, digits(n, half_width))
+
+
 def fine_digits(n: int, half_width: float | None = None) -> int:
     """Digits of a difference between scores on `n` documents, or of a score's spread over seeds.
 

@@ -51,7 +51,7 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
 
 
 def _drop(estimate: statistics.Estimate, test: int) -> str:
-    places = max(1, statistics.digits(test, estimate.half_width))
+    places = statistics.shown_digits(test, estimate.half_width)
     half = max(10**-places, estimate.half_width)
     return f"{statistics.decimals(estimate.value, places)} ±{statistics.decimals(half, places)}"
 

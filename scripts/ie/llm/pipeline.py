@@ -25,6 +25,19 @@ from ie.records import Record
 PROVIDERS = Path("configs/providers")
 
 
+def shot_overrides(
+    reviewed: Path, test_percent: float, dev_percent: float, near_duplicate: float, lang: str
+) -> dict[str, Any]:
+    """Overrides of the config by which prompts show reviewed training texts as `split` makes them."""
+    return {
+        "paths.reviewed": str(reviewed),
+        "split.test_percent": test_percent,
+        "split.dev_percent": dev_percent,
+        "split.near_duplicate": near_duplicate,
+        "nlp.lang": lang,
+    }
+
+
 def load_config(path: Path, provider: Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
     """Read a config, with the sections of a provider's file in place of its own.
 
