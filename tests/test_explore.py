@@ -273,7 +273,8 @@ def test_strangers_are_refused_and_every_answer_is_fenced(server: Server) -> Non
     with httpx2.Client(base_url=server.home) as stranger:
         for path in ("/", "/api/about", "/explore.js"):
             assert stranger.get(path).status_code == 403
-    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
+    strange = ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"sec-fetch-site": "same-site"})
+    for headers in strange:
         assert server.client.get("/api/about", headers=headers).status_code == 403
         given = asked | {"headers": asked["headers"] | headers}
         assert server.client.post("/api/run", **given).status_code == 403

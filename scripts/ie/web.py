@@ -2,7 +2,7 @@
 
 Who may speak: requests whose Host is this machine's (a page elsewhere that points its own name here is
 refused), whose Origin, if any, is that host, and that bring the secret which the terminal printed, where a
-server has one.
+server has one. Pages also refuse what a browser sends for any other page, such as one on another port.
 """
 
 import asyncio
@@ -69,6 +69,9 @@ def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True)
     # the page itself sends none when it asks for something with GET
     if foreign:
         return PlainTextResponse("Requests from other pages are refused.", 403)
+    # All ports of this machine share cookies, and a GET names no Origin. Only browsers send this header.
+    if needs_origin and request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return PlainTextResponse("Links from other pages are refused; type or paste the address.", 403)
     if needs_origin and request.method not in ("GET", "HEAD") and origin is None:
         return PlainTextResponse("A request without an Origin is refused.", 403)
     return None

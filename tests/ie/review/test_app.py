@@ -63,6 +63,8 @@ def test_an_answer_brings_the_next_question(client: TestClient, project: Project
     {"origin": "http://evil.example"},
     {"origin": "null"},
     {"origin": "http://localhost:9999"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
     {"cookie": "review-8080=wrong"},
     {"cookie": "other=1"},
 ])  # fmt: skip
@@ -74,6 +76,13 @@ def test_strangers_are_refused(client: TestClient, project: Project, headers: di
     refused = client.post("/api/answer", content="{}", headers={"origin": HOME, **headers})
     assert refused.status_code == 403
     assert project.log.read_text("utf-8") == ""
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_what_a_browser_sends_for_the_page_is_let_in(client: TestClient, project: Project, site: str) -> None:
+    for path in ("/", "/api/next", "/review.js"):
+        assert client.get(path, headers={"sec-fetch-site": site}).status_code == 200
+    assert send(client, project, origin=HOME, **{"sec-fetch-site": site}).status_code == 200
 
 
 def test_an_answer_needs_an_origin(client: TestClient, project: Project) -> None:
