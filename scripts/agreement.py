@@ -1,6 +1,5 @@
 """How far two annotators, or gold and a model, agree; and the agenda of the meeting that settles the rest."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from wasabi import msg, table
 from ie import agenda, agreement, disagreements, options, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, finite, json_text
 from ie.guidelines import Guidelines
 from ie.records import Reader, blank, write_records
 from ie.scheme import load_scheme
@@ -111,7 +110,7 @@ def scores(result: agenda.Agenda) -> dict:
 def write(result: agenda.Agenda, output: Path) -> None:
     """Write the four files."""
     for name, text in {
-        "agreement.json": json.dumps(scores(result), ensure_ascii=False, indent=2) + "\n",
+        "agreement.json": json_text(finite(scores(result)), indent=2) + "\n",
         "agenda.html": agenda.html(result),
         "agenda.md": agenda.markdown(result),
     }.items():

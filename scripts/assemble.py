@@ -1,6 +1,5 @@
 """Put the entity recogniser and the components trained beside it into one pipeline, and check it."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from wasabi import msg
 from ie import assembling, corpora
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write, published
+from ie.files import published, write_json
 
 
 def main(
@@ -56,9 +55,7 @@ def main(
         "unchanged_on": len(records),
         "sources": assembling.origins({"ner": ner} | {name: sources[name] for name in parts.found}),
     }
-    with atomic_write(output / "assemble.json") as file:
-        json.dump(summary, file, indent=2)
-        file.write("\n")
+    write_json(output / "assemble.json", summary)
     size = sum(path.stat().st_size for path in (output / "model-best").rglob("*") if path.is_file())
     msg.good(
         f"{output / 'model-best'} ({size / 1e6:.1f} MB): {', '.join(nlp.pipe_names)}; each says of "

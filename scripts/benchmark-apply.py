@@ -1,6 +1,5 @@
 """Measure `apply` beside plain nlp.pipe: with one worker and several, on this machine and on Ray."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -14,7 +13,7 @@ from ie import apply_benchmark, records
 from ie.apply_benchmark import Way
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.processes import cores
 
 
@@ -68,9 +67,7 @@ def main(
         print(sentence)
     best = median(found[Way("local", max(counts))].rates())
     print(apply_benchmark.estimate(best, int(estimate_texts), machines=machines, cores=cores(), price=price))
-    with atomic_write(output) as file:
-        json.dump(apply_benchmark.to_json(found), file, indent=2)
-        file.write("\n")
+    write_json(output, apply_benchmark.to_json(found))
     msg.good(str(output))
 
 

@@ -1,6 +1,5 @@
 """Questions with known answers: SQL over what was extracted, against a model that reads snippets."""
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,7 @@ from ie.database import asking, benchmark, filling, guard, reading, schema, writ
 from ie.database.asking import Answer, Question
 from ie.database.benchmark import System
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text, write_json
 from ie.gazetteer import read_gazetteer
 
 
@@ -102,9 +101,7 @@ def main(
         benchmark.score_rag(f"RAG: {name} reads {rag_settings.snippets} snippets", by_rag, goals),
     ]
     metrics = report(systems, scored, seed)
-    with atomic_write(output / "metrics.json") as file:
-        json.dump(metrics, file, indent=2)
-        file.write("\n")
+    write_json(output / "metrics.json", metrics)
     with atomic_write(output / "answers.jsonl") as file:
         for question, answer, on, read in zip(scored, by_llm, on_gold, by_rag, strict=True):
             line = {
@@ -118,7 +115,7 @@ def main(
                 "rag": None if read is None else sorted(map(str, read)),
                 "gold": question.answer,
             }
-            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+            file.write(json_text(line, default=str) + "\n")
     msg.good(f"{output}/metrics.json, {output}/answers.jsonl")
 
 

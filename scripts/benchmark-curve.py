@@ -13,7 +13,7 @@ from ie import curve_benchmark, curves, grid, projection
 from ie.cli import run
 from ie.curve_benchmark import ALL, SPANS, Case
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.scheme import load_scheme
 
 PARTS = ("projection", "speed")
@@ -69,9 +69,7 @@ def main(
             overrides = OVERRIDES | {"nlp.lang": lang}
             options = {"config": config, "overrides": overrides, "cache": cache, "workers": workers}
             measured = train_sets(sets, data, reviewed, seeds, lang, options)
-            with atomic_write(output) as file:
-                json.dump(measured, file, separators=(",", ":"))
-                file.write("\n")
+            write_json(output, measured, indent=None)
         show_projection(curve_benchmark.cases(measured))
     if "speed" in wanted:
         overrides = {"nlp.lang": lang} | ({"training.max_steps": speed_steps} if speed_steps else {})

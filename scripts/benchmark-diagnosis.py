@@ -1,6 +1,5 @@
 """Put faults into healthy projects, one at a time: does `diagnose` name them, and nothing else?"""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from ie.cli import run
 from ie.diagnosis import benchmark, project
 from ie.diagnosis.benchmark import DataSet
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 
 
 def main(
@@ -58,9 +57,7 @@ def main(
             only=[name.strip() for name in only.split(",") if name.strip()],
             progress=progress,
         )
-    with atomic_write(output) as file:
-        json.dump(results, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    write_json(output, results)
     msg.table(
         benchmark.table(results, sets),
         header=("Fault", *(one.name for one in sets)),

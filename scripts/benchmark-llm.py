@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.llm import benchmark, pipeline
 from ie.llm.embedded import EmbeddedProvider, usable_cores
 from ie.llm.tasks import Task
@@ -48,8 +48,7 @@ def main(
         found["memory"] = rows = benchmark.memory(memory_texts)
         show("Resident memory in MB (goal: flat, 500 at most)", rows)
     if output:
-        with atomic_write(output) as file:
-            json.dump(found, file, indent=2)
+        write_json(output, found)
 
 
 def report_throughput(concurrencies: list[int], latency: float, rounds: int) -> list[dict]:

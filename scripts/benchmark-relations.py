@@ -1,6 +1,5 @@
 """Train and score the relations component on other data sets, as far as they are here."""
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from wasabi import msg
 
 from ie import corpora, records, relating, training
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.records import write_records
 
 
@@ -39,9 +38,7 @@ def main(
         msg.divider(name)
         found[name] = measure(data / name, config, lang, seed, max_steps)
     if found:
-        with atomic_write(output) as file:
-            json.dump(found, file, indent=2)
-            file.write("\n")
+        write_json(output, found)
         msg.good(str(output))
 
 

@@ -1,6 +1,5 @@
 """Take public data sets through the whole workflow, each in a fresh copy, editing no code."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -13,7 +12,7 @@ from wasabi import msg, table
 from ie import retargeting
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.retargeting import Size
 
 
@@ -68,9 +67,7 @@ def main(
         "F of exact spans or of categories on n test texts, ± the 95 % bootstrap interval over texts. Your "
         "lines: of definitions and prompt words. Minutes: everything, the package's trial included."
     )
-    with atomic_write(output) as file:
-        json.dump(retargeting.to_json(found), file, indent=2)
-        file.write("\n")
+    write_json(output, retargeting.to_json(found))
     msg.good(str(output))
 
 

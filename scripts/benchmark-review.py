@@ -1,6 +1,5 @@
 """Measure the review page: start, next question, many answers at once, and what a kill leaves."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 from wasabi import msg
 
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.review import benchmark
 
 
@@ -25,9 +24,7 @@ def main(
     found = benchmark.measure(texts=texts, answers=answers, clients=clients, kills=kills)
     rows = [(name, value) for name, value in found.items()]
     msg.table(rows, header=("", "measured"), divider=True)
-    with atomic_write(output) as file:
-        json.dump(found, file, indent=2)
-        file.write("\n")
+    write_json(output, found)
     msg.good(str(output))
 
 

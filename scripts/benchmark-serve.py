@@ -1,6 +1,5 @@
 """Measure the service: texts a second beside nlp.pipe in a process, latency, and memory under new words."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from wasabi import msg
 from ie import options
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.records import read_records
 from ie.serving import annotating, benchmark
 from ie.serving.settings import Settings
@@ -80,9 +79,7 @@ def main(
             server.stop()
     found |= {"workers": workers, "connections": connections, "rounds": rounds, "texts": len(raw)}
     report(found, numbers)
-    with atomic_write(output) as file:
-        json.dump(found, file, indent=2)
-        file.write("\n")
+    write_json(output, found)
     msg.good(str(output))
 
 

@@ -1,6 +1,5 @@
 """Say what the corrections bought: the pipeline before and after them on the same gold test texts."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from wasabi import msg
 from ie import evaluation, improvement, records, scoring, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.scheme import load_scheme
 from ie.splitting import SIDES, TrainOn
 from ie.statistics import Estimate, format_difference, format_score
@@ -60,9 +59,7 @@ def main(
             for label, scores in result.scores.items()
         },
     }
-    with atomic_write(output) as file:
-        json.dump(content, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    write_json(output, content)
     columns = list(changed["train"])
     rows = [[side, *(changed[side][column] for column in columns)] for side in SIDES]
     msg.table(rows, header=["texts", *columns], divider=True, aligns=["l"] + ["r"] * len(columns))

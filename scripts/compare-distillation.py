@@ -1,6 +1,5 @@
 """Train on silver in every way of configs/distill.cfg: what does each buy over the reviewed texts alone?"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from ie import (
     tracking,
 )
 from ie.cli import run
-from ie.files import atomic_write, check_writable
+from ie.files import atomic_write, check_writable, write_json
 from ie.records import Reader
 from ie.scheme import load_scheme
 
@@ -103,9 +102,7 @@ def main(
     drawing = distilling_report.figure(compared)
     contents = (distillation.to_json(compared), distillation.seconds(compared))
     for name, content in zip(names, contents, strict=False):
-        with atomic_write(output / name) as file:
-            json.dump(content, file, ensure_ascii=False, indent=2)
-            file.write("\n")
+        write_json(output / name, content)
     with atomic_write(output / "distillation.png", "wb") as file:
         file.write(reports.png(drawing))
     with atomic_write(output / "distillation.html") as file:

@@ -1,6 +1,5 @@
 """Score forms of prompt side by side on dev: what is asked decides more than which small model answers."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from wasabi import msg
 from ie import options, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.llm import pipeline
 from ie.records import Reader, blank, write_records
 from ie.scheme import Scheme, load_scheme
@@ -157,8 +156,7 @@ def save(results: list[dict], counts: dict, scheme: Scheme, n: int, output: Path
             for name, e in ((name, intervals(each)[2]) for name, each in scored.items())
         }
         result["seconds"] = round(result["seconds"], 3)
-    with atomic_write(output) as file:
-        file.write(json.dumps({"documents": n, "forms": results}, indent=2) + "\n")
+    write_json(output, {"documents": n, "forms": results})
     with tracking.run("compare-prompts") as tracker:
         rows = [[r["form"], *r["f"]["micro"], r["seconds"], r["dropped"]] for r in results]
         tracker.table("prompts", ["form", "f", "low", "high", "seconds", "dropped"], rows)

@@ -1,6 +1,5 @@
 """Train several configs on the same examples and seeds: which one is worth its size?"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from wasabi import msg
 
 from ie import curves, grid, options, records, reports, tracking, variants_report
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import atomic_write, write_json
 from ie.scheme import load_scheme
 from ie.variants import (
     compare,
@@ -97,9 +96,7 @@ def main(
     )
     found = to_json(compared, {name: cost.mb for name, cost in costs.items()}, len(gold))
     for name, content in {"variants.json": found, "costs.json": costs_json(costs)}.items():
-        with atomic_write(output / name) as file:
-            json.dump(content, file, ensure_ascii=False, indent=2)
-            file.write("\n")
+        write_json(output / name, content)
     with atomic_write(output / "variants.png", "wb") as file:
         file.write(picture)
     with atomic_write(output / "variants.html") as file:

@@ -1,6 +1,5 @@
 """Find out which bit is broken: hypotheses on data and training, each tested, and what to do next."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from wasabi import msg
 from ie import tracking
 from ie.cli import run
 from ie.diagnosis import project, report, verdict
-from ie.files import atomic_write
+from ie.files import atomic_write, write_json
 from ie.scheme import load_scheme
 
 
@@ -55,9 +54,7 @@ def main(
             gazetteer_label=gazetteer_label,
             progress=bar.set_description_str,
         )
-    with atomic_write(output / "diagnosis.json") as file:
-        json.dump(report.to_json(found), file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    write_json(output / "diagnosis.json", report.to_json(found))
     with atomic_write(output / "label-errors.jsonl") as file:
         file.writelines(f"{line}\n" for line in report.suspects(found))
     with atomic_write(output / "diagnosis.html") as file:

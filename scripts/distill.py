@@ -1,6 +1,5 @@
 """Make the best of the LLM's annotations, as a recipe of configs/distill.cfg says, and train on it."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from wasabi import msg
 from ie import distillation, distilling, options, records, statistics, teaching, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write, check_writable
+from ie.files import atomic_write, check_writable, write_json
 from ie.records import Reader
 from ie.scheme import load_scheme
 
@@ -110,8 +109,7 @@ def main(
         "dev_documents": len(result["counts"]),
         "f": f.rounded(),
     }
-    with atomic_write(targets[2]) as file:
-        file.write(json.dumps(summary, indent=2) + "\n")
+    write_json(targets[2], summary)
     msg.table([(name.replace("_", " "), str(value)) for name, value in summary.items() if name != "f"])
     msg.info(f"F on dev {statistics.format_score(f, len(result['counts']))}; dev picked the checkpoint.")
     msg.good(f"{targets[0]}, {targets[1]}, {output / 'model-best'}")

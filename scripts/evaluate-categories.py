@@ -1,6 +1,5 @@
 """Score the category classifier on test, against the most frequent category."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from wasabi import msg
 from ie import assembling, categorising, corpora, records, statistics, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.scheme import load_scheme
 
 
@@ -62,9 +61,7 @@ def main(
         f"{len(gold):,} test texts with one category; n = texts of the category, macro = mean F of the "
         "categories, accuracy in the column F, ± = 95 % bootstrap interval over texts."
     )
-    with atomic_write(output / "metrics.json") as file:
-        json.dump({"test_documents": len(gold), "systems": metrics}, file, indent=2)
-        file.write("\n")
+    write_json(output / "metrics.json", {"test_documents": len(gold), "systems": metrics})
     msg.good(str(output / "metrics.json"))
     with tracking.run("evaluate-categories", config={"texts": len(gold)}) as tracker:
         tracker.table("categories", header, rows)

@@ -1,6 +1,5 @@
 """Score the links of gold mentions: to the right entry, and to none where there is none."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from wasabi import msg
 from ie import assembling, linking, records, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text, write_json
 from ie.gazetteer import read_gazetteer
 from ie.linking import NIL, Verdict
 from ie.statistics import Estimate, format_score
@@ -41,10 +40,9 @@ def main(
     metrics = {name: measures(verdicts, seed) for name, verdicts in judged.items()}
     names = {entry.id: entry.name for entry in read_gazetteer(table)}
     wrong = [verdict.row(names) for verdict in judged["linker"] if not verdict.right]
-    with atomic_write(output / "metrics.json") as file:
-        file.write(json.dumps(metrics, ensure_ascii=False, indent=2) + "\n")
+    write_json(output / "metrics.json", metrics)
     with atomic_write(output / "errors.jsonl") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in wrong)
+        file.writelines(json_text(row) + "\n" for row in wrong)
     show(metrics)
     msg.good(f"{output / 'metrics.json'}, {output / 'errors.jsonl'} ({len(wrong):,} errors)")
     with tracking.run("evaluate-linker") as tracker:

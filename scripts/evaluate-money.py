@@ -1,6 +1,5 @@
 """Score how amounts of money are read: amount and currency, both exactly, on gold values."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from ie import normalisation, records, tracking
 from ie.building import build
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text, write_json
 from ie.normalisation import Verdict
 from ie.statistics import format_score
 
@@ -49,10 +48,9 @@ def main(
         raise UserError(f"{test}: no {label} span has a value to compare with; add some, as in 5000000 USD.")
     metrics = {path: measures(verdicts, seed) for path, verdicts in judged.items() if verdicts}
     wrong = [{"file": path, **v.row()} for path, found in judged.items() for v in found if not v.right]
-    with atomic_write(output / "metrics.json") as file:
-        file.write(json.dumps(metrics, ensure_ascii=False, indent=2) + "\n")
+    write_json(output / "metrics.json", metrics)
     with atomic_write(output / "errors.jsonl") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in wrong)
+        file.writelines(json_text(row) + "\n" for row in wrong)
     rows = [
         (
             path,

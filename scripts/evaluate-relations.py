@@ -1,6 +1,5 @@
 """Score the relations component on test, on gold and on predicted entities, against two baselines."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from wasabi import msg
 
 from ie import assembling, corpora, records, relating, statistics, tracking
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.scheme import load_scheme
 
 TITLES = {
@@ -73,9 +72,7 @@ def main(
     above = statistics.format_difference(apart, len(gold))
     print(f"On gold entities the component's F is {above} above the rule's.")
     metrics = {"test_documents": len(gold), "systems": relating.figures(scored)}
-    with atomic_write(output / "metrics.json") as file:
-        json.dump(metrics, file, indent=2)
-        file.write("\n")
+    write_json(output / "metrics.json", metrics)
     msg.good(str(output / "metrics.json"))
     with tracking.run("evaluate-relations", config={"texts": len(gold)}) as tracker:
         tracker.table("relations", header, rows)

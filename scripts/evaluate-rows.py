@@ -1,6 +1,5 @@
 """Score the assembled pipeline as what it is for, exact database rows, and say what each component costs."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from wasabi import msg
 from ie import assembling, corpora, rows, statistics, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.statistics import FN, FP, TP
 
 
@@ -57,11 +56,8 @@ def main(
         f"{told(names)}. All rows are right in {whole:,} texts. Below the first line one component at a "
         "time is replaced by gold: what is gained is what it costs."
     )
-    with atomic_write(output / "metrics.json") as file:
-        json.dump(
-            {"test_documents": n, "components": names, "whole_texts": whole, "rows": metrics}, file, indent=2
-        )
-        file.write("\n")
+    content = {"test_documents": n, "components": names, "whole_texts": whole, "rows": metrics}
+    write_json(output / "metrics.json", content)
     msg.good(str(output / "metrics.json"))
     with tracking.run("evaluate-rows", config={"texts": n}) as tracker:
         tracker.table("rows", ("replaced", *header[1:]), table)

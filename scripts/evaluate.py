@@ -1,6 +1,5 @@
 """Score the LLM, the baselines and the trained pipelines side by side on the same gold test texts."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from wasabi import msg
 from ie import evaluation, history, records, reports, scoring, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, write_json
 from ie.scheme import load_scheme
 from ie.splitting import TrainOn
 from ie.statistics import METRICS
@@ -120,9 +119,7 @@ def main(
         "analysis.json": evaluation.analysis(result),
         "speed.json": evaluation.speeds(result),
     }.items():
-        with atomic_write(output / name) as file:
-            json.dump(content, file, ensure_ascii=False, indent=2)
-            file.write("\n")
+        write_json(output / name, content)
     counts = {name: by_label[evaluation.ALL] for name, by_label in result.counts.items()}
     history.write_documents(output / "documents.jsonl", [record.id for record in gold], counts)
     with atomic_write(output / "report.html") as file:

@@ -1,6 +1,5 @@
 """Ask a language model for spans in the texts that a run uses; each answer is kept as it arrives."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +9,7 @@ from wasabi import msg
 
 from ie import options, tracking
 from ie.cli import run
-from ie.files import atomic_write, check_writable
+from ie.files import atomic_write, check_writable, json_text, write_json
 from ie.llm import pipeline
 from ie.llm.client import Model
 from ie.records import Reader, Record, blank, write_records
@@ -85,9 +84,9 @@ def main(
         return
     counts = summary(found, models)
     write_records(output, found)
-    for path, lines in ((stats, [json.dumps(counts, indent=2)]), (timings, map(json.dumps, spent))):
-        with atomic_write(path) as file:
-            file.writelines(f"{line}\n" for line in lines)
+    write_json(stats, counts)
+    with atomic_write(timings) as file:
+        file.writelines(f"{json_text(line)}\n" for line in spent)
     report(counts, models, time.perf_counter() - started)
     with tracking.run("llm-annotate", config=counts["models"]) as tracker:
         tracker.summary({name: counts[name] for name in counts if name != "models"})

@@ -1,6 +1,5 @@
 """Write the currency data that the money component ships with, from CLDR and from our own additions."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from wasabi import msg
 
 from ie import currencies
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 
 
 def main(
@@ -28,9 +27,7 @@ def main(
 
 def render(data: dict) -> str:
     """The file's content: a section a line, so that a change shows where it is."""
-    lines = ",\n".join(
-        f"{json.dumps(name)}: {json.dumps(part, ensure_ascii=False)}" for name, part in data.items()
-    )
+    lines = ",\n".join(f"{json_text(name)}: {json_text(part)}" for name, part in data.items())
     return f"{{\n{lines}\n}}\n"
 
 

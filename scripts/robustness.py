@@ -1,6 +1,5 @@
 """Does the score hold when texts, seeds or batches change? Perturb the test texts and score again."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ from ie import (
 )
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, write_json
 from ie.pipelines import load as load_pipeline
 from ie.scheme import load_scheme
 from ie.splitting import TrainOn
@@ -144,9 +143,7 @@ def save(result: robustness.Robustness, output: Path) -> None:
     page = robustness_report.page(result)
     picture = reports.png(robustness_report.changes_figure(result))
     for name, content in contents.items():
-        with atomic_write(output / name) as file:
-            json.dump(content, file, ensure_ascii=False, indent=2)
-            file.write("\n")
+        write_json(output / name, content)
     with atomic_write(output / "robustness.png", "wb") as file:
         file.write(picture)
     with atomic_write(output / "robustness.html") as file:

@@ -1,6 +1,5 @@
 """Divide the examples into train, dev and test; what people reviewed wins over what a model suggested."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from wasabi import msg
 from ie import options, records, splitting
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, write_json
 from ie.records import Reader
 from ie.scheme import Scheme, load_scheme
 from ie.statistics import digits, expected_half_width
@@ -79,8 +78,7 @@ def main(
             file.write(data)
     for name in splitting.SIDES:
         records.write_records(output / f"{name}.jsonl", parts[name])
-    with atomic_write(output / "split.json") as file:
-        file.write(json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    write_json(output / "split.json", summary)
     show(summary, labels)
 
 

@@ -1,6 +1,5 @@
 """Combine rules, the trained pipeline and the LLM into suggestions for review, and score each on dev."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from wasabi import msg
 from ie import options, statistics, suggesting, tracking
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write, check_writable
+from ie.files import check_writable, write_json
 from ie.records import Reader, accepted, blank, write_records
 from ie.scheme import load_scheme
 
@@ -117,8 +116,7 @@ def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path
         }
         for name, counts in (table.items() if n else ())
     }
-    with atomic_write(path) as file:
-        file.write(json.dumps({"documents": n, "sources": found}, indent=2) + "\n")
+    write_json(path, {"documents": n, "sources": found})
     with tracking.run("suggest", config={"texts": n}) as tracker:
         tracker.summary(found)
 

@@ -1,6 +1,5 @@
 """Train the category classifier on the texts that have a category."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from wasabi import msg
 
 from ie import categorising, corpora, records, tracking, training
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.scheme import load_scheme
 from ie.statistics import format_score
 
@@ -62,9 +61,7 @@ def main(
         "dev_documents": len(gold),
         "macro_f": {name: round(getattr(f, name), 4) for name in ("value", "low", "high")},
     }
-    with atomic_write(output / "train.json") as file:
-        json.dump(summary, file, indent=2)
-        file.write("\n")
+    write_json(output / "train.json", summary)
     msg.good(f"{output / 'model-best'}: macro F {format_score(f, len(gold))} on dev.")
     msg.info("Dev picked the step, so this flatters it: `evaluate-categories` measures on test.")
 

@@ -1,6 +1,5 @@
 """Train on growing portions of the data, to see whether more of it would help."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +23,7 @@ from ie import (
     tracking,
 )
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import atomic_write, write_json
 from ie.records import Record
 from ie.scheme import Scheme, load_scheme
 
@@ -137,9 +136,7 @@ def main(
         rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted
     )
     content = curves.to_json(rows, len(checks), verdict, notes, further, prompted)
-    with atomic_write(output / "curve.json") as file:
-        json.dump(content, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    write_json(output / "curve.json", content)
     with atomic_write(output / "curve.png", "wb") as file:
         file.write(picture)
     with atomic_write(output / "curve.html") as file:

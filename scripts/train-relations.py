@@ -1,6 +1,5 @@
 """Train the relations component on gold entities, and choose its threshold on dev."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from wasabi import msg
 
 from ie import corpora, records, relating, tracking, training
 from ie.cli import run
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.scheme import load_scheme
 from ie.statistics import format_score, intervals
 
@@ -63,9 +62,7 @@ def main(
         "dev_documents": len(gold),
         "f": {name: round(getattr(f, name), 4) for name in ("value", "low", "high")},
     }
-    with atomic_write(output / "train.json") as file:
-        json.dump(summary, file, indent=2)
-        file.write("\n")
+    write_json(output / "train.json", summary)
     msg.good(
         f"{output / 'model-best'}: F {format_score(f, len(gold))} on dev with gold entities, from a "
         f"probability of {component.threshold:g} up."

@@ -1,6 +1,5 @@
 """Train the pipeline on reviewed examples, on silver, and on both, to see which serves it best."""
 
-import json
 import os
 import shutil
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,7 +17,7 @@ from wasabi import msg
 from ie import scoring, tracking, training
 from ie.cli import run
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.records import from_doc
 from ie.scheme import Scored, load_scheme
 from ie.splitting import TrainOn
@@ -125,9 +124,7 @@ def save(output: Path, results: dict[str, dict], measured: dict[str, Estimate | 
         for entry in result["history"]
     ]
     for file_name, data in {"train.json": scores, "history.json": history}.items():
-        with atomic_write(output / file_name) as file:
-            json.dump(data, file, indent=2)
-            file.write("\n")
+        write_json(output / file_name, data)
 
 
 def total(entry: dict) -> float:

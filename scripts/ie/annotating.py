@@ -4,7 +4,6 @@ The bytes are decided by the rows, the pipeline and `Settings` alone: not by wha
 """
 
 import io
-import json
 import os
 import resource
 import socket
@@ -27,6 +26,7 @@ from spacy.util import minibatch
 
 from ie import assembling, shards
 from ie.errors import UserError
+from ie.files import finite, json_text
 from ie.shards import Shard
 from ie.tokenizing import longest_stretch
 
@@ -289,7 +289,7 @@ def _of_table(shard: Shard, table: pa.Table, settings: Settings) -> Rows:
     texts = table.column(settings.text_column).to_pylist()
     for i, text in enumerate(texts):
         if fault := text_fault(text, settings):
-            content = json.dumps(table.slice(i, 1).to_pylist()[0], ensure_ascii=False, default=str)
+            content = dumped(table.slice(i, 1).to_pylist()[0])
             rows.rejected.append((shard.first + i, fault, content))
         else:
             rows.numbers.append(shard.first + i)
@@ -331,9 +331,10 @@ def utf8(text: str) -> bool:
 
 
 def dumped(value: Any) -> str:
-    """JSON as it is read best, on one line."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if utf8(text) else json.dumps(value, default=str)
+    """JSON as it is read best, on one line; NaN and Infinity are null."""
+    value = finite(value)
+    text = json_text(value, default=str)
+    return text if utf8(text) else json_text(value, default=str, ensure_ascii=True)
 
 
 def renamed(column: str) -> str:

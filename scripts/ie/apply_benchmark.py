@@ -22,7 +22,7 @@ import srsly
 from ie import applying, assembling
 from ie.annotating import Settings, peak_mb
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 from ie.processes import THREADS
 
 PLAIN = "plain nlp.pipe"
@@ -119,7 +119,7 @@ def write(path: Path, texts: Sequence[str], n: int) -> Path:
     """A JSONL file of `n` texts."""
     with atomic_write(path) as file:
         for text in islice(cycle(texts), n):
-            file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+            file.write(json_text({"text": text}) + "\n")
     return path
 
 
@@ -247,4 +247,4 @@ def to_json(found: dict[Way, Measured]) -> dict[str, Any]:
 if __name__ == "__main__":
     executor, workers, model, texts, shard, batch_size = sys.argv[1:]
     told = annotate(Way(executor, int(workers)), Path(model), Path(texts), int(shard), int(batch_size))
-    print(json.dumps(told))
+    print(json_text(told))

@@ -30,7 +30,7 @@ import components
 from ie import annotating, cluster, shards
 from ie.annotating import AGAIN, Done, Settings, column_of, load, work, work_on_parcel
 from ie.errors import UserError
-from ie.files import atomic_write, check_writable, hash_folder, sha256_file
+from ie.files import atomic_write, check_writable, hash_folder, sha256_file, write_json
 from ie.processes import AHEAD, cores, unordered
 from ie.shards import Shard, Source
 
@@ -134,9 +134,7 @@ def go_through(
     check_writable(output / MANIFEST)
     with _alone(output):
         _clear_halves(output)
-        with atomic_write(output / MANIFEST) as file:
-            json.dump(manifest, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+        write_json(output / MANIFEST, manifest)
         outcome = _work_through(folder, sources, output, settings, work, name)
         _add_up(output, sources, settings, outcome)
     if not outcome.texts:
@@ -297,10 +295,8 @@ def _add_up(output: Path, sources: list[Source], settings: Settings, outcome: Ou
             )
     outcome.rejected = dict(reasons.most_common())
     outcome.texts = sum(s.rows for s in sources) - reasons.total()
-    with atomic_write(output / SUMMARY) as file:
-        told = {"texts": outcome.texts, "set_aside": outcome.rejected, "shards": outcome.shards}
-        json.dump(told, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    told = {"texts": outcome.texts, "set_aside": outcome.rejected, "shards": outcome.shards}
+    write_json(output / SUMMARY, told)
 
 
 def _reasons(aside: Path) -> Counter[str]:

@@ -15,6 +15,7 @@ from spacy.language import Language
 
 from ie import baselines, categorising, records, scoring, statistics
 from ie.errors import UserError
+from ie.files import json_text
 from ie.pipelines import load as load_pipeline
 from ie.records import Record
 from ie.scheme import Scored
@@ -495,7 +496,7 @@ def memoriser(
     """Run the memorising baseline (see `baselines.memoriser`) with the thresholds that suit `train`."""
     memory = baselines.memoriser(train, nlp.make_doc)
     strings = sorted((list(key), label) for key, label in memory.memory.items())
-    size = len(json.dumps(strings, ensure_ascii=False).encode()) / 1e6
+    size = len(json_text(strings).encode()) / 1e6
     found = answer(name, title, memory, texts, repeats=repeats, mb=size)
     times = "once" if memory.min_count == 1 else f"{memory.min_count} times"
     share = f" and in {memory.min_precision:.0%} of their occurrences" if memory.min_precision else ""

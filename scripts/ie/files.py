@@ -1,13 +1,15 @@
 """Writing files so that a reader sees the old content or the new, never half of it."""
 
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ie.errors import UserError
 
@@ -50,6 +52,42 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """`json.dumps` without NaN and Infinity, which are not JSON; characters are written as they are.
+
+    All JSON of the project is written through this function.
+
+    Args:
+        options: of `json.dumps`.
+
+    Raises:
+        ValueError: a number is NaN or infinite; `finite` replaces these.
+    """
+    return json.dumps(value, **{"ensure_ascii": False, **options, "allow_nan": False})
+
+
+def finite(value: Any) -> Any:
+    """The same lists, tuples and dicts with None in place of each NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write a JSON file, all or nothing; a figure that isn't defined (NaN) or infinite is null.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    text = json_text(finite(value), indent=indent)
+    with atomic_write(path) as file:
+        file.write(text + "\n")
 
 
 def check_writable(path: Path) -> None:

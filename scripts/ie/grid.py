@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ie import cluster, records, scoring, training
 from ie.errors import UserError
-from ie.files import atomic_write, sha256_file
+from ie.files import json_text, sha256_file, write_json
 from ie.processes import cores, unordered
 from ie.scheme import Scored
 
@@ -142,8 +142,7 @@ def _stored(job: Job) -> Path | None:
 def keep(job: Job, result: Result) -> None:
     """Store the result of a cell under the hash of what it depends on."""
     if stored := _stored(job):
-        with atomic_write(stored) as file:
-            json.dump(result, file)
+        write_json(stored, result, indent=None)
 
 
 def kept(job: Job) -> Result | None:
@@ -173,7 +172,7 @@ def key(job: Job) -> str:
         [sha256_file(path) for path in sources],
         *job.also,
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json_text(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
 def _sources(config: Path) -> list[Path]:

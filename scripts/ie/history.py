@@ -19,7 +19,7 @@ import numpy as np
 from ie import statistics
 from ie.errors import UserError
 from ie.evaluation import ALL
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 from ie.statistics import Estimate
 
 KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "counts")
@@ -103,7 +103,7 @@ def entry(
         "scores": metrics["systems"],
         "counts": {name: pack(table) for name, table in documents.items()},
     }
-    identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+    identity = hashlib.sha256(json_text(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:10]
     return {"id": identity, "date": date} | content
 
 
@@ -113,7 +113,7 @@ def append(path: Path, history: Sequence[dict[str, Any]], new: dict[str, Any]) -
         return False
     with atomic_write(path) as file:
         for line in (*history, new):
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json_text(line) + "\n")
     return True
 
 
@@ -242,7 +242,7 @@ def write_documents(path: Path, ids: Sequence[str], counts: dict[str, np.ndarray
     with atomic_write(path) as file:
         for row, name in enumerate(ids):
             line = {"id": name} | {system: table[row].tolist() for system, table in counts.items()}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json_text(line) + "\n")
 
 
 def read_documents(path: Path) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ Each is made once, from files and packages of this machine, and kept in the trai
 that needs none of it.
 """
 
-import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from ie import records, splitting, training
 from ie.errors import UserError
-from ie.files import atomic_write, published
+from ie.files import atomic_write, json_text, published, write_json
 from ie.records import Record
 
 INSTALL = "pip install -r requirements-variants.txt"
@@ -208,7 +207,7 @@ def tok2vec_weights(package: str, component: str, config: Path) -> bytes:
     wanted = _target(config)
     theirs, ours = dict(_flat(settings)), dict(_flat(wanted))
     differing = [
-        f"{name} is {json.dumps(ours.get(name))} there, {json.dumps(theirs.get(name))} in {package}"
+        f"{name} is {json_text(ours.get(name))} there, {json_text(theirs.get(name))} in {package}"
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
     ]
@@ -302,6 +301,4 @@ def write_weights(output: Path, weights: bytes, about: dict[str, Any]) -> None:
     """OUTPUT/tok2vec.bin, and about.json beside it: where the weights come from."""
     with atomic_write(output / "tok2vec.bin", "wb") as file:
         file.write(weights)
-    with atomic_write(output / "about.json") as file:
-        json.dump(about, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    write_json(output / "about.json", about)

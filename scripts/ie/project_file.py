@@ -1,7 +1,6 @@
 """project.yml, edited in place: what a person wrote around the changed lines stays as it is."""
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import srsly
 
 from ie.bringing import Inputs
 from ie.errors import UserError
+from ie.files import json_text
 
 
 def md5(text: str) -> str:
@@ -24,7 +24,7 @@ def set_var(text: str, name: str, value: str) -> str:
         UserError: there is no such variable.
     """
     start = text.index("\nvars:\n")
-    quoted = json.dumps(value, ensure_ascii=False)
+    quoted = json_text(value)
     body, n = re.subn(rf"(?m)^  {name}: .*$", lambda _: f"  {name}: {quoted}", text[start:], count=1)
     if not n:
         raise UserError(f"project.yml: has no variable {name}; take the template's project.yml.")
@@ -38,7 +38,7 @@ def describe(text: str, values: Mapping[str, str], found: Inputs, files: Mapping
     labels = ", ".join(label for kind in ("span", "category") for label in found.labels[kind])
     text = re.sub(
         r"(?m)^title: .*$",
-        lambda _: f"title: {json.dumps(values['name'] + ': information extraction')}",
+        lambda _: f"title: {json_text(values['name'] + ': information extraction')}",
         text,
         count=1,
     )
@@ -119,7 +119,7 @@ def prune(text: str, components: Mapping[str, bool]) -> str:
 
     def left(match: re.Match) -> str:
         names = [name for name in srsly.json_loads(match[2]) if kept.get(name, True)]
-        return f"{match[1]}{json.dumps(names)}"
+        return f"{match[1]}{json_text(names)}"
 
     text = re.sub(r"(?m)^(  components: )(\[.*\])$", left, text, count=1)
     block = assembled = _block(text, "assemble")

@@ -20,7 +20,7 @@ from spacy.tokens import Doc, DocBin
 from wasabi import msg
 
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 from ie.scheme import Scheme
 from ie.tokenizing import adapt
 
@@ -74,7 +74,11 @@ class Record(BaseModel):
         return str(given) if given else ""
 
     def to_line(self) -> str:
-        """The record as one line of JSON without line end: known keys first, unset ones left out."""
+        """The record as one line of JSON without line end: known keys first, unset ones left out.
+
+        Raises:
+            UserError: a number in it is NaN or infinite.
+        """
         data = self.model_dump(mode="python")
         fields = [f for f in type(self).model_fields if f in self.model_fields_set or self._is_filled(f)]
         extras = [key for key in data if key not in type(self).model_fields]
@@ -82,7 +86,12 @@ class Record(BaseModel):
         if "cats" in line:
             # Prodigy writes 0 and 1, and so do we; scores keep their digits.
             line["cats"] = {k: int(v) if v == int(v) else v for k, v in line["cats"].items()}
-        return json.dumps(line, ensure_ascii=False)
+        try:
+            return json_text(line)
+        except ValueError:
+            raise UserError(
+                f"record {self.id!r}: a number is NaN or infinite, which is not JSON; correct or delete it."
+            ) from None
 
     def _is_filled(self, name: str) -> bool:
         return getattr(self, name) != type(self).model_fields[name].default
@@ -467,7 +476,7 @@ def _parse(path: Path, number: int, line: str) -> Record:
             'with at least "text".'
         )
     try:
-        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+        json_text(data).encode()
     except UnicodeEncodeError:
         raise UserError(
             f"{path}:{number}: half of a surrogate pair (\\ud800 to \\udfff) that stands for no character; "

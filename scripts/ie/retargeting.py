@@ -16,6 +16,7 @@ import srsly
 
 from ie import statistics
 from ie.errors import UserError
+from ie.files import json_text
 from ie.records import read_records, write_records
 from ie.scheme import load_scheme
 from ie.splitting import SIDES
@@ -160,7 +161,7 @@ def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
     reviewed = shuffled[len(raw) : len(raw) + size.reviewed]
     write_records(folder / "annotations.jsonl", reviewed)
     (folder / "texts.jsonl").write_text(
-        "".join(json.dumps({"text": record.text}, ensure_ascii=False) + "\n" for record in raw),
+        "".join(json_text({"text": record.text}) + "\n" for record in raw),
         encoding="utf-8",
     )
     return len(reviewed), len(raw)

@@ -4,7 +4,6 @@ Nothing here writes: `plan` makes the new content of every file, so that all of 
 """
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from spacy.language import Language
 from ie import baselines, mining, project_file, scoring, statistics
 from ie.bringing import Inputs
 from ie.errors import UserError
+from ie.files import json_text
 from ie.gazetteer import read_gazetteer
 from ie.interchange.job import read_text
 from ie.llm.shots import Shots
@@ -109,9 +109,7 @@ def plan(found: Inputs, settings: Settings) -> Plan:
         ("assets/reviewed.jsonl", f"{len(found.gold):,} examples: {sides}" if found.gold else "empty")
     )
     rules = mining.mine(split.train, nlp) if found.labels["span"] else []
-    files[Path("assets/patterns.jsonl")] = _jsonl(
-        json.dumps(rule.line(), ensure_ascii=False) for rule in rules
-    )
+    files[Path("assets/patterns.jsonl")] = _jsonl(json_text(rule.line()) for rule in rules)
     told = _tell_rules(rules, split.dev, nlp) if found.labels["span"] else "empty: rules find spans"
     made.told.append(("assets/patterns.jsonl", told))
     label = _gazetteer(found, settings, files, made.told)
@@ -170,7 +168,7 @@ def scheme_config(text: str, found: Inputs, lang: str) -> str:
     if not mark:
         raise UserError("the config of the LLM has no [components]; take the template's configs/llm.cfg.")
     pipeline = "categories" if found.categories_only else "spans"
-    head = _set_setting(head, "lang", json.dumps(lang))
+    head = _set_setting(head, "lang", json_text(lang))
     head = _set_setting(head, "pipeline", f'["{pipeline}"]')
     if found.categories_only and not found.exclusive:
         # Of texts without the category there are many: examples must show that, too.
@@ -239,7 +237,7 @@ def _component(found: Inputs, kind: str, section: str, task: str) -> str:
 def _setting(value: Any) -> str:
     if isinstance(value, str) and value.startswith("${"):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return json_text(value)
 
 
 def humanised(label: str) -> str:
@@ -308,11 +306,11 @@ def _configs(
     for path in sorted(Path("configs").glob("*.cfg")):
         text = files.get(path) or _read(path)
         if path != settings.scheme and re.search(r"(?m)^\[nlp\]\nlang = ", text):
-            files[path] = _set_setting(text, "lang", json.dumps(settings.lang))
+            files[path] = _set_setting(text, "lang", json_text(settings.lang))
     review = Path("configs/review.cfg")
     text = _read(review)
     if found.labels["category"]:
-        text = _set_setting(text, "one_category", json.dumps(found.exclusive))
+        text = _set_setting(text, "one_category", json_text(found.exclusive))
     # Without suggestions nothing can disagree; texts unlike each other teach most.
     files[review] = text if found.gold else _set_setting(text, "then", '"diversity"')
     assemble = Path("configs/assemble.cfg")
@@ -322,7 +320,7 @@ def _configs(
     for name, label in labels.items():
         path = Path(f"configs/{name}.cfg")
         if label and path in files:
-            files[path] = _set_setting(files[path] or "", "labels", json.dumps([label]))
+            files[path] = _set_setting(files[path] or "", "labels", json_text([label]))
 
 
 def _outputs(made: Plan, patterns: Iterable[str], brought: Sequence[Path]) -> None:

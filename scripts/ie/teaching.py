@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ie import baselines, distilling, grid, records, scoring, training, variants
 from ie.distilling import Answers, Draft
 from ie.errors import UserError
-from ie.files import sha256_file
+from ie.files import json_text, sha256_file
 from ie.grid import Cell, Job, Result
 from ie.records import Record, Span
 
@@ -90,7 +90,7 @@ class Bench:
         """The job of a training; with `first` it is one in two stages."""
         questions = None
         if asked:
-            text = json.dumps(list(asked), ensure_ascii=False)
+            text = json_text(list(asked))
             questions = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
             if not questions.exists():
                 questions.write_text(text, encoding="utf-8")

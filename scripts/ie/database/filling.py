@@ -1,7 +1,6 @@
 """From what is known of a text to the rows of the database, the same for a pipeline's word and for gold."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,6 +13,7 @@ from spacy.tokens import Doc
 from ie import rows
 from ie.corpora import category_of
 from ie.database.schema import VERSION, Columns, Mapped
+from ie.files import json_text
 from ie.gazetteer import Entry
 from ie.records import Record
 
@@ -86,7 +86,7 @@ def basis(columns: Columns, companies: Sequence[Entry]) -> str:
 
 
 def _short(parts: list) -> str:
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
+    text = json_text(parts, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -183,7 +183,7 @@ def fill(reading: Reading, columns: Columns, names: Mapping[str, str], model_id:
                 said(columns.documents.source),
                 said(columns.documents.writer),
                 said(columns.documents.date),
-                json.dumps(meta, ensure_ascii=False, sort_keys=True),
+                json_text(meta, sort_keys=True),
                 reading.category,
                 reading.category_score,
                 model_id,

@@ -1,6 +1,5 @@
 """What is diagnosed (data and config of a project, as they are), and what a test found."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from spacy.tokens import Doc, DocBin
 from ie import records
 from ie.diagnosis import thresholds as at
 from ie.errors import UserError
+from ie.files import json_text
 from ie.records import Record
 
 Verdict = Literal["broken", "watch", "fine", "not tested"]
@@ -183,7 +183,7 @@ def read(
 def shown(record: Record, start: int, end: int) -> str:
     """A stretch of text for people, shortened."""
     text = " ".join(record.text[max(start, 0) : end].split())
-    return json.dumps(text if len(text) <= 40 else text[:37] + "...", ensure_ascii=False)
+    return json_text(text if len(text) <= 40 else text[:37] + "...")
 
 
 def percent(share: float) -> str:

@@ -1,6 +1,5 @@
 """A diagnosis as a table for the terminal, a page and a JSON object."""
 
-import json
 import math
 import textwrap
 from typing import Any
@@ -12,6 +11,7 @@ from wasabi import table
 from ie import reports, statistics
 from ie.diagnosis.project import Finding
 from ie.diagnosis.verdict import CASES, Diagnosis
+from ie.files import json_text
 
 MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "fine": "✔ fine", "not tested": "– not tested"}
 WIDTHS = (24, 26, 28, 34)
@@ -77,7 +77,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
 def suspects(diagnosis: Diagnosis) -> list[str]:
     """Spans to look at again, a JSON object each (see `Suspect`): doubtful, needless, then missing ones."""
     found = [suspect for finding in diagnosis.findings for suspect in finding.suspects]
-    return [json.dumps(suspect.to_json(), ensure_ascii=False) for suspect in found]
+    return [json_text(suspect.to_json()) for suspect in found]
 
 
 def page(diagnosis: Diagnosis) -> str:

@@ -1,6 +1,5 @@
 """spaCy's DocBin (`.spacy`): spans are `ents`, categories `cats`; the rest travels in the Docs' user data."""
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from spacy.tokens import Doc, DocBin
 
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 from ie.interchange.job import Job, Placed, make, parse_json
 from ie.records import Record, from_doc
 
@@ -89,5 +88,5 @@ def _doc(record: Record, job: Job) -> Doc:
     if in_order and not record.relations and not any(span.model_extra for span in record.spans):
         rest.pop("spans", None)  # ents say it all
     if rest:
-        cut.user_data[KEY] = json.dumps(rest, ensure_ascii=False)
+        cut.user_data[KEY] = json_text(rest)
     return cut

@@ -4,13 +4,12 @@ Offsets count Unicode characters. Columns it doesn't know are kept by doccano as
 back beside the text.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 from ie.interchange.job import Job, Placed, entry, json_lines, make
 from ie.records import Record
 
@@ -51,7 +50,7 @@ def write(path: Path, items: Iterable[Record], job: Job) -> int:
     related = any(record.relations for record in everything)
     with atomic_write(path) as file:
         for record in everything:
-            file.write(json.dumps(_line(record, job, related), ensure_ascii=False) + "\n")
+            file.write(json_text(_line(record, job, related)) + "\n")
     return len(everything)
 
 

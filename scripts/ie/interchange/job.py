@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from spacy.language import Language
 
 from ie.errors import UserError
+from ie.files import json_text
 from ie.records import Record
 from ie.scheme import Scheme
 
@@ -133,7 +134,7 @@ def parse_json(place: str, text: str) -> Any:
     """
     try:
         data = json.loads(text)
-        json.dumps(data, ensure_ascii=False).encode()
+        json_text(data).encode()
     except (ValueError, RecursionError) as error:
         line = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) and "\n" in text else ""
         reason = getattr(error, "msg", None) or getattr(error, "reason", None) or str(error)

@@ -4,13 +4,12 @@ Offsets count Unicode characters as ours do; older versions counted UTF-16 units
 its text, so that the unit is seen and the old offsets are converted.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import write_json
 from ie.interchange.job import Job, Placed, entry, make, parse_json, read_text
 from ie.records import Record
 from ie.scheme import Scheme
@@ -38,9 +37,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
 def write(path: Path, items: Iterable[Record], job: Job) -> int:
     """Write tasks with one annotation each, for the project's import."""
     tasks = [_task(record, job) for record in items]
-    with atomic_write(path) as file:
-        json.dump(tasks, file, ensure_ascii=False, indent=1)
-        file.write("\n")
+    write_json(path, tasks, indent=1)
     return len(tasks)
 
 

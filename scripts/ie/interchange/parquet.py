@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, finite, json_text
 from ie.interchange import conll
 from ie.interchange.job import Job, Placed, entry, make, parse_json
 from ie.records import Record
@@ -87,7 +87,7 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _record(place: str, row: dict[str, Any]) -> Record:
     # Dates and the like become text, as in JSON; None says that a cell, or a key of a struct, isn't there.
-    row = json.loads(json.dumps(row, ensure_ascii=False, default=str), parse_constant=lambda _: None)
+    row = json.loads(json_text(finite(row), default=str))
     fields = {key: value for key, value in row.items() if value is not None and key != "extra"}
     for name in ("spans", "relations"):
         fields[name] = [_item(place, item) for item in fields.get(name, [])]
@@ -108,7 +108,7 @@ def _item(place: str, item: Any) -> dict[str, Any]:
 
 
 def _dumped(extra: dict[str, Any] | None) -> str | None:
-    return json.dumps(extra, ensure_ascii=False) if extra else None
+    return json_text(extra) if extra else None
 
 
 def _loaded(place: str, extra: Any) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from ie.files import finite, json_text
+
 BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 FENCE = re.compile(r"\s*```\w*\s*")
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -21,7 +23,7 @@ SALVAGE_TRIES = 8
 def example(values: Mapping[str, Sequence[str]], separator: str, empty: str) -> dict[str, object]:
     """How an example answers: `lines`, a string a field, and `json`, the whole object."""
     lines = {name: separator.join(found) or empty for name, found in values.items()}
-    return {"lines": lines, "json": json.dumps(values, ensure_ascii=False)}
+    return {"lines": lines, "json": json_text(values)}
 
 
 def schema(names: Sequence[str], choices: Sequence[str] | None, value_form: str = "") -> dict:
@@ -116,7 +118,7 @@ def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, 
             elif isinstance(value, str) and field:
                 said.append((field, value.strip()))
             elif value is not None:
-                malformed.append(json.dumps({name: value} if name else value, ensure_ascii=False))
+                malformed.append(json_text(finite({name: value} if name else value)))
 
     try:
         found, rest = _json_values(answer)

@@ -4,7 +4,6 @@ Requests go on over the borders of shards, so the endpoint never waits for the l
 """
 
 import hashlib
-import json
 from collections import Counter, deque
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from ie import annotating, tokenizing
 from ie.annotating import AGAIN, KEPT_WORDS, Done, Settings
-from ie.files import sha256_file
+from ie.files import json_text, sha256_file
 from ie.llm import answers, grounding, pipeline, shots, tasks
 from ie.llm.client import Model
 from ie.llm.tasks import Task
@@ -144,4 +143,5 @@ def depends(config: Config, nlp: Language) -> dict[str, str]:
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    text = json_text(value, sort_keys=True, default=str, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ie.errors import UserError
+from ie.files import json_text
 from ie.llm.types import Answer
 
 KEPT = ("prompt_tokens", "completion_tokens", "estimated", "seconds", "finish_reason")
@@ -53,7 +54,8 @@ class AnswerCache:
         if failed := [a for a in answers if a.error is not None or not a.key]:
             raise ValueError(f"an answer without key or with an error can't be stored: {failed[0].error}")
         rows = [
-            (a.key, model, _clean(a), json.dumps({name: getattr(a, name) for name in KEPT})) for a in answers
+            (a.key, model, _clean(a), json_text({name: getattr(a, name) for name in KEPT}, ensure_ascii=True))
+            for a in answers
         ]
         with self._lock, self._explained():
             connection = self._open()

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from ie.errors import UserError
-from ie.files import atomic_write, sha256_file
+from ie.files import json_text, sha256_file, write_json
 from ie.llm.client import Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 
@@ -109,7 +109,7 @@ class EmbeddedProvider(Provider):
 
     def bucket(self, prompt: Prompt) -> Hashable:
         """One request has one prefix and one set of parameters."""
-        schema = json.dumps(prompt.schema, sort_keys=True) if prompt.schema else None
+        schema = json_text(prompt.schema, sort_keys=True, ensure_ascii=True) if prompt.schema else None
         return str(prompt[: prompt.prefix]), prompt.stop, prompt.max_tokens, schema, prompt.grammar
 
     async def ask(self, prompts: list[Prompt]) -> list[Answer]:
@@ -394,8 +394,7 @@ def _checksum(path: Path, folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = sha256_file(path)
-    with atomic_write(note) as file:
-        json.dump({**state, "sha256": found}, file)
+    write_json(note, {**state, "sha256": found}, indent=None)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ie.errors import UserError
+from ie.files import json_text
 from ie.llm.client import Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 
@@ -383,7 +384,7 @@ def _message(error: Exception) -> str:
             parts = [str(inner[name]) for name in ("message", "code", "type") if inner.get(name)]
             if parts:
                 return " / ".join(parts)
-        return json.dumps(body, ensure_ascii=False)
+        return json_text(body)
     return re.sub(r"<[^>]+>", " ", str(body or error))
 
 

@@ -1,8 +1,9 @@
 """What goes to a model and what comes back: strings, so that any spacy-llm task can use them."""
 
 import hashlib
-import json
 from dataclasses import dataclass
+
+from ie.files import json_text
 
 # Errors that may be gone on the next run; the others belong to the prompt itself.
 TRANSIENT = ("unavailable", "empty", "malformed")
@@ -57,7 +58,7 @@ class Prompt(str):
     def key(self, identity: dict) -> str:
         """SHA-256 over the model's identity and all of the prompt that can change its answer."""
         parts = [identity, str(self), list(self.stop), self.max_tokens, self.schema, self.grammar]
-        text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        text = json_text(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -26,6 +26,7 @@ from uuid import uuid4
 import psutil
 
 from ie.errors import UserError
+from ie.files import json_text
 from ie.records import read_records
 
 COMMAND = Path(__file__).parents[2] / "review.py"
@@ -130,10 +131,10 @@ def make_project(folder: Path, texts: int) -> None:
                 }
             ]
             record = {"text": text, "meta": {"id": f"t{i}"}}
-            raw.write(json.dumps(record) + "\n")
-            suggested.write(json.dumps({"text": text, "spans": spans, "meta": record["meta"]}) + "\n")
+            raw.write(json_text(record) + "\n")
+            suggested.write(json_text({"text": text, "spans": spans, "meta": record["meta"]}) + "\n")
             if i % max(1, texts // GOLD) == 0:
-                gold.write(json.dumps(record | {"spans": spans[:1]}) + "\n")
+                gold.write(json_text(record | {"spans": spans[:1]}) + "\n")
     (folder / "llm.cfg").write_text(SCHEME, encoding="utf-8")
     (folder / "review.cfg").write_text(SETTINGS, encoding="utf-8")
     (folder / "guidelines.md").write_text("# Guidelines\n\n- **COMPANY**: names\n", encoding="utf-8")
@@ -212,7 +213,7 @@ class Client:
             "Content-Type": "application/json",
         }
         try:
-            self._connection.request(method, path, json.dumps(body) if body else None, headers)
+            self._connection.request(method, path, json_text(body) if body else None, headers)
             response = self._connection.getresponse()
             return response.status, json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError):

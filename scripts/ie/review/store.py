@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ie.errors import UserError
-from ie.files import atomic_write
+from ie.files import atomic_write, json_text
 from ie.records import Record
 
 
@@ -96,7 +96,7 @@ class Journal:
             OSError: the disk is full, say. Nothing is written then.
         """
         # ASCII, so that every tool that splits lines splits them where we do
-        append(self._file, self._size, (json.dumps(entry) + "\n").encode())
+        append(self._file, self._size, (json_text(entry, ensure_ascii=True) + "\n").encode())
         self._size = os.fstat(self._file).st_size
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ def line_hash(record: Record | None) -> str | None:
     """What tells whether a gold record is still the one that an answer was given on."""
     if record is None:
         return None
-    content = json.dumps(record.model_dump(exclude_defaults=True), sort_keys=True)
+    content = json_text(record.model_dump(exclude_defaults=True), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -1,12 +1,13 @@
 """Logs as lines of JSON on stderr. What was sent to the service never gets into them."""
 
-import json
 import logging
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from ie.files import json_text
 
 LOGGER = logging.getLogger("serve")
 
@@ -31,7 +32,7 @@ class Lines(logging.Formatter):
                 line["where"] = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
         elif record.name != LOGGER.name and record.levelno >= logging.WARNING:
             line["message"] = str(record.msg)  # without its arguments
-        return json.dumps(line)
+        return json_text(line, ensure_ascii=True)
 
 
 def start() -> None:
