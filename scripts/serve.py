@@ -1,8 +1,5 @@
 """Serve the trained pipeline over HTTP, to programs on this machine or behind a proxy."""
 
-import signal
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -51,20 +48,18 @@ def main(
     page = make_app(
         Workers(chosen, workers, wanted), wanted, hosts=hosts, example=sentence or DEMO, failed=failed
     )
+    grace = int(wanted.limits.arrive + wanted.limits.answer) + 1
     server = uvicorn.Server(
         uvicorn.Config(
             page,
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=int(wanted.limits.arrive + wanted.limits.answer) + 1,
+            timeout_graceful_shutdown=grace,
         )
     )
-    # uvicorn passes a signal on when it is done; to have finished everything is no failure
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print(f"Serving {chosen} at http://localhost:{sock.getsockname()[1]}/ (Ctrl-C stops it)")
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[sock])
+    address = f"Serving {chosen} at http://localhost:{sock.getsockname()[1]}/ (Ctrl-C stops it)"
+    web.run_server(server, sock, address, grace + 5)
     if faults:
         raise UserError(faults[0])
 

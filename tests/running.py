@@ -3,13 +3,19 @@
 import errno
 import json
 import os
+import re
 import runpy
+import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
+import srsly
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,3 +89,38 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         real(handle)
 
     monkeypatch.setattr(os, "fsync", full)
+
+
+def stops_with_weasel(folder: Path, script: Path, options: Iterable[object], how: signal.Signals) -> None:
+    """Start a server by `weasel run`, end weasel by a signal, and check that server and port are gone."""
+    command = " ".join(["python", "-u", str(script), *(f"'{option}'" for option in options)])
+    project = {"title": "a server", "commands": [{"name": "server", "help": "", "script": [command]}]}
+    srsly.write_yaml(folder / "project.yml", project)
+    weasel = subprocess.Popen(
+        [sys.executable, "-m", "weasel", "run", "server", str(folder)],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    output, port, servers = "", 0, []
+    try:
+        for line in weasel.stdout:
+            output += line
+            if found := re.search(r"http://localhost:(\d+)/", line):
+                port = int(found[1])
+                break
+        assert port, output
+        servers = psutil.Process(weasel.pid).children(recursive=True)
+        weasel.send_signal(how)
+        assert weasel.wait(30) == -how
+        _, alive = psutil.wait_procs(servers, timeout=30)
+        assert alive == []
+        with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", port))
+        assert "Traceback" not in output + weasel.stdout.read()
+    finally:
+        for process in [weasel, *servers]:
+            if psutil.pid_exists(process.pid):
+                process.kill()
+        weasel.wait()
+        weasel.stdout.close()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from fake_llm import FakeLLM, answers, status
-from running import ROOT, run_command, write_lines
+from running import ROOT, run_command, stops_with_weasel, write_lines
 
 from ie.database import filling, writing
 from ie.database.schema import read_mapping
@@ -345,3 +346,9 @@ def test_mistakes_are_one_sentence(server: Server, tmp_path: Path, capsys: pytes
     (tmp_path / "deals.db").unlink()
     make_database(tmp_path, [record(*TEXTS[0])])
     assert f"port {server.port} can't be used" in fails("--port", server.port)
+
+
+def test_it_stops_with_the_weasel_that_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORE_TEST_KEY", "k")
+    make_database(tmp_path, [record(*TEXTS[0])])
+    stops_with_weasel(tmp_path, ROOT / "scripts" / "explore.py", options(tmp_path), signal.SIGTERM)

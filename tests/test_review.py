@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, write_lines
+from running import ROOT, Outcome, run_command, stops_with_weasel, write_lines
 
 from ie.records import Record, read_records
 
@@ -425,9 +425,15 @@ def test_missing_suggestions_are_told_and_reviewing_goes_on(tmp_path: Path, star
     )
 
 
-def test_ctrl_c_ends_it_quietly(tmp_path: Path, start: Callable) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_quiet_and_no_failure(tmp_path: Path, start: Callable, how: signal.Signals) -> None:
     started = start(make_project(tmp_path))
-    started.process.send_signal(signal.SIGINT)
+    started.process.send_signal(how)
     rest = started.process.communicate(timeout=30)[0]
     assert "Traceback" not in rest
     assert started.process.returncode == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_it_stops_with_the_weasel_that_started_it(tmp_path: Path, how: signal.Signals) -> None:
+    stops_with_weasel(make_project(tmp_path), ROOT / "scripts" / "review.py", options(tmp_path), how)

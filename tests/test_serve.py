@@ -16,8 +16,8 @@ import psutil
 import pytest
 import spacy
 from prometheus_client.parser import text_string_to_metric_families
-from running import ROOT, run_command
-from serving import DEAL, Server, make_pipeline
+from running import ROOT, run_command, stops_with_weasel
+from serving import CONFIG, DEAL, Server, make_pipeline
 
 from ie.answering import to_record
 from ie.assembling import origins
@@ -255,6 +255,12 @@ def test_sigterm_finishes_what_was_accepted(model: Path, tmp_path: Path) -> None
     assert server.process.wait(60) == 0
     assert "Traceback" not in server.log.read_text()
     server.stop()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_it_stops_with_the_weasel_that_started_it(model: Path, tmp_path: Path, how: signal.Signals) -> None:
+    options = ("--model", model, "--settings", CONFIG, "--port", 0)
+    stops_with_weasel(tmp_path, ROOT / "scripts" / "serve.py", options, how)
 
 
 def test_processes_answer_alike_and_one_that_dies_is_replaced(model: Path, tmp_path: Path) -> None:

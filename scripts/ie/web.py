@@ -11,6 +11,8 @@ import os
 import secrets
 import signal
 import socket
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -24,8 +26,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from ie.cli import runner
 from ie.errors import Refused, UserError
 
+# weasel forwards no SIGTERM to its child, so a server that weasel started stops when weasel is gone.
+# Servers that a shell or a service manager started may outlive it. Read at import: loading takes seconds.
+PARENT = os.getppid() if runner() else None
+PARENT_CHECK_SECONDS = 0.2
 STATIC = Path(__file__).parent / "static"
 LOCAL = ("127.0.0.1", "localhost")
 HEADERS = {
@@ -181,18 +188,45 @@ def listen(port: int, option: str) -> socket.socket:
 
 
 def run_page(page: Starlette, sock: socket.socket, secret: str, note: str) -> None:
-    """Print the address of a page, and a note, and serve it until Ctrl-C."""
-    server = uvicorn.Server(uvicorn.Config(page, log_level="warning", access_log=False, server_header=False))
-    # Who reads the address may press Ctrl-C at once, when uvicorn doesn't listen to it yet. It passes the
-    # signal on when it is done, to this as well.
-    before = signal.signal(signal.SIGINT, lambda *_: setattr(server, "should_exit", True))
+    """Print the address of a page, and a note, and serve it until it is stopped, as `run_server` does."""
+    # msg would break a long line in two, and the address with it
+    address = (
+        f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n\n{note} Ctrl-C stops the server."
+    )
+    config = uvicorn.Config(page, log_level="warning", access_log=False, server_header=False)
+    run_server(uvicorn.Server(config), sock, address)
+
+
+def run_server(server: uvicorn.Server, sock: socket.socket, address: str, grace: float = 15) -> None:
+    """Print an address and serve until Ctrl-C, SIGTERM, or the end of the weasel that started this process.
+
+    Args:
+        grace: seconds to finish requests after weasel ended; then the process ends anyway.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # A user who reads the address may press Ctrl-C before uvicorn handles signals. uvicorn raises the signal
+    # again after it stopped, to these handlers: a requested stop is no failure.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        # msg would break a long line in two, and the address with it
-        print(f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n")
-        print(f"{note} Ctrl-C stops the server.")
+        print(address)
+        threading.Thread(target=_follow_parent, args=(grace,), daemon=True).start()
         server.run(sockets=[sock])
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _follow_parent(grace: float) -> None:
+    if PARENT is None:
+        return
+    while os.getppid() == PARENT:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace)
+    os._exit(1)
 
 
 def session_secret(path: Path) -> str:
