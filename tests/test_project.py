@@ -33,6 +33,12 @@ YOURS = {"${vars.import_from}": ("docs/review.md", "vars.import_from")}
 # Commands that say themselves what is missing, or go on without it: the trained pipeline, for which an
 # installed one may stand, the language model's annotations, the split.
 AT_ONCE = ("benchmark-serve", "database", "review", "serve", "suggest")
+# Names of configs, languages and choices are one word; everything else that is no number may have blanks.
+ONE_WORD = {
+    *("config", "llm_config", "relations", "categories", "lang", "train_on", "distill_recipe"),
+    *("misaligned", "duplicates", "bad_relations", "gaps", "vanished", "init_overwrite", "apply_pipeline"),
+    *("import_format", "export_format", "init_format", "apply_format", "executor", "apply_executor"),
+}
 
 
 def calls(command: dict) -> list[tuple[Path, dict[str, str]]]:
@@ -245,6 +251,33 @@ def test_variables_are_plain() -> None:
     for name, value in PROJECT["vars"].items():
         assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
         assert not set("'$") & set(str(value))
+
+
+def test_a_value_with_blanks_is_one_value() -> None:
+    words = {name for name, value in PROJECT["vars"].items() if not isinstance(value, str)} | ONE_WORD
+    for name, command in COMMANDS.items():
+        for line in command["script"]:
+            for bare in re.sub(r"'[^']*'", "", line).split("${vars.")[1:]:
+                var = bare.split("}")[0]
+                assert var in words, f"{name}: quote ${{vars.{var}}}, as 'my data/x.jsonl' has a blank"
+
+
+@pytest.mark.slow
+def test_paths_with_blanks_come_in_and_go_out(clone: Path) -> None:
+    folder = clone / "my data"
+    folder.mkdir()
+    lines = (clone / "assets" / "reviewed.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:3]
+    (folder / "in 1.jsonl").write_text("".join(lines), encoding="utf-8")
+    for command, written in (
+        ("import", {"import_from": "in 1.jsonl", "import_to": "new 1.jsonl"}),
+        ("export", {"export_from": "in 1.jsonl", "export_to": "out 1.json"}),
+    ):
+        options = [part for var, name in written.items() for part in (f"--vars.{var}", f"my data/{name}")]
+        started = [sys.executable, "-m", "weasel", "run", command, ".", *options]
+        done = subprocess.run(started, cwd=clone, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "new 1.jsonl").exists()
+    assert (folder / "out 1.json").exists()
 
 
 def test_weasel_interpolates_what_dvc_interpolates() -> None:
