@@ -211,6 +211,66 @@ def test_bad_rows_are_set_aside_with_reasons_and_counted(tmp_path, apply):
     assert [row["row"] for row in results(tmp_path / "out")] == [1, 12]
 
 
+def strings(*values: bytes | None) -> pa.Array:
+    """Strings as a broken program writes them: any bytes."""
+    return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_bytes_that_are_not_utf8_set_their_row_of_a_parquet_file_aside(tmp_path, apply, format, packed):
+    texts = strings(b"Hooli raised $ 5", b"caf\xe9 raised $ 5", None, b"Hooli", b"Hooli again")
+    inner = pa.StructArray.from_arrays([strings(b"a", b"b", b"c", b"caf\xe9", b"e")], ["q"])
+    columns = {"text": texts.dictionary_encode() if packed else texts, "who": inner}
+    write_parquet(tmp_path / "a.parquet", columns)
+    done = apply(tmp_path / "a.parquet", format=format)
+    assert done.status == 0
+    assert "texts 2" in done.output
+    assert [(row["row"], row["reason"]) for row in set_aside(tmp_path / "out")] == [
+        (2, "not UTF-8 in text"),
+        (3, "no text"),
+        (4, "not UTF-8 in who"),
+    ]
+    assert "caf\ufffd" in set_aside(tmp_path / "out")[0]["content"]
+
+
+def test_numbers_that_json_can_not_hold_are_null_in_rows(tmp_path, apply):
+    lines = ['{"text": "Hooli", "score": NaN, "all": [1, -Infinity, {"a": 1e400}]}', json.dumps(line(1))]
+    texts = write_lines(tmp_path / "in" / "a.jsonl", lines)
+    columns = {"text": ["Hooli"], "score": [float("nan")], "at": pa.array([10**18 + 1], pa.timestamp("ns"))}
+    write_parquet(tmp_path / "in" / "b.parquet", columns)
+    for format in ("jsonl", "parquet"):
+        assert apply(tmp_path / "in", output=format, format=format).status == 0
+    found = [
+        json.loads(row, parse_constant=pytest.fail)
+        for path in sorted((tmp_path / "jsonl" / "rows").rglob("*.jsonl"))
+        if path.is_file()
+        for row in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert found[0]["score"] is None
+    assert found[0]["all"] == [1, None, {"a": None}]
+    assert found[2]["score"] is None
+    assert found[2]["at"] == "2001-09-09 01:46:40.000000001"
+    extra = pq.read_table(tmp_path / "parquet" / "rows" / "a.jsonl").to_pylist()[0]["extra"]
+    assert json.loads(extra, parse_constant=pytest.fail)["all"] == [1, None, {"a": None}]
+    assert texts.exists()
+
+
+def test_a_text_whose_score_is_not_finite_is_set_aside(model):
+    @Language.component("nan_on_three")
+    def nan_on_three(doc):
+        doc.cats = {"A": float("nan") if "number 3" in doc.text else 0.5}
+        return doc
+
+    nlp = spacy.load(model)
+    nlp.add_pipe("nan_on_three")
+    lines = "".join(json.dumps(line(i)) + "\n" for i in range(6)).encode()
+    done = annotating.annotate(nlp, Settings(batch_size=4), Shard("a.jsonl", "jsonl", 0, 1, lines))
+    found = pq.read_table(pa.BufferReader(done.results)).to_pylist()
+    assert [row["row"] for row in found] == [1, 2, 3, 5, 6]
+    assert json.loads(done.rejected)["reason"] == "the pipeline fails (a score is NaN or infinite)"
+
+
 def test_a_text_on_which_the_pipeline_fails_is_set_aside_alone(model):
     @Language.component("fails_on_three")
     def fails_on_three(doc):

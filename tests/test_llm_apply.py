@@ -192,6 +192,16 @@ def test_relations_and_categories_come_out(project, server):
     assert {cat["label"]: cat["score"] for cat in row["cats"]} == {"A": 0, "B": 1}
 
 
+def test_a_row_of_a_parquet_file_that_is_not_utf8_is_set_aside(project, server):
+    raw = pa.array([b"caf\xe9 $1m", TEXTS[0].encode()], pa.binary())
+    table = pa.table({"text": pa.Array.from_buffers(pa.string(), 2, raw.buffers())})
+    pq.write_table(table, project.folder / "bad.parquet")
+    done = project.run(texts="bad.parquet")
+    assert done.status == 0, done.output
+    assert [(row["row"], row["reason"]) for row in project.set_aside()] == [(1, "not UTF-8 in text")]
+    assert project.asked() == [TEXTS[0]]
+
+
 def test_rows_that_are_no_texts_are_set_aside_and_shards_of_nothing_else_are_done(project, server):
     bad = ["{not json", '{"text": null}', '{"text": " "}']
     write_lines(project.folder / "in/a.jsonl", [*bad, line(0), bad[0], line(1), *bad, bad[0]])

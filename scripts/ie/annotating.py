@@ -4,6 +4,7 @@ The bytes are decided by the rows, the pipeline and `Settings` alone: not by wha
 """
 
 import io
+import math
 import os
 import resource
 import socket
@@ -257,7 +258,11 @@ def _say(nlp: Language, texts: list[str], size: int) -> tuple[list[dict], dict[i
                     docs[i] = nlp(text)
                 except Exception as error:
                     failed[i] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        found += [said(doc) for doc in docs.values()]
+        answers = {i: said(doc) for i, doc in docs.items()}
+        for i, answer in answers.items():
+            if not all(math.isfinite(part["score"]) for part in (*answer["relations"], *answer["cats"])):
+                failed[i] = "a score is NaN or infinite"
+        found += [answer for i, answer in answers.items() if i not in failed]
         words += sum(len(doc) for doc in docs.values())
         first += len(batch)
     return found, failed, words
@@ -286,17 +291,19 @@ def _of_lines(shard: Shard, settings: Settings) -> Rows:
 
 def _of_table(shard: Shard, table: pa.Table, settings: Settings) -> Rows:
     rows = Rows()
-    texts = table.column(settings.text_column).to_pylist()
+    not_utf8 = shards.not_utf8(table)
+    texts = shards.values(table.column(settings.text_column))
     for i, text in enumerate(texts):
-        if fault := text_fault(text, settings):
-            content = dumped(table.slice(i, 1).to_pylist()[0])
+        fault = f"not UTF-8 in {', '.join(not_utf8[i])}" if i in not_utf8 else text_fault(text, settings)
+        if fault:
+            content = dumped(shards.dicts(table.slice(i, 1))[0])
             rows.rejected.append((shard.first + i, fault, content))
         else:
             rows.numbers.append(shard.first + i)
             rows.texts.append(text)
     others = table.drop_columns([settings.text_column])
     if settings.format == "jsonl":
-        kept = others.take([number - shard.first for number in rows.numbers]).to_pylist()
+        kept = shards.dicts(others.take([number - shard.first for number in rows.numbers]))
         ids = settings.id_column
         rows.ids = [shards.pluck(row, ids) if ids else None for row in kept]
         rows.extras = [{key: value for key, value in row.items() if key != ids} for row in kept]

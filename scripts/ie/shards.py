@@ -178,6 +178,58 @@ def from_stream(content: bytes) -> pa.Table:
     return pa.ipc.open_stream(content).read_all()
 
 
+def not_utf8(table: pa.Table) -> dict[int, list[str]]:
+    """The rows of a table that have a string that isn't UTF-8, by index, with the names of its columns."""
+    found: dict[int, list[str]] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if _valid(column):
+            continue
+        if pa.types.is_dictionary(column.type):
+            # otherwise each row would be checked with the strings of all rows
+            column = column.cast(column.type.value_type)
+        for i in range(len(column)):
+            if not _valid(column.take(pa.array([i]))):  # a slice keeps what is nested in the others
+                found.setdefault(i, []).append(name)
+    return found
+
+
+def _valid(column: pa.ChunkedArray) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def values(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python objects; a value that Python can't hold (nanoseconds, invalid UTF-8) is text."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        pass
+    if pa.types.is_dictionary(scalar.type):
+        scalar = scalar.value
+    if hasattr(scalar, "as_buffer"):
+        return scalar.as_buffer().to_pybytes().decode("utf-8", errors="replace")
+    try:
+        return scalar.cast(pa.string()).as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return f"unreadable {scalar.type}"
+
+
+def dicts(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table as dicts, with the objects that `values` gives."""
+    columns = [(name, values(column)) for name, column in zip(table.column_names, table.columns, strict=True)]
+    return [{name: column[i] for name, column in columns} for i in range(table.num_rows)]
+
+
 def has_column(row: dict[str, Any], column: str) -> bool:
     """Whether a JSON object has a column; a name with a dot may lead into an object, such as meta.id."""
     head, _, rest = column.partition(".")
