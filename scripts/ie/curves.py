@@ -6,23 +6,24 @@ the spread over seeds shows both kinds of luck, that of the training and that of
 """
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ie import projection, statistics
 from ie.errors import UserError
 from ie.grid import Cell
 from ie.projection import Projection
 from ie.records import Record
-from ie.statistics import Estimate
+from ie.statistics import Estimate, SeedNoise
 
 # Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't see it.
 SEED_NOISE = 0.01
+ONE_SEED = SeedNoise(SEED_NOISE, math.inf)
 # With a score so high on the smallest portion already, something is wrong or the task too easy to ask.
 PERFECT = 0.995
 Row = dict[str, Any]
@@ -259,14 +260,8 @@ def rows(cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Seque
                 "score": float(np.mean(scores)),
                 "scores": scores,
                 "sd": _sd(scores),
-                "f": mean_over_seeds([statistics.intervals(counts)[2] for counts in micro], _sd(scores)),
-                "labels": {
-                    label: mean_over_seeds(
-                        [statistics.intervals(counts)[2] for counts in by_label[label]],
-                        _sd(label_scores[label]),
-                    )
-                    for label in labels
-                },
+                "f": statistics.mean_over_seeds(micro),
+                "labels": {label: statistics.mean_over_seeds(by_label[label]) for label in labels},
                 "label_sd": {label: _sd(values) for label, values in label_scores.items()},
                 "label_scores": label_scores,
                 "counts": micro,
@@ -285,24 +280,12 @@ def _sd(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def mean_over_seeds(estimates: Iterable[Estimate], sd: float) -> Estimate:
-    """Mean of the estimates of several seeds; its interval holds the noise of dev texts and that of the mean.
-
-    The two are independent, so their half-widths are added in quadrature.
-    """
-    values = np.nan_to_num(np.array([(e.value, e.low, e.high) for e in estimates]))
-    value, low, high = (float(x) for x in values.mean(axis=0))
-    seeds = 0.0 if np.isnan(sd) else 1.96 * sd / np.sqrt(len(values))
-    down, up = (float(np.hypot(width, seeds)) for width in (value - low, high - value))
-    return Estimate(value, max(0.0, value - down), min(1.0, value + up))
-
-
 def verdict(found: Sequence[Row], dev: int) -> Verdict:
     """What the last portion's rise allows to say, and no more.
 
     The interval of the rise adds the noise of the dev texts (paired bootstrap, the same texts at both
-    portions) to the noise of the seeds. The latter's sd is pooled over the portions, with Student's t for
-    how few trainings it rests on; with a single seed it is taken from what others measured. A rise or fall
+    portions) to the noise of the seeds (`statistics.combined`). The latter is pooled over the two portions,
+    as smaller ones spread more; with a single seed it is taken from what others measured. A rise or fall
     must stand a paired randomisation over the dev texts as well (`told_apart`).
     """
     trained = [row for row in found if row["examples"]]
@@ -370,31 +353,8 @@ def told_apart(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> boo
 def last_rise(found: Sequence[Row]) -> Estimate:
     """Change of F over the last segment, with the interval that dev texts and seeds leave it."""
     before, last = found[-2:]
-    counts = np.stack([*last["counts"], *before["counts"]], axis=1)
-    seeds = len(last["counts"])
-    drawn = np.nan_to_num(statistics.bootstrap(counts)[..., 2])
-    drawn = drawn[:, :seeds].mean(axis=1) - drawn[:, seeds:].mean(axis=1)
-    value = last["score"] - before["score"]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    if high - low < 1e-12:
-        # All texts alike say nothing of the share that isn't: see statistics.intervals.
-        unseen = 1 - 0.025 ** (1 / max(1, int((counts.sum(axis=(1, 2)) > 0).sum())))
-        low, high = value - unseen, value + unseen
-    noise = seed_noise(found) * np.sqrt(2 / seeds)
-    down, up = (float(np.hypot(width, noise)) for width in (value - low, high - value))
-    return Estimate(value, max(-1.0, value - down), min(1.0, value + up))
-
-
-def seed_noise(found: Sequence[Row]) -> float:
-    """Half-width of the 95 % interval of one training's F about the mean over seeds."""
-    spreads = [(row["sd"], len(row["scores"])) for row in found if len(row["scores"]) > 1]
-    if not spreads:
-        return 1.96 * SEED_NOISE
-    # The last two portions count: small portions spread more.
-    spreads = spreads[-2:]
-    freedom = sum(n - 1 for _, n in spreads)
-    sd = float(np.sqrt(sum((n - 1) * sd**2 for sd, n in spreads) / freedom))
-    return float(stats.t.ppf(0.975, freedom)) * sd
+    noise = statistics.seed_noise([before["counts"], last["counts"]])
+    return statistics.difference_over_seeds(last["counts"], before["counts"], noise or ONE_SEED)[0]
 
 
 def training_notes(found: Sequence[Row]) -> list[str]:

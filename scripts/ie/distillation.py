@@ -369,8 +369,7 @@ def _f(counts: np.ndarray) -> float:
 def _mean(tables: Sequence[np.ndarray]) -> tuple[Estimate, float]:
     """Mean F over seeds with the interval that texts and seeds leave, and the sd over seeds."""
     scores = [_f(table) for table in tables]
-    sd = stdev(scores) if len(scores) > 1 else math.nan
-    return curves.mean_over_seeds([statistics.intervals(table)[2] for table in tables], sd), sd
+    return statistics.mean_over_seeds(tables), stdev(scores) if len(scores) > 1 else math.nan
 
 
 def to_json(found: Comparison) -> dict[str, Any]:

@@ -89,8 +89,8 @@ def notes(found: Comparison, reviewed: int, silver: int, gold: int, seeds: int) 
         f"{counted(seeds, 'training')}, ± the 95 % interval over texts and seeds; dev picks the checkpoints "
         "too, so it flatters all rows alike.",
         "Differences with their 95 % intervals; * is beyond noise (Holm-corrected over "
-        f"{counted(len(found.pairs), 'pair')}; approximate randomisation over texts and Student's t over "
-        "seeds, both).",
+        f"{counted(len(found.pairs), 'pair')}: the noise of texts and seeds together, and a randomisation of "
+        "the texts, both).",
         "Seconds: of one processor, for one training and the pipelines that voted before it.",
     ]
     if gold:

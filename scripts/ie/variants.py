@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import spacy
-from scipy import stats
 from spacy.tokens import Doc
 from thinc.api import Config
 from threadpoolctl import threadpool_limits
@@ -299,40 +298,25 @@ def pairs(
 ) -> list[Pair]:
     """Every two variants on the same texts, Holm-corrected: is the difference beyond noise?
 
-    Texts: paired approximate randomisation, where a text's outputs of all seeds are exchanged together.
-    Seeds: Student's t with the sd pooled over all variants (a single seed gets the sd that others measured,
-    `curves.SEED_NOISE`). The larger p counts, as a difference must stand both tests (an
-    intersection-union test, Berger 1982); the half-widths of the intervals are added in quadrature.
+    The p of texts and seeds together (`statistics.combined`), with the noise of the seeds pooled over all
+    variants (a single seed gets what others measured, `curves.ONE_SEED`), or that of paired approximate
+    randomisation of the texts, where a text's outputs of all seeds are exchanged together: the larger one,
+    as the bootstrap is too sure of few texts.
 
     Args:
         counts: of each variant the (documents, 3) of each seed.
         chosen: the pairs that are asked about; None for all.
         fixed: systems that have no seeds, with the same counts for each.
     """
-    scores = {
-        name: [float(np.nan_to_num(statistics.prf(table.sum(axis=0))[2])) for table in tables]
-        for name, tables in counts.items()
-    }
-    seeds = len(next(iter(scores.values())))
-    trained = [values for name, values in scores.items() if name not in fixed]
-    freedom = len(trained) * (seeds - 1)
-    if freedom:
-        sd = math.sqrt(sum(float(np.var(values, ddof=1)) for values in trained) / len(trained))
-        spread = stats.t(freedom)
-    else:
-        sd, spread = curves.SEED_NOISE, stats.norm()
-    pooled = {name: np.sum(tables, axis=0) for name, tables in counts.items()}
+    noise = statistics.seed_noise(tables for name, tables in counts.items() if name not in fixed)
     found = []
     for first, second in combinations(counts, 2) if chosen is None else chosen:
-        drawn = sum(name not in fixed for name in (first, second))
-        error = max(sd * math.sqrt(drawn / seeds), 1e-12)
-        texts = statistics.difference(pooled[first], pooled[second])
-        noise = error * float(spread.ppf(0.5 + statistics.CONFIDENCE / 2))
-        value = float(np.mean(scores[first]) - np.mean(scores[second]))
-        down, up = (math.hypot(width, noise) for width in (texts.value - texts.low, texts.high - texts.value))
-        by_seed = 2 * float(spread.sf(abs(value) / error))
-        p = max(statistics.randomisation(pooled[first], pooled[second]), by_seed)
-        found.append(Pair(first, second, Estimate(value, value - down, value + up), p))
+        trained = sum(name not in fixed for name in (first, second))
+        difference, p = statistics.difference_over_seeds(
+            counts[first], counts[second], noise or curves.ONE_SEED, trained=trained
+        )
+        by_text = statistics.randomisation(*(np.sum(counts[name], axis=0) for name in (first, second)))
+        found.append(Pair(first, second, difference, max(p, by_text)))
     corrected = statistics.holm([pair.p for pair in found])
     return [replace(pair, holm=p) for pair, p in zip(found, corrected, strict=True)]
 

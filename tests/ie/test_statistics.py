@@ -267,3 +267,65 @@ def test_an_interval_of_any_score_is_that_of_f_for_f():
 def test_an_interval_of_an_undefined_score():
     found = statistics.interval(np.ones((5, 3)), lambda sums: np.full(len(sums), np.nan))
     assert isnan(found.value)
+
+
+def seeds_of(rng: np.random.Generator, n: int, *recalls: float) -> list[np.ndarray]:
+    return [random_counts(rng, n, recall) for recall in recalls]
+
+
+def test_a_single_training_has_the_interval_of_its_texts():
+    table = random_counts(np.random.default_rng(1), 60)
+    assert statistics.mean_over_seeds([table]) == statistics.intervals(table)[2]
+
+
+def test_three_seeds_count_by_students_t():
+    # Texts without noise: what is left is t with two degrees of freedom, 4.303 sd / sqrt(3).
+    texts, noise = Estimate(0.8, 0.8, 0.8), statistics.SeedNoise(0.03, 2)
+    found, _ = statistics.combined(texts, 0.0, noise, 1 / 3, bounds=(0, 1))
+    assert found.half_width == pytest.approx(4.3027 * 0.03 / 3**0.5, abs=1e-5)
+    # Seeds without noise: the texts' own interval.
+    texts = Estimate(0.8, 0.76, 0.83)
+    found, _ = statistics.combined(texts, 0.0004, statistics.SeedNoise(0, 2), 1 / 3, bounds=(0, 1))
+    assert (found.low, found.high) == pytest.approx((0.76, 0.83))
+    # Both: between the quantiles, wider than the root of the sum of squares of either.
+    found, p = statistics.combined(texts, 0.0004, statistics.SeedNoise(0.03, 2), 1 / 3, bounds=(0, 1))
+    assert 0.0755 < found.value - found.low < 0.0855
+    assert p < 0.05
+
+
+def test_the_luck_of_a_training_with_a_text_counts_once():
+    rng = np.random.default_rng(2)
+    tables = seeds_of(rng, 300, 0.8, 0.8, 0.8)  # nothing but luck
+    noise = statistics.seed_noise([tables])
+    assert noise.luck == pytest.approx(noise.sd**2, rel=3)
+    assert noise.luck > 0
+    texts, alone = Estimate(0.8, 0.76, 0.84), statistics.SeedNoise(0.02, 2)
+    apart, _ = statistics.combined(texts, 0.0004, alone, 1 / 3, bounds=(0, 1))
+    shared, _ = statistics.combined(
+        texts, 0.0004, statistics.SeedNoise(0.02, 2, luck=0.0004), 1 / 3, bounds=(0, 1)
+    )
+    assert shared.half_width < apart.half_width
+
+
+def test_the_p_of_texts_and_seeds_agrees_with_their_interval():
+    rng = np.random.default_rng(3)
+    verdicts = set()
+    for recall in np.linspace(0.7, 0.9, 12):
+        first, second = seeds_of(rng, 80, *[0.8] * 3), seeds_of(rng, 80, *[recall] * 3)
+        noise = statistics.seed_noise([first, second])
+        found, p = statistics.difference_over_seeds(first, second, noise)
+        assert (found.low > 0 or found.high < 0) == (p < 0.05)
+        verdicts.add(p < 0.05)
+    assert verdicts == {True, False}
+
+
+def test_no_noise_of_seeds_without_two_trainings():
+    table = random_counts(np.random.default_rng(4), 20)
+    assert statistics.seed_noise([[table], [table]]) is None
+    assert statistics.seed_noise([]) is None
+
+
+def test_a_mean_of_nothing_claims_nothing():
+    found = statistics.mean_over_seeds([np.zeros((5, 3), dtype=int)] * 3)
+    assert found.value == 0
+    assert found.high > 0.9
