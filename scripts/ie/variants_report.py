@@ -74,8 +74,8 @@ def notes(compared: Sequence[Comparison], seeds: int, test: int) -> list[str]:
         "interval over texts and seeds; sd over seeds. In lower case: change of F, ± over texts.",
         "MB, words/s, processor seconds of a training and its peak of memory are of the largest portion.",
         f"Variants that share a letter can't be told apart on that portion (Holm-corrected over "
-        f"{counted(len(last.pairs), 'pair')}, p ≥ .05, n={test:,}: the noise of texts and seeds together, and a "
-        "randomisation of the texts, both).",
+        f"{counted(len(last.pairs), 'pair')}, p ≥ .05, n={test:,}: the noise of texts and seeds together, "
+        "and a randomisation of the texts, both).",
     ]
     if seeds == 1:
         found.append(
