@@ -4,6 +4,7 @@ Reading is tolerant, since models that can't be held to a schema add code fences
 trailing commas. What can't be read is handed back, so that it is counted instead of lost.
 """
 
+import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,16 @@ STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 TRAILING_COMMA = re.compile(rf"({STRING.pattern})|,(?=\s*[\]}}])", re.DOTALL)
 # An object or list, and the quote with which one that is no prose goes on
 OPENING = re.compile(r'[{\[]\s*(")?')
+# A backslash before a character that JSON doesn't escape, such as \' or \$
+BAD_ESCAPE = re.compile(r'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\(?!u)')
+REASONING_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+REASONING_START = re.compile(r"^\s*<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+# An object as Python writes it, with single quotes
+PYTHON = re.compile(r"\s*(?:```\w*\s*)?[{\[]\s*'")
+# Deeper nesting is no answer, and Python's own parser has limits of its own.
+DEEPEST = 50
+# Brackets of prose that are skipped; each takes time that grows with the length of the answer.
+BRACKETS_SKIPPED = 1000
 # How many broken objects to look at, and how far to go back in each for something whole
 SALVAGE_TRIES = 8
 
@@ -42,6 +53,28 @@ def schema(names: Sequence[str], choices: Sequence[str] | None, value_form: str 
     }
 
 
+def after_reasoning(answer: str) -> str:
+    """The answer without what a reasoning model writes before it.
+
+    Only what follows the last `</think>` counts, also where the opening tag is missing, as the prompt may
+    have held it. Reasoning that never ends has no answer after it.
+    """
+    answer = REASONING_END.split(answer)[-1]
+    return "" if REASONING_START.match(answer) else answer
+
+
+def is_readable(answer: str, names: Mapping[str, str], form: str, separator: str, empty: str) -> bool:
+    """Whether anything in an answer can be read as the prompt asked for, "nothing found" included.
+
+    The arguments are those of `parse`. A refusal in words, or a table where JSON was asked for, is
+    unreadable: it says nothing of the text, so it must not count as "nothing found".
+    """
+    if not after_reasoning(answer).strip():
+        return not answer.strip()
+    read = _read(answer, names, form, separator)
+    return bool(read[0]) or not any(read[1])
+
+
 def parse(
     answer: str, names: Mapping[str, str], form: str, separator: str, empty: str
 ) -> tuple[list[tuple[str, str]], list[str]]:
@@ -54,12 +87,19 @@ def parse(
     Returns:
         (field, value) pairs in the order of the answer, and the pieces that were not understood.
     """
-    answer = encodable(answer)
-    read = _parse_json(answer, names) if form == "json" else _parse_lines(answer, names, separator)
-    said, malformed = ([(field, encodable(value)) for field, value in read[0]], read[1])
+    said, malformed = _read(answer, names, form, separator)
+    said = [(field, encodable(value)) for field, value in said]
     nothing = ("", empty.casefold())
     known = {pair: None for pair in said if pair[1].strip(" .").casefold() not in nothing}
     return list(known), [encodable(piece) for piece in malformed if piece]
+
+
+def _read(
+    answer: str, names: Mapping[str, str], form: str, separator: str
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """(field, value) pairs, "nothing found" included, and the pieces that were not understood."""
+    answer = encodable(after_reasoning(answer))
+    return _parse_json(answer, names) if form == "json" else _parse_lines(answer, names, separator)
 
 
 def encodable(text: str) -> str:
@@ -130,6 +170,9 @@ def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, 
                     read(name, values)
             else:
                 read(only, value)
+        if not (said or malformed or only) and not any(isinstance(value, dict) for value in found):
+            # Empty lists beside something else: YAML, say
+            return [], [] if answer.strip() == "[]" else [answer.strip()]
     except RecursionError:
         return [], [answer.strip()]
     return said, malformed + rest
@@ -140,20 +183,23 @@ def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
 
     Prose around them is no part of the answer, unless there is nothing else.
     """
+    if (literal := _python_literal(answer)) is not None:
+        return [literal], []
     decoder = json.JSONDecoder(object_pairs_hook=_merged, strict=False)
     found: list[dict | list] = []
     opening = OPENING.search(answer)
     # Only commas outside of strings: a name may end in one.
     text = TRAILING_COMMA.sub(lambda m: m[1] or "", answer[opening.start() :]) if opening else ""
+    text = BAD_ESCAPE.sub(lambda m: m[1] or "", text)
     opening = OPENING.search(text)
-    broken, tries = "", SALVAGE_TRIES
-    while opening:
+    broken, tries, skipped = "", SALVAGE_TRIES, 0
+    while opening and skipped < BRACKETS_SKIPPED:
         try:
             value, at = decoder.raw_decode(text, opening.start())
             found.append(value)
             broken = ""
         except ValueError:
-            at = opening.start() + 1
+            at, skipped = opening.start() + 1, skipped + 1
             if opening[1] and tries:
                 broken = broken or text[opening.start() :].strip()
                 if saved := _salvaged(text[opening.start() :], decoder):
@@ -161,6 +207,17 @@ def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
                 tries -= 1
         opening = OPENING.search(text, at)
     return found, [broken if found else answer.strip()]
+
+
+def _python_literal(answer: str) -> dict | list | None:
+    """An object in Python's notation, with single quotes; None unless the whole answer is one."""
+    if not PYTHON.match(answer) or max(answer.count("{"), answer.count("[")) > DEEPEST:
+        return None
+    try:
+        value = ast.literal_eval(answer.strip().strip("`").removeprefix("json").strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, (dict, list)) else None
 
 
 def _merged(pairs: list[tuple[str, object]]) -> dict[str, object]:

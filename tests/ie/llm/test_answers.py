@@ -190,7 +190,7 @@ def test_forms_of_json(answer):
         ('["Acme"]', [], ['"Acme"']),
         ("Acme", [], ["Acme"]),
         ("I can't {do} that", [], ["I can't {do} that"]),
-        ("{'Companies': ['Acme']}", [], None),
+        ("{'Companies': ['Acme']}", ["Acme"], []),
         ('{"Companies": {"name": "Acme"}}', [], ['{"Companies": {"name": "Acme"}}']),
         ('"Companies"', [], ['"Companies"']),
         ("", [], []),
@@ -200,10 +200,7 @@ def test_forms_of_json(answer):
 def test_what_is_wrong_in_json_is_handed_back(answer, said, malformed):
     found, rest = parsed(answer)
     assert [value for _, value in found] == said
-    if malformed is None:
-        assert rest
-    else:
-        assert rest == malformed
+    assert rest == malformed
 
 
 def test_a_bare_list_answers_the_only_field():
@@ -237,3 +234,84 @@ def test_the_schema_admits_lists_of_strings_for_all_names_and_nothing_else():
     assert schema["additionalProperties"] is False
     item = answers.schema(["Category"], ["A", "B"])["properties"]["Category"]["items"]
     assert item == {"type": "string", "enum": ["A", "B"]}
+
+
+DRAFT, REAL = '{"Companies": ["Draft"], "Money": []}', '{"Companies": ["Acme"], "Money": ["$5m"]}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>Perhaps {DRAFT}?</think>\n{REAL}",
+        f"Perhaps {DRAFT}? No.\n</think>\n{REAL}",
+        f"<thinking>{DRAFT}</thinking>{REAL}",
+        f"<think>{DRAFT}</think><think>{DRAFT}</think>{REAL}",
+    ],
+)
+def test_what_stands_before_the_end_of_reasoning_is_no_answer(answer):
+    assert parsed(answer) == (ACME_5, [])
+    assert lines(answer.replace(DRAFT, "Draft").replace(REAL, " Acme\nMoney: $5m")) == (ACME_5, [])
+    assert answers.is_readable(answer, NAMES, "json", " | ", "none")
+
+
+@pytest.mark.parametrize("form", ["json", "lines"])
+@pytest.mark.parametrize("answer", [f"<think>{DRAFT}", f"<think>{DRAFT}</think>", "</think>\n"])
+def test_reasoning_without_an_answer_is_unreadable(answer, form):
+    assert answers.parse(answer, NAMES, form, " | ", "none")[0] == []
+    assert not answers.is_readable(answer, NAMES, form, " | ", "none")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{'Companies': ['Acme'], 'Money': ['$5m']}",
+        "```json\n{'Companies': ['Acme'], 'Money': ['$5m']}\n```",
+        r'{"Companies": ["Acme"], "Money": ["\$5m"]}',
+    ],
+)
+def test_slips_that_leave_one_reading_are_read(answer):
+    assert parsed(answer) == (ACME_5, [])
+
+
+def test_an_escaped_apostrophe_is_one():
+    assert parsed(r'{"Companies": ["Macy\'s"], "Money": ["a\\b"]}') == (
+        [("COMPANY", "Macy's"), ("MONEY", r"a\b")],
+        [],
+    )
+
+
+UNREADABLE = {
+    "a refusal": "I'm sorry, but I can't help with that.",
+    "YAML": "Companies:\n  - Acme\nMoney:\n  - $5m",
+    "YAML with an empty list": "Companies: []\nMoney:\n  - $5m",
+    "a table": "| Companies | Money |\n|---|---|\n| Acme | $5m |",
+    "unknown keys": '{"error": "no"}',
+    "single quotes around an apostrophe": "{'Companies': ['Macy's'], 'Money': []}",
+    "null": "null",
+    "numbers": '{"Companies": [1]}',
+    "deep nesting": "[" * 200_000,
+    "deep nesting of Python's": "['a'," * 200_000,
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_says_nothing_of_the_text_is_unreadable(answer):
+    said, malformed = parsed(answer)
+    assert said == []
+    assert malformed
+    assert not answers.is_readable(answer, NAMES, "json", " | ", "none")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"Companies": [], "Money": []}', "{}", "[]", '{"Companies": ["none"]}', REAL, "{'Companies': []}", ""],
+)
+def test_nothing_found_is_readable(answer):
+    assert answers.is_readable(answer, NAMES, "json", " | ", "none")
+
+
+@given(ANY, st.sampled_from(["lines", "json"]))
+@settings(max_examples=200, deadline=None)
+def test_whether_an_answer_is_readable_is_always_known(answer, form):
+    said, _ = answers.parse(answer, NAMES, form, " | ", "none")
+    assert answers.is_readable(answer, NAMES, form, " | ", "none") or not said
