@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from wasabi import msg
 
 from ie import options, web
@@ -49,15 +48,7 @@ def main(
         Workers(chosen, workers, wanted), wanted, hosts=hosts, example=sentence or DEMO, failed=failed
     )
     grace = int(wanted.limits.arrive + wanted.limits.answer) + 1
-    server = uvicorn.Server(
-        uvicorn.Config(
-            page,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=grace,
-        )
-    )
+    server = web.make_server(page, log_config=None, timeout_graceful_shutdown=grace)
     address = f"Serving {chosen} at http://localhost:{sock.getsockname()[1]}/ (Ctrl-C stops it)"
     web.run_server(server, sock, address, grace + 5)
     if faults:

@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,6 +90,17 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         real(handle)
 
     monkeypatch.setattr(os, "fsync", full)
+
+
+@contextmanager
+def crowd(port: int, sent: bytes, size: int = 1050) -> Iterator[None]:
+    """So many connections that sent this and then no more."""
+    with ExitStack() as stack:
+        for _ in range(size):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            with suppress(ConnectionError):  # of a server that has closed it again
+                client.sendall(sent)
+        yield
 
 
 def stops_with_weasel(folder: Path, script: Path, options: Iterable[object], how: signal.Signals) -> None:

@@ -3,13 +3,15 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import httpx2
 import pytest
-from running import ROOT, Outcome, run_command, stops_with_weasel, write_lines
+from running import ROOT, Outcome, crowd, run_command, stops_with_weasel, write_lines
 
 from ie.records import Record, read_records
 
@@ -437,3 +439,22 @@ def test_a_stop_is_quiet_and_no_failure(tmp_path: Path, start: Callable, how: si
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_it_stops_with_the_weasel_that_started_it(tmp_path: Path, how: signal.Signals) -> None:
     stops_with_weasel(make_project(tmp_path), ROOT / "scripts" / "review.py", options(tmp_path), how)
+
+
+def test_clients_that_wait_or_go_away_do_no_harm(tmp_path: Path, start: Callable) -> None:
+    started = start(make_project(tmp_path))
+    home, secret = f"localhost:{started.port}", started.url.partition("token=")[2]
+    cookie = f"Cookie: review-{started.port}={secret}\r\nContent-Type: application/json"
+    head = (
+        f"POST /api/answer HTTP/1.1\r\nHost: {home}\r\nOrigin: http://{home}\r\n{cookie}\r\n"
+        "Content-Length: 99\r\n\r\n{"
+    ).encode()
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", started.port)) as gone:
+            gone.sendall(head)
+    for sent in (b"", b"GET / HTTP", head):
+        with crowd(started.port, sent):
+            assert httpx2.get(f"http://{home}/").status_code == 403
+    started.process.send_signal(signal.SIGTERM)
+    assert "Traceback" not in started.process.communicate(timeout=60)[0]
+    assert (tmp_path / "log.jsonl").read_bytes() == b""

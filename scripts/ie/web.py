@@ -8,23 +8,28 @@ server has one. Pages also refuse what a browser sends for any other page, such 
 import asyncio
 import hmac
 import os
+import resource
 import secrets
 import signal
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ie.cli import runner
 from ie.errors import Refused, UserError
@@ -45,6 +50,10 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+CLOSED = 499  # nginx's number for a client that went away
+BUSY = "This server has too many requests at work; come again in a moment."
+# Of a body that nobody reads, so much is received and dropped, for so long, before the connection is closed.
+LINGER_BYTES, LINGER_SECONDS = 64_000_000, 10.0
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -137,30 +146,186 @@ def fence(
     return Middleware(BaseHTTPMiddleware, dispatch=guard)
 
 
-async def body(request: Request, limit: int, seconds: float | None = None) -> bytes:
+async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
     """The body of a request, unless it is larger than `limit` bytes.
 
     Args:
-        seconds: how long it may take to come; None for any time.
+        seconds: how long it may take to arrive.
 
     Raises:
-        Refused: it is too large or too slow.
+        Refused: it is too large or too slow, or its client went away.
     """
-    parts, size = [], 0
+    length = request.headers.get("content-length", "")
+    parts, size = [], int(length) if length.isdecimal() else 0
     try:
         async with asyncio.timeout(seconds):
-            async for part in request.stream():
-                size += len(part)
-                if size <= limit:
+            if size <= limit:
+                size = 0
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limit:
+                        break
                     parts.append(part)
-                elif size > 16 * limit:
-                    break
-                # A little more is read and dropped: who is cut off while sending never sees the answer.
     except TimeoutError:
         raise Refused(f"The request took longer than {seconds:g} seconds to arrive.", 408) from None
+    except ClientDisconnect:
+        raise Refused("The request broke off.", CLOSED) from None
     if size > limit:
         raise Refused(f"The request is too large; {limit:,} bytes are taken at most.", 413)
     return b"".join(parts)
+
+
+class Lingering:
+    """Lets a client that is still sending see its answer.
+
+    A connection that is closed while data arrives is reset, and its answer is lost on the way. So an answer
+    that is given before the whole request was read says `Connection: close`, and the rest of the request is
+    received and dropped, up to LINGER_BYTES and LINGER_SECONDS, as nginx's `lingering_close` does.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = {name for name, _ in scope["headers"]}
+        # A client that expects "100 Continue" sends nothing before it.
+        unread = bool(names & {b"content-length", b"transfer-encoding"})
+        silent = b"expect" in names
+
+        async def receiving() -> Message:
+            nonlocal unread, silent
+            silent = False
+            message = await receive()
+            unread = unread and message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def drop() -> None:
+            left = LINGER_BYTES
+            while unread and left > 0:
+                left -= len((await receiving()).get("body", b""))
+
+        async def sending(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            if not unread or silent or message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await drop()
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, receiving, sending)
+
+
+class Connection(AutoHTTPProtocol):
+    """A connection that does not wait long for its client, and gives way to others.
+
+    uvicorn limits only the time between two requests, and its `limit_concurrency` counts idle connections.
+    Here headers must arrive within `seconds`, and a client must take some of its answer in every `seconds`.
+    Above `most` connections, the one that has waited longest for its client is closed; if all are at work,
+    the new one gets 503.
+    """
+
+    seconds = 10.0
+    # Each takes a file descriptor, of which a process often may have no more than 1,024 or 256.
+    most = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 % 2**31)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Make room for it, and begin to wait for the headers."""
+        super().connection_made(transport)
+        self._timer: asyncio.TimerHandle | None = None
+        self._left: float = 0
+        self._since = self.loop.time()
+        others = [c for c in self.connections if c is not self and not c.transport.is_closing()]
+        if len(others) >= self.most:
+            idle = [other for other in others if other._waits]
+            if idle:
+                min(idle, key=lambda other: other._since).transport.abort()
+            else:
+                head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-length: {len(BUSY)}\r\nconnection: close"
+                transport.write(f"{head}\r\n\r\n{BUSY}".encode())
+                transport.close()
+        self._start()
+
+    @property
+    def _between(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def _waits(self) -> bool:
+        """Whether its client has not sent a whole request."""
+        return self._between or self.cycle.more_body
+
+    def data_received(self, data: bytes) -> None:
+        """Take the data; the time for headers goes on, however slowly they drip."""
+        super().data_received(data)
+        if not self._between and not self.flow.write_paused:
+            self._stop()
+        elif self._timer is None:
+            self._start()
+
+    def on_response_complete(self) -> None:
+        """Wait for another request, or for the client to take the rest of the answer."""
+        super().on_response_complete()
+        self._since = self.loop.time()
+        if self.transport.is_closing():
+            self._start()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close it, even if the client does not take the rest of the answer."""
+        super().timeout_keep_alive_handler()
+        self._start()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to take some of the answer."""
+        super().pause_writing()
+        self._start()
+
+    def resume_writing(self) -> None:
+        """It took some."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _start(self, left: float = float("inf")) -> None:
+        self._stop()
+        self._left = left
+        self._timer = self.loop.call_later(self.seconds, self._expire)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if 0 < left < self._left:
+            self._start(left)
+        else:
+            self.transport.abort()
+
+
+def make_server(app: ASGIApp, **options: Any) -> uvicorn.Server:
+    """A server for an application, with our limits on its connections.
+
+    Args:
+        options: more of uvicorn's.
+    """
+    config = uvicorn.Config(
+        Lingering(app), http=Connection, ws="none", access_log=False, server_header=False, **options
+    )
+    return uvicorn.Server(config)
 
 
 def listen(port: int, option: str) -> socket.socket:
@@ -193,8 +358,7 @@ def run_page(page: Starlette, sock: socket.socket, secret: str, note: str) -> No
     address = (
         f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n\n{note} Ctrl-C stops the server."
     )
-    config = uvicorn.Config(page, log_level="warning", access_log=False, server_header=False)
-    run_server(uvicorn.Server(config), sock, address)
+    run_server(make_server(page, log_level="warning"), sock, address)
 
 
 def run_server(server: uvicorn.Server, sock: socket.socket, address: str, grace: float = 15) -> None:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,7 +48,6 @@ FILES = {
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-CLOSED = 499  # nginx's number for a client that went away
 
 
 class Metrics:
@@ -248,8 +247,6 @@ class Front:
                 await response(scope, receive, sending)
             else:
                 await self._app(scope, receive, sending)
-        except ClientDisconnect:
-            status = CLOSED
         except Exception as error:
             logs.LOGGER.error("fault", exc_info=error, extra={"told": {"id": name}})
             if not status:
