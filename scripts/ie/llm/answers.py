@@ -117,6 +117,7 @@ def _parse_lines(
         + r")\W*?:(.*)$",
         re.IGNORECASE,
     )
+    between = _separator(separator)
     said: list[tuple[str, str]] = []
     malformed: list[str] = []
     # The prompt ends with the first field's name, so an answer begins with its values.
@@ -138,8 +139,17 @@ def _parse_lines(
             continue
         elif not said:
             values_follow = False  # the first line goes on with the prompt's
-        said += [(field, value.strip()) for value in line.split(separator.strip()) if value.strip()]
+        said += [(field, value.strip()) for value in between.split(line) if value.strip()]
     return said, malformed
+
+
+def _separator(separator: str) -> re.Pattern[str]:
+    """What a line is split at. Where it is ` | `, `A|B` is one value: blanks around it are part of it."""
+    before, after = (
+        (r"(?<!\S)" if separator[0].isspace() else ""),
+        (r"(?!\S)" if separator[-1].isspace() else ""),
+    )
+    return re.compile(before + re.escape(separator.strip()) + after)
 
 
 def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:

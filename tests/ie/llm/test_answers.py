@@ -124,10 +124,28 @@ def test_well_formed_json_is_read_to_the_letter(answer):
         "Companies: Acme | Acme\nMoney: $5m | none",
         "Companies: Acme\r\nMoney: $5m",
         "Companies: Acme |\nMoney: | $5m",
+        "Companies: | Acme |  | |\nMoney: | |\t$5m",
     ],
 )
 def test_forms_of_lines(answer):
     assert lines(answer) == (ACME_5, [])
+
+
+@pytest.mark.parametrize(
+    ("separator", "values"),
+    [
+        (" | ", ["A|X Capital", "|Hooli|", "Acme"]),
+        ("; ", ["a;b", "Acme", ";c"]),
+        (", ", ["$1,000,000", "Acme"]),
+        (" and ", ["Sandandson", "Anderson", "R"]),
+        (";", ["A|X Capital", "Hooli, Inc."]),
+    ],
+)
+def test_a_value_may_hold_the_sign_that_separates_without_its_blanks(separator, values):
+    line = answers.example({"Companies": values}, separator, "none")["lines"]["Companies"]
+    said, malformed = answers.parse(f"Companies: {line}", ONE, "lines", separator, "none")
+    assert [value for _, value in said] == values
+    assert malformed == []
 
 
 def test_empty_lines_mean_nothing_was_found():
