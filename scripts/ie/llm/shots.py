@@ -1,18 +1,21 @@
-"""Which reviewed examples a prompt shows: the same for all texts, or those most like the text."""
+"""Which reviewed examples a prompt shows: the same for all texts, or those most like the text.
 
+Answers are paid for and kept by their prompt, so the choice must be the same on every machine and in any
+order of the file. It is made in integers alone: sums of floats differ in their last bits between processors,
+and those bits would decide between examples that are as good. Between equal ones a hash of the text decides.
+"""
+
+import hashlib
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import normalize
 from spacy_llm.registry import registry
-from threadpoolctl import threadpool_limits
 
 from ie.records import Record, read_records
 from ie.scheme import load_scheme
@@ -21,8 +24,9 @@ from ie.splitting import assign
 Select = Literal["fixed", "similar"]
 
 # Words, and signs that carry meaning on their own such as those of currencies.
-TOKENS = r"(?u)\b\w+\b|[^\w\s]"
-DIMENSIONS = 64
+TOKENS = re.compile(r"\b\w+\b|[^\w\s]")
+# Cosines are fractions of 2**20: their squares, summed over `COMPARED` examples, fit into 64 bits.
+ONE, COMPARED = 1 << 20, 1000
 
 
 @dataclass
@@ -30,7 +34,7 @@ class Shots:
     """Examples for prompts, chosen from the reviewed training part.
 
     Attributes:
-        records: what may be shown, in the order of the file.
+        records: what may be shown.
         select: "fixed" shows the same examples to every text, so that a model that keeps the prefix
             of a prompt reads them once; "similar" shows each text its nearest neighbours (cosine of
             TF-IDF over words and word pairs), the nearest last.
@@ -39,7 +43,7 @@ class Shots:
         max_empty: largest share of fixed examples that leave a field of the question empty. A small
             model that sees "none" half of the time says it most of the time. Where fewer than `n`
             examples fill all fields, those that fill most of them do.
-        seed: of the choice of fixed examples.
+        seed: of the hash that decides between equal examples.
     """
 
     records: Sequence[Record]
@@ -62,62 +66,90 @@ class Shots:
         return self._similar(text) if self.select == "similar" else self._fixed(missing)
 
     def diverse(self) -> list[Record]:
-        """`n` records unlike each other: the one next to the centre of each of `n` clusters."""
-        chosen: list[int] = []
-        for ranking in self._by_cluster if self._shown else ():
-            chosen += [next(i for i in ranking if i not in chosen)] if set(ranking) - set(chosen) else []
-        return [self._shown[i] for i in chosen]
+        """`n` records unlike each other, which stand for all of them."""
+        return self._spread(np.zeros(len(self._shown), dtype=bool), 0)
 
     @cached_property
     def _shown(self) -> list[Record]:
-        return [record for record in self.records if len(record.text.split()) <= self.max_words]
+        """What may be shown, in an order that depends on the texts alone."""
+        short = (record for record in self.records if len(record.text.split()) <= self.max_words)
+        return sorted(short, key=lambda record: (self._hash(record.text), record.to_line()))
+
+    def _hash(self, text: str) -> bytes:
+        return hashlib.sha256(f"{self.seed} {text}".encode("utf-8", "surrogatepass")).digest()
 
     @cached_property
-    def _vectorizer(self) -> TfidfVectorizer:
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKENS)
-        return vectorizer.fit([record.text for record in self._shown])
+    def _index(self) -> dict[str, tuple[np.ndarray, int]]:
+        """For each term the examples that have it, and its weight: the square of its IDF."""
+        having: dict[str, list[int]] = {}
+        for i, record in enumerate(self._shown):
+            for term in terms(record.text):
+                having.setdefault(term, []).append(i)
+        return {term: (np.array(found), self._idf(len(found)) ** 2) for term, found in having.items()}
+
+    def _idf(self, count: int) -> int:
+        """1 and 16 times the binary logarithm of the inverse share of examples that have a term."""
+        return (len(self._shown) ** 16 // count**16).bit_length()
 
     @cached_property
-    def _vectors(self):  # a sparse matrix, one row an example
-        return self._vectorizer.transform([record.text for record in self._shown])
+    def _sizes(self) -> np.ndarray:
+        """For each example the square of the length of its vector."""
+        sizes = np.zeros(len(self._shown), dtype=np.int64)
+        for found, weight in self._index.values():
+            sizes[found] += weight
+        return sizes
+
+    def _likeness(self, text: str, most: int | None = None) -> np.ndarray:
+        """Of the first `most` (or all) examples to a text: squared cosines, as fractions of `ONE` squared."""
+        sizes = self._sizes[:most]
+        common, size = np.zeros_like(sizes), 0
+        for term in terms(text) & self._index.keys():
+            found, weight = self._index[term]
+            common[found[: np.searchsorted(found, len(common))]] += weight
+            size += weight
+        return (common * ONE // max(1, size)) * (common * ONE // np.maximum(1, sizes))
 
     def _similar(self, text: str) -> list[Record]:
-        likeness = (self._vectors @ self._vectorizer.transform([text]).T).toarray().ravel()
-        nearest = [i for i in np.argsort(-likeness, kind="stable") if self._shown[i].text != text][: self.n]
+        order = np.argsort(-self._likeness(text), kind="stable")
+        nearest = [i for i in order if self._shown[i].text != text][: self.n]
         return [self._shown[i] for i in reversed(nearest)]
 
     def _fixed(self, missing: Callable[[Record], float]) -> list[Record]:
-        """Spread over the corpus: the example next to the centre of each of `n` clusters."""
         shares = np.array([missing(record) for record in self._shown])
         fullest = np.sort(shares[shares < 1])[: self.n]
-        empty = shares > (fullest[-1] if len(fullest) else 0)
-        allowed = int(self.max_empty * self.n)
-        chosen: list[int] = []
-        for ranking in self._by_cluster:
-            for i in ranking:
-                if i not in chosen and (not empty[i] or allowed > 0):
-                    allowed -= int(empty[i])
-                    chosen.append(i)
-                    break
-        return [self._shown[i] for i in chosen]
+        return self._spread(shares > (fullest[-1] if len(fullest) else 0), int(self.max_empty * self.n))
 
-    @cached_property
-    def _by_cluster(self) -> list[list[int]]:
-        """For each cluster, all examples by distance from its centre."""
-        if len(self._shown) <= self.n:
-            return [[i] for i in range(len(self._shown))]
-        vectors = self._vectors
-        if min(vectors.shape) > DIMENSIONS:
-            vectors = TruncatedSVD(DIMENSIONS, random_state=self.seed).fit_transform(vectors)
-        else:
-            vectors = vectors.toarray()
-        vectors = normalize(vectors)
-        n = min(self.n, len(np.unique(vectors, axis=0)))
-        # One thread: the order in which threads add up decides between clusterings that are as good.
-        with threadpool_limits(1):
-            clusters = KMeans(n, random_state=self.seed, n_init=10).fit(vectors)
-        distances = clusters.transform(vectors).T
-        return [np.argsort(row, kind="stable").tolist() for row in distances]
+    def _spread(self, empty: np.ndarray, allowed: int) -> list[Record]:
+        """Up to `n` examples that stand for all, at most `allowed` of them `empty`, none equal to another.
+
+        One after the other, the example is chosen that adds most to the sum, over all examples, of the
+        likeness to the nearest one chosen (facility location; greedy is within 1 - 1/e of the best,
+        Nemhauser et al. 1978).
+        """
+        # Of more, the first in the order of a hash are as good as a random sample.
+        candidates = np.concatenate([np.flatnonzero(~empty)[:COMPARED], np.flatnonzero(empty)[:COMPARED]])
+        if not len(candidates):
+            return []
+        likeness = np.array([self._likeness(self._shown[i].text, COMPARED) for i in candidates])
+        nearest = np.zeros_like(likeness[0])
+        chosen: list[Record] = []
+        while len(chosen) < self.n:
+            gains = np.maximum(likeness - nearest, 0).sum(axis=1)
+            if not allowed:
+                gains[empty[candidates]] = 0
+            best = int(gains.argmax())
+            if not gains[best]:
+                break
+            allowed -= int(empty[candidates[best]])
+            nearest = np.maximum(nearest, likeness[best])
+            chosen.append(self._shown[candidates[best]])
+        return chosen
+
+
+def terms(text: str) -> set[str]:
+    """Words and signs of a text, and pairs of neighbours."""
+    words = TOKENS.findall(text.lower())
+    return {*words, *(" ".join(pair) for pair in pairwise(words))}
 
 
 @registry.llm_misc("ie.ReviewedExamples.v1")

@@ -1,6 +1,11 @@
 """Examples in prompts: out of the reviewed training part, never out of what measures the prompt."""
 
+import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from running import ROOT, write_lines
@@ -13,6 +18,7 @@ from ie.splitting import assign
 
 CONFIG = ROOT / "configs" / "llm.cfg"
 REVIEWED = ROOT / "assets" / "reviewed.jsonl"
+GOLDEN = Path(__file__).parent / "golden"
 TOPICS = [
     "bread oven baker flour",
     "ship harbour cargo crane",
@@ -110,6 +116,72 @@ def test_the_same_choice_every_time(select):
     assert len(chosen[0]) == len({example.text for example in chosen[0]}) == 6
 
 
+# Prints what is chosen of a shuffled file for several numbers of examples, on all ways.
+CHOICE = """
+import json, random, sys
+from pathlib import Path
+from ie.llm.shots import Shots
+from ie.records import read_records
+
+records = read_records(Path(sys.argv[1]))
+random.Random(int(sys.argv[2])).shuffle(records)
+missing = lambda record: 1 - len({span.label for span in record.spans} & {"COMPANY", "MONEY"}) / 2
+for n in range(1, 13):
+    for options in ({}, {"max_empty": 0.0}, {"max_empty": 1.0}, {"select": "similar"}):
+        chosen = Shots(records, n=n, **options).choose("Hooli raised $5m, led by ACME Ventures.", missing)
+        print(json.dumps([record.text for record in chosen]))
+    print(json.dumps([record.text for record in Shots(records, n=n).diverse()]))
+"""
+# Kernels of OpenBLAS (a processor other than x86-64 keeps its own), and numpy without newer instructions.
+PROCESSORS = {
+    "own": {},
+    "Haswell": {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512_SKX"},
+    "Zen": {"OPENBLAS_CORETYPE": "Zen"},
+    "Nehalem": {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX"},
+    "Prescott": {"OPENBLAS_CORETYPE": "Prescott"},
+}
+if "avx512f" in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""):
+    PROCESSORS["SkylakeX"] = {"OPENBLAS_CORETYPE": "SkylakeX"}
+
+
+def test_the_same_choice_on_every_processor_and_in_every_order():
+    """The few examples of the golden prompts, where many choices are almost as good."""
+    running = {}
+    for i, (name, kernel) in enumerate(PROCESSORS.items()):
+        threads = str(1 + i % 2)
+        running[name] = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", CHOICE, GOLDEN / "reviewed.jsonl", str(i)],
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT / "scripts"), "PYTHONHASHSEED": str(i)}
+            | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, **kernel},
+            stdout=subprocess.PIPE,
+        )
+    chosen = {name: process.communicate()[0] for name, process in running.items()}
+    assert {process.returncode for process in running.values()} == {0}
+    lines = [json.loads(line) for line in chosen["own"].splitlines()]
+    assert [len(line) for line in lines] == [n for n in range(1, 13) for _ in range(5)]
+    assert {name: said == chosen["own"] for name, said in chosen.items()} == dict.fromkeys(chosen, True)
+
+
+@pytest.mark.parametrize("select", ["fixed", "similar"])
+def test_equal_examples_are_chosen_alike_in_every_order(select):
+    rng = random.Random(0)
+    for seed in range(20):
+        # The same words in another order, or with another number: equally far from everything.
+        records = [*corpus(24, seed), *(record(f"{a} {b}", X=1) for a in "xyz" for b in "xyz")]
+        first = Shots(records, select, 6).choose("x y ship oven", missing)
+        for _ in range(3):
+            rng.shuffle(records)
+            assert Shots(records, select, 6).choose("x y ship oven", missing) == first
+
+
+def test_of_many_examples_the_few_that_have_an_answer_are_found():
+    records = [record(example.text, X=i % 400 == 399) for i, example in enumerate(corpus(2400))]
+    chosen = Shots(records, "fixed", 6, max_empty=0.0).choose("", missing)
+    assert len(chosen) == 6
+    assert not any(map(missing, chosen))
+
+
 def test_fixed_examples_are_the_same_for_all_texts_and_spread_over_the_corpus():
     shots = Shots(corpus(), "fixed", 4)
     chosen = shots.choose("bread", never)
@@ -160,6 +232,8 @@ def test_no_examples(select):
     assert Shots([], select).choose("text", missing) == []
     assert Shots(corpus(), select, n=0).choose("text", missing) == []
     assert Shots(corpus(), select, max_words=2).choose("text", missing) == []
+    assert Shots([]).diverse() == Shots(corpus(), n=0).diverse() == []
+    assert Shots([record(" ", X=1), record("\t", X=1)], n=2).diverse() == []
 
 
 @pytest.mark.parametrize("select", ["fixed", "similar"])
