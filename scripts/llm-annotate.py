@@ -14,7 +14,7 @@ from ie.llm import pipeline
 from ie.llm.client import Model
 from ie.records import Reader, Record, blank, write_records
 from ie.scheme import load_scheme
-from ie.splitting import assign
+from ie.splitting import assign, choose
 
 Part = Literal["run", "train"]
 
@@ -39,11 +39,17 @@ def main(
     part: Annotated[
         Part, typer.Option(help="What is annotated: what a run uses, or the reviewed training texts.")
     ] = "run",
+    reviewed_examples: Annotated[
+        int,
+        typer.Option(help="With --part train: reviewed texts that similar examples come from (0: all)."),
+    ] = 0,
     dry_run: Annotated[bool, typer.Option(help="Count prompts, tokens and cost; send nothing.")] = False,
 ) -> None:
     """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt).
 
-    With `--part train` the reviewed training texts, those that the prompts show as examples left out.
+    With `--part train` the reviewed training texts, those that the prompts show as examples left out. If each
+    text is shown the examples most like it, these come from `--reviewed-examples` texts alone, the ones that
+    `compare-distillation` trains on: it takes the gold of all others for unknown.
     """
     reader = Reader(load_scheme(config), blank(lang).tokenizer, misaligned, duplicates, bad_relations)
     split = assign(
@@ -64,10 +70,14 @@ def main(
         for path in (output, stats, timings):
             check_writable(path)
     if part == "train":
+        chosen, _ = choose(split.train, (), reviewed_examples)
+        pipeline.show_only(nlp, chosen)
         examples = pipeline.shown(nlp)
         wanted = [record for record in split.train if record.text not in examples]
     else:
         wanted = [*split.raw, *split.dev, *split.test]
+    if not wanted:
+        msg.warn("There is nothing to annotate: all texts are examples that the prompts show.")
     started = time.perf_counter()
     found: list[Record] = []
     spent: list[dict] = []

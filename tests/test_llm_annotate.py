@@ -17,7 +17,7 @@ from running import ROOT, run_command, write_lines
 from ie.llm.cache import AnswerCache
 from ie.llm.stub import Response, answer_body
 from ie.records import read_records
-from ie.splitting import assign
+from ie.splitting import assign, choose
 
 SHARES = {"test_percent": 30, "dev_percent": 20}
 CONFIG = """
@@ -227,6 +227,34 @@ def test_reviewed_training_texts_are_asked_about_if_wanted_but_those_that_prompt
     wanted = [record.text for record in split.train if record.text not in shown]
     assert [record.text for record in project.records] == wanted
     assert sorted(texts_asked(server)) == sorted(wanted)
+
+
+def test_similar_examples_of_reviewed_training_texts_show_no_gold_that_is_to_be_hidden(project, server):
+    """Silver made with the gold of a hidden text is no answer to how good silver is without it."""
+    path = Path("llm.cfg")
+    path.write_text(path.read_text().replace("\nn = 4", '\nn = 4\nselect = "similar"'))
+    outcome = project.run(part="train", **{"reviewed-examples": 20})
+    assert outcome.status == 0, outcome.output
+    split = assign(read_records(Path("assets/reviewed.jsonl")), [], **SHARES)
+    chosen, hidden = choose(split.train, {record.text for record in project.records}, 20)
+    assert len(chosen) == 20
+    assert len(hidden) == len(split.train) - 20 == len(project.records) > 5
+    shown = {
+        text for prompt in server.prompts for text in re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[:-1]
+    }
+    assert len(shown) > 4
+    assert shown <= {record.text for record in chosen}
+    assert sorted(texts_asked(server)) == sorted(record.text for record in hidden)
+
+
+def test_where_all_reviewed_texts_are_examples_none_is_asked_about(project, server):
+    path = Path("llm.cfg")
+    path.write_text(path.read_text().replace("\nn = 4", '\nn = 4\nselect = "similar"'))
+    outcome = project.run(part="train")
+    assert outcome.status == 0, outcome.output
+    assert "nothing to annotate" in outcome.output
+    assert server.requests == []
+    assert Path("corpus/llm.jsonl").read_text() == ""
 
 
 def test_examples_come_from_the_training_part_that_the_options_make(project, server):

@@ -5,7 +5,6 @@ larger portion holds the smaller ones, so a seed's difference between two is due
 the spread over seeds shows both kinds of luck, that of the training and that of which examples one has.
 """
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from ie.errors import UserError
 from ie.grid import Cell
 from ie.projection import Projection
 from ie.records import Record
+from ie.splitting import nested_order
 from ie.statistics import Estimate, SeedNoise
 
 # Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't see it.
@@ -104,43 +104,6 @@ def grid(
         for percent, size in zip(percents, numbers, strict=True)
         for seed in seeds
     }
-
-
-def nested_order(
-    texts: Sequence[str], labels: Sequence[set[str]], portions: Sequence[int], seed: int = 0
-) -> list[int]:
-    """An order of the examples whose beginnings are the portions, each with every label if it can be.
-
-    Examples are shuffled by a hash of their text and the seed, so that neither their order nor other
-    examples matter. Where a label isn't in the smallest portion, the first example that has it moves up to
-    its end, in exchange for the last one there that isn't the only one with some label.
-
-    Args:
-        labels: labels of each example.
-        portions: number of examples of each portion, rising.
-    """
-
-    def place(i: int) -> tuple[bytes, int]:
-        return hashlib.sha256(f"{seed} {texts[i]}".encode()).digest(), i
-
-    order = sorted(range(len(texts)), key=place)
-    everything = set().union(*labels) if labels else set()
-    # Each portion in turn: what the smallest has no room for may fit into the next.
-    for start, size in zip((0, *portions), portions, strict=False):
-        # How often each label is inside; updated as examples are exchanged.
-        inside = Counter(label for i in order[:size] for label in labels[i])
-        for label in sorted(everything):
-            if inside[label]:
-                continue
-            where = next(where for where in range(size, len(order)) if label in labels[order[where]])
-            arriving = labels[order[where]]
-            for out in reversed(range(start, size)):
-                if all(inside[other] > 1 or other in arriving for other in labels[order[out]]):
-                    inside.update(arriving)
-                    inside.subtract(labels[order[out]])
-                    order[out], order[where] = order[where], order[out]
-                    break
-    return order
 
 
 def counted(n: int, noun: str = "example") -> str:

@@ -17,6 +17,7 @@ from ie import (
     grid,
     records,
     scoring,
+    splitting,
     statistics,
     suggesting,
     training,
@@ -247,7 +248,7 @@ def read_silver(
             for record in reader.read(llm_train, allow_empty=True, gold=False)
             if not ((record.model_extra or {}).get("llm") or {}).get("error")
         ]
-    chosen, rest = distilling.choose(reviewed, {record.text for record in known}, n)
+    chosen, rest = splitting.choose(reviewed, {record.text for record in known}, n)
     hidden = {record.text for record in rest}
     found += [record for record in known if record.text in hidden]
     if not found:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ie import curves, scoring
+from ie import scoring
 from ie.errors import UserError
 from ie.records import Record, Span, to_doc
 
@@ -174,34 +174,6 @@ def _check_recipe(where: str, recipe: Sequence[Means]) -> None:
     for means in ("rules", "self-training"):
         if means in recipe and "agreement" not in recipe:
             raise UserError(f"{where}: {means} takes part in a vote; add agreement.")
-
-
-def choose(
-    reviewed: Sequence[Record], answered: Collection[str], n: int
-) -> tuple[list[Record], list[Record]]:
-    """Some of the reviewed texts to train on, and those of the rest that can play unreviewed ones.
-
-    Texts without an answer of the LLM come first, among them the examples of its prompt: they can be nothing
-    but reviewed. The rest is drawn by a hash of the text, every label among it if there is the room.
-
-    Args:
-        answered: texts with an answer of the LLM.
-        n: how many; 0 for all.
-
-    Returns:
-        Both in the order of `reviewed`.
-    """
-    if n < 0:
-        raise UserError(f"--reviewed-examples {n} is no number of examples; give 0 (all) or more.")
-    if not n or n >= len(reviewed):
-        return list(reviewed), []
-    alone = [i for i, record in enumerate(reviewed) if answered and record.text not in answered]
-    texts = [record.text for record in reviewed]
-    held = [{span.label for span in record.spans} for record in reviewed]
-    order = curves.nested_order(texts, held, [n])
-    chosen = set([*alone, *(i for i in order if i not in set(alone))][:n])
-    rest = [record for i, record in enumerate(reviewed) if i not in chosen and record.text in answered]
-    return [record for i, record in enumerate(reviewed) if i in chosen], rest
 
 
 def drafts_of(silver: Sequence[Record]) -> list[Draft]:

@@ -8,7 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
@@ -289,6 +289,71 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
             f"{source}: the label {missing[0]!r} has no training example; annotate some, or remove it from "
             f"{scheme.path}."
         )
+
+
+def nested_order(
+    texts: Sequence[str], labels: Sequence[set[str]], portions: Sequence[int], seed: int = 0
+) -> list[int]:
+    """An order of the examples whose beginnings are the portions, each with every label if it can be.
+
+    Examples are shuffled by a hash of their text and the seed, so that neither their order nor other
+    examples matter. Where a label isn't in the smallest portion, the first example that has it moves up to
+    its end, in exchange for the last one there that isn't the only one with some label.
+
+    Args:
+        labels: labels of each example.
+        portions: number of examples of each portion, rising.
+    """
+
+    def place(i: int) -> tuple[bytes, int]:
+        return hashlib.sha256(f"{seed} {texts[i]}".encode()).digest(), i
+
+    order = sorted(range(len(texts)), key=place)
+    everything = set().union(*labels) if labels else set()
+    # Each portion in turn: what the smallest has no room for may fit into the next.
+    for start, size in zip((0, *portions), portions, strict=False):
+        # How often each label is inside; updated as examples are exchanged.
+        inside = Counter(label for i in order[:size] for label in labels[i])
+        for label in sorted(everything):
+            if inside[label]:
+                continue
+            where = next(where for where in range(size, len(order)) if label in labels[order[where]])
+            arriving = labels[order[where]]
+            for out in reversed(range(start, size)):
+                if all(inside[other] > 1 or other in arriving for other in labels[order[out]]):
+                    inside.update(arriving)
+                    inside.subtract(labels[order[out]])
+                    order[out], order[where] = order[where], order[out]
+                    break
+    return order
+
+
+def choose(
+    reviewed: Sequence[Record], answered: Collection[str], n: int
+) -> tuple[list[Record], list[Record]]:
+    """Some of the reviewed texts to train on, and those of the rest that can play unreviewed ones.
+
+    Texts without an answer of the LLM come first, among them the examples of its prompt: they can be nothing
+    but reviewed. The rest is drawn by a hash of the text, every label among it if there is the room.
+
+    Args:
+        answered: texts with an answer of the LLM.
+        n: how many; 0 for all.
+
+    Returns:
+        Both in the order of `reviewed`.
+    """
+    if n < 0:
+        raise UserError(f"--reviewed-examples {n} is no number of examples; give 0 (all) or more.")
+    if not n or n >= len(reviewed):
+        return list(reviewed), []
+    alone = [i for i, record in enumerate(reviewed) if answered and record.text not in answered]
+    texts = [record.text for record in reviewed]
+    held = [{span.label for span in record.spans} for record in reviewed]
+    order = nested_order(texts, held, [n])
+    chosen = set([*alone, *(i for i in order if i not in set(alone))][:n])
+    rest = [record for i, record in enumerate(reviewed) if i not in chosen and record.text in answered]
+    return [record for i, record in enumerate(reviewed) if i in chosen], rest
 
 
 def normalise(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ie import curves
+from ie import curves, splitting
 from ie.errors import UserError
 from ie.grid import Cell
 from ie.projection import Projection
@@ -39,7 +39,7 @@ SETS = st.lists(st.sets(st.sampled_from("ABC"), max_size=2), min_size=4, max_siz
 def test_every_portion_holds_every_label_if_it_has_the_room(labels):
     texts = [f"text {i}" for i in range(len(labels))]
     portions = [len(labels) // 2 + 1, len(labels)]
-    order = curves.nested_order(texts, labels, portions)
+    order = splitting.nested_order(texts, labels, portions)
     assert sorted(order) == list(range(len(labels)))
     if portions[0] >= 3:
         assert [curves.missing_labels(labels, order[:size]) for size in portions] == [[], []]
@@ -48,13 +48,13 @@ def test_every_portion_holds_every_label_if_it_has_the_room(labels):
 def test_a_rare_label_moves_into_the_smallest_portion():
     labels = [{"COMPANY"} for _ in range(99)] + [{"MONEY"}]
     for salt in range(5):
-        order = curves.nested_order([f"{salt} {i}" for i in range(100)], labels, [10, 50, 100])
+        order = splitting.nested_order([f"{salt} {i}" for i in range(100)], labels, [10, 50, 100])
         assert 99 in order[:10]
 
 
 def test_a_portion_with_too_little_room_takes_what_it_can():
     labels = [{"A"}, {"B"}, {"C"}, set(), {"A"}, {"A"}]
-    order = curves.nested_order([f"t{i}" for i in range(6)], labels, [1, 4, 6])
+    order = splitting.nested_order([f"t{i}" for i in range(6)], labels, [1, 4, 6])
     assert len(curves.missing_labels(labels, order[:1])) == 2
     assert curves.missing_labels(labels, order[:4]) == []
 
@@ -63,8 +63,8 @@ def test_the_order_is_that_of_the_texts_not_of_the_file():
     texts = [f"text {i}" for i in range(50)]
     labels = [{"A"} if i % 7 else {"B"} for i in range(50)]
     shuffled = Random(0).sample(range(50), 50)
-    first = [texts[i] for i in curves.nested_order(texts, labels, [12, 50])]
-    second = curves.nested_order([texts[i] for i in shuffled], [labels[i] for i in shuffled], [12, 50])
+    first = [texts[i] for i in splitting.nested_order(texts, labels, [12, 50])]
+    second = splitting.nested_order([texts[i] for i in shuffled], [labels[i] for i in shuffled], [12, 50])
     assert first == [texts[shuffled[i]] for i in second]
     assert first != texts
 

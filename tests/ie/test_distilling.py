@@ -10,7 +10,7 @@ from running import ROOT
 from spacy.tokens import DocBin
 from spacy.training import Example
 
-from ie import distilling, distilling_report, records
+from ie import distilling, distilling_report, records, splitting
 from ie.distillation import Comparison, Row
 from ie.distilling import Draft, vote
 from ie.errors import UserError
@@ -146,14 +146,14 @@ def test_quality_takes_what_is_open_for_no_mistake():
 def test_texts_without_an_answer_are_reviewed_first_and_hidden_ones_have_one():
     texts = [record(("Acme", "COMPANY"), text=f"Acme sold {i} boats") for i in range(20)]
     answered = {r.text for r in texts[3:]}
-    chosen, hidden = distilling.choose(texts, answered, 8)
+    chosen, hidden = splitting.choose(texts, answered, 8)
     assert len(chosen) == 8
     assert texts[:3] == chosen[:3]
     assert {r.text for r in hidden} == answered - {r.text for r in chosen}
-    assert distilling.choose(texts, answered, 8) == (chosen, hidden)
-    assert distilling.choose(texts, answered, 0) == (texts, [])
+    assert splitting.choose(texts, answered, 8) == (chosen, hidden)
+    assert splitting.choose(texts, answered, 0) == (texts, [])
     with pytest.raises(UserError, match="-1 is no number of examples"):
-        distilling.choose(texts, answered, -1)
+        splitting.choose(texts, answered, -1)
 
 
 CONFIG = (ROOT / "configs" / "distill.cfg").read_text(encoding="utf-8")

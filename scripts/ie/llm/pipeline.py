@@ -1,6 +1,6 @@
 """The pipeline that a config describes, and what it says of each text as records."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import tee
 from pathlib import Path
@@ -177,9 +177,7 @@ def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
     texts = {record.text for record in held_out}
     for name, pipe in nlp.pipeline:
         task = getattr(pipe, "task", None)
-        shown = (
-            task.shots.records if isinstance(task, Task) else getattr(task, "_prompt_examples", None) or []
-        )
+        shown = task.shots.records if isinstance(task, Task) else _own_examples(task)
         if leaks := [getattr(example, "id", example.text) for example in shown if example.text in texts]:
             raise UserError(
                 f"[components.{name}] would show {leaks[0]!r} as an example, which is for dev or test; let "
@@ -188,9 +186,29 @@ def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
 
 
 def shown(nlp: Language) -> set[str]:
-    """Texts that every prompt of some component shows, so that asking about them proves nothing."""
-    found = [pipe.task.shown() for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "task", None), Task)]
-    return set().union(*found)
+    """Texts that prompts of some component show, so that asking about them proves nothing."""
+    found: set[str] = set()
+    for _, pipe in nlp.pipeline:
+        task = getattr(pipe, "task", None)
+        found |= task.shown() if isinstance(task, Task) else {e.text for e in _own_examples(task)}
+    return found
+
+
+def show_only(nlp: Language, records: Sequence[Record]) -> None:
+    """Where each text is shown its own examples, take them from these records alone.
+
+    Examples that are the same for all texts stay: they are few, and `shown` tells which.
+    """
+    texts = {record.text for record in records}
+    for _, pipe in nlp.pipeline:
+        task = getattr(pipe, "task", None)
+        if isinstance(task, Task) and task.shots.select == "similar":
+            task.show_only(texts)
+
+
+def _own_examples(task: object) -> Sequence[Any]:
+    """The examples of a task of spacy-llm's own, which every prompt shows."""
+    return getattr(task, "_prompt_examples", None) or []
 
 
 def to_record(doc: Doc, source: Record, model: str = "") -> Record:

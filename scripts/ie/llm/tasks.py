@@ -14,7 +14,7 @@ by config, apart from each other:
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterable, Literal, Tuple  # noqa: UP035 (spacy-llm compares them by name)
@@ -214,10 +214,15 @@ class Task(ABC):
         )
 
     def shown(self) -> set[str]:
-        """Texts of the examples that every prompt shows; none where each text gets its own."""
+        """Texts of the examples that prompts show; where each text gets its own, all that may be shown."""
         if self.shots.select != "fixed":
-            return set()
+            return {record.text for record in self.shots.records}
         return {record.text for group in self.groups for record in self._examples("", tuple(group))}
+
+    def show_only(self, texts: Collection[str]) -> None:
+        """Let prompts show examples out of these texts alone."""
+        self._shots = replace(self.shots, records=[r for r in self.shots.records if r.text in texts])
+        self._rendered.clear()
 
     def _examples(self, text: str, group: tuple[str, ...]) -> list[Record]:
         return self.shots.choose(text, lambda r: sum(not self.values(r, f) for f in group) / len(group))
