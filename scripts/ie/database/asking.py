@@ -1,4 +1,4 @@
-"""From a question to SQL by a language model, and from rows to the sentences they rest on (slides 17-18).
+"""From a question to SQL by a language model, and to its answer (slides 17-18).
 
 The model sees the tables, solved questions like this one, and what in it is a value of the database. What
 it writes is checked and run by `ie.database.guard`; if that refuses, it may try again with the reason.
@@ -7,21 +7,20 @@ it writes is checked and run by `ie.database.guard`; if that refuses, it may try
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sqlglot
 from confection import Config
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from spacy_llm.registry import registry
-from sqlglot import exp
 
 from components.money import MoneyNormaliser
-from ie.database import guard
+from ie.database import evidence, guard
+from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER, grammar
 from ie.database.guard import Limits, Refused
 from ie.database.reading import schema_of
@@ -78,16 +77,6 @@ class Question:
     kind: str
     split: str
     answer: list[tuple]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A text that an answer rests on; characters start to end are what says it."""
-
-    document_id: str
-    text: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -315,7 +304,9 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
                 checked,
                 result.columns,
                 result.rows,
-                sources(translator.connection, checked, translator.schema, result.rows, settings, limits),
+                evidence.sources(
+                    translator.connection, checked, translator.schema, result, settings.sources.limit, limits
+                ),
                 repaired=turn,
                 truncated=result.truncated,
                 **counts[i],
@@ -331,77 +322,3 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
         )
         for found, question, failed, number in zip(done, questions, failures, counts, strict=True)
     ]
-
-
-def sources(
-    connection: sqlite3.Connection,
-    sql: str,
-    schema: Mapping[str, tuple[str, ...]],
-    rows: Sequence[tuple],
-    settings: Settings,
-    limits: Limits,
-) -> list[Source]:
-    """The sentences that an answer rests on: those of the rows that its FROM and WHERE take.
-
-    A SELECT of groups is asked for the texts of the groups it shows. One whose FROM is itself a SELECT, or
-    that combines several, isn't looked into.
-    """
-    try:
-        companion = _companion(sql, schema, rows, settings.sources.limit)
-        if companion is None:
-            return []
-        result = guard.run(connection, guard.check(companion, schema), limits)
-    except Refused:
-        return []
-    found = {}
-    for key, text, start, end in result.rows:
-        found.setdefault((key, start, end), Source(key, text, start or 0, len(text) if end is None else end))
-    return list(found.values())
-
-
-def _companion(
-    sql: str, schema: Mapping[str, tuple[str, ...]], rows: Sequence[tuple], limit: int
-) -> str | None:
-    tree = sqlglot.parse_one(sql, read=guard.DIALECT)
-    if not isinstance(tree, exp.Select) or not rows or not tree.args.get("from_"):
-        return None
-    tables = [tree.args["from_"].this, *(join.this for join in tree.args.get("joins") or ())]
-    if not all(isinstance(table, exp.Table) and table.name in schema for table in tables):
-        return None
-    with_text = [table for table in tables if "document_id" in schema[table.name]]
-    if not with_text:
-        return None
-    first = with_text[0]
-    called, columns = first.alias_or_name, schema[first.name]
-    start, end = next(
-        (pair for pair in (("sentence_start", "sentence_end"), ("start", "end")) if pair[0] in columns),
-        (None, None),
-    )
-    groups = tree.args.get("group")
-    if groups:
-        for at, item in enumerate(tree.expressions):
-            if any(item.sql() == group.sql() for group in groups.expressions):
-                values = dict.fromkeys(row[at] for row in rows if row[at] is not None)
-                literals = [exp.convert(value) for value in values]
-                tree = tree.where(exp.In(this=item.copy(), expressions=literals), dialect=guard.DIALECT)
-    aggregate = bool(groups) or any(item.find(exp.AggFunc) for item in tree.expressions)
-    tree.set("group", None)
-    tree.set("having", None)
-    tree.set("distinct", None)
-    if aggregate:
-        tree.set("order", None)
-        tree.set("limit", None)
-    place = [
-        exp.column("document_id", called).as_("source_document"),
-        (exp.column(start, called, quoted=True) if start else exp.Literal.number(0)).as_("source_start"),
-        (exp.column(end, called, quoted=True) if end else exp.Null()).as_("source_end"),
-    ]
-    tree.set("expressions", place)
-    if not tree.args.get("limit"):
-        tree = tree.limit(limit)
-    # The texts are joined from outside, where their columns can't be mistaken for others of the same name.
-    return (
-        "SELECT t.document_id, t.text, s.source_start, s.source_end "
-        f"FROM ({tree.sql(guard.DIALECT)}) AS s JOIN documents AS t ON t.document_id = s.source_document "
-        f"LIMIT {int(limit)}"
-    )

@@ -1,19 +1,28 @@
 """What a question may do to the database: one SELECT over known tables, for a bounded time, and nothing else.
 
-Two walls, as either may have a hole: the statement is parsed, and every part of it must be on a list of what
-is allowed; what the parser understood, not what was written, is then run on a read-only connection, under an
-authorizer that denies all but reading, with limits on time, memory and the size of what comes back.
+Two walls, as either may have a hole. The statement is parsed, and every part of it must be on a list of what
+is allowed. What is then run are its own words without comments, on a read-only connection, under an
+authorizer that denies all but reading the tables, in a process with limits on time, memory and the size of
+values (`ie.database.executing`). Its own words, as the parser may write what it read with another meaning:
+it leaves out the plus of `+amount = '5'`, which makes SQLite compare without the type of the column.
 """
 
 import logging
 import sqlite3
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.tokens import Token, TokenType
+
+from ie.database import executing
+from ie.database.executing import Limits, Refused, Result
+from ie.database.reading import HIDDEN
+from ie.database.schema import TABLES
+
+__all__ = ["Limits", "Refused", "Result", "check", "run", "tokens"]
 
 # It warns of statements that it doesn't know, which are refused anyway.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -23,67 +32,41 @@ LONGEST_STATEMENT = 4_000
 # Of nested parentheses, SELECTs and operators; the parser itself is a recursive one.
 DEEPEST = 60
 
-
-class Refused(Exception):
-    """A statement that isn't run, or was stopped; its message is one sentence that says why."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one question may take.
-
-    Attributes:
-        seconds: of running.
-        rows: of the answer; what is beyond is cut off, and told.
-        characters: of the answer's cells together, likewise.
-        memory: bytes that SQLite may take, in this process for good (SQLite only lowers this limit).
-        value: bytes of one value, which must be more than the longest text has.
-    """
-
-    seconds: float = 5.0
-    rows: int = 200
-    characters: int = 1_000_000
-    memory: int = 256_000_000
-    value: int = 1_000_000
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a statement gave; `truncated` if a limit of `Limits` cut it short."""
-
-    columns: list[str]
-    rows: list[tuple]
-    truncated: bool = False
-
-
 # sqlglot's classes of functions by what SQLite calls them; those it has no class for go by their name alone.
 FUNCTIONS = {
-    "abs": exp.Abs, "avg": exp.Avg, "cast": exp.Cast, "coalesce": exp.Coalesce, "count": exp.Count,
-    "date": exp.Date, "iif": exp.If, "instr": exp.StrPosition, "length": exp.Length, "lower": exp.Lower,
-    "max": exp.Max, "min": exp.Min, "nullif": exp.Nullif, "round": exp.Round, "strftime": exp.TimeToStr,
-    "substr": exp.Substring, "sum": exp.Sum, "trim": exp.Trim, "upper": exp.Upper,
+    "abs": exp.Abs, "avg": exp.Avg, "cast": exp.Cast, "ceil": exp.Ceil, "ceiling": exp.Ceil,
+    "coalesce": exp.Coalesce, "concat": exp.Concat, "concat_ws": exp.ConcatWs, "count": exp.Count,
+    "cume_dist": exp.CumeDist, "date": exp.Date, "dense_rank": exp.DenseRank, "exp": exp.Exp,
+    "first_value": exp.FirstValue, "floor": exp.Floor, "group_concat": exp.GroupConcat, "iif": exp.If,
+    "instr": exp.StrPosition, "lag": exp.Lag, "last_value": exp.LastValue, "lead": exp.Lead,
+    "length": exp.Length, "ln": exp.Ln, "log": exp.Log, "log10": exp.Log, "log2": exp.Log, "lower": exp.Lower,
+    "max": exp.Max, "min": exp.Min, "nth_value": exp.NthValue, "ntile": exp.Ntile, "nullif": exp.Nullif,
+    "percent_rank": exp.PercentRank, "pow": exp.Pow, "power": exp.Pow, "rank": exp.Rank,
+    "replace": exp.Replace, "round": exp.Round, "row_number": exp.RowNumber, "sign": exp.Sign,
+    "sqrt": exp.Sqrt, "strftime": exp.TimeToStr, "string_agg": exp.GroupConcat, "substr": exp.Substring,
+    "substring": exp.Substring, "sum": exp.Sum, "trim": exp.Trim, "typeof": exp.Typeof, "upper": exp.Upper,
 }  # fmt: skip
-NAMED = ("ifnull", "ltrim", "rtrim", "total", "julianday", "datetime")
+# Also those that sqlglot has a class for with the usual arguments alone.
+NAMED = frozenset(
+    {"ifnull", "ltrim", "rtrim", "total", "date", "time", "datetime", "julianday", "strftime", "unixepoch"}
+)
 # What SQLite's own functions are called where it asks whether they may be used.
-CALLED = frozenset({*FUNCTIONS, *NAMED, "like", "substring", "current_date"})
+CALLED = frozenset({*FUNCTIONS, *NAMED, "like", "current_date", "current_time", "current_timestamp"})
 
 _SYNTAX: tuple[type[exp.Expr], ...] = (
     exp.Select, exp.Union, exp.Intersect, exp.Except, exp.Subquery, exp.With, exp.CTE, exp.TableAlias,
     exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset,
     exp.Distinct, exp.Table, exp.Column, exp.Identifier, exp.Alias, exp.Star, exp.Tuple, exp.Paren,
     exp.Literal, exp.Null, exp.Boolean, exp.Neg, exp.Not, exp.And, exp.Or, exp.EQ, exp.NEQ, exp.GT, exp.GTE,
-    exp.LT, exp.LTE, exp.Is, exp.In, exp.Between, exp.Like, exp.Exists, exp.Add, exp.Sub, exp.Mul, exp.Div,
-    exp.Mod, exp.DPipe, exp.Case, exp.DataType, exp.CurrentDate, exp.Window, exp.Var,
-    exp.Collate, exp.Escape,
+    exp.LT, exp.LTE, exp.Is, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Values, exp.Between, exp.Like,
+    exp.Exists, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.DPipe, exp.Case, exp.DataType,
+    exp.DataTypeParam, exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Window, exp.WindowSpec,
+    exp.Filter, exp.Var, exp.Collate, exp.Escape,
 )  # fmt: skip
-_ALLOWED = frozenset({*_SYNTAX, *FUNCTIONS.values(), exp.TsOrDsToTimestamp})
+# MAX and MIN of several values in a row are classes of their own.
+_ALLOWED = frozenset({*_SYNTAX, *FUNCTIONS.values(), exp.TsOrDsToTimestamp, exp.Greatest, exp.Least})
 _COLLATIONS = frozenset({"NOCASE", "BINARY", "RTRIM"})
 
-_ACTIONS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION})
 _MAXIMA = {
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 4 * LONGEST_STATEMENT,
     sqlite3.SQLITE_LIMIT_COLUMN: 100,
@@ -100,7 +83,7 @@ _MAXIMA = {
 
 
 def check(sql: str, schema: Mapping[str, tuple[str, ...]]) -> str:
-    """The one SELECT that a text is, written anew from what the parser understood of it, without comments.
+    """The one SELECT that a text is, in its own words, on one line, without comments and the semicolon.
 
     Args:
         schema: tables and their columns, all that may be read.
@@ -112,27 +95,66 @@ def check(sql: str, schema: Mapping[str, tuple[str, ...]]) -> str:
         raise Refused("too long", f"The statement is longer than {LONGEST_STATEMENT:,} characters.")
     if any(ord(c) < 32 and c not in "\t\r\n" for c in sql):
         raise Refused("no SQL", "The statement has control characters in it.")
-    if sql.count("(") > DEEPEST:
-        raise Refused("too deep", f"The statement has more than {DEEPEST} parentheses.")
     try:
-        parsed = [tree for tree in sqlglot.parse(sql, read=DIALECT) if tree is not None]
+        found = tokens(sql)
+        while found and found[-1].token_type == TokenType.SEMICOLON:
+            found.pop()
+        found = _without_parentheses(found)
+        if sum(token.token_type == TokenType.L_PAREN for token in found) > DEEPEST:
+            raise Refused("too deep", f"The statement has more than {DEEPEST} parentheses.")
+        words = joined(sql, found)
+        parsed = [tree for tree in sqlglot.parse(words, read=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
-        said = str(error).splitlines()[0].split(". Line")[0] if str(error) else "too deep"
-        raise Refused("no SQL", f"The statement isn't valid SQL ({said[:120]}).") from None
+        reason = str(error).splitlines()[0].split(". Line")[0] if str(error) else "too deep"
+        raise Refused("no SQL", f"The statement isn't valid SQL ({reason[:120]}).") from None
     if len(parsed) != 1:
         raise Refused(
             "several statements" if parsed else "no SQL",
             f"There must be one SELECT statement, and there are {len(parsed)} statements.",
         )
-    tree = parsed[0].unnest()
+    tree = parsed[0]
     if not isinstance(tree, exp.Query):
         raise Refused("no SELECT", f"Only SELECT is allowed, and this is {type(tree).__name__.upper()}.")
     _check_parts(tree)
     _check_names(tree, schema)
-    try:
-        return tree.sql(dialect=DIALECT, comments=False)
-    except (SqlglotError, RecursionError):
-        raise Refused("no SQL", "The statement can't be written as SQLite's SQL.") from None
+    return words
+
+
+def tokens(sql: str) -> list[Token]:
+    """The words and signs of a statement; comments aren't among them.
+
+    Raises:
+        SqlglotError: such as for a string that has no end.
+    """
+    return sqlglot.tokenize(sql, read=DIALECT)
+
+
+def joined(sql: str, found: Sequence[Token]) -> str:
+    """Some tokens of a statement as they are written, with one blank for blanks and comments between them."""
+    parts = []
+    end = None
+    for token in found:
+        if end is not None and token.start > end:
+            parts.append(" ")
+        end = token.end + 1
+        parts.append(sql[token.start : end])
+    return "".join(parts)
+
+
+def depths(found: Sequence[Token]) -> list[int]:
+    """Parentheses that are open after each token."""
+    steps = {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}
+    return list(accumulate(steps.get(token.token_type, 0) for token in found))
+
+
+def _without_parentheses(found: list[Token]) -> list[Token]:
+    """Without parentheses around the whole statement, which SQLite doesn't take."""
+    while found and found[0].token_type == TokenType.L_PAREN:
+        *before, last = depths(found)
+        if last != 0 or 0 in before:
+            break
+        found = found[1:-1]
+    return found
 
 
 def _check_parts(tree: exp.Expr) -> None:
@@ -185,69 +207,33 @@ def _aliases(node: exp.Expr) -> Iterator[str]:
         yield from (column.name for column in node.args.get("columns") or ())
 
 
-def protect(connection: sqlite3.Connection, limits: Limits) -> None:
-    """Set what SQLite itself limits; the memory first, as later no PRAGMA is possible."""
-    connection.execute(f"PRAGMA hard_heap_limit = {int(limits.memory)}")
-    connection.execute("PRAGMA query_only = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.value)
-    for category, value in _MAXIMA.items():
-        connection.setlimit(category, value)
-
-
 def run(connection: sqlite3.Connection, sql: str, limits: Limits | None = None) -> Result:
-    """Run a statement that `check` has seen.
+    """Run a statement that `check` has seen, in a process that is killed when its time is over.
 
     Args:
-        connection: a read-only one; its limits are lowered for good.
+        connection: to the file that is read; nothing is run on it.
 
     Raises:
-        Refused: SQLite refuses it, or a limit stopped it.
+        Refused: SQLite refuses it, a limit stopped it, or too many others are running.
     """
-    limits = limits or Limits()
-    protect(connection, limits)
-    end = time.monotonic() + limits.seconds
-    connection.set_progress_handler(lambda: time.monotonic() > end, 1_000)
-    connection.set_authorizer(_authorize)
+    (database,) = (row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main")
+    return executing.WORKERS.run(
+        database,
+        _quoted_names(sql),
+        limits or Limits(),
+        tables=[name for name in TABLES if name not in HIDDEN],
+        functions=CALLED,
+        maxima=_MAXIMA,
+    )
+
+
+def _quoted_names(sql: str) -> str:
+    """With names in brackets, as SQLite takes one in double quotes for a text if there is no such column."""
     try:
-        cursor = connection.execute(sql)
-        columns = [column[0] for column in cursor.description or ()]
-        rows: list[tuple] = []
-        size = 0
-        for row in cursor:
-            size += sum(len(str(cell)) for cell in row)
-            if len(rows) == limits.rows or size > limits.characters:
-                return Result(columns, rows, truncated=True)
-            rows.append(row)
-        return Result(columns, rows)
-    except (sqlite3.Error, sqlite3.Warning, MemoryError, OverflowError, UnicodeError) as error:
-        raise _explained(error, limits) from None
-    finally:
-        # Also ends a statement that wasn't read to its end.
-        if "cursor" in locals():
-            cursor.close()
-        connection.set_authorizer(None)
-        connection.set_progress_handler(None, 0)
-
-
-def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    if action not in _ACTIONS:
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in CALLED:
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_READ and (first or "").lower().startswith(("sqlite_", "pragma_", "meta")):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
-
-
-def _explained(error: Exception, limits: Limits) -> Refused:
-    said = " ".join(str(error).split())
-    if "interrupted" in said:
-        return Refused("time", f"The statement took longer than {limits.seconds:g} s and was stopped.")
-    if isinstance(error, MemoryError) or "out of memory" in said:
-        return Refused("memory", "The statement took too much memory and was stopped.")
-    if "too big" in said or "too long" in said or "too complex" in said or "too many" in said:
-        return Refused("size", f"The statement is too large ({said[:120]}).")
-    if "not authorized" in said or "prohibited" in said:
-        return Refused("not authorized", f"SQLite was not allowed to do that ({said[:120]}).")
-    return Refused("error", f"SQLite can't run it ({said[:160]}).")
+        names = [t for t in tokens(sql) if t.token_type == TokenType.IDENTIFIER and sql[t.start] == '"']
+    except SqlglotError:
+        return sql
+    for name in reversed(names):
+        if "]" not in name.text:
+            sql = f"{sql[: name.start]}[{name.text}]{sql[name.end + 1 :]}"
+    return sql

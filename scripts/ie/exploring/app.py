@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ie import web
-from ie.database import guard, reading
+from ie.database import executing, guard, reading
 from ie.errors import Refused, UserError
 from ie.exploring import lookups
 from ie.exploring.questions import Questions
@@ -47,6 +47,9 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
         ask: answers questions in words, and knows what rows rest on.
     """
     asking = asyncio.Lock()
+    limits = ask.settings.bounds()
+    # Waiting requests hold no thread, so that entities can be looked up meanwhile.
+    running = asyncio.Semaphore(executing.MOST)
 
     async def use(work: Callable[[sqlite3.Connection], T]) -> T:
         """Open the database anew for each request: it may have been filled again meanwhile."""
@@ -57,6 +60,10 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
 
         try:
             return await asyncio.to_thread(opened)
+        except asyncio.CancelledError:
+            # The server ends, and waits for its threads.
+            executing.WORKERS.stop()
+            raise
         except UserError as error:
             raise Refused(str(error), 503) from None
         except guard.Refused as error:
@@ -65,6 +72,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
             raise Refused(f"{database}: can't be read ({error}); fill it again.", 503) from None
 
     def answer(
+        connection: sqlite3.Connection,
         sql: str,
         found: guard.Result,
         named: list[tuple[str, int, int]],
@@ -76,17 +84,15 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
         for document, start, end in named:
             if document in focus or len(focus) < TEXTS:
                 focus.setdefault(document, []).append((start, end))
-        # The connection of a statement can do no more than the statement may.
-        with closing(reading.open_readonly(database)) as other:
-            return {
-                "sql": sql,
-                "columns": found.columns,
-                "rows": found.rows,
-                "truncated": found.truncated,
-                "repaired": repaired,
-                "error": error,
-                "texts": lookups.texts(other, focus),
-            }
+        return {
+            "sql": sql,
+            "columns": found.columns,
+            "rows": found.rows,
+            "truncated": found.truncated,
+            "repaired": repaired,
+            "error": error,
+            "texts": lookups.texts(connection, focus),
+        }
 
     async def about(request: Request) -> Response:
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
@@ -114,6 +120,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
             if found.sql is None and not found.error:
                 raise Refused("The language model says that the tables can't answer this.", 422)
             return answer(
+                connection,
                 found.sql or "",
                 guard.Result(found.columns, found.rows, found.truncated),
                 [(source.document_id, source.start, source.end) for source in found.sources],
@@ -129,14 +136,22 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             sql = guard.check(given.sql, reading.schema_of(connection))
-            found = guard.run(connection, sql)
+            found = guard.run(connection, sql, limits)
             named = lookups.sources(found.columns, found.rows, TEXTS)
             if not named:
-                rest = ask.sources(connection, sql, found.rows)
+                rest = ask.sources(connection, sql, found)
                 named = [(source.document_id, source.start, source.end) for source in rest]
-            return answer(sql, found, named)
+            return answer(connection, sql, found, named)
 
-        return JSONResponse(shown(await use(read)))
+        try:
+            async with asyncio.timeout(limits.seconds):
+                await running.acquire()
+        except TimeoutError:
+            raise Refused("Other statements are running; try again when they are done.", 503) from None
+        try:
+            return JSONResponse(shown(await use(read)))
+        finally:
+            running.release()
 
     async def search(request: Request) -> Response:
         typed = request.query_params.get("q", "")[:200]

@@ -1,12 +1,14 @@
 """Questions in words, answered by the configured language model, which is made when it is first asked."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ie.database import asking, reading
-from ie.database.asking import Answer, Source
+from ie.database import asking, evidence, reading
+from ie.database.asking import Answer
+from ie.database.evidence import Source
+from ie.database.guard import Result
 
 
 class Questions:
@@ -44,10 +46,10 @@ class Questions:
         translator = asking.Translator(connection, self.settings, self._examples, self._money)
         return asking.answer(question, translator, asking.asker(self._model))
 
-    def sources(self, connection: sqlite3.Connection, sql: str, rows: Sequence[tuple]) -> list[Source]:
+    def sources(self, connection: sqlite3.Connection, sql: str, result: Result) -> list[Source]:
         """The sentences that the rows of a statement rest on."""
-        schema = reading.schema_of(connection)
-        return asking.sources(connection, sql, schema, rows, self.settings, self.settings.bounds())
+        schema, most = reading.schema_of(connection), self.settings.sources.limit
+        return evidence.sources(connection, sql, schema, result, most, self.settings.bounds())
 
     def close(self) -> None:
         """End the model."""

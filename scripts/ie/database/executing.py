@@ -1,0 +1,286 @@
+"""Statements run by processes of their own, which can be killed: a call inside SQLite can't be interrupted.
+
+This file is also the program of such a process. It needs nothing but the standard library, so that a process
+starts in some 20 ms and one that was killed is soon replaced.
+"""
+
+import atexit
+import json
+import os
+import queue
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+# Statements that run at a time.
+MOST = 2
+# Seconds that a process may take to start, on a machine that is busy.
+STARTING = 60
+# Tables of the file, and those that SQLite makes of its own state.
+OTHERS = "SELECT name FROM sqlite_master UNION SELECT name FROM pragma_module_list"
+
+
+class Refused(Exception):
+    """A statement that isn't run, or was stopped; its message is one sentence that says why."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one statement may take.
+
+    Attributes:
+        seconds: of running, and of waiting until other statements are done.
+        rows: of the answer; the rest is cut off, and the answer says so.
+        characters: of the answer's cells together, likewise.
+        memory: bytes that SQLite may take in its process.
+        value: bytes of one value or row; must be more than the longest text has.
+    """
+
+    seconds: float = 5.0
+    rows: int = 200
+    characters: int = 1_000_000
+    memory: int = 256_000_000
+    value: int = 500_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a statement gave; `truncated` if a limit of `Limits` cut it short."""
+
+    columns: list[str]
+    rows: list[tuple]
+    truncated: bool = False
+
+
+class Workers:
+    """Processes that run statements, started when they are needed and reused; safe for threads.
+
+    Args:
+        most: of them at a time.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._places = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
+
+    def run(
+        self,
+        database: str,
+        sql: str,
+        limits: Limits,
+        *,
+        tables: Iterable[str],
+        functions: Iterable[str],
+        maxima: dict[int, int],
+    ) -> Result:
+        """Run one statement on a read-only connection.
+
+        Args:
+            database: path of the file.
+            tables, functions: names in lower case; all others are denied.
+            maxima: SQLite's own limits, by their SQLITE_LIMIT number.
+
+        Raises:
+            Refused: SQLite or its authorizer refuses it, a limit stopped it, or others took too long.
+        """
+        request = {
+            "database": database, "sql": sql, "limits": asdict(limits),
+            "tables": sorted(tables), "functions": sorted(functions), "maxima": list(maxima.items()),
+        }  # fmt: skip
+        if not self._places.acquire(timeout=limits.seconds):
+            raise Refused("busy", "Other statements are running; try again when they are done.")
+        try:
+            return _read(self._ask(json.dumps(request).encode() + b"\n", limits.seconds), limits)
+        finally:
+            self._places.release()
+
+    def stop(self) -> None:
+        """End all processes, also those that are at work; whoever waits for one gets `Refused`."""
+        with self._lock:
+            ended = [*self._idle, *self._busy]
+            self._idle.clear()
+        for worker in ended:
+            worker.kill()
+
+    def _ask(self, request: bytes, seconds: float) -> dict | None:
+        worker = self._take()
+        answered = False
+        try:
+            reply = worker.ask(request, seconds)
+            answered = reply is not None
+            if not answered and not worker.late:
+                raise Refused("stopped", "The process that ran the statement was ended.")
+            return reply
+        finally:
+            with self._lock:
+                self._busy.discard(worker)
+                if answered and not worker.late:
+                    self._idle.append(worker)
+            if not answered or worker.late:
+                worker.kill()
+
+    def _take(self) -> "_Worker":
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.process.poll() is None:
+                    self._busy.add(worker)
+                    return worker
+                worker.kill()
+        worker = _Worker()
+        with self._lock:
+            self._busy.add(worker)
+        return worker
+
+
+class _Worker:
+    """One process; `late` if it was killed because its time was over."""
+
+    def __init__(self) -> None:
+        self.late = False
+        # Without site-packages, for speed; in a session of its own, so that Ctrl-C is left to the parent.
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        # Its time runs from here on, not while the interpreter starts.
+        if self._line(STARTING) is None:
+            self.kill()
+            raise Refused("error", "No process that runs statements could be started.")
+
+    def ask(self, request: bytes, seconds: float) -> dict | None:
+        """The reply, or None if it was killed or broke down."""
+        try:
+            self.process.stdin.write(request)
+            self.process.stdin.flush()
+        except OSError:
+            return None
+        line = self._line(seconds)
+        return None if line is None else json.loads(line)
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # a request that it never read
+                pipe.close()
+
+    def _line(self, seconds: float) -> bytes | None:
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            timer.cancel()
+        return line if line.endswith(b"\n") else None
+
+    def _expire(self) -> None:
+        self.late = True
+        self.process.kill()
+
+
+def _read(reply: dict | None, limits: Limits) -> Result:
+    if reply is None:
+        raise Refused("time", f"The statement took longer than {limits.seconds:g} s and was stopped.")
+    if "refused" in reply:
+        raise Refused(*reply["refused"])
+    rows = [
+        tuple(bytes.fromhex(cell[0]) if type(cell) is list else cell for cell in row) for row in reply["rows"]
+    ]
+    return Result(reply["columns"], rows, reply["truncated"])
+
+
+WORKERS = Workers()
+atexit.register(WORKERS.stop)
+
+
+def execute(request: dict) -> dict:
+    """Run the statement of a request of `Workers.run`; the reply holds bytes as a list of their hex."""
+    limits = Limits(**request["limits"])
+    tables, functions = frozenset(request["tables"]), frozenset(request["functions"])
+    others: set[str] = set()
+
+    def authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        if action == sqlite3.SQLITE_FUNCTION:
+            allowed = (second or "").lower() in functions
+        elif action == sqlite3.SQLITE_READ:
+            table = (first or "").lower()
+            # No column: rows are counted, also those of a WITH, which goes by its own name here.
+            unknown = table not in others and not table.startswith(("sqlite_", "pragma_"))
+            allowed = table in tables or (not second and unknown)
+        else:
+            allowed = action == sqlite3.SQLITE_SELECT
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    try:
+        address = f"{Path(request['database']).as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+            # The memory first, as later no PRAGMA is possible.
+            connection.execute(f"PRAGMA hard_heap_limit = {int(limits.memory)}")
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.value)
+            for category, value in request["maxima"]:
+                connection.setlimit(category, value)
+            others.update(name.lower() for (name,) in connection.execute(OTHERS))
+            connection.set_authorizer(authorize)
+            cursor = connection.execute(request["sql"])
+            columns = [column[0] for column in cursor.description or ()]
+            rows: list[list] = []
+            size = 0
+            for row in cursor:
+                size += sum(len(str(cell)) for cell in row)
+                if len(rows) == limits.rows or size > limits.characters:
+                    return {"columns": columns, "rows": rows, "truncated": True}
+                rows.append([[cell.hex()] if isinstance(cell, bytes) else cell for cell in row])
+            return {"columns": columns, "rows": rows, "truncated": False}
+    except (sqlite3.Error, sqlite3.Warning, MemoryError, OverflowError, ValueError) as error:
+        return {"refused": _explained(error)}
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    reason = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in reason:
+        return "memory", "The statement took too much memory and was stopped."
+    if any(words in reason for words in ("too big", "too long", "too complex", "too many")):
+        return "size", f"The statement is too large ({reason[:120]})."
+    if "not authorized" in reason or "prohibited" in reason:
+        return "not authorized", f"SQLite was not allowed to do that ({reason[:120]})."
+    return "error", f"SQLite can't run it ({reason[:160]})."
+
+
+def main() -> None:
+    """Run requests, a line each, until the parent closes the pipe or is gone."""
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin.buffer:
+            requests.put(line)
+        # SQLite lets other threads run, so this ends the process also in the middle of a statement.
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    sys.stdout.buffer.write(b"ready\n")
+    while True:
+        sys.stdout.buffer.flush()
+        reply = execute(json.loads(requests.get()))
+        sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
