@@ -11,7 +11,7 @@ from ie.cli import run
 from ie.errors import UserError
 from ie.files import check_writable
 from ie.interchange import convert
-from ie.interchange.job import Job
+from ie.interchange.job import Job, Offsets
 from ie.records import blank, read_answers, write_records
 from ie.scheme import load_scheme
 
@@ -24,6 +24,9 @@ def main(
         str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
     append: Annotated[bool, typer.Option(help="Add to an existing file what isn't in it yet.")] = False,
+    offsets: Annotated[
+        Offsets, typer.Option(help="What doccano's offsets count, if texts have emoji or the like.")
+    ] = "",
     lang: options.Lang = "en",
 ) -> None:
     """Write records to a new file, or add them to one; print how many came in and what was lost."""
@@ -31,7 +34,7 @@ def main(
     if target.exists() and not append:
         raise UserError(f"{target}: exists, and nothing is overwritten; name another file, or add --append.")
     labels = load_scheme(Path(scheme)) if scheme else None
-    job = Job(blank(lang), labels)
+    job = Job(blank(lang), labels, offsets)
     known = read_answers(target, labels) if target.exists() and target.stat().st_size else []
     intake = convert.read(source, format, job, known)
     if not intake.records and not intake.repeated and not intake.otherwise:
@@ -44,9 +47,13 @@ def main(
         ("left out: there already", f"{intake.repeated:,}"),
         ("left out: there already, annotated otherwise", f"{intake.otherwise:,}"),
         *((f"lost: {name}", f"{n:,}") for name, n in convert.losses(job)),
+        *((f"not read, may be annotation: {name}", f"in {n:,}") for name, n in job.unread.most_common()),
+        *((f"kept beside the text: {name}", f"in {n:,}") for name, n in job.kept.most_common()),
     ]
     print(table(rows, aligns=("l", "r"), max_col=60))
-    if not convert.losses(job):
+    if job.unread:
+        print("What was not read is in the records as it was, but no command takes it for annotation.")
+    elif not convert.losses(job):
         print("Nothing was lost.")
     msg.good(f"{target}: {len(known) + len(intake.records):,} records")
 

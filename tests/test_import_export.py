@@ -97,7 +97,11 @@ REGION = '{"id": "a", "type": "labels", "value": {"start": 0, "end": %d, "text":
         ),
         ("labelstudio", '{"text": "x"}', "in: no list of tasks"),
         ("labelstudio", "[\n{broken", "in: not valid JSON at line 2"),
-        ("labelstudio", '[{"data": {"content": "x"}}]', "in: task 1: no 'text' that is a str"),
+        (
+            "labelstudio",
+            '[{"data": {"content": "x", "url": "y"}}]',
+            "in: task 1: no 'text' that is a string, but content, url; rename the key of the text",
+        ),
         (
             "labelstudio",
             TASK % (REGION % (4, "MONEY")),
@@ -120,7 +124,9 @@ REGION = '{"id": "a", "type": "labels", "value": {"start": 0, "end": %d, "text":
         ("conll", "Hooli B-MONEY\nraises", "in:2: one column"),
         ("conll", "Hooli MONEY", "in:1: 'MONEY' is no tag"),
         ("conll", "\n\nHooli B-CITY", "in:3: span label 'CITY' isn't in the scheme"),
-        ("conll", b"\xff\xfe", "in: not UTF-8"),
+        ("conll", b"\xff", "in: not UTF-8 (byte 1, line 1); save it as UTF-8"),
+        ("conll", b"\xff\xfe\x00", "in: not UTF-16"),
+        ("conll", "Hooli O".encode("utf-16-le"), "in: a NUL character in line 1; is it UTF-16?"),
         ("conll", "\n\n", "in: no record in it; is conll its format?"),
         ("docbin", "not zlib", "in: can't be read as a DocBin"),
         ("parquet", "no parquet", "in: can't be read as Parquet"),

@@ -260,7 +260,7 @@ def _say(nlp: Language, texts: list[str], size: int) -> tuple[list[dict], dict[i
                     failed[i] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         answers = {i: said(doc) for i, doc in docs.items()}
         for i, answer in answers.items():
-            if not all(math.isfinite(part["score"]) for part in (*answer["relations"], *answer["cats"])):
+            if not all(math.isfinite(part["score"] or 0) for part in (*answer["relations"], *answer["cats"])):
                 failed[i] = "a score is NaN or infinite"
         found += [answer for i, answer in answers.items() if i not in failed]
         words += sum(len(doc) for doc in docs.values())

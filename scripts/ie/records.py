@@ -28,6 +28,10 @@ Misaligned = Literal["error", "snap", "drop"]
 Duplicates = Literal["error", "first"]
 BadRelations = Literal["error", "drop"]
 Label = Annotated[StrictStr, Field(min_length=1)]
+ONE_SPAN = (
+    "a yes or no to one span (_is_binary) says nothing about the rest of the text, so it isn't gold; export "
+    "answers of ner.manual or ner.correct instead."
+)
 _DECODER = json.JSONDecoder()
 _FIRST = '{"text": "'
 
@@ -139,7 +143,9 @@ def read_records(
     """Read and validate a JSONL file of examples.
 
     Prodigy's relations, which name tokens and carry `head_span` and `child_span`, come out as indices into
-    the spans; its choice answers (`options`, `accept`) come out as `cats`.
+    the spans; its choice answers (`options`, `accept`) come out as `cats`, and so does a yes or no to one
+    category (`label` and `answer`): rejected is 0, and the record is accepted. A yes or no to one span
+    (`_is_binary`) is refused, as it says nothing about the rest of the text.
 
     Args:
         labels: scheme the labels must belong to. A kind for which it has no labels isn't checked.
@@ -484,8 +490,13 @@ def _parse(path: Path, number: int, line: str) -> Record:
         ) from None
     except ValueError:
         raise UserError(f"{path}:{number}: a number is too large; correct or delete it.") from None
+    if data.get("_is_binary") is True and data.get("spans"):
+        raise UserError(f"{path}:{number}: {ONE_SPAN}")
     if "cats" not in data and "options" in data:
         data["cats"] = _choices(data)
+    elif _is_yes_or_no(data):
+        data["cats"] = {data.pop("label"): float(data["answer"] == "accept")}
+        data["answer"] = "accept"
     try:
         record = Record.model_validate(data)
     except ValidationError as error:
@@ -542,6 +553,14 @@ def _choices(data: dict) -> Any:
         return {str(o["id"]): float(o["id"] in data.get("accept", [])) for o in data["options"]}
     except (TypeError, KeyError):
         return {}  # some other tool's key of that name
+
+
+def _is_yes_or_no(data: dict) -> bool:
+    """Prodigy's classification interface: whether a text has the category `label` is said by `answer`."""
+    if data.get("spans") or data.get("relations") or "cats" in data:
+        return False
+    label = data.get("label")
+    return isinstance(label, str) and bool(label) and data.get("answer") in ("accept", "reject")
 
 
 def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation) -> None:

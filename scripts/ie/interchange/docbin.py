@@ -30,8 +30,15 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
         place = f"{path}: Doc {number}"
         data = from_doc(doc).model_dump(exclude_unset=True)
         rest = parse_json(place, doc.user_data.get(KEY, "{}"))
-        job.lost["span groups"] += len(doc.spans)
+        groups = [name for name, group in doc.spans.items() if len(group)]
+        job.lost["span groups"] += len(groups)
+        job.lost["Docs without entities or categories"] += not doc.has_annotation("ENT_IOB") and not doc.cats
         job.lost["user data"] += len(set(doc.user_data) - {KEY})
+        job.lost["ids of entities"] += sum(bool(ent.ent_id_) for ent in doc.ents)
+        for name in ("TAG", "POS", "DEP", "LEMMA", "MORPH"):
+            job.lost[f"{name} of Docs"] += doc.has_annotation(name)
+        if groups and not doc.ents and not doc.cats and KEY not in doc.user_data:
+            job.refuse(place, [f"doc.spans[{name!r}]" for name in groups])
         extras = {(s["start"], s["end"], s["label"]): s for s in rest.get("spans", [])}
         order = list(extras)
         spans = [_completed(span, extras.get(_key(span), {})) for span in data["spans"]]

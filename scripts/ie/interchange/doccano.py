@@ -1,7 +1,8 @@
 """doccano's JSONL: `label` as triples of [start, end, label], or `entities` and `relations` with ids.
 
-Offsets count Unicode characters. Columns it doesn't know are kept by doccano as a text's metadata, and come
-back beside the text.
+We write offsets that count Unicode characters. doccano's own page counts UTF-16 units, and its files don't
+say which they hold: see `Job.characters`. Columns it doesn't know are kept by doccano as a text's metadata,
+and come back beside the text.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,38 +11,45 @@ from typing import Any
 
 from ie.errors import UserError
 from ie.files import atomic_write, json_text
-from ie.interchange.job import Job, Placed, entry, json_lines, make
+from ie.interchange.job import BESIDE, Job, Keys, Placed, entries, entry, json_lines, make, names
 from ie.records import Record
 
 OURS = ("text", "label", "labels", "entities", "relations", "cats", "categories")
+KEYS = Keys(
+    annotation=frozenset(OURS) - {"text"},
+    other=BESIDE | {"annotation_approver", "Comments", "comments", "username"},
+)
+ENTITY = ("id", "label", "start_offset", "end_offset", "user", "example", "created_at", "updated_at", "uuid")
+RELATION = ("id", "from_id", "to_id", "type", "user", "example", "created_at", "updated_at", "uuid")
 
 
 def read(path: Path, job: Job) -> Iterator[Placed]:
     """Records of any of its text projects: sequence labelling, relations, classification, both at once."""
-    for place, data in json_lines(path):
-        entry(place, data, "text", str)
-        named = next((key for key in ("entities", "label", "labels") if key in data), None)
-        items = entry(place, data, named, list) if named else []
-        chosen = [item for item in items if isinstance(item, str)] + _names(place, data.get("cats"))
+    for place, data in json_lines(path, job):
+        text = entry(place, data, "text", str)
+        job.account(place, data, KEYS)
+        items = [item for key in ("entities", "label", "labels") for item in entries(place, data, key)]
+        chosen = [item for item in items if isinstance(item, str)] + names(place, data, "cats")
         spans, index = [], {}
         for item in items:
             if isinstance(item, str):
                 continue
-            span, identity = _span(place, item)
+            span, identity = _span(place, text, item, job)
             if identity is not None:
                 index[identity] = len(spans)
             spans.append(span)
         relations = []
-        for item in data.get("relations") or []:
+        for item in entries(place, data, "relations"):
+            job.account_part(item if isinstance(item, dict) else {}, RELATION, "relations")
             ends = [index.get(entry(place, item, key, int)) for key in ("from_id", "to_id")]
             if None in ends:
                 raise UserError(f"{place}: a relation points to an entity that isn't there; delete it.")
             relations.append({"head": ends[0], "child": ends[1], "label": entry(place, item, "type", str)})
         fields = {key: value for key, value in data.items() if key not in OURS}
-        known = data.get("categories")
-        if chosen or isinstance(known, list):
-            fields["cats"] = job.categories(chosen, known if isinstance(known, list) else ())
-        yield place, make(place, text=data["text"], spans=spans, relations=relations, **fields)
+        known = names(place, data, "categories")
+        if chosen or known:
+            fields["cats"] = job.categories(chosen, known)
+        yield place, make(place, **{**fields, "text": text, "spans": spans, "relations": relations})
 
 
 def write(path: Path, items: Iterable[Record], job: Job) -> int:
@@ -54,21 +62,17 @@ def write(path: Path, items: Iterable[Record], job: Job) -> int:
     return len(everything)
 
 
-def _names(place: str, value: Any) -> list[str]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UserError(f"{place}: 'cats' isn't a list of names; is the format the one you named?")
-    return value
-
-
-def _span(place: str, item: Any) -> tuple[dict[str, Any], int | None]:
+def _span(place: str, text: str, item: Any, job: Job) -> tuple[dict[str, Any], int | None]:
     if isinstance(item, list) and len(item) == 3:
-        return dict(zip(("start", "end", "label"), item, strict=True)), None
+        start, end = job.characters(place, text, *item[:2])
+        return {"start": start, "end": end, "label": item[2]}, None
     if not isinstance(item, dict):
         raise UserError(f"{place}: {item!r} is no [start, end, label]; is the format the one you named?")
+    job.account_part(item, ENTITY, "entities")
     start, end = (entry(place, item, key, int) for key in ("start_offset", "end_offset"))
-    return {"start": start, "end": end, "label": entry(place, item, "label", str)}, item.get("id")
+    start, end = job.characters(place, text, start, end)
+    identity = entry(place, item, "id", int) if item.get("id") is not None else None
+    return {"start": start, "end": end, "label": entry(place, item, "label", str)}, identity
 
 
 def _line(record: Record, job: Job, related: bool) -> dict[str, Any]:

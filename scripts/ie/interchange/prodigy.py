@@ -1,7 +1,8 @@
 """Prodigy's JSONL, for `prodigy db-in` and from `prodigy db-out`: the project's own format, but for details.
 
 Prodigy's relations point to tokens (the last one of a span) and repeat the spans; its choices are `options`
-and `accept`. Everything else, such as `_input_hash`, is kept as it is.
+and `accept`, and a yes or no to a category is `label` and `answer`, a line for each category. Everything
+else, such as `_input_hash`, is kept as it is.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,16 +11,48 @@ from typing import Any
 
 from ie import records
 from ie.errors import UserError
-from ie.interchange.job import Job, Placed
-from ie.records import Record, Relation, Span, write_records
+from ie.interchange.job import BESIDE, Job, Keys, Placed
+from ie.records import ONE_SPAN, Record, Relation, Span, write_records
 
 SPAN_KEYS = ("start", "end", "token_start", "token_end", "label")
 
 
 def read(path: Path, job: Job) -> Iterator[Placed]:
-    """Records whose relations are indices into the spans and whose choices are `cats`."""
+    """Records whose relations are indices into the spans and whose choices are `cats`.
+
+    Answers about several categories of one text, a line each, become one record.
+
+    Raises:
+        UserError: naming file, line, fault and remedy.
+    """
+    found: list[Placed] = []
+    # by text and annotator, where categories are all that was asked about
+    categories: dict[tuple[str, str], Record] = {}
+    inputs: dict[Any, list[Span]] = {}
+    for place, record in _read(path, job):
+        extra = record.model_extra or {}
+        if extra.get("_view_id") == "ner" and "_input_hash" in extra:
+            first = inputs.setdefault(str(extra["_input_hash"]), record.spans)
+            if first is not record.spans and first != record.spans:
+                raise UserError(f"{place}: a second answer about one text in the interface 'ner': {ONE_SPAN}")
+        if record.cats and record.answer == "accept" and not record.spans and not record.relations:
+            first = categories.setdefault((record.text, record.annotator), record)
+            if first is not record and not first.cats.keys() & record.cats.keys():
+                first.cats = {**first.cats, **record.cats}
+                continue
+        found.append((place, record))
+    yield from found
+
+
+def _read(path: Path, job: Job) -> Iterator[Placed]:
     for number, record in enumerate(records.read_unchecked(path), start=1):
         data = _set(record)
+        annotation = {"spans", "relations"}
+        if record.cats or "options" not in data:
+            annotation |= {"cats", "options", "accept"} if record.cats else {"cats"}
+        if record.answer == "ignore":
+            annotation |= {"label"}  # of a yes-or-no question that wasn't answered
+        job.account(f"{path}:{number}", data, Keys(frozenset(annotation), BESIDE))
         if "relations" in data:
             # These repeat the spans; `write` makes them anew.
             data["relations"] = [_without(edge, "head_span", "child_span") for edge in data["relations"]]

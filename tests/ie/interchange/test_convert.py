@@ -29,7 +29,7 @@ EMOJI = "😀 Hooli raises $5m, e\u0301toile 👩‍🚀 שלום"
 
 
 def job(scheme: Scheme | None = SCHEME) -> Job:
-    return Job(NLP, scheme)
+    return Job(NLP, scheme, "characters")
 
 
 def there_and_back(items: list[Record], form: str) -> tuple[list[Record], Counter]:
@@ -406,7 +406,7 @@ class TestParquet:
         [record] = convert.read(tmp_path / "a.parquet", "parquet", job()).records
         assert (record.text, said(record, record.spans)) == ("Hooli Inc pays", [("ORG", "HooliInc")])
         pyarrow.parquet.write_table(plain, tmp_path / "b.parquet")
-        with pytest.raises(UserError, match=r"b.parquet: row 1: the tag 1 has no name"):
+        with pytest.raises(UserError, match=r"b.parquet: row 1: the class 1 has no name"):
             convert.read(tmp_path / "b.parquet", "parquet", job())
 
     def test_spans_as_structs_with_keys_of_their_own(self, tmp_path):
