@@ -12,7 +12,7 @@ from ie.errors import UserError
 from ie.files import atomic_write, write_json
 from ie.records import Reader
 from ie.scheme import Scheme, load_scheme
-from ie.statistics import digits, expected_half_width
+from ie.statistics import expected_half_width, half_width, resolved_digits
 
 
 def main(
@@ -83,8 +83,12 @@ def main(
 
 
 def precision(n: int) -> dict[str, Any]:
-    """What a score on n documents can tell: digits after the point, and half the interval at about .95."""
-    return {"documents": n, "digits": digits(n), "half_width_at_.95": round(expected_half_width(n), 4)}
+    """What a score about .95 on n documents can tell: digits after the point, and half its interval."""
+    return {
+        "documents": n,
+        "digits": resolved_digits(n),
+        "half_width_at_.95": round(expected_half_width(n), 4),
+    }
 
 
 def show(summary: dict[str, Any], labels: Scheme) -> None:
@@ -105,9 +109,10 @@ def show(summary: dict[str, Any], labels: Scheme) -> None:
     msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
     for side in ("dev", "test"):
         told = summary["precision"][side]
+        half = half_width(expected_half_width(told["documents"]), 3)
         msg.info(
             f"{side}: {told['documents']} documents support {told['digits']} digit(s); at .95 the interval "
-            f"is about ±{told['half_width_at_.95']:.3f}"
+            f"is about ±{half}"
         )
         missing = [label for label, n in counts[side]["labels"][kind].items() if not n]
         if missing:

@@ -12,6 +12,8 @@ from ie.guidelines import Guidelines
 from ie.reports import page
 
 CONTEXT = 70
+# Of the scores from which what chance would give is taken off.
+BOUNDS = {"kappa": (-1.0, 1.0), "alpha": (-1.0, 1.0)}
 STEPS = (
     "Add each decision to the list at the end of {path}, one numbered item each: what is marked, what isn't, "
     "and an example. Correct the sentence above it where it says otherwise.",
@@ -136,7 +138,7 @@ def tables(agenda: Agenda) -> list[dict[str, Any]]:
                     f"{row.first:,}",
                     f"{row.second:,}",
                     f"{row.n:,}",
-                    *(statistics.format_score(row.scores[name], documents=row.n) for name in columns),
+                    *(_score(row, name) for name in columns),
                 ]
                 for row in rows
             ],
@@ -145,6 +147,11 @@ def tables(agenda: Agenda) -> list[dict[str, Any]]:
         for title, rows, columns, note in known
         if any(row.first or row.second for row in rows)
     ]
+
+
+def _score(row: Row, name: str) -> str:
+    bounds = BOUNDS.get(name, (0.0, 1.0))
+    return statistics.format_score(row.scores[name], documents=row.n, bounds=bounds)
 
 
 def notes(agenda: Agenda) -> list[str]:

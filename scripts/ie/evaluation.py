@@ -22,6 +22,8 @@ from ie.scheme import Scored
 from ie.statistics import Estimate, Pair
 
 ALL = "all"
+# More than so many times the texts there are is no advice.
+FAR = 10
 # What `train` writes, by folder.
 PIPELINES = {
     "silver": "Pipeline, silver only",
@@ -192,34 +194,24 @@ def _closest(micro: dict[str, np.ndarray], pairs: Sequence[Pair]) -> dict[str, A
     """Of the pairs not told apart the one with the smallest difference, and what it takes to settle it.
 
     Returns:
-        `first`, `second`; `more`, about how many more texts would tell them apart if the difference seen is
-        the true one, None where that can't be told; `at_least`, the fewest that could, None if they score
-        the same.
+        `first`, `second`; `more`, about how many more texts would tell them apart if the differences seen
+        are the true ones; where it is None, `why`: "few" (below `statistics.ENOUGH` texts the estimate is
+        worth nothing), "same" (equal scores), "far" (more than `FAR` times the texts there are).
     """
     open_ = [pair for pair in pairs if not pair.differs()]
     if not open_:
         return None
     pair = min(open_, key=lambda p: (abs(_zero(p.difference.value)), p.first, p.second))
     n = len(micro[pair.first])
-    total = statistics.needed(micro[pair.first], micro[pair.second])
-    farthest = max(abs(_zero(pair.difference.low)), abs(_zero(pair.difference.high)))
-    seen = abs(_zero(pair.difference.value))
-    # the number needed falls with the square of the difference
-    least = total * (seen / farthest) ** 2 if seen and farthest else math.inf
-    found: dict[str, Any] = {"first": pair.first, "second": pair.second, "more": None, "at_least": None}
+    found: dict[str, Any] = {"first": pair.first, "second": pair.second, "more": None, "why": None}
+    if n < statistics.ENOUGH:
+        return found | {"why": "few"}
+    total = statistics.needed(micro, pair.first, pair.second)
     if math.isinf(total):
-        return found
-    # Not told apart by these texts, so it takes one more at least; and below FEWEST in all no p is below .05,
-    # as a two-sided paired randomisation can't go below 2 / 2^n.
-    fewest = max(1, statistics.FEWEST - n)
-    # The estimate rests on how the difference spreads over texts, which fewer than ten don't show, nor any
-    # that are all alike.
-    if not statistics.digits(n) or total < 1e-9:
-        return found | {"at_least": fewest}
-    return found | {
-        "more": max(fewest, statistics.two_digits(total - n)),
-        "at_least": max(fewest, statistics.two_digits(least - n)),
-    }
+        return found | {"why": "same"}
+    if total > FAR * n:
+        return found | {"why": "far"}
+    return found | {"more": max(1, statistics.two_digits(total - n))}
 
 
 def _zero(value: float) -> float:
@@ -234,11 +226,13 @@ def closest_sentence(evaluation: Evaluation) -> str:
     if closest is None:
         return "Every two systems differ by more than the noise of these texts."
     first, second = (evaluation.title(closest[key]) for key in ("first", "second"))
-    pair = next(p for p in evaluation.pairs if (p.first, p.second) == (closest["first"], closest["second"]))
-    n = len(evaluation.gold)
-    more, least = closest["more"], closest["at_least"]
-    if least is None:
+    n, more, why = len(evaluation.gold), closest["more"], closest["why"]
+    if why == "few":
+        missing = statistics.ENOUGH - n
+        return f"{n:,} test texts are too few to compare {first} and {second}; review {missing:,} more."
+    if why == "same":
         return f"Closest: {first} and {second} score the same on these {n:,} texts."
+    pair = next(p for p in evaluation.pairs if (p.first, p.second) == (closest["first"], closest["second"]))
     apart = statistics.format_difference(
         Estimate(
             abs(pair.difference.value),
@@ -250,15 +244,11 @@ def closest_sentence(evaluation: Evaluation) -> str:
         n,
     )
     start = f"Closest: {first} and {second}, {apart} apart in F (n={n:,})."
-    if more is None:
-        return (
-            f"{start} These are too few texts to tell how many more would show a difference; it takes at "
-            f"least {least:,} more."
-        )
-    texts = "text" if more == 1 else "texts"
+    if why == "far":
+        return f"{start} To show so small a difference takes more than {FAR} times as many test texts."
     return (
-        f"{start} If that is the true difference, about {more:,} more gold test {texts} would show it (80 % "
-        f"power); the interval allows anything from {least:,} upwards."
+        f"{start} If the differences seen are the true ones, about {more:,} more gold test "
+        f"text{'' if more == 1 else 's'} would show it (80 % power)."
     )
 
 
@@ -285,7 +275,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
             "documents": len(evaluation.gold),
             "words": sum(evaluation.words),
             "spans": gold,
-            "digits": statistics.digits(len(evaluation.gold)),
+            "digits": statistics.resolved_digits(len(evaluation.gold)),
         },
         "systems": systems,
         **(

@@ -181,10 +181,10 @@ def scores_notes(result: Evaluation) -> list[str]:
             f"Holm-corrected over {len(result.pairs)} pairs, p ≥ .05, n={n:,})."
         )
         notes.append(evaluation.closest_sentence(result))
-    places = statistics.digits(n)
+    places = statistics.resolved_digits(n)
     notes.append(
         f"{n:,} texts support {places or 'no'} digit{'' if places == 1 else 's'}"
-        + (f"; {places + 1} digits take at least {10 ** (places + 1):,}." if places < 3 else ".")
+        + (f"; {places + 1} take about {statistics.documents_for(places + 1):,}." if places < 3 else ".")
     )
     for answer in result.answers:
         if answer.predicted is None:

@@ -4,7 +4,7 @@ All of it works on counts: integer arrays whose last axis holds true positives, 
 negatives, one row a document. Documents, not spans, are resampled, since spans of one text go wrong together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -20,6 +20,10 @@ CONFIDENCE = 0.95
 # Of the 2^n ways to exchange the outputs on n documents two at least, none and all, give a difference as
 # large as the one seen. So a two-sided p can't be below 2 / 2^n, nor below .05 on fewer documents.
 FEWEST = 6
+# On fewer no two systems are worth comparing, as even .80 and .90 are mostly not told apart.
+ENOUGH = 50
+# The score that is expected where none is measured.
+EXPECTED = 0.95
 # Weight matrices are made in pieces of this many numbers (64 MB), so memory stays flat for large test sets.
 PIECE = 8_000_000
 
@@ -274,10 +278,7 @@ def combined(
 ) -> tuple[Estimate, float]:
     """An interval over documents, widened by the noise of the seeds; and the two-sided p of a value of 0.
 
-    The variances are added. Each has a quantile of its own, the normal one for documents and Student's t for
-    seeds; their mean, weighted by the variances, counts (Cochran and Cox 1957, section 4.14). With two
-    seeds or three this holds its level; Satterthwaite's degrees of freedom, which the few seeds also
-    estimate, make such intervals too narrow (92 % instead of 95 % at three seeds, 87 % at two).
+    The variances are added; `_at` says at which quantile their root counts.
 
     Args:
         texts: the value with its bootstrap interval over documents. variance: of that bootstrap.
@@ -288,12 +289,11 @@ def combined(
     # The luck of each training with each document is in both variances; it counts once.
     kept = max(0.0, 1 - noise.luck * share / variance) if variance > 0 else 1.0
     seeds = noise.sd**2 * share
-    z, t = (NormalDist().inv_cdf((1 + CONFIDENCE) / 2), _quantile(1 - CONFIDENCE, noise.freedom))
+    z = _quantile(1 - CONFIDENCE, inf)
 
     def half(width: float) -> float:
         documents = kept * (width / z) ** 2
-        total = documents + seeds
-        return (documents * z + seeds * t) / sqrt(total) if total > 0 else 0.0
+        return _at(1 - CONFIDENCE, documents, seeds, noise.freedom) * sqrt(documents + seeds)
 
     down, up = texts.value - texts.low, texts.high - texts.value
     found = Estimate(
@@ -308,6 +308,21 @@ def _quantile(p: float, freedom: float) -> float:
     return float(stats.norm.isf(p / 2) if np.isinf(freedom) else stats.t.isf(p / 2, freedom))
 
 
+def _at(p: float, documents: float, seeds: float, freedom: float) -> float:
+    """The two-sided quantile of a value over the root of both variances, the one of the seeds estimated.
+
+    Two rules are known, and between them the level holds. The mean of the normal quantile and Student's t,
+    weighted by the variances (Cochran and Cox 1957, section 4.14), is too wide: "95 %" are up to 97 % with
+    three seeds. Student's t with Satterthwaite's degrees of freedom (1946), which the few seeds estimate as
+    well, is too narrow: down to 92 %. Their mean gives 94 to 96 %, with two seeds 92 to 97 %.
+    """
+    total = documents + seeds
+    if not seeds > 0 or np.isinf(freedom):
+        return _quantile(p, inf)
+    weighted = (documents * _quantile(p, inf) + seeds * _quantile(p, freedom)) / total
+    return (weighted + _quantile(p, freedom * (total / seeds) ** 2)) / 2
+
+
 def _p(value: float, documents: float, seeds: float, freedom: float) -> float:
     """The p whose interval of `combined` ends at 0: variances of documents and seeds, 1e-12 at least."""
     total = documents + seeds
@@ -315,8 +330,7 @@ def _p(value: float, documents: float, seeds: float, freedom: float) -> float:
         return 1.0 if value <= 1e-12 else 1e-12
 
     def beyond(p: float) -> float:
-        mean = (documents * _quantile(p, inf) + seeds * _quantile(p, freedom)) / total
-        return mean - value / sqrt(total)
+        return _at(p, documents, seeds, freedom) - value / sqrt(total)
 
     return 1e-12 if beyond(1e-12) < 0 else float(optimize.brentq(beyond, 1e-12, 1.0))
 
@@ -399,22 +413,45 @@ def groups(names: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[str, ...]]
     return sorted(found, key=lambda group: [names.index(name) for name in group])
 
 
-def needed(
-    first: np.ndarray, second: np.ndarray, *, power: float = 0.8, confidence: float = CONFIDENCE
-) -> float:
-    """How many documents in all would tell the two apart with probability `power`.
+def needed(systems: Mapping[str, np.ndarray], first: str, second: str, *, power: float = 0.8) -> float:
+    """How many documents in all would tell two of the systems apart with probability `power`.
 
-    Supposes that the difference seen is the true one and that more documents are like these: the error
-    of the paired difference falls with the square root of their number. Infinite if the scores are equal.
+    "Apart" is the verdict of `compare`, with Holm's correction over every two systems. Supposes that all
+    differences seen are the true ones and that more documents are like these: the errors fall with the square
+    root of their number. How the differences vary together is that of the bootstrap. Infinite if the two
+    score the same.
+
+    Args:
+        systems: name to counts (documents, 3).
     """
-    both = np.stack([first, second], axis=1)
-    drawn = bootstrap(both)[:, :, 2]
-    error = float(np.nanstd(drawn[:, 0] - drawn[:, 1]))
-    seen = abs(float(np.diff(_f(both.sum(axis=0)))[0]))
-    if seen < 1e-12:
-        return float("inf")
-    z = NormalDist().inv_cdf((1 + confidence) / 2) + NormalDist().inv_cdf(power)
-    return len(first) * (z * error / seen) ** 2
+    pairs = list(combinations(systems, 2))
+    chosen = next(i for i, pair in enumerate(pairs) if set(pair) == {first, second})
+    counts = np.stack(list(systems.values()), axis=1)
+    names = list(systems)
+    left, right = ([names.index(pair[side]) for pair in pairs] for side in (0, 1))
+    seen, drawn = (
+        f[..., left] - f[..., right]
+        for f in (_f(counts.sum(axis=0)), np.nan_to_num(bootstrap(counts)[..., 2]))
+    )
+    if abs(seen[chosen]) < 1e-12:
+        return inf
+    errors = np.maximum(drawn.std(axis=0), 1e-12)
+    noise = (drawn - drawn.mean(axis=0)) / errors
+    ranks = np.arange(len(pairs), 0, -1)
+
+    def shown(factor: float) -> float:
+        """The share of resamples of `factor` times the documents in which the verdict is "apart"."""
+        z = np.abs(seen / errors * sqrt(factor) + noise)
+        order = np.argsort(-z, axis=1, kind="stable")
+        p = 2 * stats.norm.sf(np.take_along_axis(z, order, axis=1))
+        adjusted = np.maximum.accumulate(ranks * p, axis=1)
+        return float(np.mean(adjusted[order == chosen] < 1 - CONFIDENCE))
+
+    low, high = -6.0, 12.0  # powers of ten, wide enough for any two that don't score the same
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(10**middle) >= power else (middle, high)
+    return len(counts) * 10**high
 
 
 def digits(n: int, half_width: float | None = None) -> int:
@@ -442,13 +479,27 @@ def fine_digits(n: int, half_width: float | None = None) -> int:
     return digits(n, half_width) + 1
 
 
-def expected_half_width(n: int, f: float = 0.95) -> float:
-    """Half-width of the 95 % interval of a score about `f` on `n` documents, before anything is measured.
+def expected_half_width(n: int) -> float:
+    """Half-width of the 95 % interval of a score about .95 on `n` documents, before anything is measured.
 
     Takes the score for a share of documents (normal approximation): ±.14 for 10, ±.043 for 100, ±.014 for
-    1,000 documents at .95.
+    1,000 documents.
     """
-    return NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt(f * (1 - f) / n) if n else 1.0
+    return NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt(EXPECTED * (1 - EXPECTED) / n) if n else 1.0
+
+
+def resolved_digits(n: int) -> int:
+    """Digits that a score about .95 will deserve on `n` documents, before anything is measured.
+
+    1,000 documents tell .94 from .95 (slide 76): two digits.
+    """
+    return digits(n, expected_half_width(n))
+
+
+def documents_for(places: int) -> int:
+    """The fewest documents with so many `resolved_digits`: 10, 100, 1,825."""
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return max(10**places, ceil(z**2 * EXPECTED * (1 - EXPECTED) * 100 ** (places - 1)))
 
 
 def two_digits(number: float) -> int:
@@ -467,14 +518,34 @@ def decimals(value: float, places: int) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
 
 
-def format_score(estimate: Estimate, n: int | None = None, *, documents: int | None = None) -> str:
+def half_width(width: float, places: int) -> str:
+    """Half of an interval's width, rounded up: never ±.00, nor less than it is."""
+    return decimals(max(1, ceil(width * 10**places - 1e-9)) / 10**places, places)
+
+
+def ends(estimate: Estimate, places: int) -> str:
+    """`.30 to 1.00`: an interval with its ends rounded outwards."""
+    unit = 10**places
+    low, high = floor(estimate.low * unit + 1e-9) / unit, ceil(estimate.high * unit - 1e-9) / unit
+    return f"{decimals(low, places)} to {decimals(high, places)}"
+
+
+def format_score(
+    estimate: Estimate,
+    n: int | None = None,
+    *,
+    documents: int | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> str:
     """`.87 ±.02 (n=512)`, with the digits that the documents resolve and no more.
 
-    Below ten documents no digit is safe and only the interval is given: `.2 to 1.0 (n=4)`.
+    Below ten documents no digit is safe and only the interval is given: `.2 to 1.0 (n=4)`. So it is where ±
+    would leave what is possible: `.30 to 1.00`.
 
     Args:
         n: the number of documents, shown; None shows none.
         documents: their number where it isn't shown.
+        bounds: the least and the largest value there can be.
     """
     if np.isnan(estimate.value):
         return "–"
@@ -482,10 +553,12 @@ def format_score(estimate: Estimate, n: int | None = None, *, documents: int | N
     places = digits(count or 0, estimate.half_width)
     shown = f" (n={n:,})" if n is not None else ""
     if not places:
-        return f"{decimals(estimate.low, 1)} to {decimals(estimate.high, 1)}{shown}"
-    # Never ±.00, which would claim certainty.
-    half = max(10**-places, estimate.half_width)
-    return f"{decimals(estimate.value, places)} ±{decimals(half, places)}{shown}"
+        return f"{ends(estimate, 1)}{shown}"
+    half = half_width(estimate.half_width, places)
+    value = round(estimate.value, places)
+    if value - float(half) < bounds[0] - 1e-9 or value + float(half) > bounds[1] + 1e-9:
+        return f"{ends(estimate, max(2, places))}{shown}"
+    return f"{decimals(estimate.value, places)} ±{half}{shown}"
 
 
 def format_difference(estimate: Estimate, n: int) -> str:

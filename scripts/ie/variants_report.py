@@ -52,8 +52,8 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
 
 def _drop(estimate: statistics.Estimate, test: int) -> str:
     places = statistics.shown_digits(test, estimate.half_width)
-    half = max(10**-places, estimate.half_width)
-    return f"{statistics.decimals(estimate.value, places)} ±{statistics.decimals(half, places)}"
+    half = statistics.half_width(estimate.half_width, places)
+    return f"{statistics.decimals(estimate.value, places)} ±{half}"
 
 
 def _rates(cost: Cost) -> tuple[float, float, float] | None:

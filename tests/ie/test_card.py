@@ -77,7 +77,7 @@ def test_a_pipeline_that_found_nothing_has_a_card(tmp_path: Path):
     one = {"MONEY": {"gold": 20, "predicted": 0, "correct": 0, **nothing, **none}, "mb": 3.9}
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"test": {"documents": 40}, "systems": {"reviewed": one}}))
-    assert "| exact spans | MONEY | 40 | 20 | – | .0 " in make(tmp_path, f"spans:{path}")
+    assert "| exact spans | MONEY | 40 | 20 | – | .00 to " in make(tmp_path, f"spans:{path}")
 
 
 def test_versions_are_those_of_dvc_and_training_is_told(tmp_path: Path):

@@ -186,14 +186,25 @@ def test_groups_of_all_and_of_none():
 
 def test_as_many_documents_as_needed_show_the_difference_with_the_power_asked():
     rng = np.random.default_rng(8)
-    first, second = random_counts(rng, 300, 0.82), random_counts(rng, 300, 0.8)
-    n = round(statistics.needed(first, second))
+    # a and b are compared with c as well, which hardly differs: three pairs are corrected for
+    systems = {
+        name: random_counts(rng, 300, recall) for name, recall in (("a", 0.82), ("b", 0.78), ("c", 0.8))
+    }
+    n = round(statistics.needed(systems, "a", "b"))
     shown = 0
     for _ in range(100):
         drawn = rng.integers(0, 300, size=n)
-        shown += statistics.randomisation(first[drawn], second[drawn], samples=199) <= 0.05
-    assert 0.62 <= shown / 100 <= 0.95
-    assert statistics.needed(first, first) == inf
+        pairs = statistics.compare({name: c[drawn] for name, c in systems.items()}, samples=399)
+        shown += pairs[0].differs()
+    assert 0.68 <= shown / 100 <= 0.92
+    assert statistics.needed(systems | {"d": systems["a"]}, "a", "d") == inf
+
+
+def test_more_pairs_take_more_documents():
+    rng = np.random.default_rng(9)
+    two = {name: random_counts(rng, 300, recall) for name, recall in (("a", 0.82), ("b", 0.78))}
+    others = {name: random_counts(rng, 300, 0.8) for name in "cdef"}
+    assert statistics.needed(two | others, "a", "b") > 1.2 * statistics.needed(two, "a", "b")
 
 
 def test_digits_follow_the_rule_of_thumb_and_the_interval():
@@ -202,6 +213,37 @@ def test_digits_follow_the_rule_of_thumb_and_the_interval():
     assert [statistics.digits(n, h) for n, h in ((10, 0.14), (100, 0.045), (1000, 0.014))] == [1, 2, 2]
     assert statistics.digits(1000, 0.0009) == 3
     assert statistics.digits(500, 0.3) == 1
+
+
+def test_what_is_shown_of_an_interval_stays_possible_and_is_never_too_narrow():
+    rng = np.random.default_rng(10)
+    for _ in range(500):
+        low, value, high = sorted(rng.uniform(size=3) ** rng.choice([0.1, 1, 10]))
+        shown = statistics.format_score(Estimate(value, low, high), documents=int(10 ** rng.uniform(0, 4)))
+        first, sign, second = shown.partition(" ±") if "±" in shown else shown.partition(" to ")
+        first, second = float(first), float(second)
+        if sign == " ±":
+            assert second >= max(value - low, high - value) - 1e-9
+            first, second = first - second, first + second
+        else:
+            assert first <= low
+            assert high <= second
+        assert first >= -1e-9
+        assert second <= 1 + 1e-9
+
+
+def test_a_score_that_may_be_negative_keeps_its_half_width():
+    kappa = Estimate(0.05, -0.1, 0.2)
+    assert statistics.format_score(kappa, documents=200, bounds=(-1, 1)) == ".1 ±.2"
+    assert statistics.format_score(Estimate(0.05, 0, 0.2), documents=200) == ".00 to .20"
+
+
+def test_a_thousand_documents_resolve_two_digits():
+    assert [statistics.resolved_digits(n) for n in (0, 9, 10, 100, 1000, 1824, 1825)] == [0, 0, 1, 2, 2, 2, 3]
+    assert [statistics.documents_for(places) for places in (1, 2, 3)] == [10, 100, 1825]
+    for places in range(1, 6):
+        n = statistics.documents_for(places)
+        assert statistics.resolved_digits(n) == places > statistics.resolved_digits(n - 1)
 
 
 def test_expected_half_width_is_that_of_the_design():
@@ -214,8 +256,15 @@ def test_expected_half_width_is_that_of_the_design():
     [
         (Estimate(0.871, 0.851, 0.89), 512, ".87 ±.02 (n=512)"),
         (Estimate(0.871, 0.8, 0.92), 60, ".9 ±.1 (n=60)"),
+        (Estimate(0.871, 0.8505, 0.89), 512, ".87 ±.03 (n=512)"),  # .0205 is more than .02
+        (Estimate(0.7, 0.55, 0.81), 60, ".7 ±.2 (n=60)"),
         (Estimate(0.9504, 0.9498, 0.9511), 2000, ".950 ±.001 (n=2,000)"),
-        (Estimate(1.0, 0.9999, 1.0), 200, "1.00 ±.01 (n=200)"),
+        (Estimate(1.0, 0.9999, 1.0), 200, ".99 to 1.00 (n=200)"),
+        (Estimate(1.0, 0.3, 1.0), 20, ".30 to 1.00 (n=20)"),
+        (Estimate(1.0, 0.9704, 1.0), 127, ".97 to 1.00 (n=127)"),
+        (Estimate(0.0, 0.0, 0.0286), 127, ".00 to .03 (n=127)"),
+        (Estimate(0.98, 0.94, 1.0), 127, ".94 to 1.00 (n=127)"),
+        (Estimate(0.98, 0.96, 1.0), 127, ".98 ±.02 (n=127)"),
         (Estimate(0.5, 0.2, 0.96), 4, ".2 to 1.0 (n=4)"),
         (Estimate(NAN, NAN, NAN), 100, "–"),
     ],
@@ -287,9 +336,9 @@ def test_three_seeds_count_by_students_t():
     texts = Estimate(0.8, 0.76, 0.83)
     found, _ = statistics.combined(texts, 0.0004, statistics.SeedNoise(0, 2), 1 / 3, bounds=(0, 1))
     assert (found.low, found.high) == pytest.approx((0.76, 0.83))
-    # Both: between the quantiles, wider than the root of the sum of squares of either.
+    # Both: wider than with normal quantiles, narrower than the root of the sum of squares of either.
     found, p = statistics.combined(texts, 0.0004, statistics.SeedNoise(0.03, 2), 1 / 3, bounds=(0, 1))
-    assert 0.0755 < found.value - found.low < 0.0855
+    assert 0.06 < found.value - found.low < 0.084
     assert p < 0.05
 
 

@@ -34,15 +34,15 @@ def progress(counts: dict[str, int], closest: dict[str, Any] | None = None) -> d
 
 
 def _digit(side: str, n: int) -> dict[str, Any]:
-    digits = statistics.digits(n)
-    goal = 10 ** (digits + 1)
+    digits = statistics.resolved_digits(n)
+    goal = statistics.documents_for(digits + 1)
     more = goal - n
     half = statistics.expected_half_width(goal)
     examples = "example makes" if more == 1 else "examples make"
     ordinal = ORDINALS[digits + 1] if digits + 1 < len(ORDINALS) else f"{digits + 1}th"
     return {
         "sentence": f"{more:,} more {side} {examples} the {ordinal} digit hold "
-        f"(about ±{statistics.decimals(half, 3)} at .95).",
+        f"(about ±{statistics.half_width(half, 3)} at .95).",
         "have": n,
         "goal": goal,
     }

@@ -8,18 +8,16 @@ from itertools import product
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from ie import statistics
+from ie.simulations import made
 from ie.simulations.part import Part, Row, share
 
 TEXTS = (30, 127, 532)
 SEEDS = (3, 5)
 SPREADS = (0.005, 0.025, 0.09)
-# Spans of a text, how often one is found, and how much of the luck with it all trainings share.
-SPANS = 3.0
+# Mean F of the trainings: far enough from 1 for their spread to be symmetric.
 LEVEL = 0.75
-SHARED = 0.6
 REPEATS = 1000
 
 
@@ -54,35 +52,11 @@ def cell(texts: int, seeds: int, spread: float, repeats: int, seed: int) -> tupl
     """
     rng = np.random.default_rng((seed, texts, seeds, round(spread * 1000)))
     truth = true_mean(spread)
-    found = [statistics.mean_over_seeds(draw(rng, texts, seeds, spread)) for _ in range(repeats)]
+    found = [
+        statistics.mean_over_seeds(made.draw(rng, texts, LEVEL + spread * rng.normal(size=seeds)))
+        for _ in range(repeats)
+    ]
     return [f.low <= truth <= f.high for f in found], [(f.high - f.low) / 2 for f in found]
-
-
-def draw(rng: np.random.Generator, texts: int, seeds: int, spread: float) -> list[np.ndarray]:
-    """Counts (texts, 3) of each seed on the same made texts.
-
-    Args:
-        spread: sd of the trainings' quality.
-    """
-    spans = 1 + rng.poisson(SPANS - 1, size=texts)
-    real = np.arange(spans.max()) < spans[:, None]
-    hard = rng.normal(size=(texts, 1))
-    # Most of the luck with a span is the same for all trainings, as some are harder than others.
-    shared = rng.normal(size=(2, *real.shape))
-    tables = []
-    for quality in LEVEL + spread * rng.normal(size=seeds):
-        own = rng.normal(size=shared.shape)
-        luck = stats.norm.cdf(np.sqrt(SHARED) * shared + np.sqrt(1 - SHARED) * own)
-        found, right = luck < _chance(quality, hard)
-        tp = (found & real).sum(axis=1)
-        # As many spans are made up as are missed.
-        tables.append(np.stack([tp, (~right & real).sum(axis=1), spans - tp], axis=-1))
-    return tables
-
-
-def _chance(quality: float | np.ndarray, hard: np.ndarray) -> np.ndarray:
-    """How likely a span of each text is found: `quality` on average, spread over the texts."""
-    return np.clip(quality + 0.08 * hard, 0.02, 0.98)
 
 
 def true_mean(spread: float) -> float:
@@ -90,4 +64,4 @@ def true_mean(spread: float) -> float:
     normal = NormalDist()
     grid = np.array([normal.inv_cdf((i + 0.5) / 500) for i in range(500)])
     # As many spans are made up as are missed, so F is the share that is found.
-    return float(_chance(LEVEL + spread * grid[:, None], grid[None]).mean())
+    return float(made.chance(LEVEL + spread * grid[:, None], grid[None]).mean())

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from ie.errors import UserError
-from ie.simulations import intervals
+from ie.simulations import intervals, power
 from ie.simulations.part import Part
 
 # From the made projects of each cell (0: the part's own number) and a seed to the results.
 Simulate = Callable[[int, int], Part]
-PARTS: dict[str, Simulate] = {"intervals": intervals.simulate}
+PARTS: dict[str, Simulate] = {"intervals": intervals.simulate, "power": power.simulate}
 
 
 def chosen(text: str) -> dict[str, Simulate]:

@@ -287,8 +287,8 @@ class TestProgress:
         (0, "10 more test examples make the first digit hold"),
         (56, "44 more test examples make the second digit hold"),
         (99, "1 more test example makes the second digit hold"),
-        (100, "900 more test examples make the third digit hold"),
-        (532, "468 more test examples make the third digit hold"),
+        (100, "1,725 more test examples make the third digit hold (about ±.010 at .95)"),
+        (1000, "825 more test examples make the third digit hold (about ±.010 at .95)"),
     ])  # fmt: skip
     def test_the_next_digit(self, n: int, sentence: str) -> None:
         aim = progress({"test": n})["aims"][0]
@@ -306,7 +306,7 @@ class TestProgress:
 
     def test_a_closest_pair_without_a_number(self, tmp_path: Path) -> None:
         path = tmp_path / "analysis.json"
-        closest = {"first": "a", "second": "b", "more": None, "at_least": 4}
+        closest = {"first": "a", "second": "b", "more": None, "why": "few"}
         path.write_text(json.dumps({"closest": closest}), encoding="utf-8")
         assert progress({"test": 2}, read_closest(path)) == progress({"test": 2})
         aim = progress({"test": 12}, closest | {"more": 1})["aims"][1]
