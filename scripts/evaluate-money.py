@@ -73,6 +73,7 @@ def measures(verdicts: list[Verdict], seed: int) -> dict:
     right, asked = Counter(), Counter()
     for verdict in verdicts:
         for rule in verdict.answer["rule"].split(", "):
+            rule = rule.partition(":")[0]  # "not understood: 'mkr'"
             asked[rule] += 1
             right[rule] += verdict.right
     return {

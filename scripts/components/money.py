@@ -3,9 +3,14 @@
 A lexicon (symbols, codes and names of currencies, minor units, scales, numerals) turns the text into tokens,
 and a small grammar reads them:
 
-    money     = amount [("-" | "to" | "or" | "and") amount]
+    money     = filler amount [("-" | "to" | "or" | "and") filler amount] {filler | "(" amount ")"}
     amount    = [sign] [scale] {currency} [scale] quantity {currency} [scale] [["and"] number [minor unit]]
-    quantity  = (number | numerals | "half" | ...) {scale} ["and" "a" fraction]
+    quantity  = term {["and"] term} ["and" "a" fraction], each term smaller than the unit of the one before
+    term      = (number | numerals | "half" | ...) {scale}
+
+Every token must have its place in it. Where one has not (a word the lexicon lacks, a second number, a second
+currency), there is no amount, and the rule names what was not understood: a number beside an unknown word
+is not read as if the word were absent.
 
 All that differs from language to language is data: CLDR's, and what assets/money.toml adds to it.
 """
@@ -14,7 +19,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Context, Decimal, DivisionByZero, InvalidOperation, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,21 +35,32 @@ REQUIREMENTS: tuple[str, ...] = ()
 UNKNOWN = "XXX"  # ISO 4217: no currency
 DATA = Path(__file__).with_name("money.json")
 LONGEST_WRITING = 7  # atoms of "US$" (2), "west african cfa francs" (4), "u.s. dollars" (5)
-MINOR_LIMIT = 100  # what stands behind "15 dollars and" is a minor unit below this
 DECIMALS = 6  # of an amount; a third of a million has none that are exact
 PRECISION = 400  # digits; more than the longest text that is read can hold
+HUNDRED = 2  # the power of ten that a coefficient may hold: "two hundred", "three hundred million"
+SHOWN = 30  # characters of what was not understood
 
+# Scripts that write words without blanks: each character is an atom, and the longest writing counts.
+UNSPACED = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
 # A number with its separators; one blank or apostrophe may stand before three digits.
 ATOM = re.compile(
-    r"(?P<number>\d{1,3}(?:[ ']\d{3})+(?!\d)(?:[.,]\d+)*|\d+(?:[.,]\d+)*|(?<![\w/])\.\d+)|[^\W\d_]+|\S"
+    r"(?P<number>\d{1,3}(?:[ ']\d{3})+(?!\d)(?:[.,]\d+)*|\d+(?:[.,]\d+)*|(?<![\w/])\.\d+)"
+    rf"|[{UNSPACED}]|(?:(?![{UNSPACED}])[^\W\d_])+|\S"
 )
+# Thousands in groups of three, or as in India of two and then three.
+GROUPS = re.compile(r"\d{1,3}([.,])\d{3}(?:\1\d{3})*|\d{1,3}([.,])(?:\d{2}\2)*\d{3}")
 DASHES = str.maketrans("‐‑‒–—−﹣－’‘ʼ´`٫٬", "--------'''''.,")
-ROLES = {
-    "-": "range", "to": "range", "or": "range", "and": "and", "between": "between", "from": "between",
-    "minus": "minus", "a": "article", "an": "article", "of": "of", "point": "point",
-    "(": "open", "/": "slash",
-    **dict.fromkeys(("several", "few", "couple", "many", "some", "tens", "dozens", "hundreds"), "vague"),
-}  # fmt: skip
+BAR = "\u2044"  # of "½", which is a fraction and never a range as "10/12" may be
+PLAIN_FRACTIONS = ("1/2", "1/3", "2/3", "1/4", "3/4")
+# What may stand before or behind an amount and changes nothing.
+FILLERS = ("filler", "some", "article", "of")
+
+
+class UnclearError(ValueError):
+    """A text that may not mean what the grammar would read; the message is the piece in question."""
+
+    def __init__(self, piece: str, why: str = "") -> None:
+        super().__init__(f"{piece[:SHOWN]!r}{why and f' ({why})'}")
 
 
 @dataclass(frozen=True)
@@ -56,9 +72,10 @@ class Entry:
         minor: (power of ten, ISO codes) of a minor unit.
         scale: power of ten.
         value: of a numeral.
+        times: of a word that multiplies the number before it: "dozen".
         fraction: of a word such as "half".
         places: ISO codes of the currencies of the place or people it names.
-        role: of a word of the grammar itself.
+        role: of a word of the grammar itself, see [roles] in assets/money.toml.
         decimal: the decimal separator of the language that a scale word belongs to.
     """
 
@@ -66,6 +83,7 @@ class Entry:
     minor: tuple[int, tuple[str, ...]] | None = None
     scale: int | None = None
     value: Decimal | None = None
+    times: Decimal | None = None
     fraction: Fraction | None = None
     places: tuple[str, ...] = ()
     role: str = ""
@@ -88,16 +106,40 @@ class Amount:
 
     Attributes:
         value: None where the text names no definite one ("hundreds of millions").
-        number, scale: the value without its last scale, and the power of ten of that, which ranges share.
+        base, number, scale: of "three hundred million" 3, 300 and the power of ten 6, which ranges share.
+        leading: the power of ten of a scale in front: "MUSD 5".
         writings: the currency tokens around it.
+        closed: whether a currency stands behind it, so that it shares nothing with what follows.
         rule: "plain", "scaled", "words", "minor", "compound" or "vague".
     """
 
     value: Decimal | None
+    base: Decimal | None = None
     number: Decimal | None = None
     scale: int = 0
+    leading: int = 0
     writings: list[Token] = field(default_factory=list)
+    closed: bool = False
     rule: str = "plain"
+
+
+@dataclass
+class Term:
+    """A number with its scales: 300 million, of which `base` is 3, `number` 300, `power` 6.
+
+    `last` is its last scale, `words` whether it is written in words.
+    """
+
+    base: Decimal
+    number: Decimal
+    power: int = 0
+    last: Token | None = None
+    words: bool = False
+
+    @property
+    def value(self) -> Decimal:
+        """Of the whole term."""
+        return self.number.scaleb(self.power)
 
 
 class Lexicon:
@@ -120,7 +162,7 @@ class Lexicon:
         def add(key: str, **meaning: Any) -> None:
             entries[key] = replace(entries.get(key, Entry()), **meaning)
 
-        for key, role in ROLES.items():
+        for key, role in data.get("roles", {}).items():
             add(key, role=role)
         for key, codes in data.get("places", {}).items():
             add(key, places=tuple(codes))
@@ -132,13 +174,22 @@ class Lexicon:
         preferred = [name for name in locales if name in scales]
         for name in [*(n for n in reversed(scales) if n not in preferred), *reversed(preferred)]:
             for key, power in scales[name].items():
-                add(key, scale=power, decimal=separators.get(name, ""))
+                # "e" and "n" are thousands to Hungarians and Vietnamese alone
+                if len(key) > 1 or name in ("en", *locales) or not key.isascii():
+                    add(key, scale=power, decimal=separators.get(name, ""))
         for key, value in data.get("numerals", {}).items():
             add(key, value=Decimal(value))
+        for key, value in data.get("multiples", {}).items():
+            add(key, times=Decimal(value))
         for key, value in data.get("fractions", {}).items():
             above, below = value.split("/")
             add(key, fraction=Fraction(int(above), int(below)))
+        self.ambiguous = frozenset(data.get("ambiguous", ()))
+        for key in self.ambiguous:
+            entries.pop(key, None)
         self.entries = entries
+        self.capitals = frozenset(data.get("capitals", ()))
+        self.glued: dict[str, int] = data.get("glued", {})
         # so that most words are known to begin no writing at one look
         self._beginnings = {key[:end] for key in entries for end in range(len(key) + 1)}
 
@@ -159,48 +210,78 @@ class Lexicon:
             longest, i = None, i + 1
             for end in range(i, min(i + LONGEST_WRITING, len(atoms) + 1)):
                 piece = text[atom.start() : atoms[end - 1].end()]
-                keys = [writing_key(piece)]
-                if spaced:
-                    keys.append(keys[0].replace(" ", ""))
-                if entry := next(filter(None, map(self.entries.get, keys)), None):
+                keys = self._keys(atom[0], piece, text[atoms[end - 1].end() :], spaced)
+                if entry := self._meaning(piece, keys):
                     longest, i = Token(piece, atom.start(), entry), end
                 if not any(key in self._beginnings for key in keys):
                     break
             found.extend([longest] if longest else self._glued(atom[0], atom.start()))
         return found
 
+    def _keys(self, first: str, piece: str, rest: str, spaced: bool) -> list[str]:
+        """The keys of a piece of text that begins with the atom `first` and ends before `rest`."""
+        key = writing_key(piece)
+        role = self.entries.get(writing_key(first), Entry()).role
+        if role and key != writing_key(first) and piece.startswith(f"{first.lower()}."):
+            return []  # "c.$5m" is circa
+        # "us $5m", but not "a $5m"; and "c $ 5" is CAD, but "c $5m" circa
+        apart = spaced and role != "article" and (len(first) > 1 or rest.startswith(" "))
+        has_sign = any(not c.isalpha() and c not in " ." for c in piece)
+        return [key, key.replace(" ", "")] if apart and has_sign else [key]
+
+    def _meaning(self, piece: str, keys: Iterable[str]) -> Entry | None:
+        """The entry of a writing; "ALL" and "D" are currencies in capitals only."""
+        for key in keys:
+            entry = self.entries.get(key)
+            if entry and piece.islower() and (len(key) == 1 or key in self.capitals):
+                entry = replace(entry, currencies=())
+            if entry and entry != Entry():
+                return entry
+        return None
+
     def _glued(self, word: str, start: int) -> list[Token]:
-        """ "MUSD", "kEUR" and "SEKm": a scale and a code in one word; any other word means nothing."""
-        if len(word) in (4, 5):
-            for cut in (1, 2, len(word) - 2, len(word) - 1):
-                first, second = (self.entries.get(writing_key(part)) for part in (word[:cut], word[cut:]))
-                if first and second:
-                    for code, scale in ((first, second), (second, first)):
-                        if len(code.currencies) == 1 and scale.scale is not None:
-                            # "MAUD": the M is no loti here
-                            meant = Entry(scale=scale.scale), Entry(currencies=code.currencies)
-                            pair = meant if scale is first else meant[::-1]
-                            return [
-                                Token(word[:cut], start, pair[0]),
-                                Token(word[cut:], start + cut, pair[1]),
-                            ]
+        """ "MUSD", "TEUR", "SEKm" and "mkr": a scale and a code in one word; any other word means nothing."""
+        if writing_key(word) in self.ambiguous:
+            return [Token(word, start)]
+        for cut, in_front in ((len(word) - 3, True), (len(word) - 2, True), (3, False)):
+            scale, code = (word[:cut], word[cut:]) if in_front else (word[cut:], word[:cut])
+            power = self.glued.get(writing_key(scale))
+            currencies = self.entries.get(writing_key(code), Entry()).currencies
+            # "USDT" is no scaled dollar: behind a code, a scale is written small
+            if (
+                power is not None
+                and (currencies == (code,) or code == "kr")
+                and (in_front or scale.islower())
+            ):
+                # "MAUD": the M is no loti here
+                meant = Entry(scale=power), Entry(currencies=currencies)
+                left, right = meant if in_front else meant[::-1]
+                return [Token(word[:cut], start, left), Token(word[cut:], start + cut, right)]
         return [Token(word, start)]
 
 
 def fold(text: str) -> str:
     """Text without differences that mean nothing: width, accents, kinds of blanks, dashes and apostrophes.
 
-    Case is kept. Vulgar fractions become digits ("2½" is "2 1/2").
+    Case is kept. Vulgar fractions become digits ("2½" is "2 1⁄2"), and what is set above or below the line
+    stands apart ("5²" is "5 2"). Signs that are no accents stay: vowel signs, the dakuten of kana.
     """
     if text.isascii():
         return re.sub(r"\s", " ", text.translate(DASHES))
-    spread = "".join(f" {c}" if unicodedata.decomposition(c).startswith("<fraction>") else c for c in text)
-    plain = unicodedata.normalize("NFKD", spread.replace("\u2044", "/")).replace("\u2044", "/")
-    plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf"))
+    spread = "".join(f" {c}" if _is_apart(c) else c for c in text)
+    plain = unicodedata.normalize("NFKD", spread)
+    # Latin, Greek and Cyrillic accents are all in one block
+    plain = "".join(c for c in plain if not "\u0300" <= c <= "\u036f" and unicodedata.category(c) != "Cf")
     plain = "".join(
         str(unicodedata.decimal(c)) if c.isdecimal() else c for c in unicodedata.normalize("NFC", plain)
     )
     return re.sub(r"\s", " ", plain.translate(DASHES))
+
+
+def _is_apart(character: str) -> bool:
+    """Whether it is a number of its own, however close it stands: "½", "²", "①"."""
+    kind = unicodedata.decomposition(character).partition(" ")[0]
+    return kind in ("<fraction>", "<super>", "<sub>", "<circle>")
 
 
 def writing_key(text: str) -> str:
@@ -213,11 +294,14 @@ def read_number(text: str, decimal: str) -> Decimal:
 
     The shape decides where it can: the last of two kinds of separators is the decimal one; one kind several
     times, or before other than three digits, can't be both. Where it can't ("1.234"), `decimal` does.
+
+    Raises:
+        UnclearError: groups of digits that no separator of thousands makes: "1.2.3".
     """
     digits = text.replace(" ", "").replace("'", "")
     marks = [c for c in digits if c in ".,"]
     if len(set(marks)) == 2:
-        point = marks[-1] if marks.count(marks[-1]) == 1 else ""
+        point = marks[-1]
     elif len(marks) == 1:
         before, after = digits.split(marks[0])
         groups = len(after) == 3 and before.lstrip("0") and len(before) <= 3 and digits == text
@@ -225,11 +309,16 @@ def read_number(text: str, decimal: str) -> Decimal:
     else:
         point = ""
     whole, _, part = digits.rpartition(point) if point else (digits, "", "")
+    if any(mark in whole for mark in ".,") and not GROUPS.fullmatch(whole):
+        raise UnclearError(text)
     return Decimal(f"{re.sub('[.,]', '', whole) or 0}.{part or 0}")
 
 
 class Parser:
-    """Recursive descent over the tokens of one entity."""
+    """Recursive descent over the tokens of one entity.
+
+    Its methods read from the token `i` on. Those that may find nothing return None then, and leave `i`.
+    """
 
     def __init__(self, tokens: Sequence[Token], decimal: str) -> None:
         self.tokens = tokens
@@ -239,66 +328,124 @@ class Parser:
         self.decimal = foreign[0] if foreign and foreign[0] else decimal
 
     def money(self) -> list[Amount]:
-        """One amount, or the two ends of a range; [] if there is none."""
+        """One amount, or the two ends of a range; [] if there is none.
+
+        Raises:
+            UnclearError: something of the text has no place in it.
+        """
         first = self._first()
-        if first is None:
-            return []
-        back = self.i
+        if first is None or first.value is None:
+            return [first] if first else []
+        amounts, back = [first], self.i
         link = self._peek().entry.role
         if link in ("range", "and"):
             self.i += 1
+            self._fillers()
             second = self.amount()
             if second and second.value is not None and (link == "range" or second.writings):
-                return [first, second]
-            self.i = back
-        return [first]
+                amounts.append(second)
+            else:
+                self.i = back
+        written = any(a.writings for a in amounts)
+        self._rest(written=written)
+        if self.tokens[0].text == "(" and not written:
+            raise UnclearError("(", "may be a minus")
+        return amounts
 
     def _first(self) -> Amount | None:
-        """The first amount, whatever stands before it ("nearly", "more than")."""
+        """The first amount; before it, only words that change nothing ("nearly", "more than")."""
         for start in range(len(self.tokens)):
             self.i = start
             found = self.amount()
             if found:
+                for token in self.tokens[:start]:
+                    if found.value is not None and token.entry.role not in (*FILLERS, "between", "open"):
+                        raise UnclearError(token.text)
                 return found
         return None
 
-    def amount(self) -> Amount | None:
-        """An amount with the currencies around it; None (and nothing read) if there is none here."""
-        back, sign = self.i, 1
-        if self._peek().entry.role in ("range", "minus", "open") and self._peek().text not in ("to", "or"):
-            sign = -1 if self._peek().text != "(" or self.tokens[-1].text == ")" else 1
+    def _fillers(self) -> None:
+        while self._peek().entry.role in FILLERS:
             self.i += 1
-        scale = self._scale() if self._peek(1).entry.currencies else None
+
+    def _rest(self, *, written: bool) -> None:
+        """What stands behind: the same amount in another currency, and words that change nothing."""
+        while self._peek().entry.role == "open":
+            token = self._peek()
+            self.i += 1
+            self._fillers()
+            inside = self.amount()
+            if not written or not inside or not inside.writings or self._peek().text != ")":
+                raise UnclearError(token.text)
+            self.i += 1
+        self._fillers()
+        token = self._peek()
+        if token is not END and (token.text != ")" or self.i < len(self.tokens) - 1):
+            # "seven-figure": the hyphen alone says little
+            raise UnclearError(token.text + (self._peek(1).text if token.text == "-" else ""))
+
+    def amount(self) -> Amount | None:
+        """An amount with the currencies around it."""
+        back, sign = self.i, 1
+        if self._peek().text == "-" or self._peek().entry.role == "minus":
+            sign, self.i = -1, self.i + 1
+        scale = self._scale() if self._peek(1).entry.currencies else None  # "MUSD 5"
         writings = self._currencies(prefix=True)
         if self._peek().text == "-" and writings:
-            sign, self.i = -1, self.i + 1
+            sign, self.i = -sign, self.i + 1
         if scale is None and writings and self._peek(1).number:
-            scale = self._scale()
-        found = self.quantity()
+            scale = self._scale()  # "SEKm 5"
+        leading = scale or 0
+        found, bracketed = self._bracketed()
         if found is None:
             self.i = back
             return None
         if self._peek().text == "-" and self._is_unit(self._peek(1)) and not self._number_follows(1):
             self.i += 1  # "a two-million-dollar grant", "a 12-cent dividend"
+        elif self._peek().entry.role == "of" and self._is_unit(self._peek(1)):
+            self.i += 1  # "5 millions d'euros"
         units = [t for t in writings or [self._peek()] if t.entry.minor]
         if units and found.value is not None and (not writings or not units[0].entry.currencies):
             # "p" behind a number is pence, whatever it is before one
             unit = replace(units[0], entry=Entry(minor=units[0].entry.minor))
             self.i += not writings
+            found.closed = not writings
             writings = [unit]
-            found.value = found.number = found.value.scaleb(-units[0].entry.minor[0])
+            found.value = found.value.scaleb(-units[0].entry.minor[0])
             found.rule = "minor"
         else:
-            writings += self._currencies(prefix=False)
+            behind = self._currencies(prefix=False)
+            found.closed = bool(behind)
+            writings += behind
             if scale is None and writings and not found.scale:
                 scale = self._scale()  # "75 USD million"
             if scale is not None and found.value is not None:
+                if found.scale:
+                    raise UnclearError(self._peek(-1).text, "a second scale")
+                found.leading = leading
                 found.value, found.scale, found.rule = found.value.scaleb(scale), scale, "scaled"
             self._minor_part(found, writings)
         found.writings = writings
+        if bracketed:
+            if not writings or sign < 0:
+                raise UnclearError("(", "may be a minus")
+            sign = -1
         if sign < 0 and found.value is not None:
             found.value = -found.value
         return found
+
+    def _bracketed(self) -> tuple[Amount | None, bool]:
+        """A quantity, and whether it is in parentheses without its currency: "$(5.2)m" is a minus."""
+        if self._peek().text != "(" or not self._peek(1).number:
+            return self.quantity(), False
+        back = self.i
+        self.i += 1
+        found = self.quantity()
+        if found is None or self._peek().text != ")":
+            self.i = back
+            return None, False
+        self.i += 1
+        return found, True
 
     def _scale(self) -> int | None:
         scale = self._peek().entry.scale
@@ -307,17 +454,20 @@ class Parser:
 
     @staticmethod
     def _is_unit(token: Token) -> bool:
-        return bool(token.entry.currencies or token.entry.minor)
+        return bool(token.entry.currencies or token.entry.minor or token.entry.places)
 
     def _currencies(self, *, prefix: bool) -> list[Token]:
         found = []
         while True:
-            entry = self._peek().entry
-            if not (entry.currencies or entry.places or (prefix and entry.minor)):
+            token = self._peek()
+            entry = token.entry
+            # "c 5" is circa; "5 D" and "5G" are no currencies
+            unit = entry.currencies or entry.places or (prefix and entry.minor and not _is_letter(token))
+            if not unit or (not prefix and _is_letter(token)):
                 return found
             if prefix and not self._number_follows():
                 return found
-            found.append(self._peek())
+            found.append(token)
             self.i += 1
 
     def _number_follows(self, ahead: int = 0) -> bool:
@@ -326,163 +476,265 @@ class Parser:
         while self._peek(ahead).entry.currencies or self._peek(ahead).entry.places:
             ahead += 1
         token = self._peek(ahead)
-        if token.text == "-" or token.entry.scale is not None:
+        if token.text in ("-", "(") or token.entry.scale is not None:
             token = self._peek(ahead + 1) if not self._starts_quantity(token) else token
         return self._starts_quantity(token)
 
     @staticmethod
     def _starts_quantity(token: Token) -> bool:
         entry = token.entry
-        return bool(
-            token.number
-            or entry.value is not None
-            or entry.fraction is not None
-            or entry.role in ("article", "vague")
-        )
+        numeral = entry.value is not None or entry.times is not None or entry.fraction is not None
+        return bool(token.number or numeral or entry.role in ("article", "some", "vague"))
 
     def _minor_part(self, found: Amount, writings: list[Token]) -> None:
         """ "13 dollars and 45 cents", "15 dollars and 50", "17 USD 25"."""
         if not writings or found.scale or found.value is None or found.value != int(found.value):
             return
         back = self.i
-        if self._peek().entry.role == "and":
-            self.i += 1
+        joined = self._peek().entry.role == "and"
+        self.i += joined
         part = self.quantity()
-        if part and part.value is not None and not part.scale and 0 <= part.value < MINOR_LIMIT:
-            minor = self._peek().entry.minor
-            ends = self.i >= len(self.tokens)
-            if minor or (ends and part.value == int(part.value)):
-                found.value += part.value.scaleb(-(minor[0] if minor else 2))
-                found.rule = "compound"
-                self.i += bool(minor)
+        if part and part.value is not None and not part.scale and part.value >= 0:
+            unit = self._peek()
+            power = unit.entry.minor[0] if unit.entry.minor else 2
+            # "$1 5" is nothing that people write
+            bare = unit is END and part.value == int(part.value) and (joined or part.value >= 10)
+            if part.value < 10**power and (unit.entry.minor or bare):
+                found.value += part.value.scaleb(-power)
+                found.rule, found.closed = "compound", True
+                if unit.entry.minor:
+                    writings.append(replace(unit, entry=Entry(minor=unit.entry.minor)))
+                    self.i += 1
                 return
         self.i = back
 
     def quantity(self) -> Amount | None:
-        """A number in digits or words with its scales; None (and nothing read) if there is none here."""
-        back = self.i
-        total, current, unit = Decimal(0), None, Decimal(1)
-        scale, words, vague, last = 0, False, False, ""
-        number: Decimal | None = None
+        """A number in digits or words with its scales."""
+        vague = self._vague()
+        if vague:
+            return vague
+        first = self._term(None)
+        if first is None:
+            return None
+        total, last, words = first.value, first, first.words
+        while last.last is not None:
+            back = self.i
+            extra = self._and_fraction() if self._peek().entry.role == "and" else None
+            if extra is not None:  # "a million and a half"
+                total, words = total + extra.scaleb(last.power), True
+                break
+            self.i += self._peek().entry.role == "and" and self._peek(1).entry.value is not None
+            term = self._term(last)
+            if term is None:
+                self.i = back
+                break
+            total, last, words = total + term.value, term, words or term.words
+        rule = "words" if words else "scaled" if first.power else "plain"
+        return Amount(total, first.base, first.number, first.power, rule=rule)
+
+    def _vague(self) -> Amount | None:
+        """ "several million", "hundreds of millions of": a scale with no number to it."""
+        back, seen, scaled = self.i, False, False
         while True:
-            token, entry = self._peek(), self._peek().entry
-            if token.number and last in ("", "vague"):
-                current, vague, last = self._digits(token), False, "number"
-            elif entry.fraction is not None and last != "scale":
-                if last in ("number", "numeral") and current is not None:
-                    # "three quarters"; "three and a quarter" comes through "and" below
-                    current = _times(current, entry.fraction)
-                else:
-                    current = _times(Decimal(1), entry.fraction)
-                words, last = True, "numeral"
-                self.i += 1
-                if self._peek().entry.role == "of":
-                    self.i += 1
-                if self._peek().entry.role == "article":
-                    self.i += 1
-                continue
-            elif entry.value is not None and last in ("", "numeral", "hundred"):
-                current, words, last = (current or 0) + entry.value, True, "numeral"
-            elif entry.value is not None and last == "scale":
-                current, words, last = entry.value, True, "numeral"
-            elif entry.scale is not None and (last or self._peek(1).entry.scale is not None or vague):
-                if entry.scale == 2:
-                    current, last, words = (current or 1) * 100, "hundred", True
-                else:
-                    number = current if current is not None else number
-                    if current is None and last == "scale":
-                        total = total.scaleb(entry.scale)
-                        scale += entry.scale
-                    else:
-                        total += (1 if current is None else current) * Decimal(10) ** entry.scale
-                        scale = entry.scale
-                    unit, current, last = Decimal(10) ** entry.scale, None, "scale"
-            elif entry.role == "vague":
-                vague, last = True, "vague"
-            elif entry.role == "of" and vague:
-                pass
-            elif entry.role == "article" and last in ("", "vague") and self._continues():
-                last = "article"
-            elif entry.role == "range" and token.text == "-" and self._hyphen(last):
-                pass
-            elif entry.role == "point" and last in ("numeral", "number"):
-                current = self._point(current or Decimal(0))
-                continue
-            elif entry.role == "and" and last and (extra := self._and_fraction()) is not None:
-                if last == "scale":
-                    total += extra * unit
-                else:
-                    current = (current or 0) + extra
-                words = True
-                continue
-            elif (
-                entry.role == "and" and last in ("hundred", "scale") and self._peek(1).entry.value is not None
-            ):
-                pass
-            else:
+            entry = self._peek().entry
+            if entry.role in ("vague", "some"):
+                seen = True
+            elif seen and (entry.scale is not None or entry.times is not None):
+                scaled = True
+            elif entry.role not in ("article", "of"):
                 break
             self.i += 1
-        if last in ("", "article", "vague"):
+        if seen and scaled:
+            return Amount(None, rule="vague")
+        self.i = back
+        return None
+
+    def _term(self, before: Term | None) -> Term | None:
+        """A coefficient and its scales.
+
+        Args:
+            before: the term in front of it, which must have the larger unit: "one million two hundred".
+        """
+        back = self.i
+        article = before is None and self._peek().entry.role == "article" and self._continues()
+        self.i += article
+        digits = bool(self._peek().number)
+        term = self._coefficient(alone=article)
+        if term is None:
+            # "a million", "thousand million"
+            if before is None and (article or self._peek(1).entry.scale is not None):
+                term = Term(Decimal(1), Decimal(1))
+            else:
+                self.i = back
+                return None
+        while (ahead := self._scale_ahead(term)) is not None:
+            self.i += ahead
+            term.last = self._peek()
+            term.power += term.last.entry.scale or 0
+            self.i += 1
+        unread = term.last is None and term.number == 1 and self.i == back + article
+        if unread or (before and not self._may_follow(term, before, digits)):
             self.i = back
             return None
-        if vague:
-            return Amount(None, rule="vague")
-        value = total + (current or 0)
-        rule = "words" if words else "scaled" if scale else "plain"
-        return Amount(value, number if scale and current is None else value, scale, rule=rule)
+        return term
+
+    def _scale_ahead(self, term: Term) -> int | None:
+        """How far ahead the next scale of a term is: 0, or 1 behind a hyphen; None if there is none."""
+        ahead = int(self._peek().text == "-" and not self._peek(2).number)
+        token = self._peek(ahead)
+        scale = token.entry.scale
+        if scale is None or scale == HUNDRED:
+            return None
+        # "lakh crore" and "thousand million", but "5 k m" is no billion
+        if term.last and not (
+            _is_spelled(token) and _is_spelled(term.last) and scale > (term.last.entry.scale or 0)
+        ):
+            return None
+        return ahead
+
+    @staticmethod
+    def _may_follow(term: Term, before: Term, digits: bool) -> bool:
+        unit = Decimal(10) ** before.power
+        if term.value >= unit or before.last is None:
+            return False
+        # "1億2000" and "1 crore 50 lakh", but not "$5 million 200"
+        return not digits or term.power > 0 or not before.last.text.isascii()
+
+    def _coefficient(self, *, alone: bool) -> Term | None:
+        """Digits, or numerals up to "nine hundred and ninety-nine", and what multiplies them.
+
+        Args:
+            alone: whether "hundred" or "dozen" may begin it, as in "a hundred".
+        """
+        token = self._peek()
+        if token.number:
+            number = self._digits(token)
+            self.i += 1
+            if self._peek(-2).entry.role == "slash":
+                self._of_a()  # "3/4 of a million"
+            return self._multiplied(Term(number, number))
+        if token.entry.fraction is not None:
+            self.i += 1
+            number = _times(Decimal(1), token.entry.fraction)
+            self._of_a()
+            return self._multiplied(Term(number, number, words=True))
+        if token.entry.value is not None:
+            term = Term(*[self._numerals()] * 2, words=True)
+        elif (token.entry.scale == HUNDRED or token.entry.times is not None) and (
+            alone or token.entry.times is not None or self._peek(1).entry.scale is not None
+        ):
+            term = Term(Decimal(1), Decimal(1), words=True)
+        else:
+            return None
+        return self._multiplied(term)
+
+    def _numerals(self) -> Decimal:
+        """Numerals below a hundred: "twelve", "twenty-five"."""
+        value = self._peek().entry.value
+        assert value is not None
+        self.i += 1
+        ahead = int(self._peek().text == "-")
+        unit = self._peek(ahead).entry.value
+        if value >= 20 and value % 10 == 0 and unit is not None and 0 < unit < 10:
+            value, self.i = value + unit, self.i + ahead + 1
+        return value
+
+    def _multiplied(self, term: Term) -> Term:
+        """What may follow a number: a point, a fraction, "dozen", "hundred" and what is added to that."""
+        if self._peek().entry.role == "point":
+            term.number = term.base = term.number + self._point()
+        self._add_fraction(term)
+        ahead = int(self._peek().text == "-")
+        fraction = self._peek(ahead).entry.fraction
+        if fraction is not None:  # "three quarters", "three-quarters"
+            self.i += ahead + 1
+            term.number = term.base = _times(term.number, fraction)
+            self._of_a()
+            ahead = int(self._peek().text == "-")
+        entry = self._peek(ahead).entry
+        if entry.times is not None:
+            self.i += ahead + 1
+            term.number, term.words = term.number * entry.times, True
+        elif entry.scale == HUNDRED and term.number < 100:
+            self.i += ahead + 1
+            term.number, term.words = term.number * 100, True
+            ahead = int(self._peek().entry.role == "and" or self._peek().text == "-")
+            if self._peek(ahead).entry.value is not None and self._peek(ahead + 1).entry.times is None:
+                back, self.i = self.i, self.i + ahead
+                value = self._numerals()
+                if self._peek().entry.scale == HUNDRED or self._peek().entry.fraction is not None:
+                    self.i = back
+                else:
+                    term.number = term.base = term.number + value
+            self._add_fraction(term)
+        return term
+
+    def _add_fraction(self, term: Term) -> None:
+        """ "two and a half"."""
+        ahead = int(self._peek().text == "-")
+        if self._peek(ahead).entry.role == "and":
+            back, self.i = self.i, self.i + ahead
+            extra = self._and_fraction()
+            if extra is None:
+                self.i = back
+            else:
+                term.number = term.base = term.number + extra
+                term.words = True
+
+    def _of_a(self) -> None:
+        """The words between a fraction and its scale: "a quarter of a million", "half a million"."""
+        self.i += self._peek().entry.role == "of"
+        self.i += self._peek().entry.role == "article"
 
     def _digits(self, token: Token) -> Decimal:
-        """The number at a token and, behind it, the fraction of "2 1/2"."""
+        """The number at a token and, behind it, the fraction of "2 1/2"; `i` is at its last token then."""
         after = self._peek(1)
         if after.entry.role == "slash" and self._peek(2).number:
+            below = self._peek(2)
+            written = f"{token.number}/{below.number}"
+            apart = self._peek(3).start > below.start + len(below.text) or self._peek(3) is END
+            # "€10/12m" is a range, and "€3/4m" may be one
+            if after.text != BAR and (written not in PLAIN_FRACTIONS or not apart):
+                raise UnclearError(written, "a range or a fraction")
             self.i += 2
-            return _ratio(token.number, self._peek().number)
+            return _ratio(token.number, below.number)
         value = read_number(token.number, self.decimal)
         if after.number and self._peek(2).entry.role == "slash" and self._peek(3).number:
             self.i += 3
-            return value + _ratio(after.number, self._peek().number)
+            fraction = _ratio(after.number, self._peek().number)
+            if fraction >= 1:
+                raise UnclearError(f"{after.number}/{self._peek().number}")
+            return value + fraction
         return value
 
     def _continues(self) -> bool:
         entry = self._peek(1).entry
-        return (
-            entry.scale is not None
-            or entry.fraction is not None
-            or entry.value is not None
-            or entry.role == "vague"
-        )
+        values = (entry.scale, entry.fraction, entry.value, entry.times)
+        return any(value is not None for value in values)
 
-    def _hyphen(self, last: str) -> bool:
-        """Whether a hyphen only joins: "twenty-five", "one-and-a-half", "$1.5-billion"."""
-        entry = self._peek(1).entry
-        if last in ("numeral", "hundred"):
-            joined = entry.scale is not None or entry.role == "and" or entry.fraction is not None
-            return joined or (entry.value is not None and entry.value < 10)
-        return last == "number" and entry.scale is not None and not self._peek(1).number
-
-    def _point(self, current: Decimal) -> Decimal:
-        """ "two point five": digits in words behind the point."""
+    def _point(self) -> Decimal:
+        """ "point five": digits in words behind the point; 0 and nothing read if there are none."""
+        digits, back = "", self.i
         self.i += 1
-        digits = ""
         while (value := self._peek().entry.value) is not None and value < 10:
             digits += str(value)
             self.i += 1
-        return current + Decimal(f"0.{digits or 0}")
+        if not digits:
+            self.i = back
+        return Decimal(f"0.{digits or 0}")
 
     def _and_fraction(self) -> Decimal | None:
         """ "and a half", "and three quarters": read and returned, else None and nothing read."""
         back = self.i
         self.i += 1
-        if self._peek().text == "-":
-            self.i += 1
+        self.i += self._peek().text == "-"
         times = Decimal(1)
         if self._peek().entry.role == "article":
             self.i += 1
         elif self._peek().entry.value is not None and self._peek(1).entry.fraction is not None:
             times = self._peek().entry.value
             self.i += 1
-        if self._peek().text == "-":
-            self.i += 1
+        self.i += self._peek().text == "-"
         fraction = self._peek().entry.fraction
         if fraction is None:
             self.i = back
@@ -495,30 +747,42 @@ class Parser:
         return self.tokens[i] if i < len(self.tokens) else END
 
 
+def _is_spelled(token: Token) -> bool:
+    """Whether a scale is a whole word, not an abbreviation."""
+    return len(token.text) > 3 or not token.text.isascii()
+
+
 END = Token("", -1)
 
 
 def _ratio(above: str, below: str) -> Decimal:
-    try:
-        return Decimal(above) / Decimal(below)
-    except (InvalidOperation, DivisionByZero):
-        raise ValueError(f"{above}/{below}") from None
+    if not above.isdigit() or not below.strip("0").isdigit():
+        raise UnclearError(f"{above}/{below}")
+    return Decimal(above) / Decimal(below)
 
 
 def _times(value: Decimal, fraction: Fraction) -> Decimal:
     return value * fraction.numerator / fraction.denominator
 
 
+def _is_letter(token: Token) -> bool:
+    """Whether it is a single letter, such as "c" and "D."."""
+    text = token.text.rstrip(". ")
+    return len(text) == 1 and text.isascii() and text.isalpha()
+
+
 class MoneyNormaliser(Pipe):
     """Sets `span._.money` of entities with certain labels: amount, low, high, currency, rule.
 
     `amount`, `low` and `high` are decimals as text, in the major unit; low and high are the ends of a range,
-    the amount is its middle. They are None where no definite amount is named. `currency` is an ISO 4217 code,
-    "XXX" where none can be known. `rule` says how both were found, such as "range, symbol".
+    the amount is its middle. They are None where no definite amount is named or not all of the text is
+    understood. `currency` is an ISO 4217 code, "XXX" where none can be known. `rule` says how both were
+    found, such as "range, symbol".
 
-    Rules for the amount: plain, scaled, words (numerals or fractions), minor, compound, range, vague, too
-    long, too large, none. For the currency: written (the writing has one meaning), firm (it has one unless
-    another writing in the text says otherwise), text, place, usual, default, unknown.
+    Rules for the amount: plain, scaled, words (numerals or fractions), minor, compound, range; and where it
+    is None: vague, too long, too large, none, and "not understood: 'mkr'" with the piece in question. For
+    the currency: written (the writing has one meaning), firm (it has one unless another writing in the text
+    says otherwise), text, place, usual, default, unknown.
 
     Args:
         labels: of the entities.
@@ -562,6 +826,8 @@ class MoneyNormaliser(Pipe):
             Span.set_extension("money", default=None)
 
     def _load(self, data: dict[str, Any]) -> None:
+        if data and "roles" not in data:
+            raise ValueError(f"{self.name}: its data is of an older version; make the pipeline again.")
         self.data = data
         self.lexicon = Lexicon(data, self.cfg["locales"])
 
@@ -596,15 +862,14 @@ class MoneyNormaliser(Pipe):
             tokens = self.lexicon.tokens(fold(text), spaced=True)
             try:
                 amounts = Parser(tokens, self.lexicon.decimal).money()
-            except ValueError:  # 1/0
-                amounts = []
-            writings = [t for a in amounts for t in a.writings]
+                writings = [t for a in amounts for t in a.writings]
+                _check_agreement(writings)
+                low, high, rule = _ends(amounts)
+            except UnclearError as error:
+                return self._result(None, None, UNKNOWN, f"not understood: {error}", "unknown")
             if not amounts:
-                writings = [t for t in tokens if t.entry.currencies and not _is_word(t)]
+                writings = [t for t in tokens if t.entry.currencies]
             currency, how = self._currency(writings, around, start, start + len(text))
-            if not amounts:
-                return self._result(None, None, currency, "none", how)
-            low, high, rule = _ends(amounts)
             if low is None or high is None:
                 return self._result(None, None, currency, rule, how)
             if max(abs(low), abs(high)) > Decimal(self.cfg["largest"]):
@@ -626,9 +891,7 @@ class MoneyNormaliser(Pipe):
 
     def _currency(self, writings: Sequence[Token], around: str, start: int, end: int) -> tuple[str, str]:
         """The currency of an amount and the rule that settled it."""
-        # "all 5 million dollars": a code in small letters counts only where no other writing stands
-        sure = [token for token in writings if not _is_word(token)]
-        candidates = _common([_meanings(token) for token in sure or writings])
+        candidates = _common([_meanings(token) for token in writings])
         if len(candidates) == 1:
             return candidates[0], "written"
         nearby = self._nearby(around, start, end)
@@ -718,20 +981,39 @@ def plain(value: Decimal | None) -> str | None:
 
 
 def _ends(amounts: Sequence[Amount]) -> tuple[Decimal | None, Decimal | None, str]:
-    """Low, high and rule; the low end borrows the scale of the high one if it stays the low end."""
+    """Low, high and rule.
+
+    The end without a scale borrows that of the other: "two to three hundred million".
+
+    Raises:
+        UnclearError: which is the low end, or what it borrows, can't be told.
+    """
+    if not amounts:
+        return None, None, "none"
     first = amounts[0]
     if len(amounts) == 1 or first.value is None:
         return first.value, first.value, first.rule
     second = amounts[1]
-    assert second.value is not None
-    low, high = first.value, second.value
-    if second.scale and not first.scale and second.number is not None and low <= second.number:
-        low = low.scaleb(second.scale)
-    elif second.rule == "minor" and first.rule != "minor" and not first.writings:
-        minor = second.writings[-1].entry.minor
-        assert minor is not None
-        low = low.scaleb(-minor[0])
-    return min(low, high), max(low, high), "range"
+    assert None not in (second.value, second.base, second.number)
+    low, high, base, number = first.value, second.value, second.base, second.number
+    if first.leading and not second.writings:  # "MUSD 5-6"
+        if second.scale:
+            raise UnclearError(f"{plain(low)} to {plain(high)}", "a second scale")
+        high = high.scaleb(first.leading)
+    elif not first.scale and not first.closed and not second.leading:
+        if 0 <= low < base:
+            low = (low * number / base).scaleb(second.scale)
+        elif low < number:
+            low = low.scaleb(second.scale)
+        elif second.scale and not (first.writings and second.writings):
+            raise UnclearError(f"{plain(low)} to {plain(high)}", "a range of unlike ends")
+    if second.rule == "minor" and first.rule != "minor" and not first.writings:
+        low = low.scaleb(-second.writings[-1].entry.minor[0])
+    elif first.rule == "minor" and not first.closed and not second.writings:
+        raise UnclearError(f"{plain(low)} to {plain(high)}", "a range of unlike ends")
+    if low > high:
+        raise UnclearError(f"{plain(low)} to {plain(high)}", "a range that falls")
+    return low, high, "range"
 
 
 def _meanings(token: Token) -> tuple[str, ...]:
@@ -742,17 +1024,17 @@ def _meanings(token: Token) -> tuple[str, ...]:
 
 
 def _common(meanings: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """What all the writings around an amount may stand for; of those that disagree, the first counts."""
-    common: tuple[str, ...] = ()
-    for codes in meanings:
-        shared = tuple(code for code in common if code in codes)
-        common = shared if shared or common else codes
+    """What all the writings around an amount may stand for."""
+    common = meanings[0] if meanings else ()
+    for codes in meanings[1:]:
+        common = tuple(code for code in common if code in codes)
     return common
 
 
-def _is_word(token: Token) -> bool:
-    """Whether it looks like a code in small letters, which may be a word: "all", "try", "top"."""
-    return len(token.text) == 3 and token.text.islower() and token.text.upper() in token.entry.currencies
+def _check_agreement(writings: Sequence[Token]) -> None:
+    """Raise UnclearError if no currency fits all the writings around an amount."""
+    if writings and not _common([_meanings(token) for token in writings]):
+        raise UnclearError(" and ".join(dict.fromkeys(token.text for token in writings)))
 
 
 def _is_distinct(token: Token) -> bool:

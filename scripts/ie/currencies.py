@@ -22,12 +22,17 @@ from ie.errors import UserError
 SECTIONS = {
     "scale_languages": list,
     "name_languages": list,
+    "capitals": list,
+    "ambiguous": list,
+    "roles": dict,
+    "glued": dict,
     "writings": dict,
     "firm": dict,
     "usual": dict,
     "minor": list,
     "scales": dict,
     "numerals": dict,
+    "multiples": dict,
     "fractions": dict,
     "places": dict,
 }
@@ -91,6 +96,10 @@ def build(additions: dict[str, Any]) -> dict[str, Any]:
     writings |= {key(writing): codes for writing, codes in additions["writings"].items()}
     return {
         "source": f"Unicode CLDR by way of Babel {babel.__version__}",
+        "roles": {key(word): role for role, words in additions["roles"].items() for word in words},
+        "capitals": sorted(map(key, additions["capitals"])),
+        "ambiguous": sorted(map(key, additions["ambiguous"])),
+        "glued": {key(scale): power for scale, power in additions["glued"].items()},
         "writings": dict(sorted(writings.items())),
         "firm": {key(writing): code for writing, code in additions["firm"].items()},
         "usual": {key(writing): code for writing, code in additions["usual"].items()},
@@ -102,6 +111,7 @@ def build(additions: dict[str, Any]) -> dict[str, Any]:
         "scales": _scales(additions),
         "separators": _separators(additions["scale_languages"]),
         "numerals": {key(word): str(value) for word, value in additions["numerals"].items()},
+        "multiples": {key(word): str(value) for word, value in additions["multiples"].items()},
         "fractions": {key(word): str(value) for word, value in additions["fractions"].items()},
         "places": dict(sorted(_places(additions).items())),
     }

@@ -8,12 +8,12 @@ import pytest
 import spacy
 from babel import Locale
 from babel.numbers import format_compact_currency, format_currency, get_currency_precision
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 
-from components.money import MoneyNormaliser, fold, read_number, writing_key
+from components.money import Entry, MoneyNormaliser, fold, read_number, writing_key
 
 LOCALES = ("en_US", "en_IN", "de_DE", "de_CH", "fr_FR", "es_ES", "es_MX", "pt_BR", "sv_SE", "pl_PL", "it_IT")
 CODES = ("USD", "EUR", "GBP", "JPY", "INR", "CHF", "BRL", "KWD", "MXN", "SEK", "PLN", "KRW")
@@ -77,6 +77,47 @@ READ = {
     "R$ 17,5 milhões": "17500000 BRL",
     "12 milliards FCFA": "12000000000 XAF",
     "₲ 96.000 millones": "96000000000 PYG",
+    "5 millions d'euros": "5000000 EUR",
+    "5 millions d’euros": "5000000 EUR",
+    "5 millones de euros": "5000000 EUR",
+    "5 Mds €": "5000000000 EUR",
+    "5 млн рублей": "5000000 RUB",
+    "2,5 млрд евро": "2500000000 EUR",
+    "500 тыс. руб.": "500000 RUB",
+    "Rs 1 crore 20 lakh": "12000000 INR",
+    "Rs 500/-": "500 INR",
+    # scripts without blanks
+    "1億2000万円": "120000000 JPY",
+    "12億5,000万円": "1250000000 JPY",
+    "3万5000円": "35000 JPY",
+    "5千万円": "50000000 JPY",
+    "3兆円": "3000000000000 JPY",
+    "1.5亿元": "150000000 CNY",
+    "2万3千元": "23000 CNY",
+    "3,200万美元": "32000000 USD",
+    "5億米ドル": "500000000 USD",
+    "5억원": "500000000 KRW",
+    # a scale and a code in one word
+    "TEUR 500": "500000 EUR",
+    "450 TEUR": "450000 EUR",
+    "20 TCHF": "20000 CHF",
+    "2 mdkr": "2000000000 XXX",
+    "5 mkr": "5000000 XXX",
+    "20 tkr": "20000 XXX",
+    "5GBPm": "5000000 GBP",
+    "MEUR 10-15": "10000000 to 15000000 EUR",
+    "10,000 USDT": "10000 XXX",
+    # words that change nothing
+    "a $5m": "5000000 USD",
+    "a $ 5m": "5000000 USD",
+    "c $ 5m": "5000000 CAD",
+    "c $5m": "5000000 USD",
+    "c.$5m": "5000000 USD",
+    "c. €5m": "5000000 EUR",
+    "up to $5 million in cash": "5000000 USD",
+    "$5m-plus": "5000000 USD",
+    "$5 million US": "5000000 USD",
+    "from 5 to about 10 million euros": "5000000 to 10000000 EUR",
     # separators
     "$1,234.56": "1234.56 USD",
     "1.234.567,89 EUR": "1234567.89 EUR",
@@ -105,7 +146,15 @@ READ = {
     "a dozen euros": "12 EUR",
     "some $5 million": "5000000 USD",
     "a one-and-a-half-million-dollar grant": "1500000 USD",
+    "$1/2 million": "500000 USD",
+    "3/4 of a million dollars": "750000 USD",
+    "three dozen million": "36000000 XXX",
+    "half a dozen million euros": "6000000 EUR",
+    "two and a half dozen euros": "30 EUR",
+    "one million two hundred and fifty thousand dollars": "1250000 USD",
+    "a hundred million dollars": "100000000 USD",
     # minor units
+    "95c": "0.95 XXX",
     "145p": "1.45 GBP",
     "62P": "0.62 GBP",
     "P62": "62 PHP",
@@ -130,12 +179,29 @@ READ = {
     "$590m-$605m": "590000000 to 605000000 USD",
     "10 or 12 million euros": "10000000 to 12000000 EUR",
     "4-6p": "0.04 to 0.06 GBP",
+    "two to three hundred million dollars": "200000000 to 300000000 USD",
+    "two hundred to three hundred million dollars": "200000000 to 300000000 USD",
+    "fifty to three hundred million dollars": "50000000 to 300000000 USD",
+    "twenty to thirty-five dollars": "20 to 35 USD",
+    "five to one hundred dollars": "5 to 100 USD",
+    "two to three dozen euros": "24 to 36 EUR",
+    "one to two million five hundred thousand dollars": "1000000 to 2500000 USD",
+    "between one million and two million dollars": "1000000 to 2000000 USD",
+    "10 dollars to 15 million dollars": "10 to 15000000 USD",
+    "$1 to $1 million": "1 to 1000000 USD",
+    "4 to 6 million cents": "40000 to 60000 USD",
+    "50 cents to 1 dollar": "0.5 to 1 USD",
     # signs
     "-$5m": "-5000000 USD",
     "$-3": "-3 USD",
     "−€3": "-3 EUR",
     "minus €3m": "-3000000 EUR",
-    "($5.2m)": "-5200000 USD",
+    "$(5.2)m": "-5200000 USD",
+    "$ (5,200)": "-5200 USD",
+    "(5.2) USD": "-5.2 USD",
+    "(€5m)": "5000000 EUR",  # in a text, the same in another currency
+    "($5.2m)": "5200000 USD",
+    "(5.2)": "None XXX",  # in a table, perhaps a minus
     "$5m ($6.2m)": "5000000 USD",
     # what can't be known
     "150 marks": "150 XXX",
@@ -148,13 +214,121 @@ READ = {
     "$": "None USD",
     "no amount at all": "None XXX",
     "": "None XXX",
-    "$1/0": "None USD",
+    "$1/0": "None XXX",
 }
 
 
 @pytest.mark.parametrize("text", READ)
 def test_amounts_as_people_write_them(money: MoneyNormaliser, text: str) -> None:
     assert said(money.normalise(text)) == READ[text]
+
+
+UNCLEAR = {
+    # a word that isn't known, whatever stands beside it
+    "NLe 30 million": "'NLe'",
+    "$5m flurbs": "'flurbs'",
+    "5 gazillion dollars": "'gazillion'",
+    "$5mkr": "'$ and kr'",
+    "f $5m": "'f'",
+    "seven-figure sum": "'-figure'",
+    "5 km": "'km'",
+    "$5G": "'G'",
+    "€5e": "'e'",
+    "5n": "'n'",
+    "10 % of $5m": "'%'",
+    "1.5十億円": "'十'",
+    "500 TUSD": "'TUSD'",
+    "BUSD 5": "'BUSD'",
+    "SEKT 310": "'SEKT'",
+    "a $20 bill": "'bill'",
+    "5 million Zimbabwean dollars": "'Zimbabwean and dollars'",
+    # a number too many
+    "five six million dollars": "'six'",
+    "two thousand five hundred million dollars": "'five'",
+    "$3m, $8m": "'$'",
+    "$5 million 200": "'200'",
+    "5 , 000 dollars": "'000'",
+    "$5²": "'2'",
+    "$1 5": "'5'",
+    "$5m (2019)": "'('",
+    "a few 100 million dollars": "'few'",
+    "12.5.2019": "'12.5.2019'",
+    # several currencies or scales
+    "€5m to $6m": "'€ and $'",
+    "13 dollars and 45 pence": "'dollars and pence'",
+    "MUSD 5 million": "'million' (a second scale)",
+    "5 k m": "'m'",
+    "USDk 5-6 million": "'5000 to 6000000' (a second scale)",
+    # what may mean two things
+    "€10/12m": "'10/12' (a range or a fraction)",
+    "€3/4m": "'3/4' (a range or a fraction)",
+    "$15-10 million": "'15 to 10000000' (a range of unlike ends)",
+    "900 to 1.2 million euros": "'900 to 1200000' (a range of unlike ends)",
+    "$5m-6": "'5000000 to 6' (a range that falls)",
+    "(5.2m)": "'(' (may be a minus)",
+}
+
+
+@pytest.mark.parametrize("text", UNCLEAR)
+def test_what_is_not_understood_has_no_amount_and_a_reason(money: MoneyNormaliser, text: str) -> None:
+    answer = money.normalise(text)
+    assert said(answer) == "None XXX"
+    assert answer["rule"] == f"not understood: {UNCLEAR[text]}, unknown"
+
+
+SURE = [text for text, value in READ.items() if not value.startswith("None")]
+LETTERS = st.text(st.sampled_from("abcdefgkmrtuwxzABEGKMRTUXZäøжя"), min_size=1, max_size=7)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=st.sampled_from(SURE), word=LETTERS, where=st.integers(0, 40), data=st.data())
+def test_an_unknown_word_beside_a_number_is_not_read_as_if_it_were_absent(
+    text: str, word: str, where: int, data: st.DataObject
+) -> None:
+    money = component_for("en")
+    assume(not any(token.entry != Entry() for token in money.lexicon.tokens(fold(word))))
+    words = text.split(" ")
+    at = where % (len(words) + 1)
+    changed = " ".join([*words[:at], word, *words[at:]])
+    # with its neighbours it may be another writing: "R" and "$ 5"
+    tokens = money.lexicon.tokens(fold(changed), spaced=True)
+    known = any(word in token.text and token.entry != Entry() for token in tokens)
+    assume(not known)
+    answer = money.normalise(changed)
+    assert answer["amount"] is None, (changed, answer)
+    assert answer["rule"].startswith(("not understood", "none", "vague"))
+
+
+CODED = ("5 {}", "{} 5", "{}5", "5{}", "5 million {}", "{} 5 million", "{} 5-6 million")
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    code=st.sampled_from([*CODES, "kr", "Rs", "euros", "dollars", "pence", "million", "bn"]),
+    letters=LETTERS,
+    in_front=st.booleans(),
+    form=st.sampled_from(CODED),
+)
+def test_letters_glued_to_a_code_are_not_read_as_if_they_were_absent(
+    code: str, letters: str, in_front: bool, form: str
+) -> None:
+    money = component_for("en")
+    word = f"{letters}{code}" if in_front else f"{code}{letters}"
+    assume(writing_key(fold(word)) not in money.lexicon.entries)
+    answer = money.normalise(form.format(word))
+    if answer["amount"] is not None:
+        # only a scale of [glued] may stand there, and it counts
+        power = money.lexicon.glued[letters.lower()]
+        plain = money.normalise(form.format(code))
+        assert Decimal(answer["amount"]) == Decimal(plain["amount"]).scaleb(power), (word, answer)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.sampled_from(SURE), more=st.sampled_from(["7", "7 million", "$7", "seven", "7 %", "7.5.2019"]))
+def test_a_further_number_is_not_ignored(text: str, more: str) -> None:
+    money = component_for("en")
+    for changed in (f"{text}, {more}", f"{more}, {text}"):
+        assert money.normalise(changed)["amount"] is None, changed
 
 
 @pytest.mark.parametrize(
