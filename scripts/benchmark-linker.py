@@ -15,7 +15,7 @@ from ie.linking import read_forms
 def main(
     sizes: Annotated[str, typer.Option(help="Numbers of made names, by commas")] = "1000,100000,1000000",
     table: Annotated[str, typer.Option(help="A CSV of names to try as well; empty for none")] = "",
-    legal_forms: Annotated[Path, typer.Option(help="What may be missing at the end of a name")] = Path(
+    legal_forms: Annotated[Path, typer.Option(help="Legal forms that may be missing in a name")] = Path(
         "assets/legal_forms.txt"
     ),
     mentions: Annotated[int, typer.Option(help="Mentions of each kind", min=1)] = 500,

@@ -19,7 +19,7 @@ def main(
     table: Annotated[Path, typer.Option(help="CSV of id, name, aliases and, if known, kind, country ...")] = (
         Path("assets/companies.csv")
     ),
-    legal_forms: Annotated[Path, typer.Option(help="What may be missing at the end of a name")] = Path(
+    legal_forms: Annotated[Path, typer.Option(help="Legal forms that may be missing in a name")] = Path(
         "assets/legal_forms.txt"
     ),
     train: Annotated[Path, typer.Option(help="Reviewed records whose spans have a kb_id")] = Path(

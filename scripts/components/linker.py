@@ -8,6 +8,7 @@ spaCy's own KnowledgeBase knows exact aliases only and holds them as objects; wh
 wanted (`get_candidates`, `ent.kb_id_`, the entity_linker scorer) it is kept to.
 """
 
+import hashlib
 import io
 import math
 import re
@@ -51,6 +52,20 @@ BUCKETS = 1 << 18
 KEPT = 20_000  # names that were folded: those of a table come again and again
 STEM = 5  # letters of a word that count: "clinic" and "clinics", "robot" and "robotics"
 JOINED = re.compile(r"\b\w(?: \w\b)+")
+# What stands in a text unseen: soft hyphens, joiners, marks of direction.
+INVISIBLE = frozenset(c for c in map(chr, range(0x10000)) if unicodedata.category(c) == "Cf")
+MARKS = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c).startswith("M"))
+# Words with the vowel signs of Indic, Thai and other scripts, which Python's \w leaves out.
+WORDS = re.compile(rf"[\w{MARKS}]+")
+LETTERS = re.compile(rf"(?:[^\W\d_]|[{MARKS}])+")
+# Letters that Unicode does not decompose, as they are written where the keyboard lacks them.
+PLAIN = str.maketrans(
+    {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t", "ı": "i",
+     "ŋ": "n", "ĸ": "k", "ə": "e", "ɓ": "b", "ɗ": "d", "ƙ": "k", "ß": "ss", "ё": "е"}
+)  # fmt: skip
+FRONT = "^"  # marks a legal form that stands in front of a name
+# Scripts that write a legal form and a name without a blank between: "株式会社日立".
+UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]{2,}")
 POSSESSIVE = re.compile(r"['’]s?$")
 ARRAYS = ("ids", "id_ends", "names", "name_ends", "owners", "hashes", "targets", "postings", "bounds")
 
@@ -76,19 +91,41 @@ class Candidate:
 def fold(text: str) -> str:
     """A name without what writers vary: case, accents, punctuation, "&", a leading "the", a possessive."""
     text = POSSESSIVE.sub("", text[:LONGEST].strip())
-    if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    text = text.casefold().replace("&", " and ").replace("+", " and ")
+    text = strip_accents(text).replace("&", " and ").replace("+", " and ")
     words = re.sub(r"['’]", "", text).replace(".", " ")
-    plain = " ".join(re.findall(r"\w+", words))
+    plain = " ".join(WORDS.findall(words))
     # "s.a.e." and "a. p. moller": single letters belong together
     plain = JOINED.sub(lambda found: found[0].replace(" ", ""), plain)
     return plain.removeprefix("the ") or plain or " ".join(text.split())
 
 
+def strip_accents(text: str) -> str:
+    """Text in small letters, without width, ligatures and the accents of Latin and Greek.
+
+    "Ø" is "o" and "Æ" is "ae". The marks of other scripts stay, as they tell words apart: the dakuten of
+    kana, the vowel signs of Indic scripts, Arabic and Hebrew. In Cyrillic й, ї, ў, ѓ and ќ are letters of
+    their own and stay; ё is often written as е and becomes that; marks of stress go.
+    """
+    if text.isascii():
+        return text.casefold()
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = "".join(unicodedata.normalize("NFKD", c) if _has_accents(c) else c for c in text)
+    return "".join(c for c in text if not "\u0300" <= c <= "\u036f" and c not in INVISIBLE).translate(PLAIN)
+
+
+def _has_accents(character: str) -> bool:
+    """Whether it is of Latin or Greek."""
+    return character < "\u0400" or "\u1e00" <= character <= "\u1fff"
+
+
+def legal_form(text: str) -> str:
+    """A line of assets/legal_forms.txt as names are compared with it; "^" in front of it stays."""
+    return FRONT + fold(text[1:]) if text.startswith(FRONT) else fold(text)
+
+
 @lru_cache(KEPT)
 def strip_forms(folded: str, forms: frozenset[str]) -> str:
-    """A folded name without the legal forms at its end, of which at least one word stays."""
+    """A folded name without the legal forms at its ends, of which at least one word stays."""
     words = folded.split(" ")
     cut = True
     while cut:
@@ -97,7 +134,22 @@ def strip_forms(folded: str, forms: frozenset[str]) -> str:
             if " ".join(words[-size:]) in forms:
                 words, cut = words[:-size], True
                 break
-    return " ".join(words)
+            if FRONT + " ".join(words[:size]) in forms:
+                words, cut = words[size:], True
+                break
+    stripped = " ".join(words)
+    return stripped if stripped.isascii() else _strip_unspaced(stripped, forms)
+
+
+def _strip_unspaced(name: str, forms: frozenset[str]) -> str:
+    """ "株式会社日立" and "日立株式会社" without the form, the longest that fits."""
+    for form in sorted(forms, key=lambda form: (-len(form), form)):
+        if not UNSPACED.fullmatch(form.removeprefix(FRONT)):
+            continue
+        rest = name.removeprefix(form[1:]) if form.startswith(FRONT) else name.removesuffix(form)
+        if rest and rest != name:
+            return rest.strip()
+    return name
 
 
 class Table:
@@ -257,8 +309,37 @@ def stems(text: str) -> list[str]:
 
 
 def fold_words(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKD", text) if not text.isascii() else text
-    return re.findall(r"[^\W\d_]+", "".join(c for c in plain if not unicodedata.combining(c)).casefold())
+    """The words of a text as `fold` spells them, without numbers."""
+    return LETTERS.findall(strip_accents(text))
+
+
+@lru_cache(1)
+def key_version() -> str:
+    """A hash that changes with what `fold`, `keys` and `trigrams` make of names, by which a table is indexed.
+
+    It is that of their output for every letter of the scripts they treat, and for names of many shapes.
+    """
+    forms = frozenset(map(legal_form, ("gmbh", "and co", "s.p.a.", "^uab", "株式会社", "^株式会社")))
+    spans = ((0x20, 0x600), (0x900, 0x980), (0x1E00, 0x2100), (0x3040, 0x3100), (0xFF00, 0xFFA0))
+    names = [f"x{chr(code)}x" for first, end in spans for code in range(first, end)]
+    names += [
+        "The A. P. Møller & Co. GmbH",
+        "O’Reilly's",
+        "UAB Žabolis",
+        "株式会社日立",
+        "日立 株式会社",
+        "a+b s.p.a.",
+    ]
+    made = [keys(fold(name), forms) for name in names]
+    return hashlib.sha256(repr((made, trigrams(names[::50])[0].tolist())).encode()).hexdigest()[:16]
+
+
+def _check_version(version: str) -> None:
+    """Raise ValueError for a table indexed by other keys: it would find no names, or the wrong ones."""
+    if version != key_version():
+        raise ValueError(
+            "the linker's table was indexed by another version of the linker; train the linker again"
+        )
 
 
 def context_features(span: Span, neighbours: Sequence[str] = ()) -> list[str]:
@@ -332,10 +413,10 @@ class Linker(Pipe):
 
         Args:
             rows: `id`, `name`, `aliases` (a list) and, where known, `kind`, `country`, `description`.
-            legal_forms: what may be missing at the end of a name, such as "gmbh".
+            legal_forms: what may be missing at the end of a name, such as "gmbh"; "^uab" at its front.
         """
         rows = list(rows)
-        forms = frozenset(fold(form) for form in legal_forms)
+        forms = frozenset(map(legal_form, legal_forms))
         self.table = Table.build(((row["id"], (row["name"], *row["aliases"])) for row in rows), forms)
         # Most tables have no more than names, so only what they say beyond is kept.
         self.facts = {
@@ -511,6 +592,7 @@ class Linker(Pipe):
             return
         folder.mkdir(exist_ok=True)
         srsly.write_json(folder / "forms.json", sorted(self.table.forms))
+        srsly.write_json(folder / "version.json", key_version())
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", self.table.arrays[name])
 
@@ -526,6 +608,8 @@ class Linker(Pipe):
     def _map_table(self, folder: Path) -> None:
         if not (folder / "forms.json").exists():
             return
+        version = folder / "version.json"
+        _check_version(srsly.read_json(version) if version.exists() else "")
         arrays = {}
         for name in ARRAYS:
             file = folder / f"{name}.npy"
@@ -545,7 +629,8 @@ class Linker(Pipe):
         if self.table is None:
             return b""
         buffer = io.BytesIO()
-        np.savez(buffer, forms=np.array(sorted(self.table.forms), dtype=np.str_), **self.table.arrays)
+        forms = np.array(sorted(self.table.forms), dtype=np.str_)
+        np.savez(buffer, forms=forms, version=np.array(key_version()), **self.table.arrays)
         return buffer.getvalue()
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "Linker":
@@ -559,6 +644,7 @@ class Linker(Pipe):
     def _take_table(self, data: bytes) -> None:
         if data:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                _check_version(str(arrays["version"]) if "version" in arrays else "")
                 forms = frozenset(arrays["forms"].tolist())
                 self.table = Table({name: arrays[name] for name in ARRAYS}, forms)
 

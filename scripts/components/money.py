@@ -37,6 +37,7 @@ DATA = Path(__file__).with_name("money.json")
 LONGEST_WRITING = 7  # atoms of "US$" (2), "west african cfa francs" (4), "u.s. dollars" (5)
 DECIMALS = 6  # of an amount; a third of a million has none that are exact
 PRECISION = 400  # digits; more than the longest text that is read can hold
+GLUED = range(3, 8)  # letters of "tkr" and "EURmrd"
 HUNDRED = 2  # the power of ten that a coefficient may hold: "two hundred", "three hundred million"
 SHOWN = 30  # characters of what was not understood
 
@@ -221,13 +222,16 @@ class Lexicon:
     def _keys(self, first: str, piece: str, rest: str, spaced: bool) -> list[str]:
         """The keys of a piece of text that begins with the atom `first` and ends before `rest`."""
         key = writing_key(piece)
+        if piece == first:
+            return [key]
         role = self.entries.get(writing_key(first), Entry()).role
         if role and key != writing_key(first) and piece.startswith(f"{first.lower()}."):
             return []  # "c.$5m" is circa
         # "us $5m", but not "a $5m"; and "c $ 5" is CAD, but "c $5m" circa
         apart = spaced and role != "article" and (len(first) > 1 or rest.startswith(" "))
-        has_sign = any(not c.isalpha() and c not in " ." for c in piece)
-        return [key, key.replace(" ", "")] if apart and has_sign else [key]
+        if apart and any(not c.isalpha() and c not in " ." for c in piece):
+            return [key, key.replace(" ", "")]
+        return [key]
 
     def _meaning(self, piece: str, keys: Iterable[str]) -> Entry | None:
         """The entry of a writing; "ALL" and "D" are currencies in capitals only."""
@@ -241,18 +245,15 @@ class Lexicon:
 
     def _glued(self, word: str, start: int) -> list[Token]:
         """ "MUSD", "TEUR", "SEKm" and "mkr": a scale and a code in one word; any other word means nothing."""
-        if writing_key(word) in self.ambiguous:
+        if len(word) not in GLUED or writing_key(word) in self.ambiguous:
             return [Token(word, start)]
         for cut, in_front in ((len(word) - 3, True), (len(word) - 2, True), (3, False)):
             scale, code = (word[:cut], word[cut:]) if in_front else (word[cut:], word[:cut])
             power = self.glued.get(writing_key(scale))
             currencies = self.entries.get(writing_key(code), Entry()).currencies
             # "USDT" is no scaled dollar: behind a code, a scale is written small
-            if (
-                power is not None
-                and (currencies == (code,) or code == "kr")
-                and (in_front or scale.islower())
-            ):
+            is_code = currencies == (code,) or code == "kr"
+            if power is not None and is_code and (in_front or scale.islower()):
                 # "MAUD": the M is no loti here
                 meant = Entry(scale=power), Entry(currencies=currencies)
                 left, right = meant if in_front else meant[::-1]

@@ -8,11 +8,25 @@ import pytest
 import spacy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from running import ROOT
 from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
 
-from components.linker import ARRAYS, FEATURES, MATCHES, Linker, Table, fold, keys, strip_forms, trigrams
+from components import linker as module
+from components.linker import (
+    ARRAYS,
+    FEATURES,
+    MATCHES,
+    Linker,
+    Table,
+    fold,
+    keys,
+    legal_form,
+    strip_forms,
+    trigrams,
+)
+from ie.linking import read_forms
 
 FORMS = frozenset({"inc", "ltd", "gmbh", "ag", "and co", "co", "plc", "sae", "holdings"})
 ROWS = [
@@ -81,6 +95,131 @@ def test_a_name_is_found_as_people_write_it(linker: Linker, text: str, expected:
     found = linker.look_up(text)
     assert [linker.table.id(c.entry) for c in found] == [expected]
     assert MATCHES[found[0].match] == match
+
+
+SAME = [
+    ("Ørsted", "Orsted"),
+    ("MÆRSK", "Maersk"),
+    ("Łódź Œuvre", "Lodz Oeuvre"),
+    ("Đuro Đaković", "Duro Dakovic"),
+    ("Þór Guðrún", "Thor Gudrun"),
+    ("Straße", "STRASSE"),
+    ("Yıldız İstanbul", "Yildiz Istanbul"),
+    ("Åre Ñandú", "Are Nandu"),
+    ("Ελληνικά", "Ελληνικα"),
+    ("ｶﾞｽﾄ", "ガスト"),
+    ("か\u3099", "が"),
+    ("ＨＯＯＬＩ", "Hooli"),
+    ("Hoo\u00adli", "Hooli"),
+    ("Ёлка", "Елка"),
+    ("за\u0301мок", "замок"),
+]
+DIFFERENT = [
+    ("カスト", "ガスト"),
+    ("ハス", "パス"),
+    ("はす", "ばす"),
+    ("Край", "Краи"),
+    ("Київ", "Киів"),
+    ("Ўзбек", "Узбек"),
+    ("हिन्दी", "हन्द"),
+    ("की", "कि"),
+    ("עִברִית", "עברית"),
+    ("น้ำ", "นำ"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_accents_and_letters_that_keyboards_lack_do_not_matter(one: str, other: str) -> None:
+    assert fold(one) == fold(other)
+    assert ids(make([{"id": "1", "name": one, "aliases": []}]), other) == ["1"]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_marks_that_tell_words_apart_are_no_accents(one: str, other: str) -> None:
+    assert fold(one) != fold(other)
+    assert ids(make([{"id": "1", "name": one, "aliases": []}], similarity=1.0), other) == []
+
+
+SHIPPED = frozenset(map(legal_form, read_forms(ROOT / "assets" / "legal_forms.txt")))
+
+
+@pytest.mark.parametrize(
+    ("name", "stripped"),
+    [
+        ("SIA Rimi Latvia", "rimi latvia"),
+        ("UAB „Vinted“", "vinted"),
+        ("OOO Yandex", "yandex"),
+        ("ООО «Ромашка»", "ромашка"),
+        ("ПАО Сбербанк", "сбербанк"),
+        ("S.p.A. Egidio Galbani", "egidio galbani"),
+        ("Egidio Galbani S.p.A.", "egidio galbani"),
+        ("PT Astra International Tbk", "astra international"),
+        ("AS Tallink Grupp", "tallink grupp"),
+        ("OÜ Bolt", "bolt"),
+        ("Bolt Technology OÜ", "bolt technology"),
+        ("株式会社日立", "日立"),
+        ("日立株式会社", "日立"),
+        ("株式会社 日立", "日立"),
+        ("(株)日立", "日立"),
+        ("㈱日立", "日立"),
+        ("주식회사 카카오", "카카오"),
+        ("华为技术有限公司", "华为技术"),
+        ("Ørsted A/S", "orsted"),
+        # nothing but a form, or words that only look like one
+        ("UAB", "uab"),
+        ("SIA SIA", "sia"),
+        ("株式会社", "株式会社"),
+        ("有楽町", "有楽町"),
+        ("A. O. Smith", "ao smith"),
+        ("SAS Institute Inc.", "sas institute"),
+    ],
+)
+def test_legal_forms_stand_at_either_end(name: str, stripped: str) -> None:
+    assert strip_forms(fold(name), SHIPPED) == stripped
+
+
+def test_a_name_is_found_without_the_legal_form_at_its_front() -> None:
+    rows = [
+        {"id": "1", "name": "UAB Vinted", "aliases": []},
+        {"id": "2", "name": "株式会社日立", "aliases": []},
+    ]
+    linker = spacy.blank("en").add_pipe("linker")
+    linker.initialize(rows=rows, legal_forms=["^uab", "株式会社", "^株式会社"])
+    assert ids(linker, "Vinted") == ["1"]
+    assert ids(linker, "日立株式会社") == ["2"]
+    assert ids(linker, "Vinted UAB") == []
+
+
+@pytest.mark.parametrize("change", ["fold", "strip_forms", "trigrams"])
+def test_a_table_indexed_by_other_keys_is_refused(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linker = make()
+    linker.to_disk(tmp_path / "linker")
+    data = linker.to_bytes()
+    fresh = Linker(spacy.blank("en").vocab)
+    fresh.from_disk(tmp_path / "linker").from_bytes(data)
+    other = {
+        "fold": lambda text: fold(text).replace("ø", "oe").replace("o", "0"),
+        "strip_forms": lambda folded, forms: folded,
+        "trigrams": lambda texts: tuple(part + 1 for part in trigrams(texts)),
+    }
+    monkeypatch.setattr(module, change, other[change])
+    module.key_version.cache_clear()
+    try:
+        for load in (lambda: fresh.from_disk(tmp_path / "linker"), lambda: fresh.from_bytes(data)):
+            with pytest.raises(ValueError, match="train the linker again"):
+                load()
+    finally:
+        monkeypatch.undo()
+        module.key_version.cache_clear()
+
+
+def test_a_table_without_a_version_is_refused(tmp_path: Path) -> None:
+    make().to_disk(tmp_path / "linker")
+    (tmp_path / "linker" / "table" / "version.json").unlink()
+    with pytest.raises(ValueError, match="train the linker again"):
+        Linker(spacy.blank("en").vocab).from_disk(tmp_path / "linker")
 
 
 def test_what_is_not_there_is_not_found(linker: Linker) -> None:

@@ -292,7 +292,7 @@ def test_an_unknown_word_beside_a_number_is_not_read_as_if_it_were_absent(
     changed = " ".join([*words[:at], word, *words[at:]])
     # with its neighbours it may be another writing: "R" and "$ 5"
     tokens = money.lexicon.tokens(fold(changed), spaced=True)
-    known = any(word in token.text and token.entry != Entry() for token in tokens)
+    known = any(fold(word) in token.text and token.entry != Entry() for token in tokens)
     assume(not known)
     answer = money.normalise(changed)
     assert answer["amount"] is None, (changed, answer)
@@ -314,7 +314,7 @@ def test_letters_glued_to_a_code_are_not_read_as_if_they_were_absent(
 ) -> None:
     money = component_for("en")
     word = f"{letters}{code}" if in_front else f"{code}{letters}"
-    assume(writing_key(fold(word)) not in money.lexicon.entries)
+    assume(writing_key(fold(word)) not in money.lexicon.entries and letters != "kr")
     answer = money.normalise(form.format(word))
     if answer["amount"] is not None:
         # only a scale of [glued] may stand there, and it counts
