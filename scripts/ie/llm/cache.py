@@ -28,6 +28,9 @@ class AnswerCache:
     of the process at any moment, and of the machine too. spacy-llm's own BatchCache knows a
     document by the sum of its words' hashes and so confuses documents; here the key is a hash of
     everything that can change the answer (`Prompt.key`).
+
+    Attributes:
+        broken: rows that couldn't be read, and were removed, so that their prompts are asked again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,6 +38,7 @@ class AnswerCache:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._process = 0
+        self.broken = 0
 
     def get(self, key: str) -> Answer | None:
         """The stored answer, or None."""
@@ -63,7 +67,16 @@ class AnswerCache:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
             stored = [self._get(a.key) for a in answers]
-        return [Answer(str(kept), **vars(ours)) for ours, kept in zip(answers, stored, strict=True)]
+        # None: a row that couldn't be read stood in the way
+        return [
+            Answer(str(ours if kept is None else kept), **vars(ours))
+            for ours, kept in zip(answers, stored, strict=True)
+        ]
+
+    def discard(self, answer: Answer) -> None:
+        """Forget an answer, unless another one is stored under its key by now."""
+        with self._lock, self._explained():
+            self._open().execute("DELETE FROM answers WHERE key = ? AND text = ?", (answer.key, str(answer)))
 
     def count(self) -> int:
         """Number of stored answers."""
@@ -82,7 +95,16 @@ class AnswerCache:
 
     def _get(self, key: str) -> Answer | None:
         row = self._open().execute("SELECT text, about FROM answers WHERE key = ?", (key,)).fetchone()
-        return Answer(row[0], key=key, cached=True, **json.loads(row[1])) if row else None
+        if row is None:
+            return None
+        try:
+            text, about = (value.decode("utf-8") for value in row)
+            return Answer(text, key=key, cached=True, **_checked(json.loads(about)))
+        except (AttributeError, ValueError, RecursionError):
+            # Somebody or something has written into the file. The prompt is asked again.
+            self._open().execute("DELETE FROM answers WHERE key = ?", (key,))
+            self.broken += 1
+            return None
 
     def _open(self) -> sqlite3.Connection:
         # A connection must not cross a fork.
@@ -98,6 +120,8 @@ class AnswerCache:
         connection = sqlite3.connect(
             self.path, timeout=60, check_same_thread=False, isolation_level=None, cached_statements=16
         )
+        # Text is decoded where a row is read: one that is no UTF-8 must not end the run.
+        connection.text_factory = bytes
         try:
             _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute("PRAGMA synchronous = FULL")
@@ -114,21 +138,21 @@ class AnswerCache:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
-            text = str(error)
-            if "FULL" in name or "IOERR" in name or "disk" in text:
-                fault, remedy = f"the disk is full or failing ({text})", "free some space and run it again"
-            elif "NOTADB" in name or "CORRUPT" in name or "not a database" in text or "malformed" in text:
-                fault, remedy = f"it is no usable cache ({text})", "move it away and run again"
-            elif "CANTOPEN" in name or "READONLY" in name or "unable to open" in text:
-                fault, remedy = (
-                    f"it can't be written ({text})",
-                    "make it writable or choose another cache path",
-                )
-            elif "BUSY" in name or "locked" in text:
+            kept = "answers stored so far are kept"
+            # By the name: the text of a corrupt file speaks of a "disk image".
+            if "CORRUPT" in name or "NOTADB" in name:
+                fault, remedy = "it is no usable store of answers", "move it away and run again"
+                kept = "the answers in it are asked again"
+            elif "FULL" in name or "IOERR" in name:
+                fault, remedy = "the disk is full or failing", "free some space and run it again"
+            elif "CANTOPEN" in name or "READONLY" in name or "PERM" in name:
+                fault, remedy = "it can't be written", "make it writable or choose another cache path"
+            elif "BUSY" in name or "LOCKED" in name:
                 fault, remedy = "another process has held it for a minute", "stop that one or wait for it"
             else:
-                raise
-            raise UserError(f"{self.path}: {fault}; {remedy}, answers stored so far are kept.") from error
+                fault, remedy = "it can't be used as a store of answers", "move it away and run again"
+                kept = "the answers in it are asked again"
+            raise UserError(f"{self.path}: {fault} ({error}); {remedy}: {kept}.") from error
 
 
 def _patiently(action, seconds: float = 60) -> None:
@@ -143,6 +167,21 @@ def _patiently(action, seconds: float = 60) -> None:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+
+
+def _checked(about: object) -> dict:
+    """What is stored with an answer, if all of it has its type.
+
+    Raises:
+        ValueError: it hasn't.
+    """
+    if not isinstance(about, dict) or not about.keys() <= set(KEPT):
+        raise ValueError("other keys")
+    for name, value in about.items():
+        types = (int, float) if name == "seconds" else (type(getattr(Answer(), name)),)
+        if type(value) not in types or (name != "finish_reason" and not 0 <= value < 2**31):
+            raise ValueError(name)
+    return about
 
 
 def _clean(text: str) -> str:

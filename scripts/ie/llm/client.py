@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import os
+import random
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from itertools import takewhile
 
 # spacy-llm compares annotations by name and knows those of typing only.
@@ -19,10 +21,13 @@ from typing import Iterable  # noqa: UP035
 
 from ie.errors import UserError
 from ie.llm.cache import AnswerCache
-from ie.llm.types import Answer, Prices, Prompt, estimate_tokens
+from ie.llm.types import CUT_OFF, UNREADABLE, Answer, Prices, Prompt, estimate_tokens
 
 FAILURES_IN_A_ROW = 10
-BACKOFF = (0.5, 8.0)  # seconds before the second try of an empty or broken answer, and at most
+REFUSALS_AT_FIRST = 3  # of different prompts: one may be refused for what its text says
+BACKOFF = (0.5, 8.0)  # seconds before the second try, and at most
+# Tokens that an endpoint may put around a request (chat template, default system message)
+TEMPLATE_TOKENS = 200
 WORTH_SHARING = 200  # characters
 GUESSED_ANSWER = 64  # tokens, while nothing is known about the model's answers
 
@@ -36,15 +41,28 @@ class Interrupted(UserError):
 
 
 class Unavailable(Exception):
-    """The endpoint did not answer a prompt, after the client library's own retries.
+    """The endpoint did not answer a request.
 
     Attributes:
-        again: worth some more tries, as the endpoint only asked for patience.
+        again: worth some more tries.
+        limited: the endpoint asks for fewer requests at a time (429).
+        wait: seconds to wait before the next try; 0 if the endpoint said nothing of it.
+        free: the endpoint did no work. After a time-out it may have, and may ask to be paid.
     """
 
-    def __init__(self, reason: str, *, again: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, again: bool = False, limited: bool = False, wait: float = 0, free: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.again = again
+        self.again, self.limited, self.wait, self.free = again, limited, wait, free
+
+
+class Refused(Exception):
+    """The endpoint refused a prompt, as the error says, and did no work."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Provider(ABC):
@@ -52,18 +70,23 @@ class Provider(ABC):
 
     Attributes:
         name: for messages and reports.
+        where: name and address, for messages.
         identity: all that can change an answer but the prompt; part of the cache key. No secrets.
         group_size: prompts sent together as one request.
-        empty_is_answer: asking again would give the same nothing.
-        on_limit: called with the start time of a request that was answered 429 and the seconds to
-            wait that came with it (0: unknown); set by the executor.
+        deterministic: asking again gives the same answer, also an empty or unreadable one.
+        max_retries: tries after the first for what may pass: rate limits, errors of the server, time-outs,
+            lost connections.
     """
 
     name: str
     identity: dict
     group_size: int = 1
-    empty_is_answer: bool = False
-    on_limit: Callable[[float, float], None] | None = None
+    deterministic: bool = False
+    max_retries: int = 0
+
+    @property
+    def where(self) -> str:
+        return self.name
 
     def bucket(self, prompt: Prompt) -> Hashable:
         """Prompts may go together in one request when their buckets are equal."""
@@ -71,12 +94,19 @@ class Provider(ABC):
 
     @abstractmethod
     async def ask(self, prompts: list[Prompt]) -> list[Answer]:
-        """Answers to a group of prompts, in order, without keys.
+        """Answers to a group of prompts, in order, without keys: one request, never repeated in here.
+
+        An answer whose usage the endpoint didn't report has no tokens.
 
         Raises:
+            Refused: the endpoint takes requests, but not this one.
             Unavailable: no answer, but there may be one on another day.
-            UserError: no prompt will be answered (key, model, address, parameters).
+            UserError: no prompt will be answered (key, model, address).
         """
+
+    def most_tokens(self, prompt: Prompt) -> tuple[int, int | None]:
+        """Tokens that a request can take at most: read, and written (None: no limit is sent)."""
+        return len(prompt.encode("utf-8", "replace")) + TEMPLATE_TOKENS, prompt.max_tokens
 
     async def close(self) -> None:  # noqa: B027 (nothing to close is fine)
         """Give connections and memory back; the next `ask` may open them again."""
@@ -117,11 +147,45 @@ class Stats:
 
 @dataclass
 class Ledger:
-    """What a run has spent over all its models; `reserved` are the dollars expected of calls in flight."""
+    """What the models of a run have spent, in US dollars: never more than is allowed, at any moment.
+
+    A request is booked before it is sent, at the most that it can cost; when its answer is there, what it
+    did cost takes the place of that. A request whose cost stays unknown counts at its most.
+
+    Attributes:
+        calls: requests sent.
+        cost: of the requests that are over.
+        reserved: at most, of the requests under way.
+        under_way: how many those are.
+    """
 
     calls: int = 0
-    cost: float = 0.0
-    reserved: float = 0.0
+    cost: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    under_way: int = 0
+    _waiting: list[asyncio.Future] = field(default_factory=list, repr=False)
+
+    def book(self, calls: int, most: Decimal) -> None:
+        """Count requests that are about to be sent."""
+        self.calls += calls
+        self.reserved += most
+        self.under_way += 1
+
+    def settle(self, most: Decimal, cost: Decimal) -> None:
+        """Put what requests cost in the place of what was booked for them."""
+        self.reserved -= most
+        self.cost += cost
+        self.under_way -= 1
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+    async def settled(self) -> None:
+        """Wait until the cost of a request under way is known."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
 
 
 class _Limiter:
@@ -191,6 +255,7 @@ class _Job:
     prompt: Prompt
     key: str
     bucket: Hashable = None
+    hits: int = 0  # answers found in the store before it
     answer: Answer | None = None
     future: concurrent.futures.Future | None = None
     place: int = 0
@@ -216,11 +281,12 @@ class Model:
         provider: whom to ask.
         cache: the store, or None to keep nothing.
         concurrency: requests in flight at most.
-        tries: how often an empty or broken answer is asked for.
+        tries: how often an empty or malformed answer is asked for.
         context_length: tokens the model can read, or None if unknown; tasks that split long texts
             ask for it.
         prices: for the running cost and the budget.
-        max_cost, max_calls: stop before more than this is spent in one run (0: no limit).
+        max_cost, max_calls: stop before more than this is spent in one run (0: no limit): dollars, and
+            requests (prompts, where several go together), every further try included.
 
     Attributes:
         ledger: what counts against the limits; the models of one pipeline share it.
@@ -243,12 +309,14 @@ class Model:
     ) -> None:
         if concurrency < 1:
             raise UserError(f"concurrency = {concurrency} sends nothing; set it to 1 or more.")
+        if not max_cost >= 0 or max_calls < 0:
+            raise UserError(f"max_cost = {max_cost}, max_calls = {max_calls}: both must be 0 or more.")
         self.provider = provider
         self.cache = cache
         self.concurrency = concurrency
         self.tries = tries
         self.prices = prices or Prices()
-        self.max_cost = max_cost
+        self.max_cost = Decimal(str(max_cost))
         self.max_calls = max_calls
         self.stats = Stats()
         self.dry = False
@@ -256,15 +324,16 @@ class Model:
         self._context_length = context_length
         self._window = max(64, 4 * concurrency * provider.group_size)
         self._limiter = _Limiter(concurrency)
-        self._answered = False
-        self._failed_in_a_row = 0
+        self._answered = False  # by the endpoint, whatever it said
+        self._readable = False  # an answer, also of the store
+        self._found = 0  # in the store
+        self._failed_in_a_row = self._failed_after = 0
         self.ledger = Ledger()
         self._seen = self._written = 0  # answers and their tokens, to guess the next one's
         self._first: Prompt | None = None
         self._prefix: str | None = None
         self._unwritten: list[tuple[list[Answer], asyncio.Future]] = []
         self._writer: asyncio.Task | None = None
-        provider.on_limit = self._limited
 
     @property
     def context_length(self) -> int | None:
@@ -341,8 +410,8 @@ class Model:
         key = prompt.key(self.provider.identity)
         if key in run.jobs:
             return run.jobs[key], False
-        job = run.jobs[key] = _Job(prompt, key)
-        job.answer = self.cache.get(key) if self.cache is not None else None
+        job = run.jobs[key] = _Job(prompt, key, hits=self._found)
+        job.answer = self._stored(prompt, key)
         if job.answer is None and not _is_unicode(prompt):
             job.answer = Answer(key=key, error="refused: half a character (a lone surrogate)")
             self.stats.errors["refused"] += 1
@@ -355,6 +424,21 @@ class Model:
             if len(waiting) == self.provider.group_size:
                 self._dispatch(run, job.bucket)
         return job, True
+
+    def _stored(self, prompt: Prompt, key: str) -> Answer | None:
+        """The answer in the store; one that can't be read is asked for again where that may help."""
+        answer = self.cache.get(key) if self.cache is not None else None
+        if answer is None:
+            return None
+        answer = self._judged(answer, prompt)
+        if not answer.error:
+            self._readable = True
+            self._found += 1
+        elif not self.provider.deterministic:
+            if not self.dry:
+                self.cache.discard(answer)
+            return None
+        return answer
 
     def _dispatch(self, run: _Run, bucket: Hashable) -> None:
         jobs = run.buckets.pop(bucket)
@@ -462,80 +546,97 @@ class Model:
     async def _called(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
         """The answers, with one place of the limited number taken for as long as the endpoint works."""
         answered = False
-        reserved = 0.0
         await self._limiter.acquire(run)
         try:
-            reserved = sum(self.prices.cost(*self._expect(job.prompt)) for job in jobs)
-            self.ledger.reserved += reserved
-            self._check_budget(len(jobs))
-            self.stats.calls += len(jobs)
-            self.ledger.calls += len(jobs)
-            started = time.perf_counter()
-            answers = await self._ask(jobs)
-            seconds = time.perf_counter() - started
-            self.stats.seconds += seconds
+            answers = await self._ask(run, jobs)
             answered = True
-            return [
-                self._counted(answer, job, seconds / len(jobs))
-                for answer, job in zip(answers, jobs, strict=True)
-            ]
+            for job, answer in zip(jobs, answers, strict=True):
+                self._watch(job, answer)
+            return answers
         except UserError as error:
             self._halt(run, error)  # before another call gets this one's place
             raise
         finally:
-            self.ledger.reserved -= reserved
             self._limiter.release(answered=answered)
 
-    async def _ask(self, jobs: list[_Job]) -> list[Answer]:
+    async def _ask(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
+        """Ask until there are answers or nothing speaks for another try."""
         pause = BACKOFF[0]
-        answers: list[Answer] = []
-        for attempt in range(self.tries):
-            if attempt:
-                self.stats.retries += 1
-                await asyncio.sleep(pause)
-                pause = min(BACKOFF[1], 2 * pause)
-            try:
-                answers = await self.provider.ask([job.prompt for job in jobs])
-            except Unavailable as error:
-                answers = [Answer(error=f"unavailable: {error}") for _ in jobs]
-                if error.again:
-                    continue
-                break
-            answers = [self._judged(answer) for answer in answers]
-            if not any(answer.error in ("empty", "malformed") for answer in answers):
-                break
-        if any(answer.error and answer.error.startswith("unavailable") for answer in answers):
-            self._failed_in_a_row += 1
-            if not self._answered or self._failed_in_a_row >= FAILURES_IN_A_ROW:
-                reason = answers[0].error.removeprefix("unavailable: ")
-                raise UserError(
-                    f"{self.provider.name} doesn't answer ({reason}); "
-                    "check the address and the network, then run it again: answers so far are kept."
+        failures = broken = 0
+        while True:
+            answers, failure = await self._attempt(run, jobs)
+            if failure is not None:
+                failures += 1
+                # Rate limits pass, but may take minutes.
+                most = self.provider.max_retries
+                again = failure.again and failures <= (
+                    (most + 1) * self.tries - 1 if failure.limited else most
                 )
-        else:
-            self._answered = True
-            self._failed_in_a_row = 0
-        return answers
+            else:
+                broken += any(answer.transient for answer in answers)
+                # An endpoint that has never answered properly isn't asked over and over.
+                again = broken and broken < (self.tries if self._answered else min(2, self.tries))
+                again = again and any(answer.transient for answer in answers)
+            if not again or run.stop is not None:
+                return answers
+            self.stats.retries += 1
+            await asyncio.sleep(failure.wait if failure and failure.wait else pause * random.uniform(0.75, 1))
+            pause = min(BACKOFF[1], 2 * pause)
 
-    def _judged(self, answer: Answer) -> Answer:
-        if answer.error is None and not answer.strip() and not self.provider.empty_is_answer:
-            return answer.replace(error="empty")
+    async def _attempt(self, run: _Run, jobs: list[_Job]) -> tuple[list[Answer], Unavailable | None]:
+        """Send one request: its answers, and why there are none."""
+        most = await self._book(run, jobs)
+        answers: list[Answer] = []
+        failure = None
+        cost = sum(most, Decimal(0))
+        started, begun = time.monotonic(), time.perf_counter()
+        try:
+            answers = await self.provider.ask([job.prompt for job in jobs])
+        except Refused as error:
+            answers, cost = [Answer(error=error.error) for _ in jobs], Decimal(0)
+        except Unavailable as error:
+            failure = error
+            answers = [Answer(error=f"unavailable: {error}") for _ in jobs]
+            if error.free:
+                cost = Decimal(0)
+            if error.limited:
+                self.stats.limited += 1
+                self._limiter.halve(started, error.wait)
+        except UserError:
+            cost = Decimal(0)
+            raise
+        else:
+            cost = sum(map(self._cost, answers, most), Decimal(0))
+        finally:
+            self.ledger.settle(sum(most, Decimal(0)), cost)
+            seconds = time.perf_counter() - begun
+            self.stats.seconds += seconds
+        answers = [self._judged(answer, job.prompt) for answer, job in zip(answers, jobs, strict=True)]
+        return [
+            self._counted(answer, job, seconds / len(jobs)) for answer, job in zip(answers, jobs, strict=True)
+        ], failure
+
+    def _judged(self, answer: Answer, prompt: Prompt) -> Answer:
+        # Cut off before its first word, as by a model that spends max_tokens on reasoning: an answer, paid
+        # for, that would be the same again.
+        if answer.error is not None or answer.finish_reason == "length":
+            return answer
+        if not answer.strip():
+            return answer if self.provider.deterministic else answer.replace(error="empty")
+        if prompt.readable is not None and not prompt.readable(answer):
+            return answer.replace(error=UNREADABLE)
         return answer
 
     def _counted(self, answer: Answer, job: _Job, seconds: float) -> Answer:
         read, written = answer.prompt_tokens, answer.completion_tokens
         estimated = answer.estimated
-        if not read and answer.error is None:
+        if not read and (answer or answer.error is None):
             read, written, estimated = estimate_tokens(job.prompt), estimate_tokens(answer), True
         self.stats.prompt_tokens += read
         self.stats.completion_tokens += written
         self.stats.estimated += estimated
-        cost = self.prices.cost(read, written)
-        self.stats.cost += cost
-        self.ledger.cost += cost
-        if answer.error:
-            self.stats.errors[answer.error.split(":")[0]] += 1
-        else:
+        self.stats.cost += self.prices.cost(read, written)
+        if not answer.error:
             self._seen += 1
             self._written += written
         return answer.replace(
@@ -546,21 +647,89 @@ class Model:
             seconds=round(answer.seconds or seconds, 4),
         )
 
-    def _check_budget(self, calls: int) -> None:
-        if self.max_calls and self.ledger.calls + calls > self.max_calls:
-            spent, option = f"{self.ledger.calls} calls", f"max_calls = {self.max_calls}"
-        elif self.max_cost and self.ledger.cost + self.ledger.reserved > self.max_cost:
-            spent, option = f"${self.ledger.cost:.4f}", f"max_cost = {self.max_cost}"
-        else:
+    def _watch(self, job: _Job, answer: Answer) -> None:
+        """Count the final outcome of a prompt, and stop where the endpoint is of no use.
+
+        Raises:
+            UserError: it doesn't answer, or answers nothing that can be used.
+        """
+        kind, _, reason = (answer.error or "").partition(": ")
+        if answer.error:
+            self.stats.errors[kind] += 1
+        if answer.error is None and not answer and not self.provider.deterministic:
+            kind = CUT_OFF
+        if kind == "" or kind in ("content_filter", "context_overflow"):
+            self._answered = True
+            self._readable = self._readable or not kind
+            self._failed_in_a_row = 0
             return
+        if kind == UNREADABLE:
+            # Some models are like that with some texts; one that never says anything is of no use.
+            self._answered = True
+            if self._readable or self.provider.deterministic:
+                return
+        if self._failed_after != job.hits and kind not in ("unavailable", "malformed"):
+            # Answers in the store lie between: these prompts are what is left of an earlier run.
+            self._failed_in_a_row, self._failed_after = 0, job.hits
+        self._failed_in_a_row += 1
+        at_first = {"unavailable": 1, "malformed": 1, "refused": REFUSALS_AT_FIRST}
+        enough = FAILURES_IN_A_ROW if self._answered else at_first.get(kind, FAILURES_IN_A_ROW)
+        if self._failed_in_a_row >= enough:
+            raise UserError(_useless(self.provider.where, kind, reason, answer))
+
+    def _cost(self, answer: Answer, most: Decimal) -> Decimal:
+        """What a request cost by the endpoint's own count; where it gave none, the most it can have cost."""
+        if answer.estimated or not answer.prompt_tokens:
+            return most
+        return self.prices.exact(answer.prompt_tokens, answer.completion_tokens)
+
+    async def _book(self, run: _Run, jobs: list[_Job]) -> list[Decimal]:
+        """Check the limits and book a request; the most that each of its prompts can cost.
+
+        Raises:
+            BudgetReached: it might cost too much, also when all others are over.
+        """
+        most = [self._most(job.prompt) for job in jobs]
+        total = sum(most, Decimal(0))
+        ledger = self.ledger
+        while True:
+            if run.stop is not None:
+                raise run.stop
+            if self.max_calls and ledger.calls + len(jobs) > self.max_calls:
+                spent, limit = f"{ledger.calls} calls", f"max_calls = {self.max_calls}"
+                break
+            if not self.max_cost or ledger.cost + ledger.reserved + total <= self.max_cost:
+                ledger.book(len(jobs), total)
+                self.stats.calls += len(jobs)
+                return most
+            if not ledger.under_way:
+                spent = f"${ledger.cost:.4f}"
+                limit = f"max_cost = {self.max_cost} (the next request may cost ${total:.4f})"
+                break
+            await ledger.settled()
         raise BudgetReached(
-            f"The budget is reached: {spent} spent of {option}; all answers are stored, "
+            f"The budget is reached: {spent} spent of {limit}; all answers are stored, "
             "raise the limit and run the same command again to go on."
         )
 
+    def _most(self, prompt: Prompt) -> Decimal:
+        if not self.max_cost:
+            return Decimal(0)
+        read, written = self.provider.most_tokens(prompt)
+        if written is None:
+            written = self.context_length
+        if written is None:
+            raise UserError(
+                f"max_cost = {self.max_cost} can't be kept, as nothing limits the length of an answer; set "
+                "max_tokens in the task or in the model's params, or the model's context_length."
+            )
+        return self.prices.exact(read, written)
+
     async def _store(self, answers: list[Answer]) -> list[Answer]:
         """Return when the good answers are on disk; answers that arrive together share a commit."""
-        good = [answer for answer in answers if answer.error is None]
+        # An unreadable answer is kept only where asking again would give the same.
+        kept = [not a.error or (a.error == UNREADABLE and self.provider.deterministic) for a in answers]
+        good = [answer.replace(error=None) for answer, keep in zip(answers, kept, strict=True) if keep]
         if not good:
             return answers
         done = asyncio.get_running_loop().create_future()
@@ -568,7 +737,10 @@ class Model:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         stored = iter(await done)
-        return [next(stored) if answer.error is None else answer for answer in answers]
+        return [
+            next(stored).replace(error=answer.error) if keep else answer
+            for answer, keep in zip(answers, kept, strict=True)
+        ]
 
     async def _write(self) -> None:
         while self._unwritten:
@@ -583,9 +755,35 @@ class Model:
                 for answers, done in batch:
                     done.set_result([next(stored) for _ in answers])
 
-    def _limited(self, started: float, wait: float) -> None:
-        self.stats.limited += 1
-        self._limiter.halve(started, wait)
+
+def _useless(where: str, kind: str, reason: str, answer: Answer) -> str:
+    """Why a run is ended: one sentence with what the endpoint said, and a remedy."""
+    kept = "run it again: answers so far are kept."
+    if kind == "unavailable":
+        return f"{where} doesn't answer ({reason}); check the address and the network, then {kept}"
+    if kind == "malformed":
+        return (
+            f"{where} answers with something that is none of its protocol ({reason}); check base_url, which "
+            f"often ends in /v1, then {kept}"
+        )
+    if kind == "refused":
+        return (
+            f"{where} refuses the request ({reason}); if it names a parameter, list it in drop_params, then "
+            f"{kept}"
+        )
+    many = f"{where} gave {FAILURES_IN_A_ROW} answers in a row"
+    if kind == CUT_OFF:
+        return (
+            f"{many} that were cut off at max_tokens before their first word, as when a model reasons first; "
+            f"raise max_tokens in [prompt] or turn reasoning off in the model's params, then {kept}"
+        )
+    if kind == UNREADABLE:
+        text = " ".join(answer.split())[:200]
+        return (
+            f"{many} that can't be read as the prompt asks for (the last: {text!r}); choose another model "
+            f"or another form in [prompt], then {kept}"
+        )
+    return f"{many} that are empty; check the model's name and its params, then {kept}"
 
 
 def _is_unicode(text: str) -> bool:

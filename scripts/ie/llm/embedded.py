@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class EmbeddedProvider(Provider):
       large models; then they go in groups formed by their order alone.
     """
 
-    empty_is_answer = True
+    deterministic = True
 
     def __init__(
         self,
@@ -96,7 +97,10 @@ class EmbeddedProvider(Provider):
 
     @property
     def identity(self) -> dict:
-        """The weights by their checksum, and what is asked of them; not how fast they are."""
+        """The weights by their checksum, what computes them, and what is asked of them; not how fast it is.
+
+        Answers depend a little on llama.cpp's version, and on how many prompts are computed together.
+        """
         if self._identity is None:
             self._identity = {
                 "provider": "embedded",
@@ -104,6 +108,8 @@ class EmbeddedProvider(Provider):
                 "params": self.params,
                 "max_tokens": self.max_tokens,
                 "context_length": self.context_length,
+                "slots": self.group_size,
+                "xllamacpp": _version(),
             }
         return self._identity
 
@@ -300,7 +306,9 @@ class EmbeddedProvider(Provider):
             timeout=self.timeout,
             max_retries=0,
             # Loopback must not be looked for behind a proxy.
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=False, timeout=self.timeout),
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=False, timeout=self.timeout, follow_redirects=False
+            ),
         )
         return _Worker(server, client, [None] * self.group_size)
 
@@ -396,6 +404,14 @@ def _checksum(path: Path, folder: Path) -> str:
     found = sha256_file(path)
     write_json(note, {**state, "sha256": found}, indent=None)
     return found
+
+
+def _version() -> str:
+    """Of llama.cpp's package; "" if it isn't installed, which is said when it is needed."""
+    try:
+        return version("xllamacpp")
+    except PackageNotFoundError:
+        return ""
 
 
 def usable_cores() -> int:

@@ -141,7 +141,7 @@ def _keep_calls(task: Any) -> None:
         for number, doc in enumerate(parse(shards, noted())):
             calls = [reply for reply in replies[number] if isinstance(reply, Answer)]
             trace(doc)["calls"] += calls
-            trace(doc)["errors"] += [call.error for call in calls if call.error]
+            trace(doc)["errors"] += [call.fault for call in calls if call.fault]
             yield doc
 
     task.parse_responses = parse_responses

@@ -8,13 +8,15 @@ import os
 import re
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from ie.errors import UserError
 from ie.files import json_text
-from ie.llm.client import Provider, Unavailable
+from ie.llm.client import TEMPLATE_TOKENS, Provider, Refused, Unavailable
 from ie.llm.types import Answer, Prompt
 
 OVERFLOW = re.compile(
@@ -23,35 +25,60 @@ OVERFLOW = re.compile(
     re.IGNORECASE,
 )
 FILTERED = re.compile(
-    r"content[ _]?(filter|policy|management)|responsible ?ai|moderation|safety (system|filter)", re.IGNORECASE
+    r"content[ _]?(filter|policy|management)|responsible ?ai|moderation|safety (system|filter)"
+    r"|data[ _]?inspection|inappropriate content",
+    re.IGNORECASE,
 )
+# Codes and types of errors that waiting doesn't mend. Texts of ordinary rate limits speak of quotas, too.
+UNPAID = {
+    "insufficient_quota",
+    "insufficient_balance",
+    "insufficient_credits",
+    "billing_not_active",
+    "billing_hard_limit_reached",
+    "billing_error",
+}
 KEY_LIKE = re.compile(r"\b(sk|pk|gsk|key|xai|AIza)[-_A-Za-z0-9*.]{12,}")
+# Of one answer: a hundred times what a long one has. All in flight are in memory at once.
+MAX_BYTES = 1_000_000
+# More is no count of tokens.
+MAX_TOKENS = 100_000_000
 
 
 class RemoteProvider(Provider):
-    """What OpenAI's and Anthropic's clients, made by one generator, have in common."""
+    """What OpenAI's and Anthropic's clients, made by one generator, have in common.
+
+    Raises:
+        UserError: base_url is no address, or holds what may be a secret.
+    """
 
     library: str
+    path: str
 
     def __init__(
         self, *, model: str, base_url: str, api_key_env: str, timeout: float, max_retries: int
     ) -> None:
         self.name = model
-        self.base_url = base_url.rstrip("/")
+        self.base_url = _checked(base_url).rstrip("/")
         self.api_key_env = api_key_env
         self.timeout = timeout
         self.max_retries = max_retries
         self._client: Any = None
         self._key = ""
-        self._answered = False
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} at {self.base_url}"
+
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """The body of a request, as it is sent."""
+        raise NotImplementedError
 
     def _make_client(self, module: Any, **options: Any) -> Any:
         raise NotImplementedError
 
-    async def _send(self, client: Any, prompt: Prompt) -> Any:
-        raise NotImplementedError
-
-    def _read(self, response: Any) -> Answer:
+    def _read(self, reply: dict[str, Any], prompt: Prompt) -> Answer:
+        """Read the body of a response; any of the errors of a wrong shape may be raised."""
         raise NotImplementedError
 
     async def ask(self, prompts: list[Prompt]) -> list[Answer]:
@@ -67,9 +94,7 @@ class RemoteProvider(Provider):
             await client.close()
 
     async def _connect(self) -> None:
-        host = urlsplit(self.base_url).hostname
-        if not host or urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise UserError(f"base_url = {self.base_url!r} is no address; it looks like https://host/v1.")
+        host = urlsplit(self.base_url).hostname or ""
         self._key = os.environ.get(self.api_key_env, "") if self.api_key_env else ""
         if not self._key:
             if self.api_key_env and not _is_loopback(host):
@@ -82,14 +107,13 @@ class RemoteProvider(Provider):
         if self._client is not None:
             return  # another prompt was faster
         module = importlib.import_module(self.library)
-        # The library puts up with a lost connection; a name that doesn't exist was settled above.
-        http = _client_class(module)(self)
+        # Every request is checked against the budget, so none is repeated by the library.
         self._client = self._make_client(
             module,
             api_key=self._key,
             timeout=self.timeout,
-            max_retries=self.max_retries,
-            http_client=http,
+            max_retries=0,
+            http_client=_http_client(module, self.base_url, self.timeout),
         )
 
     async def _resolve(self, host: str) -> None:
@@ -105,59 +129,68 @@ class RemoteProvider(Provider):
             ) from error
 
     async def _ask(self, prompt: Prompt) -> Answer:
+        import httpx2
+
         started = time.monotonic()
         try:
-            response = await self._send(self._client, prompt)
-        except json.JSONDecodeError:
-            return Answer(error="malformed")
+            response = await self._client.post(self.path, cast_to=httpx2.Response, body=self.body(prompt))
+        except _TooLarge:
+            return Answer(error=f"malformed: more than {MAX_BYTES // 1_000_000} MB")
         except Exception as error:
-            return self._explained(error)
+            raise self._explained(error) from None
         try:
-            answer = self._read(response)
-        except (AttributeError, IndexError, KeyError, TypeError):
-            # An error page of a proxy, or half an object: no answer of the protocol's form.
-            return Answer(error="malformed")
-        self._answered = True
+            reply = json.loads(response.content)
+            if reply.get("error") and not (reply.get("choices") or reply.get("content")):
+                raise self._refusal(_status_in(reply["error"]), reply, response.headers) from None
+            answer = self._read(reply, prompt)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError):
+            # A proxy's page, half an object, or another protocol
+            text = self.redacted(_without_tags(response.text[:2000]))
+            return Answer(error=f"malformed: {text[:200] or 'an empty body'}")
         return answer.replace(seconds=time.monotonic() - started)
 
-    def _explained(self, error: Exception) -> Answer:
-        """A refusal that concerns this prompt; everything else is raised."""
-        status = getattr(error, "status_code", None)
-        text = self.redacted(_message(error))
-        where = f"{self.name} at {self.base_url}"
-        if status in (401, 403):
-            raise UserError(
-                f"{where} refuses the key ({status}: {text}); "
-                f"check the environment variable {self.api_key_env}."
-            ) from None
-        if status == 404:
-            raise UserError(
-                f"{where} doesn't exist ({status}: {text}); check the model's name and base_url."
-            ) from None
-        if status == 402 or (status == 429 and "quota" in text.lower()):
-            raise UserError(f"{where} wants to be paid first ({status}: {text}).") from None
-        if status == 429:
-            raise Unavailable(f"{status}: {text}", again=True) from None
-        if status in (408, 409) or (status is not None and status >= 500):
-            raise Unavailable(f"{status}: {text}") from None
-        if status is not None:
-            if status == 413 or OVERFLOW.search(text):
-                return Answer(error="context_overflow")
-            if FILTERED.search(text):
-                return Answer(error="content_filter")
-            if self._answered:
-                return Answer(error=f"refused: {status}: {text}")
-            raise UserError(
-                f"{where} refuses the request ({status}: {text}); "
-                "if it names a parameter, list it in drop_params."
-            ) from None
+    def _explained(self, error: Exception) -> Exception:
+        """What to raise for an exception of the client library."""
         if type(error).__module__.split(".")[0] != self.library:
-            raise error
+            return error
+        if (status := getattr(error, "status_code", None)) is not None:
+            return self._refusal(status, getattr(error, "body", None) or str(error), error.response.headers)
         if type(error).__name__ == "APITimeoutError":
-            raise Unavailable(f"no answer within {self.timeout:g} s") from None
-        if type(error).__name__ == "APIResponseValidationError":
-            return Answer(error="malformed")
-        raise Unavailable(self.redacted(str(error.__cause__ or error))) from None
+            return Unavailable(f"no answer within {self.timeout:g} s", again=True)
+        return Unavailable(self.redacted(str(error.__cause__ or error)), again=True)
+
+    def _refusal(self, status: int, body: Any, headers: Mapping[str, str]) -> Exception:
+        """What to raise for an error that the endpoint sent, under whatever status of HTTP."""
+        names, text = _message(body)
+        text = self.redacted(text)
+        if status == 402 or names & UNPAID:
+            return UserError(f"{self.where} wants to be paid first ({status}: {text}).")
+        if 300 <= status < 400:
+            target = urlsplit(headers.get("location", "")).hostname or "elsewhere"
+            return UserError(
+                f"{self.where} redirects to {target} ({status}), and redirects are not followed, as prompts "
+                "and key would go there; set base_url to the address that answers."
+            )
+        if status in (401, 403):
+            return UserError(
+                f"{self.where} refuses the key ({status}: {text}); "
+                f"check the environment variable {self.api_key_env}."
+            )
+        if status == 404:
+            return UserError(
+                f"{self.where} doesn't exist ({status}: {text}); check the model's name and base_url."
+            )
+        if status in (408, 409, 429):
+            wait = _seconds(headers)
+            return Unavailable(f"{status}: {text}", again=True, limited=status == 429, wait=wait, free=True)
+        if status >= 500:
+            # A gateway may have lost the answer of a model that did its work.
+            return Unavailable(f"{status}: {text}", again=True, wait=_seconds(headers))
+        if status == 413 or OVERFLOW.search(text):
+            return Refused("context_overflow")
+        if FILTERED.search(text):
+            return Refused("content_filter")
+        return Refused(f"refused: {status}: {text}")
 
     def redacted(self, text: str) -> str:
         """`text` without the key and without anything that looks like one, on one line."""
@@ -193,6 +226,7 @@ class OpenAIProvider(RemoteProvider):
         self.max_tokens_name = max_tokens_name
         self.structured = structured
         self.api_version = api_version
+        self.path = "/chat/completions" if mode == "chat" else "/completions"
         self.identity = {
             "provider": "openai",
             "base_url": self.base_url,
@@ -202,6 +236,14 @@ class OpenAIProvider(RemoteProvider):
             "params": params,
             "structured": structured,
         }
+        # Only what makes the request another one: the keys of answers that are there stay as they are.
+        own = {"model", "stop", max_tokens_name, "response_format", "grammar", "json_schema"}
+        if dropped := self.drop_params & (own | params.get("extra_body", {}).keys()):
+            self.identity["dropped"] = sorted(dropped)
+        if max_tokens_name != "max_tokens":
+            self.identity["max_tokens_name"] = max_tokens_name
+        if api_version:
+            self.identity["api_version"] = api_version
 
     def _make_client(self, module: Any, **options: Any) -> Any:
         if self.api_version:
@@ -210,57 +252,54 @@ class OpenAIProvider(RemoteProvider):
             )
         return module.AsyncOpenAI(base_url=self.base_url, **options)
 
-    async def _send(self, client: Any, prompt: Prompt) -> Any:
-        request, extra = self.request(prompt)
-        if self.mode == "completion":
-            return await client.completions.create(prompt=str(prompt), extra_body=extra or None, **request)
-        messages = [{"role": "system", "content": self.system}] if self.system else []
-        messages.append({"role": "user", "content": str(prompt)})
-        return await client.chat.completions.create(messages=messages, extra_body=extra or None, **request)
-
-    def request(self, prompt: Prompt) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters of a request but the prompt itself: the protocol's, and an endpoint's own."""
-        request = {"model": self.name, **self.params}
-        extra = dict(request.pop("extra_body", {}))
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """The body of a request, as it is sent."""
+        params = {name: value for name, value in self.params.items() if name != "extra_body"}
+        body = {"model": self.name, **params}
         if prompt.stop:
-            request["stop"] = list(prompt.stop)
+            body["stop"] = list(prompt.stop)
         if prompt.max_tokens:
-            request[self.max_tokens_name] = prompt.max_tokens
+            body[self.max_tokens_name] = prompt.max_tokens
         if self.structured == "grammar" and prompt.grammar:
-            extra["grammar"] = prompt.grammar
+            body["grammar"] = prompt.grammar
         elif self.structured == "json_schema" and prompt.schema:
             if self.mode == "completion":
-                extra["json_schema"] = prompt.schema
+                body["json_schema"] = prompt.schema
             else:
-                request["response_format"] = {
+                body["response_format"] = {
                     "type": "json_schema",
                     "json_schema": {"name": "answer", "strict": True, "schema": prompt.schema},
                 }
         elif self.structured == "json_object" and prompt.schema and self.mode == "chat":
-            request["response_format"] = {"type": "json_object"}
-        for name in self.drop_params:
-            request.pop(name, None)
-        # What this version of the library doesn't know as an argument still goes into the body.
-        known = {"model", "stop", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens",
-                 "response_format", "frequency_penalty", "presence_penalty", "reasoning_effort", "logit_bias",
-                 "service_tier", "user"}  # fmt: skip
-        extra.update({name: request.pop(name) for name in set(request) - known})
-        return request, extra
+            body["response_format"] = {"type": "json_object"}
+        body |= self.params.get("extra_body", {})
+        body = {name: value for name, value in body.items() if name not in self.drop_params}
+        if self.mode == "completion":
+            return body | {"prompt": str(prompt)}
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        return body | {"messages": [*messages, {"role": "user", "content": str(prompt)}]}
 
-    def _read(self, response: Any) -> Answer:
-        choice = response.choices[0]
-        message = getattr(choice, "message", None)
-        text = choice.text if self.mode == "completion" else message.content
-        error = None
-        if choice.finish_reason == "content_filter" or getattr(message, "refusal", None):
-            text, error = "", "content_filter"
-        usage = response.usage
+    def most_tokens(self, prompt: Prompt) -> tuple[int, int | None]:
+        """See `Provider.most_tokens`: no token of a prompt is shorter than a byte."""
+        body = self.body(prompt)
+        limits = [body[name] for name in ("max_tokens", "max_completion_tokens") if _is_count(body.get(name))]
+        answers = [body[name] for name in ("n", "best_of") if _is_count(body.get(name))]
+        return _most_read(body), max([1, *answers]) * max(limits) if limits else None
+
+    def _read(self, reply: dict[str, Any], prompt: Prompt) -> Answer:
+        """See `RemoteProvider._read`."""
+        choice = reply["choices"][0]
+        message = choice if self.mode == "completion" else choice["message"]
+        text = _joined(message.get("text" if self.mode == "completion" else "content"))
+        finish = choice.get("finish_reason")
+        filtered = finish == "content_filter" or bool(message.get("refusal"))
+        usage = _counts(reply.get("usage"), ("prompt_tokens",), "completion_tokens")
         return Answer(
-            text or "",
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
-            finish_reason=choice.finish_reason or "stop",
-            error=error,
+            "" if filtered else text,
+            prompt_tokens=usage[0],
+            completion_tokens=usage[1],
+            finish_reason=finish if isinstance(finish, str) else "stop",
+            error="content_filter" if filtered else None,
         )
 
 
@@ -268,6 +307,7 @@ class AnthropicProvider(RemoteProvider):
     """Anthropic's Messages protocol."""
 
     library = "anthropic"
+    path = "/v1/messages"
 
     def __init__(
         self,
@@ -296,96 +336,183 @@ class AnthropicProvider(RemoteProvider):
             "structured": structured,
             "max_tokens": max_tokens,
         }
+        if dropped := self.drop_params & {"system", "stop_sequences", "output_config"}:
+            self.identity["dropped"] = sorted(dropped)
 
     def _make_client(self, module: Any, **options: Any) -> Any:
         return module.AsyncAnthropic(base_url=self.base_url, **options)
 
-    async def _send(self, client: Any, prompt: Prompt) -> Any:
-        extra = dict(self.params)
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """The body of a request, as it is sent."""
+        body = dict(self.params)
         if self.system:
-            extra["system"] = self.system
+            body["system"] = self.system
         # A stop sequence must hold something other than white space here; such stops are
         # cut off the answer afterwards.
         if stops := [stop for stop in prompt.stop if stop.strip()]:
-            extra["stop_sequences"] = stops
+            body["stop_sequences"] = stops
         if self.structured == "json_schema" and prompt.schema:
-            extra["output_config"] = {"format": {"type": "json_schema", "schema": prompt.schema}}
-        for name in self.drop_params:
-            extra.pop(name, None)
-        message = await client.messages.create(
-            model=self.name,
-            max_tokens=prompt.max_tokens or self.max_tokens,
-            messages=[{"role": "user", "content": str(prompt)}],
-            extra_body=extra,
-        )
-        return message, prompt
+            body["output_config"] = {"format": {"type": "json_schema", "schema": prompt.schema}}
+        body = {name: value for name, value in body.items() if name not in self.drop_params}
+        return {
+            "model": self.name,
+            "max_tokens": prompt.max_tokens or self.max_tokens,
+            "messages": [{"role": "user", "content": str(prompt)}],
+            **body,
+        }
 
-    def _read(self, response: Any) -> Answer:
-        message, prompt = response
-        text = "".join(block.text for block in message.content if block.type == "text")
+    def most_tokens(self, prompt: Prompt) -> tuple[int, int | None]:
+        """See `Provider.most_tokens`."""
+        body = self.body(prompt)
+        return _most_read(body), body["max_tokens"]
+
+    def _read(self, reply: dict[str, Any], prompt: Prompt) -> Answer:
+        """See `RemoteProvider._read`."""
+        text = _joined(reply["content"])
         for stop in prompt.stop:
             if not stop.strip():
                 text = text.lstrip(stop).split(stop)[0]
-        error = {"refusal": "content_filter", "model_context_window_exceeded": "context_overflow"}.get(
-            message.stop_reason
-        )
-        usage = message.usage
-        read = (
-            usage.input_tokens
-            + (usage.cache_read_input_tokens or 0)
-            + (usage.cache_creation_input_tokens or 0)
-        )
+        reason = reply.get("stop_reason")
+        reason = reason if isinstance(reason, str) else ""
+        error = {"refusal": "content_filter", "model_context_window_exceeded": "context_overflow"}.get(reason)
+        read = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+        usage = _counts(reply.get("usage"), read, "output_tokens")
         return Answer(
             "" if error else text,
-            prompt_tokens=read,
-            completion_tokens=usage.output_tokens,
-            finish_reason="length" if message.stop_reason == "max_tokens" else "stop",
+            prompt_tokens=usage[0],
+            completion_tokens=usage[1],
+            finish_reason="length" if reason == "max_tokens" else "stop",
             error=error,
         )
 
 
-def _client_class(module: Any) -> Callable[[RemoteProvider], Any]:
-    """The library's own HTTP client, which also sees what its retries hide: 429 and slow bodies."""
+class _TooLarge(Exception):
+    """A body has more than MAX_BYTES."""
 
+
+def _http_client(module: Any, base_url: str, timeout: float) -> Any:
+    """The library's own HTTP client, with limits of time and size, and without redirects."""
     import httpx2
 
     class Client(module.DefaultAsyncHttpxClient):
-        def __init__(self, provider: RemoteProvider) -> None:
-            super().__init__(base_url=provider.base_url, timeout=provider.timeout)
-            self._provider = provider
-
         async def send(self, request: Any, **options: Any) -> Any:
-            started = time.monotonic()
             # The timeouts of HTTP clients are per read: a byte a second would go on for ever.
             try:
-                response = await asyncio.wait_for(super().send(request, **options), self._provider.timeout)
+                return await asyncio.wait_for(self._send_whole(request, **options), timeout)
             except TimeoutError:
                 raise httpx2.ReadTimeout("the whole answer took too long", request=request) from None
-            if response.status_code == 429 and self._provider.on_limit:
-                self._provider.on_limit(started, _seconds(response.headers.get("retry-after")))
-            return response
 
-    return Client
+        async def _send_whole(self, request: Any, **options: Any) -> Any:
+            response = await super().send(request, **(options | {"stream": True}))
+            body = bytearray()
+            try:
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > MAX_BYTES:
+                        raise _TooLarge
+            finally:
+                await response.aclose()
+            headers = [
+                (name, value)
+                for name, value in response.headers.multi_items()
+                if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+            ]
+            return httpx2.Response(
+                response.status_code, headers=headers, content=bytes(body), request=request
+            )
+
+    return Client(base_url=base_url, timeout=timeout, follow_redirects=False)
 
 
-def _seconds(retry_after: str | None) -> float:
+def _checked(base_url: str) -> str:
+    """`base_url` itself. It is part of results and messages, so no secret may be in it.
+
+    Raises:
+        UserError: no address, or one with a name, a password, a query or a fragment.
+    """
     try:
-        return min(120.0, max(0.0, float(retry_after or 0)))
+        parts = urlsplit(base_url)
+        host, _ = parts.hostname, parts.port
     except ValueError:
-        return 0.0  # a date: the library waits for it
+        raise UserError("base_url is no address; it looks like https://host/v1.") from None
+    if "@" in base_url:
+        raise UserError(
+            "base_url holds a user name or a password, which would end up in results; take out all before "
+            "the @, and put the key into the environment variable that api_key_env names."
+        )
+    if "?" in base_url or "#" in base_url:
+        raise UserError(
+            f"base_url has something behind the path of {host}, which may be a key and would end up in "
+            "results; take out all from the ? or # on, and put a key into the environment variable that "
+            "api_key_env names."
+        )
+    if not host or parts.scheme not in ("http", "https"):
+        raise UserError(f"base_url = {base_url!r} is no address; it looks like https://host/v1.")
+    return base_url
 
 
-def _message(error: Exception) -> str:
-    """What the endpoint said, from the usual places."""
-    body = getattr(error, "body", None)
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        if isinstance(inner, dict):
-            parts = [str(inner[name]) for name in ("message", "code", "type") if inner.get(name)]
-            if parts:
-                return " / ".join(parts)
-        return json_text(body)
-    return re.sub(r"<[^>]+>", " ", str(body or error))
+def _most_read(body: dict[str, Any]) -> int:
+    return len(json_text(body).encode("utf-8", "replace")) + TEMPLATE_TOKENS
+
+
+def _joined(content: Any) -> str:
+    """The text of an answer that is a string, nothing, or a list of chunks, some of them reasoning."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    chunks = [chunk for chunk in content if chunk["type"] == "text"]
+    return "".join(chunk["text"] for chunk in chunks)
+
+
+def _counts(usage: Any, read: tuple[str, ...], written: str) -> tuple[int, int]:
+    """Tokens read and written as the endpoint reports them; (0, 0) unless both are numbers."""
+    if not isinstance(usage, dict):
+        return 0, 0
+    found = [usage.get(name) for name in (read[0], written)]
+    found += [usage.get(name) or 0 for name in read[1:]]
+    return (found[0] + sum(found[2:]), found[1]) if all(map(_is_count, found)) else (0, 0)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TOKENS
+
+
+def _status_in(error: Any) -> int:
+    """The status that an error in a response of status 200 gives itself; 400 if none."""
+    for name in ("code", "status", "status_code") if isinstance(error, dict) else ():
+        try:
+            if 300 <= (status := int(error.get(name))) < 600:
+                return status
+        except (TypeError, ValueError):
+            continue
+    return 400
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """How long Retry-After asks to wait: seconds, or until a date; at most two minutes."""
+    given = headers.get("retry-after") or ""
+    try:
+        seconds = float(given)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(given)
+            seconds = (until - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return 0.0
+    return min(120.0, max(0.0, seconds))
+
+
+def _message(body: Any) -> tuple[set[str], str]:
+    """The codes and types of an error, and what the endpoint said, from the usual places."""
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(inner, dict):
+        names = {str(inner[name]) for name in ("code", "type", "status") if inner.get(name)}
+        parts = [str(inner[name]) for name in ("message", "code", "type") if inner.get(name)]
+        return names, " / ".join(parts) or json_text(inner)
+    return set(), _without_tags(str(inner))
+
+
+def _without_tags(text: str) -> str:
+    return re.sub(r"<[^>]*>", " ", text)
 
 
 def _is_loopback(host: str) -> bool:

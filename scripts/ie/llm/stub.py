@@ -118,6 +118,7 @@ def prompt_of(request: dict) -> str:
 
 def answer_body(path: str, text: str | None, *, usage: bool = True, finish: str = "stop") -> dict:
     """A well-formed answer in the protocol of `path`; one token a word."""
+    path = path.split("?")[0]
     written = len((text or "").split())
     if path.endswith("/messages"):
         reason = {"stop": "end_turn", "length": "max_tokens"}.get(finish, finish)

@@ -16,6 +16,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Literal, Tuple  # noqa: UP035 (spacy-llm compares them by name)
 
@@ -173,16 +174,22 @@ class Task(ABC):
         asked = [(part, group) for part in parts for group in self.groups]
         for (part, group), reply in zip(asked, replies, strict=True):
             notes["calls"].append(reply)
-            if reply.error:
-                notes["errors"].append(reply.error)
+            if reply.fault:
+                notes["errors"].append(reply.fault)
+            if reply.error and not reply:
                 continue
-            if reply.finish_reason == "length":
-                notes["errors"].append("answer cut off at max_tokens")
-            names = {self.names[field]: field for field in group}
-            said, malformed = answers.parse(reply, names, self.answer, self.separator, self.empty)
+            # Of an unreadable answer, what it says is shown among what was dropped.
+            said, malformed = answers.parse(reply, *self._form(group))
             notes["dropped"] += [Dropped("", text, "malformed answer") for text in malformed]
             self.apply(doc, part, said)
         self.finish(doc)
+
+    def _form(self, group: tuple[str, ...]) -> tuple[dict[str, str], AnswerFormat, str, str]:
+        """How an answer is read: arguments of `answers.parse`."""
+        return {self.names[field]: field for field in group}, self.answer, self.separator, self.empty
+
+    def _is_readable(self, group: tuple[str, ...], answer: str) -> bool:
+        return answers.is_readable(answer, *self._form(group))
 
     # Prompts
 
@@ -211,6 +218,7 @@ class Task(ABC):
             max_tokens=self.max_tokens * len(group),
             schema=None if lines else answers.schema(names, self.choices(), self.value_form),
             group="+".join(group),
+            readable=partial(self._is_readable, group),
         )
 
     def shown(self) -> set[str]:

@@ -1,12 +1,19 @@
 """What goes to a model and what comes back: strings, so that any spacy-llm task can use them."""
 
 import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
+from ie.errors import UserError
 from ie.files import json_text
 
-# Errors that may be gone on the next run; the others belong to the prompt itself.
+# The endpoint failed: errors that may be gone on the next run. The others belong to the prompt itself.
 TRANSIENT = ("unavailable", "empty", "malformed")
+# The endpoint answered, but nothing of the answer can be read as the prompt asked for.
+UNREADABLE = "unreadable answer"
+CUT_OFF = "answer cut off at max_tokens"
 
 
 class Prompt(str):
@@ -21,6 +28,7 @@ class Prompt(str):
         schema: JSON schema of the answer, or None.
         grammar: grammar of the answer in llama.cpp's GBNF, or None.
         group: name of the shared prefix, for those who read statistics.
+        readable: tells whether an answer says anything, or None if any text does. Not part of the key.
     """
 
     prefix: int
@@ -29,6 +37,7 @@ class Prompt(str):
     schema: dict | None
     grammar: str | None
     group: str
+    readable: Callable[[str], bool] | None
 
     def __new__(
         cls,
@@ -40,6 +49,7 @@ class Prompt(str):
         schema: dict | None = None,
         grammar: str | None = None,
         group: str = "",
+        readable: Callable[[str], bool] | None = None,
     ) -> "Prompt":
         prompt = super().__new__(cls, text)
         prompt.prefix = min(prefix, len(text))
@@ -48,6 +58,7 @@ class Prompt(str):
         prompt.schema = schema
         prompt.grammar = grammar
         prompt.group = group
+        prompt.readable = readable
         return prompt
 
     @classmethod
@@ -63,7 +74,7 @@ class Prompt(str):
 
 
 class Answer(str):
-    """A model's answer; its text is empty where there is an error.
+    """A model's answer; its text is empty where there is an error, but for unreadable ones.
 
     Attributes:
         key: cache key of the call.
@@ -73,7 +84,7 @@ class Answer(str):
         cached: it came from the store (or from the same prompt asked in this run).
         finish_reason: "stop", "length" or the provider's own word.
         error: None, or a short reason: "content_filter", "context_overflow", "refused: ...",
-            "empty", "malformed", "unavailable: ..." or "dry".
+            "empty", "malformed: ...", "unavailable: ...", "unreadable answer" or "dry".
     """
 
     key: str
@@ -115,20 +126,40 @@ class Answer(str):
 
     @property
     def transient(self) -> bool:
-        """Whether the same call may well succeed on another day."""
+        """Whether the endpoint failed, so that the same call may well succeed on another day."""
         return self.error is not None and self.error.split(":")[0] in TRANSIENT
+
+    @property
+    def fault(self) -> str | None:
+        """Why the answer can't be used as a whole, or None: its error, or that it was cut off."""
+        return self.error or (CUT_OFF if self.finish_reason == "length" else None)
 
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars for a million tokens read and a million tokens written."""
+    """US dollars for a million tokens read and a million tokens written.
+
+    Raises:
+        UserError: a price is negative or no number.
+    """
 
     input: float = 0.0
     output: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name, price in (("input", self.input), ("output", self.output)):
+            if not math.isfinite(price) or price < 0:
+                raise UserError(f"prices.{name} = {price} must be 0 or more, in dollars per million tokens.")
+
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         """Cost of one call, in dollars."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
+
+    def exact(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
+        """The same without rounding: a limit must not depend on the last bits of a sum."""
+        # As written in the config: Decimal(.1) would be the nearest binary number.
+        read, written = Decimal(str(self.input)), Decimal(str(self.output))
+        return (prompt_tokens * read + completion_tokens * written) / 1_000_000
 
 
 def estimate_tokens(text: str) -> int:

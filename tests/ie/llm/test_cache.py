@@ -93,7 +93,7 @@ def test_a_file_that_is_no_cache_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes, which are certainly no database " * 50)
     before = path.read_bytes()
-    with pytest.raises(UserError, match=r"notes.txt: it is no usable cache"):
+    with pytest.raises(UserError, match=r"notes.txt: it is no usable store of answers"):
         AnswerCache(path).get("k")
     assert path.read_bytes() == before
 

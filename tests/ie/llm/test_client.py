@@ -175,10 +175,11 @@ def test_max_calls_allows_exactly_as_many(cache):
 def test_max_cost_is_not_exceeded_by_calls_in_flight(cache):
     # 10 read and 5 written tokens a call: 20 cents.
     prices = Prices(input=10_000, output=20_000)
-    model = Model(Memory(delay=lambda prompt: 0.01), cache, concurrency=16, prices=prices, max_cost=3.0)
-    with pytest.raises(BudgetReached, match=r"max_cost = 3.0"):
-        list(model(documents(100)))
-    assert 0.2 <= model.stats.cost <= 3.0
+    model = Model(Memory(delay=lambda prompt: 0.01), cache, concurrency=16, prices=prices, max_cost=9.0)
+    with pytest.raises(BudgetReached, match=r"\$6.8000 spent of max_cost = 9.0 .*may cost \$2.2300"):
+        list(model([[Prompt(f"p{i:02}", max_tokens=10)] for i in range(100)]))
+    # 3 bytes, the endpoint's template and 10 tokens written: 2.23 dollars at most for a call that takes .2
+    assert model.stats.cost == pytest.approx(6.8)
     assert cache.count() == model.stats.calls == round(model.stats.cost / 0.2)
 
 

@@ -18,6 +18,8 @@ from fake_llm import (
 )
 
 from ie.errors import UserError
+from ie.llm import models
+from ie.llm.stub import Response
 from ie.llm.types import Prompt
 
 PROMPTS = [f"text {i}" for i in range(8)]
@@ -122,6 +124,7 @@ def test_anthropics_refusals(anthropic):
         ),
         (status(400, "Unsupported parameter: 'temperature'"), "temperature.*drop_params"),
         (status(402, "no credit"), "wants to be paid"),
+        (status(403, "no credit", code_name="insufficient_quota"), "wants to be paid"),
         (status(429, "You exceeded your current quota", code_name="insufficient_quota"), "wants to be paid"),
     ],
 )
@@ -149,7 +152,7 @@ def test_a_host_that_does_not_exist_stops_at_once(openai, monkeypatch):
 def test_nobody_listens(openai):
     with FakeLLM() as server:
         url = server.url
-    with pytest.raises(UserError, match=r"fake-1 doesn't answer .*check the address"):
+    with pytest.raises(UserError, match=r"fake-1 at http.* doesn't answer .*check the address"):
         run(openai(url, max_retries=1))
 
 
@@ -282,3 +285,175 @@ def test_usage_is_counted_or_estimated(openai):
         assert (counted.prompt_tokens, counted.completion_tokens, counted.estimated) == (10, 3, False)
         assert (guessed.prompt_tokens, guessed.completion_tokens, guessed.estimated) == (20, 4, True)
         assert (model.stats.prompt_tokens, model.stats.estimated) == (30, 1)
+
+
+def sends(body, **options):
+    """A response with this body, or with this JSON."""
+    return lambda path, prompt: Response(body, **options)
+
+
+def chat(content, finish="stop", usage=None):
+    """OpenAI's form of an answer, with any content and usage."""
+    message = {"role": "assistant", "content": content}
+    body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
+    return sends(
+        body | {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
+    )
+
+
+NULLS = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (chat("", usage=NULLS), "empty"),
+        (chat(None, "content_filter", NULLS), "content_filter"),
+        (chat(None, "content_filter", {}), "content_filter"),
+        (sends(b"[" * 200_000), "malformed: [["),
+        (sends(b"{" * 900_000, status=400), "refused: 400"),
+        (sends([1, 2]), "malformed: [1, 2]"),
+        (sends(b""), "malformed: an empty body"),
+        (sends({"choices": []}), "malformed"),
+        (sends({"choices": [{"message": {"content": 5}}]}), "malformed"),
+        (sends({"choices": [{"message": {"content": ["a"]}}]}), "malformed"),
+        (sends({"choices": [{"message": None}]}), "malformed"),
+        (sends(b"x" * 1_000_001), "malformed: more than 1 MB"),
+        (sends(b"\xff\xfe<html>"), "malformed"),
+    ],
+)
+def test_whatever_one_answer_is_the_run_goes_on(openai, monkeypatch, fault, error):
+    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    with FakeLLM(per_prompt={"text 3": [fault] * 9}) as server:
+        found = run(openai(server.url, concurrency=1))
+        assert found[3].error.startswith(error)
+        assert [a for a in found if a.error is None] == [reply(p) for p in PROMPTS if p != "text 3"]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    ["many", 5, [], {}, NULLS, {"prompt_tokens": "ten", "completion_tokens": 2}, {"prompt_tokens": 10},
+     {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": 1e999, "completion_tokens": 2},
+     {"prompt_tokens": 2**63, "completion_tokens": 1}, {"prompt_tokens": True, "completion_tokens": True}],
+)  # fmt: skip
+def test_usage_that_is_none_is_estimated(openai, usage):
+    with FakeLLM(always=chat("one two", usage=usage)) as server:
+        (answer,) = run(openai(server.url), ["a " * 40])
+    assert (answer, answer.error) == ("one two", None)
+    assert (answer.prompt_tokens, answer.completion_tokens, answer.estimated) == (20, 2, True)
+
+
+THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "{draft}"}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([THINKING, {"type": "text", "text": "{\n}"}], "{\n}"),
+        ([{"type": "text", "text": "Macy's"}], "Macy's"),
+        ([{"type": "text", "text": "a"}, {"type": "reference"}, {"type": "text", "text": "b"}], "ab"),
+    ],
+)
+def test_chunks_of_text_are_joined_and_others_left_out(openai, content, text):
+    with FakeLLM(always=chat(content)) as server:
+        assert run(openai(server.url), ["text"]) == [text]
+
+
+def test_an_answer_cut_off_before_its_first_word_is_asked_for_once(openai):
+    usage = {"prompt_tokens": 9, "completion_tokens": 256}
+    with FakeLLM(per_prompt={"text 3": [chat("", "length", usage)] * 9}) as server:
+        for _ in range(2):
+            answer = run(openai(server.url, concurrency=1))[3]
+            assert (answer, answer.error, answer.fault) == ("", None, "answer cut off at max_tokens")
+        assert server.prompts.count("text 3") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "most"),
+    [
+        (html(200), r"none of its protocol \(.*Bad gateway.*base_url, which often ends in /v1", 2),
+        (sends({"error": {"message": "no such model", "code": 404}}), "doesn't exist .*no such model", 1),
+        (sends({"error": {"message": "limited upstream", "code": 429}}), "429: limited upstream", 4),
+        (sends({"error": "out of order"}), "refuses the request .*out of order", 3),
+        (status(400, "so not"), "refuses the request .*so not.*drop_params", 3),
+        (chat("", "length"), "10 answers in a row.*cut off at max_tokens.*raise max_tokens", 10),
+        (answers(""), "10 answers in a row that are empty", 20),
+        (sends(b"[" * 200_000), "none of its protocol", 2),
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_says_nothing_useful_ends_the_run(openai, monkeypatch, fault, message, most):
+    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    with FakeLLM(always=fault) as server:
+        model = openai(server.url, concurrency=1, max_retries=0)
+        with pytest.raises(UserError, match=message):
+            run(model, [f"text {i}" for i in range(200)])
+        assert len(server.requests) <= 2 * most
+        assert len(set(server.prompts)) <= most
+
+
+@pytest.mark.parametrize("fault", [html(200), answers(""), status(400, "no"), sends({"hello": "world"})])
+def test_an_endpoint_that_turns_useless_ends_the_run(openai, monkeypatch, fault):
+    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    with FakeLLM([None] * 5, always=fault) as server:
+        model = openai(server.url, concurrency=1)
+        with pytest.raises(UserError, match="answers so far are kept"):
+            run(model, [f"text {i}" for i in range(200)])
+        assert len(set(server.prompts)) == 15
+        assert model.cache.count() == 5
+
+
+def test_what_an_earlier_run_left_over_does_not_end_the_next_one(openai, monkeypatch):
+    """Some prompts never get an answer: one after the other they would look like a dead endpoint."""
+    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    prompts = [f"text {i}" for i in range(60)]
+    faults = {prompt: [answers("")] * 99 for prompt in prompts[::4]}
+    with FakeLLM(per_prompt=faults) as server:
+        for _ in range(2):
+            found = run(openai(server.url, concurrency=4), prompts)
+            assert [a.error for a in found] == ["empty", None, None, None] * 15
+
+
+def test_a_filter_with_another_name_concerns_one_prompt(openai):
+    refused = status(400, "Input data may contain inappropriate content.", code_name="data_inspection_failed")
+    with FakeLLM(per_prompt={"text 0": [refused], "text 1": [status(400, "whatever it is")]}) as server:
+        found = run(openai(server.url, concurrency=1))
+    assert [a.error for a in found[:3]] == ["content_filter", "refused: 400: whatever it is / error", None]
+
+
+def test_azures_rate_limit_is_none_of_the_bill(openai, monkeypatch):
+    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    text = "Requests have exceeded the token rate limit of your pricing tier. To increase your quota, see"
+    with FakeLLM(per_prompt={"text 3": [status(429, text, code_name="429")] * 6}) as server:
+        model = openai(server.url)
+        assert run(model) == [reply(prompt) for prompt in PROMPTS]
+    assert model.stats.limited == 6
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+def test_redirects_are_not_followed(protocol, code, request):
+    with FakeLLM() as elsewhere:
+        moved = sends({}, status=code, headers={"location": elsewhere.url + "/v1/chat/completions"})
+        with FakeLLM(always=moved) as server:
+            with pytest.raises(UserError, match=rf"redirects to 127.0.0.1 \({code}\).*set base_url"):
+                run(request.getfixturevalue(protocol)(server.url, concurrency=1))
+            assert len(server.requests) == 1
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:secret-1@host.example/v1",
+        "https://secret-1@host.example",
+        "https://host.example/v1?api_key=secret-1",
+        "https://host.example/v1#secret-1",
+        "me:secret-1@host.example/v1",
+        "https://[secret-1/v1",
+    ],
+)
+@pytest.mark.parametrize("make", [models.openai_model, models.anthropic_model])
+def test_an_address_with_a_secret_is_refused(make, url):
+    with pytest.raises(UserError, match="base_url") as caught:
+        make("m", base_url=url, cache="")
+    assert "secret-1" not in str(caught.value)
