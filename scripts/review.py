@@ -20,7 +20,7 @@ from ie.review.engine import Engine
 from ie.review.guidelines import read_guidelines
 from ie.review.settings import Settings, units
 from ie.review.store import Gold, Journal
-from ie.review.suggestions import Sources, disagreement, load_model, uncertainty
+from ie.review.suggestions import Sources, best_order, disagreement, load_model, uncertainty
 from ie.scheme import load_scheme
 from ie.settings import load_settings
 
@@ -102,11 +102,12 @@ def main(
         sources = Sources(files, (lambda: load_model(model)) if wanted.model.use else None, report)
         if wanted.model.use:
             sources.get("")
-        if wanted.order.then == "disagreement" and len(files) < 2:
-            msg.info(
-                "With one file of suggestions there is no disagreement: texts are ordered by uncertainty."
-            )
-            wanted.order.then = "uncertainty"
+        best = best_order(len(sources.speakers()))
+        if wanted.order.then == "disagreement" and best != "disagreement":
+            msg.info(f"There are no two sources of suggestions to disagree: texts are ordered by {best}.")
+            wanted.order.then = best
+        if wanted.order.then == "auto":
+            wanted.order.then = best
         measure = disagreement if wanted.order.then == "disagreement" else uncertainty
         if select == "errors":
             split = splitting.assign(list(gold.records.values()), [], **shares)

@@ -143,7 +143,7 @@ def test_texts_come_in_several_forms(project, tmp_path, capsys, name, content):
         "Another text",
     }
     assert Path("assets/reviewed.jsonl").read_text() == ""
-    assert 'then = "diversity"' in Path("configs/review.cfg").read_text("utf-8")
+    assert 'then = "auto"' in Path("configs/review.cfg").read_text("utf-8")
     assert "weasel run review" in done.output
 
 

@@ -230,12 +230,143 @@ def test_a_text_by_pointer_alone(server: Server, open_page: Callable) -> None:
     assert [row[1] for row in marked(page)] == ["Hooli", "ACME Ventures"]
     page.mouse.click(*word("ACME"))
     assert page.locator("mark.chosen").inner_text().startswith("ACME Ventures")
-    press(page, "c")
-    assert [row[1] for row in marked(page)] == ["Hooli"]
     page.get_by_role("button", name="Accept").click()
     page.get_by_text("Mark every MONEY").wait_for()
-    # the one moved there is kept beside what is suggested
-    assert [row[1] for row in marked(page)] == ["about $5m", "ACME Ventures"]
+    assert [row[1] for row in marked(page)] == ["about $5m"]
+
+
+def in_text(page: object) -> list[tuple[str, str]]:
+    """The spans in the text that the question is about: label, text."""
+    found = []
+    for mark in page.locator("#text mark:not(.context)").all():
+        label = mark.locator(".tag").inner_text()
+        found.append((label, mark.inner_text().removesuffix(label)))
+    return found
+
+
+def test_only_labels_of_the_question_are_given(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "labels")
+    press(page, "n c")
+    assert page.locator("#live").text_content() == "This question is about COMPANY only."
+    assert in_text(page) == [("COMPANY", "Hooli")] == [row[:2] for row in marked(page)]
+    press(page, "d")
+    assert in_text(page) == [] == marked(page)
+    assert page.locator("#foundtitle").inner_text() == "No COMPANY marked"
+    press(page, "m")
+    accept(page)
+    # that of the question before stands in the text, and no key relabels it
+    press(page, ["ArrowLeft"] * 9)
+    press(page, "c")
+    assert in_text(page) == [("MONEY", "about $5m")] == [row[:2] for row in marked(page)]
+    assert page.locator("#text mark.context .tag").inner_text() == "COMPANY"
+
+
+def test_c_goes_through_the_labels_of_a_question_with_several(
+    tmp_path: Path, start: Callable, open_page: Callable
+) -> None:
+    make_project(tmp_path)
+    settings = (
+        (tmp_path / "review.cfg").read_text("utf-8").replace("batch = 1", 'mode = "all labels"\nbatch = 1')
+    )
+    (tmp_path / "review.cfg").write_text(settings, encoding="utf-8")
+    page = open_page(start(tmp_path), "all")
+    press(page, "n c")
+    assert in_text(page) == [("MONEY", "Hooli"), ("MONEY", "about $5m")] == [r[:2] for r in marked(page)]
+    press(page, "c")
+    assert in_text(page) == [("COMPANY", "Hooli"), ("MONEY", "about $5m")] == [r[:2] for r in marked(page)]
+
+
+def keys(page: object) -> list[str]:
+    return page.locator("#keys dd").all_inner_texts()
+
+
+def test_keys_that_do_nothing_are_not_offered_and_help_lists_all(server: Server, open_page: Callable) -> None:
+    page = open_page(server, "help")
+    assert "take over what is also suggested" not in keys(page)
+    assert "change the label of the span" not in keys(page)
+    press(page, "n d")  # what was suggested and is deleted may be taken over again
+    assert "take over what is also suggested" in keys(page)
+    press(page, "o")
+    assert "take over what is also suggested" not in keys(page)
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    assert dialog.is_visible()
+    listed = set(" ".join(dialog.locator("kbd").all_inner_texts()).split())
+    assert listed >= {*"AXSUMNPDCORLFG?", "Enter", "Space", "Esc", "←", "→", "1–9"}
+    press(page, "x a")  # no answer to the question behind it
+    assert dialog.is_visible()
+    press(page, "Escape")
+    assert dialog.is_hidden()
+    assert marked(page) == [("COMPANY", "Hooli", "llm, exact + list")]
+    assert page.evaluate("document.activeElement.id") == "text"
+    page.get_by_role("button", name="All keys").click()
+    dialog.get_by_role("button", name="Close").click()
+    assert dialog.is_hidden()
+
+
+# Characters that the label of a span or the box of another span covers, outlines included.
+COVERED = """() => {
+  const text = document.getElementById("text");
+  const boxes = (node, more = 0) => [...node.getClientRects()].filter((r) => r.width > 0).map((r) =>
+    ({ left: r.left - more, right: r.right + more, top: r.top - more, bottom: r.bottom + more }));
+  const before = (a, b, from, to) => a[from] < b[to] - 0.5;
+  const meet = (a, b) => before(a, b, "left", "right") && before(b, a, "left", "right")
+    && before(a, b, "top", "bottom") && before(b, a, "top", "bottom");
+  const characters = [];
+  const walker = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.parentElement.closest(".tag")) continue;
+    for (let i = 0; i < node.length; i += 1) {
+      const range = document.createRange();
+      range.setStart(node, i);
+      range.setEnd(node, i + 1);
+      const found = { what: node.data[i], mark: node.parentElement.closest("mark"), boxes: boxes(range) };
+      if (found.what.trim()) characters.push(found);
+    }
+  }
+  const covered = [];
+  for (const mark of text.querySelectorAll("mark")) {
+    const style = getComputedStyle(mark);
+    const outline = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset);
+    const outer = boxes(mark, style.outlineStyle === "none" ? 0 : Math.max(0, outline));
+    const tags = [...mark.querySelectorAll(".tag")].flatMap((tag) => boxes(tag));
+    for (const { what, mark: owner, boxes } of characters)
+      for (const box of boxes)
+        if ([...tags, ...(owner === mark ? [] : outer)].some((other) => meet(other, box))) covered.push(what);
+  }
+  return { covered, characters: characters.length };
+}"""
+LONG = "Hooli Holdings International of London"
+BORDERS = [
+    ("Uber\u2019s Lesson", ["Uber"]),
+    ("(Velto), [Hooli]; ACME: Corda.", ["Velto", "Hooli", "ACME", "Corda"]),
+    ("\u201cACME\u201d $5m and Velto!", ["ACME", "$", "5m", "Velto"]),
+    (f"What was in the end {LONG}\u2019s offer is now {LONG}\u2019s loss.", [LONG]),
+    (HEBREW + ".", HEBREW.split()[1:2]),
+]
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_character_is_hidden_by_a_span(
+    tmp_path: Path, start: Callable, open_page: Callable, width: int
+) -> None:
+    make_project(tmp_path)
+    write_lines(tmp_path / "texts.jsonl", [{"text": text} for text, _ in BORDERS])
+    suggested = [
+        {"text": text, "spans": [span(text, part, "COMPANY") for part in parts]} for text, parts in BORDERS
+    ]
+    write_lines(tmp_path / "llm.jsonl", suggested)
+    page = open_page(start(tmp_path), "borders")
+    page.set_viewport_size({"width": width, "height": 900})
+    for text, parts in BORDERS:
+        assert page.locator("#text mark").count() == len(parts)
+        for _ in parts:
+            press(page, "n")
+            found = page.evaluate(COVERED)
+            assert found["covered"] == []
+            assert found["characters"] == len("".join(text.split()))
+        accept(page, "x")
 
 
 def test_emoji_and_combining_marks(server: Server, open_page: Callable) -> None:
@@ -335,6 +466,9 @@ def test_accessibility(server: Server, open_page: Callable, scheme: str) -> None
     check("categories")
     press(page, "g")
     check("guidelines")
+    page.keyboard.press("?")
+    check("all keys")
+    press(page, "Escape")
     # in the order of the page, and visible: skip link, text, what is marked, actions, guidelines
     press(page, "Escape")
     order = []
@@ -416,6 +550,26 @@ class TestMistakes:
         assert "another review of this project is running" in self.fails(server.folder, capsys)
         make_project(tmp_path)
         assert f"port {server.port} can't be used" in self.fails(tmp_path, capsys, "--port", server.port)
+
+
+@pytest.mark.parametrize(("sources", "reason"), [
+    (2, "its sources disagree most"), (1, "its source is least sure"), (0, "most of its words are new"),
+])  # fmt: skip
+def test_the_order_follows_the_suggestions_there_are(
+    tmp_path: Path, start: Callable, sources: int, reason: str
+) -> None:
+    make_project(tmp_path)
+    for name in ("llm", "rules")[sources:]:
+        (tmp_path / f"{name}.jsonl").unlink()
+    text = (tmp_path / "review.cfg").read_text("utf-8").replace('then = "file"\n', "")
+    (tmp_path / "review.cfg").write_text(text, encoding="utf-8")
+    started = start(tmp_path)
+    with httpx2.Client(base_url=f"http://localhost:{started.port}", follow_redirects=True) as client:
+        assert client.get(started.url).status_code == 200
+        first = client.get("/api/next").json()
+    assert first["why"] == reason
+    # the one text that they say something about
+    assert not sources or first["id"] == "t0"
 
 
 def test_missing_suggestions_are_told_and_reviewing_goes_on(tmp_path: Path, start: Callable) -> None:

@@ -311,8 +311,7 @@ def _configs(
     text = _read(review)
     if found.labels["category"]:
         text = _set_setting(text, "one_category", json_text(found.exclusive))
-    # Without suggestions nothing can disagree; texts unlike each other teach most.
-    files[review] = text if found.gold else _set_setting(text, "then", '"diversity"')
+    files[review] = text
     assemble = Path("configs/assemble.cfg")
     lines = _read(assemble).splitlines(keepends=True)
     files[assemble] = "".join(line for line in lines if components.get(line.partition(" ")[0], True))

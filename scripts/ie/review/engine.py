@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from spacy.tokens import Doc
@@ -28,6 +28,10 @@ from ie.splitting import Sides
 ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
 Edges = tuple[int, int]
 Mark = tuple[int, int, str]  # characters, label
+# Of one answer: a tab may stay open for weeks, and sums of it stay finite.
+MAX_SECONDS = 1e7
+Index = Annotated[StrictInt, Field(ge=0, lt=2**31)]
+Label = Annotated[StrictStr, Field(max_length=200)]
 
 
 class Answer(BaseModel):
@@ -42,10 +46,10 @@ class Answer(BaseModel):
     unit: StrictStr = Field(max_length=200)
     base: StrictStr = Field(max_length=40)
     answer: Literal["accept", "reject", "ignore"]
-    spans: list[tuple[StrictInt, StrictInt, StrictStr]] = Field([], max_length=5000)
-    relations: list[tuple[StrictInt, StrictInt, StrictStr]] = Field([], max_length=5000)
-    cats: dict[str, Literal[0, 1]] = Field({}, max_length=1000)
-    seconds: float = Field(0, ge=0, allow_inf_nan=False)
+    spans: list[tuple[Index, Index, Label]] = Field([], max_length=5000)
+    relations: list[tuple[Index, Index, Label]] = Field([], max_length=5000)
+    cats: dict[Label, Literal[0, 1]] = Field({}, max_length=1000)
+    seconds: float = Field(0, ge=0, le=MAX_SECONDS, allow_inf_nan=False)
     meeting: StrictStr | None = Field(None, max_length=2000)
 
 
@@ -166,7 +170,8 @@ class Engine:
         draft.cats = dict(entry.get("cats", {}))
         draft.parts |= set(entry["parts"])
         draft.answer, draft.meeting = entry["answer"], entry.get("meeting")
-        draft.seconds += entry.get("seconds", 0.0)
+        # A log of an earlier version may hold more.
+        draft.seconds += min(entry.get("seconds", 0.0), MAX_SECONDS)
         if entry["annotator"] not in draft.annotators:
             draft.annotators.append(entry["annotator"])
         draft.last, draft.finished = entry["entry"], "record" in entry
@@ -462,16 +467,16 @@ class Engine:
     ) -> tuple[list[Mark], list[tuple[Edges, Edges, str]], dict[str, float]]:
         """The annotation of an answer, in characters."""
         divided = cells(text, self._tokenizer)
-        known = {label for u in self.units if u.task == "spans" for label in u.labels}
-        known |= {label for _, _, label in draft.spans}
+        there = {(divided.covering(start, end), label) for start, end, label in draft.spans}
+        asked = unit.labels if unit.task == "spans" else ()
         marks: list[Mark] = []
         for first, end, label in given.spans:
             try:
                 start, stop = divided.offsets(first, end)
             except ValueError as error:
                 raise Refused(f"A span is outside the text: {error}.") from None
-            if label not in known:
-                raise Refused(f"{label!r} is no span label of the scheme.")
+            if label not in asked and ((first, end), label) not in there:
+                raise Refused(f"This question does not ask for spans of {label!r}.")
             marks.append((start, stop, label))
         ordered = sorted(marks)
         if any(b[0] < a[1] for a, b in pairwise(ordered)):

@@ -31,7 +31,7 @@ class OrderSection(Section):
 
     first: Literal["train", "dev", "test", ""] = "test"
     until: int = Field(1000, ge=0)
-    then: Literal["disagreement", "uncertainty", "diversity", "random", "file"] = "disagreement"
+    then: Literal["auto", "disagreement", "uncertainty", "diversity", "random", "file"] = "auto"
     seed: int = 0
 
 

@@ -78,7 +78,7 @@ class Journal:
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    entry = json.loads(line)
+                    entry = json.loads(line, parse_constant=_refuse_constant)
                     missing = {"text", "unit", "parts", "entry", "annotator", "answer", "round"} - set(entry)
                     if missing:
                         raise ValueError(f"without {', '.join(sorted(missing))}")
@@ -215,6 +215,10 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _text(line: bytes) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spacy.language import Language
 
@@ -92,6 +92,15 @@ class Sources:
         """The sources there are, by name of file; one file may hold several."""
         return [*self.files, *(["model"] if self._load_model else [])]
 
+    def speakers(self, texts: int = 100) -> set[str]:
+        """The sources that suggest something for the first texts of each file; one file may hold several."""
+        return {
+            name
+            for file in self.files.values()
+            for text in file.texts[:texts]
+            for name in self.get(text, model=False).said
+        }
+
     def get(self, text: str, *, model: bool = True) -> Suggested:
         """What is suggested for a text."""
         found = Suggested()
@@ -142,6 +151,16 @@ def add(found: Suggested, record: Record, source: str) -> None:
     told: dict[str, Any] = (record.model_extra or {}).get("llm") or {}
     found.doubts += len(told.get("dropped") or ())
     found.failed |= bool(told.get("error"))
+
+
+def best_order(speakers: int) -> Literal["disagreement", "uncertainty", "diversity"]:
+    """By what texts are ordered, given the number of sources that suggest something.
+
+    The trained pipeline does not count: it would have to read every text first.
+    """
+    if speakers > 1:
+        return "disagreement"
+    return "uncertainty" if speakers else "diversity"
 
 
 def load_model(path: Path) -> Language:

@@ -139,6 +139,31 @@ def test_bad_bodies_are_refused(client: TestClient, project: Project, body: str,
     assert project.log.read_text("utf-8") == ""
 
 
+@pytest.mark.parametrize(("old", "new"), [
+    ('"seconds":1.5', '"seconds":1.7e308'),
+    ('"seconds":1.5', '"seconds":1e999'),
+    ('"seconds":1.5', '"seconds":NaN'),
+    ('"seconds":1.5', '"seconds":-1'),
+    ('"spans":[]', f'"spans":[[0,{10**400},"COMPANY"]]'),
+    ('"spans":[]', '"spans":[[-1,1,"COMPANY"]]'),
+    ('"spans":[]', '"spans":[[0,1.5,"COMPANY"]]'),
+    ('"spans":[]', f'"spans":[[0,1,"{"C" * 500_000}"]]'),
+    ('"relations":[]', f'"relations":[[{2**63},0,"RAISED"]]'),
+    ('"cats":{}', '"cats":{"FUNDING":2}'),
+])  # fmt: skip
+def test_numbers_out_of_range_are_refused(client: TestClient, project: Project, old: str, new: str) -> None:
+    content = project.answer(client.get("/api/next").json()).model_dump_json()
+    assert old in content
+    sent = client.post(
+        "/api/answer",
+        content=content.replace(old, new),
+        headers={"content-type": "application/json", "origin": HOME},
+    )
+    assert sent.status_code == 422
+    assert len(sent.text) < 300
+    assert project.log.read_text("utf-8") == ""
+
+
 def test_an_answer_must_be_json(client: TestClient) -> None:
     sent = client.post("/api/answer", content="{}", headers={"origin": HOME, "content-type": "text/plain"})
     assert sent.status_code == 415

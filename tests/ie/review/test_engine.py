@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from reviewing import NLP, Project, texts
 
-from ie.review.engine import Refused
+from ie.review.engine import MAX_SECONDS, Refused
 from ie.review.selection import Chosen
 from ie.review.suggestions import Suggested, Suggestion
 
@@ -96,10 +97,10 @@ def test_an_answer_can_be_changed_and_its_line_stays_in_place(tmp_path: Path) ->
     before = project.reviewed.read_text("utf-8").splitlines()
     earlier = project.engine.back("ann", 3)
     assert (earlier["id"], earlier["unit"]["name"], earlier["answered"]) == ("t0", "spans:MONEY", True)
-    project.engine.answer(project.answer(earlier, spans=[(0, 1, "COMPANY")]))
+    project.engine.answer(project.answer(earlier, spans=[(0, 1, "MONEY")]))
     after = project.reviewed.read_text("utf-8").splitlines()
     assert (after[0] != before[0], after[1] == before[1]) == (True, True)
-    assert [s.label for s in project.gold()[0].spans] == ["COMPANY"]
+    assert [s.label for s in project.gold()[0].spans] == ["MONEY"]
     # all versions stay in the journal
     versions = [json.loads(line) for line in project.log.read_text("utf-8").splitlines()]
     assert len([v for v in versions if "record" in v and v["id"] == "t0"]) == 2
@@ -209,13 +210,39 @@ def test_overlapping_suggestions_are_offered(tmp_path: Path) -> None:
     assert [s["sources"][0]["name"] for s in item["spans"]] == ["rules", "rules"]
 
 
-def test_a_span_moved_to_another_label_is_there_when_that_is_asked(tmp_path: Path) -> None:
+def test_a_relation_joins_two_spans(tmp_path: Path) -> None:
     project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
-    project.step(spans=[(0, 1, "MONEY")])
+    project.step(), project.step()
+    for ends in ((0, 0), (0, 2)):
+        with pytest.raises(Refused, match="join two spans"):
+            project.step(relations=[(*ends, "RAISED")])
+
+
+def test_spans_of_other_questions_come_along_as_they_are(tmp_path: Path) -> None:
+    project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
+    project.step()
+    item = project.engine.next("ann")
+    assert [(s["first"], s["label"]) for s in item["spans"]] == [(0, "COMPANY"), (2, "MONEY")]
+    project.engine.answer(project.answer(item))
     assert [(s["first"], s["label"]) for s in project.engine.next("ann")["spans"]] == [
-        (0, "MONEY"),
+        (0, "COMPANY"),
         (2, "MONEY"),
     ]
+
+
+@pytest.mark.parametrize("seconds", [1.7e308, 1e8, -1, float("inf"), float("nan")])
+def test_times_are_finite_and_so_are_their_sums(tmp_path: Path, seconds: float) -> None:
+    project = Project(tmp_path, [DEAL])
+    with pytest.raises(ValidationError, match="seconds"):
+        project.step(seconds=seconds)
+    # as an earlier version took them
+    project.step()
+    (line,) = project.log.read_text("utf-8").splitlines()
+    project.log.write_text(json.dumps(json.loads(line) | {"seconds": 1.7e308}) + "\n", encoding="utf-8")
+    project.restart()
+    project.run()
+    (record,) = project.gold()
+    assert MAX_SECONDS < record.meta["review"]["seconds"] < MAX_SECONDS + 10
 
 
 def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
@@ -230,8 +257,9 @@ def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
     ("changes", "fault"),
     [
         ({"spans": [(0, 99, "COMPANY")]}, "outside the text"),
-        ({"spans": [(0, 2, "COMPANY"), (1, 3, "MONEY")]}, "overlap"),
-        ({"spans": [(0, 1, "CITY")]}, "no span label"),
+        ({"spans": [(0, 2, "COMPANY"), (1, 3, "COMPANY")]}, "overlap"),
+        ({"spans": [(0, 1, "CITY")]}, "does not ask for spans of 'CITY'"),
+        ({"spans": [(0, 1, "MONEY")]}, "does not ask for spans of 'MONEY'"),
         ({"unit": "spans:CITY"}, "labels have changed"),
         ({"text": "0" * 16}, "isn't in this review"),
         ({"annotator": "../x"}, "A name has"),
@@ -239,8 +267,8 @@ def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
         ({"unit": "categories", "cats": {"FUNDING": 1, "OTHER": 1}}, "Choose one"),
         ({"unit": "categories", "cats": {"NEWS": 1}}, "no category"),
         (
-            {"unit": "relations:RAISED", "spans": [(0, 1, "COMPANY")], "relations": [(0, 0, "RAISED")]},
-            "join two spans",
+            {"unit": "relations:RAISED", "spans": [(0, 1, "COMPANY")]},
+            "does not ask for spans of 'COMPANY'",
         ),
     ],
 )
@@ -288,6 +316,7 @@ def test_what_gold_had_is_kept(tmp_path: Path) -> None:
         2,
         ["COMPANY", "MONEY"],
     )
+    project.step()
     # the amount gets one token more, so its value is no longer sure
     project.step(spans=[(0, 1, "COMPANY"), (2, 6, "MONEY")])
     project.run()

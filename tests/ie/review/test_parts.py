@@ -18,7 +18,7 @@ from ie.review.guidelines import read_guidelines
 from ie.review.ordering import Ordering
 from ie.review.progress import progress, read_closest
 from ie.review.settings import OrderSection, Settings, units
-from ie.review.suggestions import Sources, Suggested, add, disagreement, uncertainty
+from ie.review.suggestions import Sources, Suggested, add, best_order, disagreement, uncertainty
 from ie.scheme import Scheme
 from ie.settings import load_settings
 
@@ -141,7 +141,11 @@ class TestOrdering:
         asked: list[str] = []
         big = [f"text {i}" for i in range(1000)]
         ordering = Ordering(
-            big, OrderSection(first=""), side=str, filled=int, score=lambda t: float(bool(asked.append(t)))
+            big,
+            OrderSection(then="disagreement", first=""),
+            side=str,
+            filled=int,
+            score=lambda t: float(bool(asked.append(t))),
         )
         ordering.draw(lambda i: True)
         assert len(asked) == 200  # no more than the first draw needs
@@ -204,6 +208,24 @@ class TestSuggestions:
         assert uncertainty(suggested((0, 5, "A", {"alignment": "exact"}), dropped=[1, 2, 3])) == 0.75
         assert uncertainty(suggested(error="no answer")) == 1
         assert uncertainty(Suggested()) == 0
+
+    def test_the_order_follows_what_exists(self, tmp_path: Path) -> None:
+        def best(*names: str) -> str:
+            """With a file of suggestions, in which these say something, and one that is empty."""
+            files = {}
+            for name, told in {"one": names, "none": ()}.items():
+                extra = [{"source": n} if n else {} for n in told]
+                lines = [
+                    {"text": f"Hooli {i}", "spans": [{"start": 0, "end": 5, "label": "COMPANY", **more}]}
+                    for i, more in enumerate(extra)
+                ]
+                path = write_lines(tmp_path / f"{name}.jsonl", lines)
+                files[name] = RecordFile(path, labels=SCHEME, tokenizer=NLP.tokenizer)
+            return best_order(len(Sources(files).speakers()))
+
+        assert best() == "diversity"
+        assert best("") == best("llm", "llm") == "uncertainty"
+        assert best("llm", "rules") == best("llm", "") == best("rules+llm") == "disagreement"
 
     def test_a_broken_record_is_told_and_left_out(self, tmp_path: Path) -> None:
         path = write_lines(

@@ -75,7 +75,10 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
     assert [e["entry"] for e in journal.read()] == ["e0", "e2"]
 
 
-@pytest.mark.parametrize("line", ["{broken", "[]", "{}", '{"text": "k"}'])
+@pytest.mark.parametrize(
+    "line",
+    ["{broken", "[]", "{}", '{"text": "k"}', json.dumps(entry(1) | {"seconds": float("inf")})],
+)
 def test_what_no_journal_has_is_named(tmp_path: Path, line: str) -> None:
     write_lines(tmp_path / "log.jsonl", [json.dumps(entry(0)), line])
     with pytest.raises(UserError, match=r"log\.jsonl:2: no answer of a review"):

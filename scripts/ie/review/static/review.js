@@ -52,7 +52,7 @@ async function answer(kind) {
     entry, annotator: item.annotator, text: item.text, unit: item.unit.name, base: item.base, answer: kind,
     spans: spans.map((s) => [s.first, s.end, s.label]),
     relations: relations.map((r) => [spans.indexOf(r.head), spans.indexOf(r.child), r.label]),
-    cats, seconds: Math.round(seconds() * 100) / 100, meeting: flagged ? $("note").value : null,
+    cats, seconds: Math.min(1e7, Math.round(seconds() * 100) / 100), meeting: flagged ? $("note").value : null,
   };
   sending = true;
   setButtons();
@@ -170,19 +170,53 @@ function showQuestion() {
     item.why && `shown because: ${item.why}`,
     item.sources.length ? `suggestions: ${item.sources.join(", ")}` : "no suggestions",
   ].filter(Boolean).join(" · ");
-  showKeys();
 }
 
-function showKeys() {
-  const { task, labels } = item.unit;
-  const several = labels.length > 1 && task !== "categories";
-  const rows = {
-    spans: [["← →", "word"], ["Shift ← →", "extend"], ["M", "mark"], ["N P", "next, previous span"], ["D", "delete"], ["C", "change label"], ["O", "take over"]],
-    relations: [["N P", "next, previous span"], ["M", "from here, to here"], ["R", "next relation"], ["D", "delete"], ["Esc", "cancel"]],
-    categories: [[`1–${Math.min(9, labels.length)}`, "choose"]],
-  }[task];
-  const all = [...rows, ...(several ? [["1–9", "label"]] : []), ["L", "next label"], ["G", "guidelines"], ["Enter", "accept"], ["Space", "ignore"]];
-  $("keys").replaceChildren(...all.map(([key, does]) => element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, does))));
+// Every key: the questions it is for ("" for all), and whether it does something now (always, if that isn't given).
+const several = () => item.unit.labels.length > 1;
+const offered = () => item.others.find((o) => !spans.some((s) => same(s, o)));
+const HELP = [
+  ["← →", "previous, next word", "spans relations"],
+  ["Shift ← →", "extend the selection", "spans"],
+  ["M", "mark the selected words", "spans"],
+  ["M", "from this span, then to that span", "relations"],
+  ["N P", "next, previous span", "spans relations"],
+  ["D", "delete", "spans relations"],
+  ["C", "change the label of the span", "spans", several],
+  ["O", "take over what is also suggested", "spans", () => !!offered()],
+  ["R", "next relation", "relations"],
+  ["1–9", "choose a category", "categories"],
+  ["1–9", "choose the label", "spans relations", several],
+  ["L", "next label", ""],
+  ["Esc", "drop the selection", "spans relations"],
+  ["A Enter", "accept", ""],
+  ["X", "reject the text", ""],
+  ["S Space", "ignore the text", ""],
+  ["U", "undo the last answer", ""],
+  ["F", "flag the text for the meeting", ""],
+  ["G", "open or close the guidelines", ""],
+  ["?", "all keys", ""],
+];
+// Those that a button shows already.
+const SHOWN = ["X", "U", "F", "?"];
+
+function keyRow([keys, does]) {
+  return element("div", {}, element("dt", {}, ...keys.split(" ").map((key) => element("kbd", {}, key))), element("dd", {}, does));
+}
+
+function drawKeys() {
+  const now = HELP.filter(([key, , tasks, when]) =>
+    !SHOWN.includes(key) && (!tasks || tasks.split(" ").includes(item.unit.task)) && (!when || when()));
+  $("keys").replaceChildren(...now.map(keyRow));
+}
+
+function help() {
+  const groups = { "": "For every question", spans: "Spans", relations: "Relations", categories: "Categories" };
+  $("allkeys").replaceChildren(...Object.entries(groups).flatMap(([task, title]) => [
+    element("h3", {}, title),
+    element("dl", {}, ...HELP.filter(([, , tasks]) => tasks.split(" ").includes(task)).map(keyRow)),
+  ]));
+  $("help").showModal();
 }
 
 function showGuidelines() {
@@ -217,6 +251,7 @@ function draw() {
   drawText();
   drawFound();
   drawLabels();
+  drawKeys();
   setButtons();
 }
 
@@ -267,7 +302,11 @@ function drawFound() {
   );
 }
 
-const count = (list, what) => (list.length ? `${list.length} ${what}${list.length === 1 ? "" : "s"}` : "Nothing marked");
+// Spans of other questions stand in the text as well, so that of one label is named.
+const count = (list, what) => {
+  if (list.length) return `${list.length} ${what}${list.length === 1 ? "" : "s"}`;
+  return several() ? "Nothing marked" : `No ${item.unit.labels[0]} marked`;
+};
 const same = (a, b) => a.first === b.first && a.end === b.end && a.label === b.label;
 
 function from(span, gold = false) {
@@ -342,7 +381,8 @@ function remove(span) {
 
 function relabel(span) {
   if (!span || item.unit.task !== "spans") return;
-  const labels = project.labels.spans;
+  const { labels } = item.unit;
+  if (!several() || !asked(span)) return say(`This question is about ${labels.join(", ")} only.`);
   span.label = labels[(labels.indexOf(span.label) + 1) % labels.length];
   span.sources = [];
   span.yours = true;
@@ -433,22 +473,19 @@ const KEYS = {
     else if (item.unit.task === "spans") mark(range()[0], range()[1] + 1);
   },
   d: () => (item.unit.task === "relations" ? edge && removeRelation(edge) : remove(chosen)),
-  o: () => {
-    const other = item.others.find((o) => !spans.some((s) => same(s, o)));
-    if (item.unit.task === "spans" && other) takeOver(other);
-  },
+  o: () => item.unit.task === "spans" && offered() && takeOver(offered()),
   r: () => {
     if (item.unit.task !== "relations" || !relations.length) return;
     edge = relations[(relations.indexOf(edge) + 1) % relations.length];
     draw();
     say(`${written(edge.head)} ${edge.label} ${written(edge.child)}`);
   },
-  escape: () => { anchor = head = chosen = edge = null; draw(); },
+  "?": help, escape: () => { anchor = head = chosen = edge = null; draw(); },
 };
 Object.assign(KEYS, { enter: KEYS.a, " ": KEYS.s, backspace: KEYS.d, delete: KEYS.d });
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || $("help").open) return;
   const key = event.key.toLowerCase();
   const at = event.target;
   if (at === $("note")) {
@@ -461,6 +498,7 @@ document.addEventListener("keydown", (event) => {
   if ((key === "enter" || key === " ") && at.closest("button, summary, a")) return;
   if (!item) {
     if (key === "u") undo();
+    if (key === "?") help();
     return;
   }
   const rtl = getComputedStyle($("text")).direction === "rtl" ? -1 : 1;
@@ -507,7 +545,8 @@ document.addEventListener("pointerup", () => {
 });
 document.addEventListener("pointercancel", () => { dragging = false; });
 
-for (const [id, does] of Object.entries({ accept: KEYS.a, reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
+$("closehelp").addEventListener("click", () => $("help").close());
+for (const [id, does] of Object.entries({ keyhelp: help, accept: KEYS.a, reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
   $(id).addEventListener("click", does);
 
 // Start
