@@ -20,7 +20,9 @@ GOLD = Path("assets/reviewed.jsonl")
 
 
 def main(
-    texts: Annotated[str, typer.Option(help="Raw texts: .jsonl, .csv, .tsv, .txt or a folder of .txt.")] = "",
+    texts: Annotated[
+        str, typer.Option(help="Raw texts: .jsonl, .parquet, .csv, .tsv, .txt or a folder of .txt.")
+    ] = "",
     annotations: Annotated[str, typer.Option(help="Annotated texts; empty for none.")] = "",
     format: Annotated[convert.Format, typer.Option(help="Format of the annotated texts.")] = "prodigy",
     labels: Annotated[str, typer.Option(help="Span labels; empty for those of the annotations.")] = "",

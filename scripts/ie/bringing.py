@@ -4,17 +4,18 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from confection import Config
-from spacy.language import Language
 
 from ie import records
 from ie.errors import UserError
-from ie.interchange import convert
+from ie.interchange import convert, parquet, prodigy
 from ie.interchange.job import Job, read_text
 from ie.records import ReadReport, Record, accepted, blank, read_records
 from ie.scheme import KINDS
@@ -54,12 +55,14 @@ class Inputs:
 def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
     """Raw texts of a file or folder, without annotations, and how many were left out, by reason.
 
-    `.jsonl` has an object with `text` a line (what else it has is kept), `.csv` and `.tsv` a column `text`
-    (the others become `meta`), `.txt` a text a line; of a folder each `.txt` is a text, its name the id.
+    `.jsonl` has an object with `text` a line and `.parquet` a column `text` (what else they have is kept),
+    `.csv` and `.tsv` have a column `text` (the others become `meta`), `.txt` has a text a line; of a folder
+    each `.txt` is a text, its name the id.
 
     Raises:
         UserError: naming file, place and remedy.
     """
+    kind = path.suffix.lower()
     if path.is_dir():
         found = [
             Record(text=read_text(file).replace("\r\n", "\n").strip(), meta={"id": file.stem})
@@ -69,20 +72,20 @@ def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
             raise UserError(
                 f"{path}: there is no .txt file in the folder; name one that has some, or a file."
             )
-    elif path.suffix == ".jsonl":
-        kept = ("text", "meta")
-        found = [
-            Record(**{k: v for k, v in r.model_dump().items() if k in kept or k in (r.model_extra or {})})
-            for r in records.read_unchecked(path)
-        ]
-    elif path.suffix in (".csv", ".tsv"):
-        found = _read_table(path)
-    elif path.suffix == ".txt":
-        found = [Record(text=line.strip()) for line in read_text(path).splitlines()]
+    elif kind == ".jsonl":
+        found = [_bare(record, record.model_extra) for record in records.read_unchecked(path)]
+    elif kind == ".parquet":
+        found = [_bare(record, record.model_extra) for _, record in parquet.read_raw(path)]
+    elif kind in (".csv", ".tsv"):
+        found = _read_table(path, "\t,;|" if kind == ".tsv" else ",;\t|")
+    elif kind == ".txt":
+        # not splitlines: a text may hold U+2028, a form feed and the like
+        found = [Record(text=line.strip()) for line in read_text(path).replace("\r\n", "\n").split("\n")]
+        found = found[:-1] if found and not found[-1].text else found
     else:
         raise UserError(
-            f"{path}: texts are read from .jsonl, .csv, .tsv, .txt or a folder of .txt; convert the file, or "
-            "correct the path."
+            f"{path}: texts are read from .jsonl, .parquet, .csv, .tsv, .txt or a folder of .txt; convert "
+            "the file, or correct the path."
         )
     full = [record for record in found if record.text.strip()]
     unique = list({record.text: record for record in reversed(full)}.values())[::-1]
@@ -92,32 +95,121 @@ def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
     return unique, {why: n for why, n in dropped.items() if n}
 
 
-def _read_table(path: Path) -> list[Record]:
-    reader = csv.DictReader(
-        io.StringIO(read_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ","
-    )
-    column = next((name for name in reader.fieldnames or () if name.strip().lower() == "text"), None)
-    if column is None:
+def _read_table(path: Path, separators: str) -> list[Record]:
+    """The rows of a file with a separator between columns, the first of `separators` that the header has."""
+    text = read_text(path)
+    if not text.strip():
+        raise UserError(f"{path}: the file is empty; its first line must name the columns, one of them text.")
+    headers = _headers(path, text, separators)
+    fitting = [s for s, names in headers.items() if any(name.lower() == "text" for name in names)]
+    # if none fits, the one that makes the most columns
+    separator = fitting[0] if fitting else max(headers, key=lambda s: len(headers[s]))
+    names = headers[separator]
+    if not fitting:
         raise UserError(
-            f"{path}:1: no column is called text (there are {', '.join(reader.fieldnames or ()) or 'none'}); "
-            "rename the one with the texts."
+            f"{path}:1: no column is called text (there are {', '.join(names)}); rename the one with the "
+            "texts."
         )
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
+        raise UserError(f"{path}:1: two columns are called {twice[0]!r}; rename one of them.")
+    column = next(name for name in names if name.lower() == "text")
     found = []
-    try:
-        for row in reader:
-            others = {k: v for k, v in row.items() if k not in (column, None) and v}
-            found.append(Record(text=(row[column] or "").strip(), **({"meta": others} if others else {})))
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes.") from None
+    for line, fields in islice(_rows(path, text, separator), 1, None):
+        if any(fields[len(names) :]):
+            raise UserError(
+                f"{path}:{line}: {len(fields)} fields under {len(names)} columns; put quotes around a text "
+                f"that holds {separator!r}."
+            )
+        row = dict(zip(names, fields, strict=False))
+        others = {name: value for name, value in row.items() if name != column and value}
+        found.append(Record(text=row.get(column, "").strip(), **({"meta": others} if others else {})))
     return found
 
 
+def _headers(path: Path, text: str, separators: str) -> dict[str, list[str]]:
+    """The names of the columns by each separator with which the first line can be read.
+
+    Raises:
+        UserError: quotes are wrong in it, and no separator makes several columns of it.
+    """
+    found, faults = {}, []
+    for separator in separators:
+        try:
+            names = next((fields for _, fields in _rows(path, text, separator)), [])
+        except UserError as error:
+            faults.append(error)
+        else:
+            found[separator] = [name.strip() or f"column {i}" for i, name in enumerate(names, start=1)]
+    if faults and all(len(names) == 1 for names in found.values()):
+        raise faults[0]
+    return found
+
+
+def _rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each row, the header included, that isn't empty.
+
+    Raises:
+        UserError: a quote that doesn't belong to the format.
+    """
+    if separator == "\t" and not _has_quoted_fields(text):
+        for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+            if line:
+                yield number, line.split("\t")
+        return
+    reader, number = _reader(text, separator), 1
+    try:
+        for fields in reader:
+            if fields:
+                yield number, fields
+            number = reader.line_num + 1
+    except csv.Error as error:
+        open_ = "end of data" in str(error)
+        fault = "a quote opens a field and isn't closed" if open_ else f"not valid CSV ({error})"
+        raise UserError(
+            f"{path}:{number}: {fault}; put quotes around the whole field and double those inside it."
+        ) from None
+
+
+def _reader(text: str, separator: str) -> Any:
+    csv.field_size_limit(2**31 - 1)  # texts may be longer than the 131,072 characters that csv expects
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+
+
+def _has_quoted_fields(text: str) -> bool:
+    """Whether the fields between tabs are quoted as in CSV; else quotes are part of the texts.
+
+    They are if the file can be read so, and its writer quoted either all fields that aren't numbers, or those
+    alone that need it (Excel quotes those with a comma, too).
+    """
+    if '"' not in text:
+        return False
+    try:
+        rows = list(_reader(text, "\t"))
+    except csv.Error:
+        return False
+    quoted, plain, at = [], [], 0
+    for row in rows:
+        for i, value in enumerate(row):
+            at += bool(i)  # the tab
+            raw = '"' + value.replace('"', '""') + '"'
+            is_quoted = text.startswith(raw, at)
+            (quoted if is_quoted else plain).append(value)
+            at += len(raw if is_quoted else value)
+        at += 2 if text.startswith("\r\n", at) else 1
+    if not quoted or any('"' in value for value in plain):
+        return False
+    needed = all(set(value) & set('\t\r\n"') for value in quoted)
+    by_excel = all(set(value) & set('\t\r\n",') for value in quoted) and "," not in "".join(plain)
+    return needed or by_excel or not any(map(str.isalpha, "".join(plain)))
+
+
 def read_annotations(
-    path: Path, form: convert.Format, nlp: Language, rules: Mapping[str, str]
+    path: Path, form: convert.Format, job: Job, rules: Mapping[str, str]
 ) -> tuple[list[Record], ReadReport]:
     """Annotated records in the data contract, and what had to be changed in them.
 
     Args:
+        job: counts what was lost.
         rules: `misaligned`, `duplicates` and `bad_relations`, as in project.yml. Where one is "error", all
             faults of its kind are counted before they are refused.
 
@@ -125,16 +217,29 @@ def read_annotations(
         UserError: naming file, line, fault and remedy.
     """
     report = ReadReport()
-    options = {"tokenizer": nlp.tokenizer, "report": report, "duplicates": "first", "bad_relations": "drop"}
+    options = {
+        "tokenizer": job.nlp.tokenizer,
+        "report": report,
+        "duplicates": "first",
+        "bad_relations": "drop",
+    }
     options["misaligned"] = "drop" if rules["misaligned"] == "drop" else "snap"
     if form == "prodigy":
-        found = read_records(path, **options)
+        brought = [record for _, record in prodigy.read(path, job)]
     else:
-        with TemporaryDirectory() as folder:
-            converted = Path(folder) / path.name
-            records.write_records(converted, convert.read(path, form, Job(nlp)).records)
+        intake = convert.read(path, form, job)
+        brought = intake.records
+        job.lost["texts that are there twice"] += intake.repeated + intake.otherwise
+    if not brought:
+        raise UserError(f"{path}: no record in it; is {form} its format?")
+    with TemporaryDirectory() as folder:
+        converted = Path(folder) / path.name
+        records.write_records(converted, brought)
+        try:
             found = read_records(converted, **options)
-        report.path = path
+        except UserError as error:
+            raise UserError(str(error).replace(str(converted), str(path))) from None
+    report.path = path
     counts = {
         "misaligned": report.snapped + report.dropped_spans,
         "duplicates": report.duplicates,
@@ -215,19 +320,30 @@ def gather(
     if not texts and not annotations:
         raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
     found = Inputs()
-    nlp = blank(lang)
+    job = Job(blank(lang))
     if annotations:
-        found.gold, report = read_annotations(annotations, form, nlp, rules)
+        found.gold, report = read_annotations(annotations, form, job, rules)
         answers = ", ".join(f"{n:,} {answer}" for answer, n in report.answers.items() if n)
         found.told.append((annotations.name, answers))
         if changes := report.counts():
             told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items())
             found.told.append(("  changed on reading", told))
+        for what, counts in (
+            ("  lost", job.lost),
+            ("  not read, may be annotation", job.unread),
+            ("  kept beside the texts", job.kept),
+        ):
+            if listed := ", ".join(f"{n:,} {name}" for name, n in counts.most_common() if n):
+                found.told.append((what, listed))
     raw: list[Record] = []
     if texts:
         raw, dropped = read_texts(texts)
         left = "".join(f", {n:,} {why} left out" for why, n in dropped.items())
         found.told.append((texts.name, f"{len(raw):,} texts{left}"))
+        if beside := dict.fromkeys(
+            key for r in raw for key in (*(r.model_extra or {}), *r.meta) if key != "id"
+        ):
+            found.told.append(("  kept beside the texts", ", ".join(beside)))
     known = {record.text for record in raw}
     found.texts = [*raw, *(_bare(record) for record in found.gold if record.text not in known)]
     _refuse_shared_ids(found.texts)
@@ -244,8 +360,8 @@ def gather(
     return found
 
 
-def _bare(record: Record) -> Record:
-    return Record(text=record.text, **({"meta": record.meta} if record.meta else {}))
+def _bare(record: Record, extra: Mapping[str, Any] | None = None) -> Record:
+    return Record(**{"text": record.text, **({"meta": record.meta} if record.meta else {}), **(extra or {})})
 
 
 def _refuse_shared_ids(texts: Iterable[Record]) -> None:

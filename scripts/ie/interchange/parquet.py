@@ -13,7 +13,7 @@ from typing import Any
 
 from ie import shards
 from ie.errors import UserError
-from ie.files import atomic_write, json_text
+from ie.files import atomic_write, finite, json_text
 from ie.interchange import conll
 from ie.interchange.job import BESIDE, Job, Keys, Placed, entries, entry, make, parse_json
 from ie.records import Record
@@ -44,6 +44,30 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
             classes[name] = sorted({n for row in rows for n in _texts(row.get(name))})
     for number, row in enumerate(rows, start=1):
         yield _record(f"{path}: row {number}", row, classes, job)
+
+
+def read_raw(path: Path) -> Iterator[Placed]:
+    """A record for each row of raw texts, without its annotations.
+
+    Raises:
+        UserError: naming file, row, fault and remedy.
+    """
+    from ie import shards  # needs pyarrow
+
+    table = read_table(path)
+    if "text" not in table.column_names:
+        raise UserError(
+            f"{path}: no column is called text (there are {', '.join(table.column_names)}); rename the one "
+            "with the texts."
+        )
+    for number, row in enumerate(shards.dicts(table), start=1):
+        place, row = f"{path}: row {number}", json.loads(json_text(finite(row), default=str))
+        extra = _loaded(place, row.pop("extra", None))
+        meta = row.pop("meta", None)
+        meta = parse_json(f"{place}: meta", meta) if isinstance(meta, str) else meta
+        others = {key: value for key, value in row.items() if value is not None and key not in COLUMNS}
+        text = row["text"] if row["text"] is not None else ""
+        yield place, make(place, **{**extra, **others, "text": text, "meta": meta or {}})
 
 
 def read_table(path: Path) -> Any:
