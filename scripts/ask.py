@@ -1,5 +1,6 @@
 """Answer a question out of the database, with the SQL that a language model wrote, and the sources."""
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 from wasabi import color, msg
 
 from ie import assembling, options
-from ie.cli import run
+from ie.cli import escaped, run
 from ie.database import asking, reading
 from ie.database.asking import Answer, Source
 from ie.errors import UserError
@@ -17,7 +18,12 @@ WIDEST = 40
 
 
 def main(
-    question: Annotated[str, typer.Option(help="What you want to know")] = "",
+    question: Annotated[
+        str,
+        typer.Argument(
+            help="What you want to know; asked for on a terminal if it isn't given", envvar="QUESTION"
+        ),
+    ] = "",
     database: Annotated[Path, typer.Option(help="Database")] = Path("database/deals.db"),
     config: Annotated[Path, typer.Option(help="How is asked, and which model")] = Path("configs/ask.cfg"),
     provider: options.Provider = "",
@@ -29,10 +35,10 @@ def main(
     ),
 ) -> None:
     """Print the answer as a table, with its SQL and the sentences it rests on; nothing is written."""
+    if not question.strip() and sys.stdin.isatty():
+        question = input("Question: ")
     if not question.strip():
-        raise UserError(
-            'there is no question; ask one: weasel run ask . --vars.question "How many texts are there?"'
-        )
+        raise UserError('there is no question; ask one: QUESTION="How many texts are there?" weasel run ask')
     settings_file, settings = asking.read_config(config, provider)
     examples = [q for q in asking.read_questions(questions) if q.split == "examples"]
     with closing(reading.open_readonly(database)) as connection:
@@ -62,34 +68,34 @@ def tell(answer: Answer, limit: int) -> None:
     if answer.sql is None:
         msg.warn("The model says that the tables can't answer this.")
         return
-    print(f"SQL: {answer.sql}")
+    print(f"SQL: {escaped(answer.sql)}")
     if answer.repaired:
         print(f"(after {answer.repaired} tries that were refused or failed)")
     if not any(value is not None for row in answer.rows for value in row):
         msg.warn("No rows: the database holds no answer to that SQL.")
         return
     rows = [["" if value is None else shown(value) for value in row] for row in answer.rows]
-    msg.table(rows, header=answer.columns, divider=True)
+    msg.table(rows, header=[escaped(column) for column in answer.columns], divider=True)
     if answer.truncated:
         msg.warn(f"Only the first {len(answer.rows):,} rows are shown (at most {limit:,}, see [ask.limits]).")
     for source in answer.sources:
-        print(f"{source.document_id}: {marked(source)}")
+        print(f"{escaped(source.document_id)}: {marked(source)}")
     if not answer.sources:
         print("Its sources can't be told for that SQL.")
 
 
 def shown(value: object) -> str:
     """A value for people: numbers with commas."""
-    if isinstance(value, float) and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return f"{value:,}" if isinstance(value, (int, float)) else escaped(str(value))
 
 
 def marked(source: Source) -> str:
     """The sentences in bold, and a little of the text on either side."""
-    before = source.text[: source.start][-WIDEST:]
-    after = source.text[source.end :][:WIDEST]
-    text = f"{before}{color(source.text[source.start : source.end], bold=True)}{after}"
+    before = escaped(source.text[: source.start][-WIDEST:])
+    after = escaped(source.text[source.end :][:WIDEST])
+    text = f"{before}{color(escaped(source.text[source.start : source.end]), bold=True)}{after}"
     return " ".join(text.split())
 
 

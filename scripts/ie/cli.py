@@ -1,11 +1,13 @@
-"""How every command starts and fails: typer for options, one sentence for a user's mistake."""
+"""How every command starts, prints and fails: typer for options, one sentence for a user's mistake."""
 
 import errno
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 import srsly
@@ -18,6 +20,10 @@ RUNNERS = ("weasel", "dvc")
 # True for every command: some keep answers or trainings, others begin anew. 128 + SIGINT, as shells say it.
 INTERRUPTED = "interrupted; run the same command again: it goes on from what it keeps, or else begins anew."
 INTERRUPTED_STATUS = 130
+# What a terminal acts on, but ends of lines and tabs.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What commands print of it themselves: colours, and the moves of progress bars.
+OURS = re.compile(r"(\x1b\[[0-9;]*m|\r|\x1b\[A)")
 
 
 def run(main: Callable) -> None:
@@ -29,18 +35,54 @@ def run(main: Callable) -> None:
     sys.stdout.reconfigure(line_buffering=True)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_interruptible(main))
+    with _escaping():
+        try:
+            check_overrides(runner_arguments(), Path("project.yml"))
+            app()
+        except UserError as error:
+            msg.fail(escaped(str(error)))
+            sys.exit(1)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            msg.fail(
+                f"{where}{error.strerror}; free some space or change the permissions, then run it again."
+            )
+            sys.exit(1)
+
+
+def escaped(text: str) -> str:
+    r"""A text as it is safe to print: control characters as in Python, such as \x1b, but lines and tabs."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+@contextmanager
+def _escaping() -> Iterator[None]:
+    """Escape what texts, labels and names may hold in all that is printed."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Escaping(sys.stdout), _Escaping(sys.stderr)
     try:
-        check_overrides(runner_arguments(), Path("project.yml"))
-        app()
-    except UserError as error:
-        msg.fail(str(error))
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        msg.fail(f"{where}{error.strerror}; free some space or change the permissions, then run it again.")
-        sys.exit(1)
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Escaping:
+    """A stream that lets no control characters through but `OURS`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; returns the number of its characters."""
+        # re.split puts what the pattern matches at the odd places
+        parts = OURS.split(text)
+        self._stream.write("".join(part if i % 2 else escaped(part) for i, part in enumerate(parts)))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _interruptible(main: Callable) -> Callable:

@@ -5,6 +5,7 @@ import sys
 import pytest
 from running import ROOT
 
+from ie import cli
 from ie.cli import check_overrides
 from ie.errors import UserError
 
@@ -38,6 +39,9 @@ def main(n: int = 9) -> None:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
             raise UserError("interrupted: 1 of 2 trainings are done.") from None
+    if n == 8:
+        print("Hooli\\x1b]52;c;eA==\\x07 \\x1b[2J\\x9b2J\\x00")
+        raise UserError("a label \\x1b[31m of the file; correct it.")
     print("ran with", n)
 
 run(main)
@@ -116,3 +120,20 @@ def test_an_interruption_is_one_sentence(project):
     status, output = shell(project, "go.py", "--n", "7")
     assert (status, output.count("interrupted")) == (1, 1)
     assert "1 of 2 trainings are done" in output
+
+
+def test_what_a_terminal_would_act_on_is_escaped_in_all_that_is_printed(project):
+    status, printed = shell(project, "go.py", "--n", "8")
+    assert status == 1
+    assert r"Hooli\x1b]52;c;eA==\x07 \x1b[2J\x9b2J\x00" in printed
+    assert r"a label \x1b[31m of the file" in printed
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in printed)
+
+
+def test_colours_and_progress_bars_of_our_own_get_through(capsys):
+    with cli._escaping():
+        print("\x1b[38;5;2mgood\x1b[0m\tand\nmore")
+        print("\r50 %\x1b[A", end="", file=sys.stderr)
+    printed = capsys.readouterr()
+    assert printed.out == "\x1b[38;5;2mgood\x1b[0m\tand\nmore\n"
+    assert printed.err == "\r50 %\x1b[A"

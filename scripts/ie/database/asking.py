@@ -28,12 +28,26 @@ from ie.database.schema import REFERENCES, TABLES
 from ie.database.values import Found, Values
 from ie.errors import UserError
 from ie.llm import models, pipeline  # noqa: F401  (models: for what it registers)
+from ie.llm.answers import after_reasoning
 from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 
 # From prompts to the model's answers, in order.
 Ask = Callable[[Sequence[Prompt]], Sequence[str]]
-SQL = re.compile(r"\b(SELECT|WITH)\b.*", re.IGNORECASE | re.DOTALL)
+# What comes after the answer where a model goes on with another question; a statement can't hold it.
+STOP = "\nQuestion:"
+# Where a statement begins: in a line of its own, or after a colon.
+BEGINNING = re.compile(
+    r"(?:^|:)\s*(?=[(\s]*SELECT\b|WITH\s+(?:RECURSIVE\s+)?[\w\"`\[\]]+\s*(?:\([^()]*\)\s*)?AS\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+FENCE = re.compile(r"```(?:sql\w*|text|plaintext)?(.*?)(?:```|\Z)", re.IGNORECASE | re.DOTALL)
+# A semicolon, and what may hold one that ends nothing.
+SEMICOLON = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|(;)", re.DOTALL)
+ANOTHER = re.compile(
+    r"(?:^|;)\s*(?:SELECT|INSERT|UPDATE|DELETE|DROP|CREATE|ALTER|ATTACH|PRAGMA)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Sources(BaseModel):
@@ -234,7 +248,7 @@ class Translator:
         return Prompt(
             "".join(parts),
             prefix=len(head),
-            stop=("\n",),
+            stop=(STOP,),
             max_tokens=self.settings.max_tokens,
             grammar=grammar(self.settings.tables, found, self.values.codes)
             if self.settings.grammar
@@ -259,12 +273,38 @@ class Translator:
 
 
 def read_reply(reply: str) -> str | None:
-    """The SQL in a model's answer, out of a fence or after a word of politeness; None for "no answer"."""
-    text = re.sub(r"```\w*", "\n", reply).strip()
-    if text.upper().startswith(NO_ANSWER):
+    """The statement in a model's answer, without reasoning, fences and words around it; None for "no answer".
+
+    Where it isn't clear what the whole statement is, all of the answer comes back, which the guard refuses: a
+    part of a statement may be valid, with another answer.
+    """
+    text = after_reasoning(reply).strip()
+    blocks = list(dict.fromkeys(block.strip() for block in FENCE.findall(text) if BEGINNING.search(block)))
+    text = (";\n".join(blocks) if blocks else text).strip("`").strip()
+    begin = BEGINNING.search(text)
+    if text.upper().startswith(NO_ANSWER) or (NO_ANSWER in text and not begin):
         return None
-    match = SQL.search(text)
-    return (match.group() if match else text).strip().rstrip(";").strip()
+    if not begin or re.search(r"\bSELECT\b.*\bFROM\b", text[: begin.end()], re.IGNORECASE | re.DOTALL):
+        return text
+    text = text[begin.end() :]
+    end = next((found.start() for found in SEMICOLON.finditer(text) if found[1]), len(text))
+    return text if ANOTHER.search(text[end + 1 :]) else text[:end].strip()
+
+
+def checked(sql: str, reply: str, translator: "Translator") -> str:
+    """What the guard makes of a model's statement.
+
+    Raises:
+        Refused: the guard refuses it, or it may be a part of a statement: the answer was cut off, or asks no
+            table.
+    """
+    if getattr(reply, "finish_reason", "") == "length":
+        limit = translator.settings.max_tokens
+        raise Refused("cut off", f"The answer was cut off at {limit} tokens, max_tokens of [ask].")
+    words = guard.check(sql, translator.schema)
+    if not guard.tables(words):
+        raise Refused("no table", "The statement asks no table.")
+    return words
 
 
 def answer(question: str, translator: Translator, ask: Ask) -> Answer:
@@ -291,21 +331,21 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
             if sql is None:
                 done[i] = Answer(questions[i], None, repaired=turn, **counts[i])
                 continue
-            checked = None
+            words = None
             try:
-                checked = guard.check(sql, translator.schema)
-                result = guard.run(translator.connection, checked, limits)
+                words = checked(sql, reply, translator)
+                result = guard.run(translator.connection, words, limits)
             except Refused as error:
-                counts[i]["failed" if checked else "refused"] += 1
+                counts[i]["failed" if words else "refused"] += 1
                 failures[i].append((" ".join(sql.split())[:300], str(error)))
                 continue
             done[i] = Answer(
                 questions[i],
-                checked,
+                words,
                 result.columns,
                 result.rows,
                 evidence.sources(
-                    translator.connection, checked, translator.schema, result, settings.sources.limit, limits
+                    translator.connection, words, translator.schema, result, settings.sources.limit, limits
                 ),
                 repaired=turn,
                 truncated=result.truncated,

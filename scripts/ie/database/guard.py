@@ -22,7 +22,7 @@ from ie.database.executing import Limits, Refused, Result
 from ie.database.reading import HIDDEN
 from ie.database.schema import TABLES
 
-__all__ = ["Limits", "Refused", "Result", "check", "run", "tokens"]
+__all__ = ["Limits", "Refused", "Result", "check", "run", "tables", "tokens"]
 
 # It warns of statements that it doesn't know, which are refused anyway.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -118,6 +118,11 @@ def check(sql: str, schema: Mapping[str, tuple[str, ...]]) -> str:
     _check_parts(tree)
     _check_names(tree, schema)
     return words
+
+
+def tables(sql: str) -> list[str]:
+    """The tables that a statement names, those of its WITH included."""
+    return [table.name for table in sqlglot.parse_one(sql, read=DIALECT).find_all(exp.Table)]
 
 
 def tokens(sql: str) -> list[Token]:

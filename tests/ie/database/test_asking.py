@@ -1,18 +1,24 @@
+import runpy
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from running import ROOT, run_command
+from fake_llm import FakeLLM
+from running import ROOT, Outcome, run_command
 
 from components.money import MoneyNormaliser
 from ie import assembling
 from ie.database import asking, benchmark, guard, reading
 from ie.database.asking import Question, Translator
+from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER
 from ie.errors import UserError
+from ie.llm.stub import Response, answer_body
+from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 
 QUESTIONS = asking.read_questions(ROOT / "assets/questions.jsonl")
@@ -141,9 +147,163 @@ def test_a_model_may_say_that_there_is_no_answer(translator: Translator):
     assert (answer.sql, answer.rows, answer.error) == (None, [], None)
 
 
-def test_sql_is_found_in_what_chat_models_say():
-    assert asking.read_reply("Sure!\n```sql\nSELECT 1;\n```") == "SELECT 1"
+LARGEST = "SELECT company FROM deals WHERE currency = 'USD' ORDER BY amount DESC LIMIT 1"
+LINES = LARGEST.replace(" FROM", "\nFROM").replace(" WHERE", "\n  WHERE").replace(" ORDER", "\n\nORDER")
+# What chat models send for the largest deal in US dollars.
+REPLIES = {
+    "fence": f"```sql\n{LARGEST};\n```",
+    "fence with words": f"Here it is:\n\n```sql\n{LINES}\n```\n\nThis doesn't look at others; add them.",
+    "fence on one line": f"```{LARGEST}```",
+    "fence that never ends": f"```sqlite\n{LARGEST}\n",
+    "the same twice": f"```sql\n{LARGEST}\n```\nAgain:\n```sql\n{LARGEST}\n```",
+    "multi-line": LINES,
+    "preamble": f"The largest deal in US dollars:\n{LARGEST}",
+    "preamble on the line": f"Sure! SQL: {LARGEST}",
+    "preamble-with": f"I can help you with that, and with more like it.\n{LARGEST}",
+    "preamble-select": f"I select the one with the largest amount:\n{LARGEST};",
+    "think": f"<think>SELECT COUNT(*) FROM deals? No, the largest.</think>\n\n{LARGEST}",
+    "think without a beginning": f"SELECT COUNT(*) FROM deals\n</think>{LARGEST}",
+    "lead-newline": f"\n\n {LARGEST}\n",
+    "semicolon-note": f"{LARGEST}; -- the largest",
+    "semicolon-words": f"{LARGEST};\nThat's the largest deal in US dollars.",
+    "comment": f"-- the largest; in US dollars\n{LARGEST}",
+    "with": "WITH d AS (\nSELECT company, amount\nFROM deals WHERE currency = 'USD'\n)\n"
+    "SELECT company FROM d ORDER BY amount DESC LIMIT 1",
+    "parentheses": f"({LARGEST})",
+    "backticks": f"`{LARGEST}`",
+    "semicolon in a text": LARGEST.replace("WHERE", "WHERE company <> 'a;b' AND"),
+}
+# What must not be run, in part neither.
+HALVES = {
+    "no table": "SELECT COUNT(*)\n",
+    "several": f"{LARGEST};\nDROP TABLE deals",
+    "several fences": f"```sql\n{LARGEST}\n```\nor\n```sql\nSELECT company FROM deals\n```",
+    "second half": "The query is select count(*) from deals union\nselect company from deals",
+    "words after": f"{LARGEST}\n\nThis doesn't look at other currencies.",
+    "thinking never ends": f"<think>Let me see:\n{LARGEST}",
+    "open parenthesis": "SELECT company FROM deals WHERE amount = (\nSELECT MAX(amount) FROM deals",
+    "open text": "SELECT company FROM deals WHERE company = 'Hooli",
+    "open fence": "```sql\nSELECT company FROM deals WHERE",
+    "words": "I need more context.",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+def test_sql_is_found_in_what_chat_models_say(translator: Translator, reply: str):
+    found = asking.answer("Which is the largest deal in US dollars?", translator, saying(reply)[0])
+    assert (found.error, found.rows, found.repaired) == (None, [("Pagoda Compute",)], 0)
+
+
+@pytest.mark.parametrize("reply", HALVES.values(), ids=HALVES)
+def test_no_part_of_a_statement_is_run(translator: Translator, reply: str):
+    ask, got = saying(reply, LARGEST)
+    found = asking.answer("Which is the largest deal in US dollars?", translator, ask)
+    assert (found.rows, found.repaired, found.refused) == ([("Pagoda Compute",)], 1, 1)
+    assert "Error:" in got[1]
+
+
+def test_an_answer_that_was_cut_off_is_not_run(translator: Translator):
+    cut = Reply("SELECT COUNT(*) FROM deals", finish_reason="length")
+    found = asking.answer("How many deals are in US dollars?", translator, saying(*[cut] * 3)[0])
+    assert "cut off at 120 tokens, max_tokens of [ask]" in found.error
+    assert found.rows == []
+
+
+@pytest.mark.parametrize("reply", [NO_ANSWER, f"```\n{NO_ANSWER}\n```", f"<think>Hm.</think>\n{NO_ANSWER}.",
+                                   f"Sorry: {NO_ANSWER}"])  # fmt: skip
+def test_no_answer_is_read_as_generously(reply: str):
+    assert asking.read_reply(reply) is None
     assert asking.read_reply("DROP TABLE deals") == "DROP TABLE deals"
+
+
+def obeying(fake: FakeLLM, text: str) -> Callable:
+    """An answer that is cut at the strings that the request names, as real servers do."""
+
+    def fault(path: str, prompt: str) -> object:
+        body = fake.requests[-1][1]
+        left = text
+        for stop in body.get("stop", []) + body.get("stop_sequences", []):
+            left = left.split(stop)[0]
+        return Response(answer_body(path, left))
+
+    return fault
+
+
+@pytest.fixture
+def remote(tmp_path: Path, gold: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
+    """`ask` with a model elsewhere that answers with a text; gives the outcome and the fake."""
+    monkeypatch.setenv("ASK_TEST_KEY", "k")
+    with FakeLLM() as fake:
+
+        def ask(
+            text: str, *arguments: str, protocol: str = "OpenAI", capsys: pytest.CaptureFixture
+        ) -> Outcome:
+            fake.always = obeying(fake, text)
+            url = fake.url + ("/v1" if protocol == "OpenAI" else "")
+            config = (ROOT / "configs/ask.cfg").read_text("utf-8")
+            start, end = config.index("[model]"), config.index("[ask]")
+            model = f'[model]\n@llm_models = "ie.{protocol}.v1"\nmodel = "fake"\nbase_url = "{url}"\n'
+            more = (
+                f'api_key_env = "ASK_TEST_KEY"\nmax_retries = 0\ncache = "{tmp_path / "answers.sqlite"}"\n\n'
+            )
+            (tmp_path / "ask.cfg").write_text(config[:start] + model + more + config[end:], "utf-8")
+            options = ["--database", gold, "--config", tmp_path / "ask.cfg", *arguments]
+            return run_command("ask", options, capsys)
+
+        ask.fake = fake
+        yield ask
+
+
+@pytest.mark.parametrize("protocol", ["OpenAI", "Anthropic"])
+@pytest.mark.parametrize("name", ["multi-line", "lead-newline"])
+def test_no_newline_ends_the_answer_of_a_model_elsewhere(
+    remote: Callable, capsys: pytest.CaptureFixture, protocol: str, name: str
+):
+    printed = remote(REPLIES[name], "Which is the largest?", protocol=protocol, capsys=capsys)
+    assert printed.status == 0, printed.output
+    assert "after 1 tries" not in printed.output
+    assert len(remote.fake.requests) == 1
+    assert "ORDER BY amount DESC LIMIT 1" in printed.output
+
+
+def test_a_question_may_hold_any_characters(
+    remote: Callable, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    question = """Who's the "largest" that raised $5m, ${vars.seed} %s?"""
+    assert remote(LARGEST, question, capsys=capsys).status == 0
+    monkeypatch.setenv("QUESTION", question)
+    assert remote(LARGEST, capsys=capsys).status == 0
+    monkeypatch.delenv("QUESTION")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda shown: question)
+    assert remote(LARGEST, capsys=capsys).status == 0
+    asked = [prompt.rpartition("Question: ")[2].splitlines()[0] for prompt in remote.fake.prompts]
+    assert set(asked) == {question}
+
+
+def test_what_a_terminal_would_act_on_is_escaped(remote: Callable, capsys: pytest.CaptureFixture):
+    sql = (
+        "SELECT company AS 'x\x7fy', REPLACE(currency, 'USD', '\x9b31mred') FROM deals "
+        "WHERE company = 'Hooli' LIMIT 1"
+    )
+    printed = remote(sql, "Who?", capsys=capsys)
+    assert printed.status == 0, printed.output
+    assert r"x\x7fy" in printed.output
+    assert r"\x9b31mred" in printed.output
+    assert not any(127 <= ord(c) < 160 for c in printed.output)
+
+
+def test_colours_in_a_text_are_escaped_too(capsys: pytest.CaptureFixture):
+    """Commands print colours themselves, so what is let through in general is escaped here."""
+    command = runpy.run_path(str(ROOT / "scripts/ask.py"))
+    source = Source("t\x1b[8m", "\x1b[31mHooli\x1b]0;x\x07 raised\x1b[2J", 5, 14)
+    answer = asking.Answer("?", "SELECT '\x1b[0m'", ["\x1b[8m"], [("\x1b[31m",)], [source])
+    command["tell"](answer, 10)
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert r"t\x1b[8m: \x1b[31m" in printed
+    assert r"SELECT '\x1b[0m'" in printed
 
 
 def test_rows_are_compared_as_sets_by_value():
@@ -181,7 +341,7 @@ def test_rag_is_shown_the_nearest_examples(translator: Translator, money: MoneyN
 
 
 def test_faults_end_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
-    told = run_command("ask", ["--question", "x", "--database", tmp_path / "no.db"], capsys)
+    told = run_command("ask", ["x", "--database", tmp_path / "no.db"], capsys)
     assert (told.status, "run `weasel run database` first" in told.output) == (1, True)
     assert "there is no question" in run_command("ask", [], capsys).output
     text = (ROOT / "configs/ask.cfg").read_text()
