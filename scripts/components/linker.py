@@ -443,7 +443,7 @@ class Linker(Pipe):
         if not candidates:
             return NIL, 0.0
         scores = self.scores(mention, candidates)
-        best = int(np.argmax(scores))
+        best = likeliest(scores)
         if scores.sum() < self.model.get("threshold", 0.0):
             return NIL, float(scores[best])
         assert self.table is not None
@@ -531,8 +531,8 @@ class Linker(Pipe):
             about = set(stems(f"{self.facts.get(id_, ['', ''])[1]} {' '.join(names)}")) - own
             row[len(MATCHES) + 3 :] = (
                 any(len(name) > len(shown) and f" {name} " in text for name in fuller),
-                min(2.0, sum(idf.get(stem, rare) for stem in about & said) / rare),
-                min(2.0, sum(idf.get(stem, rare) for stem in about & near) / rare),
+                min(2.0, math.fsum(idf.get(stem, rare) for stem in about & said) / rare),
+                min(2.0, math.fsum(idf.get(stem, rare) for stem in about & near) / rare),
                 kind,
             )
         return rows
@@ -647,6 +647,15 @@ class Linker(Pipe):
                 _check_version(str(arrays["version"]) if "version" in arrays else "")
                 forms = frozenset(arrays["forms"].tolist())
                 self.table = Table({name: arrays[name] for name in ARRAYS}, forms)
+
+
+def likeliest(scores: np.ndarray) -> int:
+    """The candidate with the highest score, the first of equals.
+
+    Scores are rounded before they are compared: candidates with the same features differ in last bits, which
+    are others on another processor.
+    """
+    return int(np.argmax(np.round(scores, 9)))
 
 
 def word_weights(texts: Iterable[Iterable[str]]) -> tuple[dict[str, float], float]:

@@ -724,7 +724,10 @@ class Relations(TrainablePipe):
             ]
             doc._.relations = [
                 {"head": head, "child": child, "label": label, "score": round(score, 4)}
-                for score, head, child, label in self._once(sorted(found, key=lambda f: (-f[0], f[1:])))
+                # Rounded, as last bits differ between processors: of equals the first in the text counts.
+                for score, head, child, label in self._once(
+                    sorted(found, key=lambda f: (-round(f[0], 6), f[1:]))
+                )
             ]
 
     def _once(self, found: list[tuple]) -> Iterator[tuple]:

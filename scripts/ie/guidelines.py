@@ -67,7 +67,8 @@ class Guidelines:
             topics: sentences on one of these are taken before all others.
             elsewhere: sentences on one of these aren't looked at.
         """
-        similarity = (self._vectors @ self._index.transform([query]).T).toarray()[:, 0]
+        # Rounded, as last bits differ between processors: of equals the first in the file counts.
+        similarity = (self._vectors @ self._index.transform([query]).T).toarray()[:, 0].round(9)
         wanted = set(self._words(about))
         good = [
             i

@@ -18,7 +18,16 @@ from sklearn.linear_model import LogisticRegression
 from spacy.language import Language
 from spacy.tokens import Span
 
-from components.linker import FEATURES, NIL, Candidate, Linker, context_features, stems, word_weights
+from components.linker import (
+    FEATURES,
+    NIL,
+    Candidate,
+    Linker,
+    context_features,
+    likeliest,
+    stems,
+    word_weights,
+)
 from ie import statistics
 from ie.errors import UserError
 from ie.gazetteer import Entry
@@ -159,7 +168,7 @@ def threshold(linker: Linker, dev: Sequence[Mention]) -> float:
         candidates = linker.get_candidates(mention.span)
         if candidates:
             scores = linker.scores(mention.span, candidates)
-            best = _id(linker, candidates[int(np.argmax(scores))])
+            best = _id(linker, candidates[likeliest(scores)])
             judged.append((float(scores.sum()), best == mention.gold, mention.gold == NIL))
     totals = sorted({round(total, 6) for total, _, _ in judged})
     cuts = [0.0, *((a + b) / 2 for a, b in pairwise(totals)), 1.0]

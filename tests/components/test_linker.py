@@ -331,6 +331,21 @@ def test_the_text_tells_candidates_apart(nlp: Language) -> None:
     assert fund[column("kind")] > health[column("kind")]
 
 
+def test_of_candidates_as_likely_the_first_is_meant_whatever_the_last_bits(
+    nlp: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal features give other last bits in another row, and on another processor."""
+    linker = nlp.get_pipe("linker")
+    doc = nlp.tokenizer("Meridian grows")
+    doc.set_ents([Span(doc, 0, 1, label="COMPANY")])
+    first, second = linker.get_candidates(doc.ents[0])
+    for scores in ([0.4, 0.4], [0.4, np.nextafter(0.4, 1)], [np.nextafter(0.4, 1), 0.4]):
+        monkeypatch.setattr(linker, "scores", lambda *_, scores=scores: np.array(scores))
+        assert linker.link(doc.ents[0])[0] == linker.table.id(first.entry)
+    monkeypatch.setattr(linker, "scores", lambda *_: np.array([0.4, 0.4001]))
+    assert linker.link(doc.ents[0])[0] == linker.table.id(second.entry)
+
+
 def test_below_the_threshold_nobody_is_meant(nlp: Language) -> None:
     linker = nlp.get_pipe("linker")
     n = len(linker.features(nlp(TEXT).ents[0], linker.look_up("Hooli"), knowledge())[0])

@@ -96,6 +96,23 @@ def test_scores_are_probabilities_best_first(nlp: Language) -> None:
     assert all(0.5 <= score <= 1 for score in scores)
 
 
+def test_of_relations_as_likely_the_first_is_kept_whatever_the_last_bits(nlp: Language) -> None:
+    """An end that is single goes to one of them; another processor has other last bits."""
+    component = nlp.get_pipe("relations")
+    doc = entities_doc(record("{}, {} and {} were funded.", [], "Wayne", "Stark", "Acme"), nlp)
+    pairs = component.candidates(doc)
+    column = component.labels.index("INVESTOR")
+    near = np.float32(0.9), np.nextafter(np.float32(0.9), np.float32(1))
+    kept = []
+    for order in (near, near[::-1]):
+        scores = np.zeros((len(pairs), len(component.labels)), dtype=np.float32)
+        scores[:, column] = [order[i % 2] for i in range(len(pairs))]
+        component.set_annotations([doc], scores)
+        kept.append([(r["head"], r["child"]) for r in doc._.relations])
+    assert kept[0] == kept[1]
+    assert kept[0][0] == (0, 1)
+
+
 def test_labels_and_types_come_from_the_data(nlp: Language) -> None:
     component = nlp.get_pipe("relations")
     assert component.labels == ("INVESTOR", "RAISED")

@@ -425,6 +425,19 @@ class TestTokens:
         right = ((predicted[:, 1] > 0.5) == found.inside).mean()
         assert right < 0.75
 
+    def test_predictions_are_equal_where_only_last_bits_differ(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Tokens are ranked by them: another processor's last bits must not change the order of equals."""
+        found = model.tokens([text(i) for i in range(40)], ("COMPANY", "CITY"), blank("en").make_doc)
+        before = model.out_of_fold(found.window(), found.label, found.text)
+        exact, rng = model.SGDClassifier.predict_proba, np.random.default_rng(0)
+
+        def noisy(self: object, rows: object) -> np.ndarray:
+            known = exact(self, rows)
+            return known * (1 + rng.choice([-2e-16, 0, 2e-16], known.shape))
+
+        monkeypatch.setattr(model.SGDClassifier, "predict_proba", noisy)
+        assert (model.out_of_fold(found.window(), found.label, found.text) == before).all()
+
 
 class TestLearning:
     def test_healthy(self) -> None:

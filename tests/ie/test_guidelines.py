@@ -1,3 +1,6 @@
+from itertools import permutations
+
+import numpy as np
 import pytest
 
 from ie.errors import UserError
@@ -50,6 +53,18 @@ def test_sentences_lose_their_marks_and_keep_their_topic():
 )
 def test_the_sentence_that_decides(rules, query, about, words):
     assert words in rules.find(query, 0.05, about=about).text
+
+
+def test_of_sentences_as_alike_the_first_is_taken_whatever_the_last_bits(tmp_path):
+    """Another processor sums in another order."""
+    path = tmp_path / "guidelines.md"
+    orders = [" ".join(words) for words in permutations(["banks", "are", "named", "whole"])]
+    path.write_text("".join(f"- {line}.\n" for line in orders), encoding="utf-8")
+    rules = Guidelines(path, NLP)
+    exact, rng = rules._vectors.data.copy(), np.random.default_rng(0)
+    for _ in range(20):
+        assert rules.find("named banks whole", 0.05) == Sentence(f"{orders[0]}.", "")
+        rules._vectors.data = exact * (1 + rng.choice([-2e-16, 0, 2e-16], len(exact)))
 
 
 def test_none_where_none_fits(rules):

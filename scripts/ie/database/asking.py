@@ -222,7 +222,9 @@ class Translator:
         """
         if self._vectors is None or not self.settings.examples:
             return []
-        likeness = (self._vectors @ self._vectorizer.transform([found.masked(question)]).T).toarray().ravel()
+        # Rounded, as last bits differ between processors: of equals the first in the file counts.
+        vector = self._vectorizer.transform([found.masked(question)])
+        likeness = (self._vectors @ vector.T).toarray().ravel().round(9)
         # a question is no example of itself
         same = [example.question == question for example in self.examples]
         order = [int(i) for i in np.argsort(-likeness, kind="stable") if not same[i]]

@@ -101,9 +101,12 @@ class Rag:
 
     def snippets(self, question: str) -> list[str]:
         """The texts that fit a question best, the best last, next to the question."""
-        k = min(self.settings.snippets, len(self.texts))
-        places, _ = self._index.retrieve(_tokens([question]), k=k, show_progress=False)
-        return [self.texts[int(i)] for i in reversed(places[0])]
+        words = _tokens([question])[0]
+        scores = self._index.get_scores(words) if words else np.zeros(len(self.texts))
+        # Not `retrieve`, which leaves the order of equals to chance. Rounded, as last bits differ between
+        # processors: of equals the first text counts.
+        best = np.argsort(-scores.astype(float).round(4), kind="stable")[: self.settings.snippets]
+        return [self.texts[i] for i in reversed(best)]
 
     def prompt(self, question: str) -> Prompt:
         """The prompt for a question."""

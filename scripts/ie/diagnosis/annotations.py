@@ -493,7 +493,9 @@ def suspects(tokens: model.Tokens, predicted: np.ndarray) -> tuple[int, list[Sus
             record = tokens.records[text]
             marked, likelier = record.spans[span], tokens.labels[other - 1]
             found.append(
-                Suspect(record, marked.start, marked.end, marked.label, likelier, float(mean[other]))
+                Suspect(
+                    record, marked.start, marked.end, marked.label, likelier, round(float(mean[other]), 6)
+                )
             )
     return len(spans), _surest_first(found)
 

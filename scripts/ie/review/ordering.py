@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
+from math import fsum
 
 from ie.review.settings import OrderSection
 from ie.splitting import normalise
@@ -119,4 +120,5 @@ class Ordering:
 
     def _novelty(self, text: str) -> float:
         words = set(normalise(text))
-        return sum(1 / (1 + self._seen[word]) for word in words) / len(words)
+        # The exact sum, since the order of a set's words is another one in every process.
+        return fsum(1 / (1 + self._seen[word]) for word in words) / len(words)

@@ -3,9 +3,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fake_llm import FakeLLM
 from running import ROOT, Outcome, run_command
@@ -100,6 +103,31 @@ def test_the_prompt_shows_similar_questions_the_nearest_last(translator: Transla
         before, _, _ = translator.prompt(question.question).rpartition("\n\nQuestion:")
         assert not before.rstrip().endswith(NO_ANSWER)
     assert "Question: Who founded Obelisk Row?" in translator.prompt("Who founded Hooli?")
+
+
+def test_the_examples_shown_do_not_rest_on_last_bits(translator: Translator, money: MoneyNormaliser):
+    """Another processor sums in another order; the prompt, and so what it costs, stays the same."""
+    # The same words in all orders are equally near to each of them.
+    orders = [" ".join(words) for words in permutations(["who", "sold", "old", "boats"])]
+    some = [replace(EXAMPLES[0], question=question) for question in orders]
+    alike = Translator(translator.connection, translator.settings, some, money)
+    for translator_, asked in ((translator, [q.question for q in SCORED]), (alike, ["boats", "who sold"])):
+        before = [translator_.similar(question) for question in asked]
+        exact, rng = translator_._vectors.data.copy(), np.random.default_rng(0)
+        for _ in range(5):
+            translator_._vectors.data = exact * (1 + rng.choice([-2e-16, 0, 2e-16], len(exact)))
+            assert [translator_.similar(question) for question in asked] == before
+
+
+def test_of_texts_that_fit_as_well_the_first_are_snippets(translator: Translator, money: MoneyNormaliser):
+    texts = [f"Initech number {i} grows" for i in range(50)] + ["Hooli sells boats"]
+    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=3), translator.similar, money)
+    assert rag.snippets("What grows at Initech?") == texts[2::-1]
+    assert rag.snippets("Which boats does Initech sell?")[-1] == texts[-1]
+    exact, rng = rag._index.get_scores, np.random.default_rng(0)
+    rag._index.get_scores = lambda words: exact(words) * (1 + rng.choice([-1e-7, 0, 1e-7], len(texts)))
+    assert [rag.snippets("What grows at Initech?") for _ in range(5)] == [texts[2::-1]] * 5
+    assert rag.snippets("?!") == rag.snippets("xyzzy") == texts[2::-1]
 
 
 def test_an_answer_comes_with_its_sql_and_sources(translator: Translator):

@@ -135,9 +135,12 @@ for n in range(1, 13):
 # Kernels of OpenBLAS (a processor other than x86-64 keeps its own), and numpy without newer instructions.
 PROCESSORS = {
     "own": {},
-    "Haswell": {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512_SKX"},
+    "Haswell": {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512_SKX"},
     "Zen": {"OPENBLAS_CORETYPE": "Zen"},
-    "Nehalem": {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX"},
+    "Nehalem": {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX2 FMA3 AVX512F AVX512_SKX",
+    },
     "Prescott": {"OPENBLAS_CORETYPE": "Prescott"},
 }
 if "avx512f" in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""):

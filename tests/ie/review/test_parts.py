@@ -1,6 +1,9 @@
 """Settings, guidelines, order, suggestions, selection and progress."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +139,32 @@ class TestOrdering:
             ordering.learn(words[found[0]])
             first = found
         assert 3 in (found[0], first[0])
+
+    def test_diversity_is_the_same_in_every_process(self) -> None:
+        """The order of a set's words, and with it that of a sum, is another one in every process."""
+        code = (
+            "import random\n"
+            "from ie.review.ordering import Ordering\n"
+            "from ie.review.settings import OrderSection\n"
+            "rng = random.Random(0)\n"
+            "texts = [' '.join(rng.choices('abcdefghijklmnopqrst', k=9)) for _ in range(120)]\n"
+            "settings = OrderSection(then='diversity', first='')\n"
+            "ordering = Ordering(texts, settings, side=str, filled=int, score=float)\n"
+            "drawn = set()\n"
+            "while one := ordering.draw(lambda i: i not in drawn):\n"
+            "    drawn.add(one[0]); ordering.learn(texts[one[0]]); print(one[0])\n"
+        )
+        orders = {
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "PYTHONHASHSEED": seed},
+                capture_output=True,
+                check=True,
+            ).stdout
+            for seed in "0123"
+        }
+        assert len(orders) == 1
+        assert len(orders.pop().split()) == 120
 
     def test_a_large_corpus_is_scored_in_pieces(self) -> None:
         asked: list[str] = []
