@@ -182,6 +182,15 @@ def test_another_run_is_refused_by_name(tmp_path, apply, change, told):
     assert tree(tmp_path / "out") == before
 
 
+def test_results_of_other_code_are_refused(tmp_path, apply, monkeypatch):
+    write_lines(tmp_path / "in" / "a.jsonl", [line(i) for i in range(5)])
+    apply(tmp_path / "in")
+    monkeypatch.setattr(applying, "hash_code", lambda *packages: "edited" * (packages == applying.CODE))
+    refused = apply(tmp_path / "in")
+    assert refused.status == 1
+    assert "holds the results of another run (the code changed since)" in refused.output
+
+
 def test_bad_rows_are_set_aside_with_reasons_and_counted(tmp_path, apply):
     bad = {
         "{not json": "not JSON",

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -367,6 +368,19 @@ def test_another_prompt_or_model_is_refused_by_name(project, change, told):
     assert refused.status == 1
     assert f"holds the results of another run ({told} changed since); name another folder" in refused.output
     assert tree(project.folder / "out") == before
+
+
+def test_after_a_change_of_the_code_nothing_is_paid_for_again(project, server, monkeypatch):
+    assert project.run().status == 0
+    asked, before = len(server.requests), project.results()
+    monkeypatch.setattr(applying, "hash_code", lambda *_: "edited")
+    refused = project.run()
+    assert refused.status == 1
+    assert "holds the results of another run (the code changed since)" in refused.output
+    shutil.rmtree(project.folder / "out")
+    assert project.run().status == 0
+    assert project.results() == before
+    assert len(server.requests) == asked > 0
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_asked_is_kept(project, server, monkeypatch):

@@ -6,7 +6,6 @@ wherever they are.
 """
 
 import fcntl
-import hashlib
 import io
 import json
 import shutil
@@ -26,16 +25,17 @@ import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-import components
-from ie import annotating, cluster, shards
+from ie import cluster, shards
 from ie.annotating import AGAIN, Done, Settings, column_of, load, work, work_on_parcel
 from ie.errors import UserError
-from ie.files import atomic_write, check_writable, hash_folder, sha256_file, write_json
+from ie.files import atomic_write, check_writable, hash_code, hash_folder, write_json
 from ie.processes import AHEAD, cores, unordered
 from ie.shards import Shard, Source
 
 RESULTS, REJECTED, MANIFEST, SUMMARY = "rows", "rejected", "manifest.json", "summary.json"
 VERSIONS = ("spacy", "thinc", "numpy", "pyarrow")
+# Packages whose code decides the results.
+CODE = ("components", "ie")
 # What else the results depend on: parts of the manifest, by what they are called.
 PARTS = {
     "model": "the pipeline",
@@ -88,8 +88,7 @@ def run(
         cluster.require()
     key = hash_folder(model)
     load(model, key)  # fails before anything is read or written
-    code = hash_folder(Path(components.__file__).parent) + sha256_file(Path(annotating.__file__))
-    depends = {"model": key, "code": hashlib.sha256(code.encode()).hexdigest()}
+    depends = {"model": key, "code": hash_code(*CODE)}
     work = partial(_executed, model, key, settings, executor, workers)
     return go_through(source, output, settings, work, depends)
 

@@ -8,10 +8,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 from ie.errors import UserError
+
+# Files of pages, which no result of a pipeline depends on.
+PAGES = (".css", ".html", ".j2", ".js", ".svg")
 
 
 @contextmanager
@@ -116,6 +121,32 @@ def hash_folder(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         total.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+@cache
+def hash_code(*packages: str) -> str:
+    """SHA-256 over all files of packages and of those inside them, by path and content.
+
+    Whole packages, as a list of modules would be out of date with the next one. Pages (`PAGES`) and what
+    Python compiles don't count. Hashed once in a process, which has read its code once as well.
+
+    Args:
+        packages: as they are imported, such as "components" and "ie.training".
+
+    Raises:
+        ModuleNotFoundError: there is no such package.
+    """
+    total = hashlib.sha256()
+    for package in packages:
+        found = find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            raise ModuleNotFoundError(f"no package is called {package}")
+        (folder,) = map(Path, found.submodule_search_locations)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix not in PAGES:
+                name = f"{package}/{path.relative_to(folder).as_posix()}"
+                total.update(f"{name}\0{sha256_file(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -22,13 +22,15 @@ from tqdm import tqdm
 
 from ie import cluster, records, scoring, training
 from ie.errors import UserError
-from ie.files import json_text, sha256_file, write_json
+from ie.files import hash_code, json_text, sha256_file, write_json
 from ie.processes import cores, unordered
 from ie.scheme import Scored
 
 Result = dict[str, Any]
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
+# Packages whose code decides a training.
+CODE = ("components", "ie")
 # Memory set aside for a worker, in MB: twice what one takes on some thousand examples of a sentence or two.
 WORKER_MB = 600
 # A worker keeps its corpus in memory, which takes a good hundred times the .spacy file: with 0.05 to 3.7 MB
@@ -158,7 +160,6 @@ def kept(job: Job) -> Result | None:
 
 def key(job: Job) -> str:
     """Hash of all that a cell's result depends on; which percentage the examples are doesn't matter."""
-    sources = _sources(job.config)
     parts = [
         job.cell.seed,
         sha256_file(job.config),
@@ -169,19 +170,16 @@ def key(job: Job) -> str:
         job.overrides,
         job.gpu_id,
         {name: version(name) for name in ("spacy", "thinc", "numpy")},
-        [sha256_file(path) for path in sources],
+        hash_code(*CODE),
+        [sha256_file(path) for path in _weights(job.config)],
         *job.also,
     ]
     return hashlib.sha256(json_text(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
-def _sources(config: Path) -> list[Path]:
-    """Files that decide a training beside its data: our code, and weights that the config names."""
-    code = Path(__file__).parent
-    found = [
-        code / f"{name}.py"
-        for name in ("augmenting", "corpora", "grid", "records", "scoring", "tokenizing", "training")
-    ]
+def _weights(config: Path) -> list[Path]:
+    """Files that the config names beside its corpora."""
+    found: list[Path] = []
     try:
         named = Config().from_disk(config, interpolate=False).get("paths", {})
     except FileNotFoundError:

@@ -96,7 +96,6 @@ class Bench:
                 questions.write_text(text, encoding="utf-8")
         before = self.write(first) if first is not None else None
         test = None if asked else self.test
-        code = Path(__file__)
         return Training(
             cell=Cell(100.0, len(docs), seed),
             config=self.config,
@@ -107,7 +106,7 @@ class Bench:
             | ({"training.max_steps": self.max_steps} if self.max_steps else {}),
             gpu_id=self.gpu_id,
             cache=self.cache,
-            also=tuple(sha256_file(path) if path else "" for path in (code, before, questions, test)),
+            also=tuple(sha256_file(path) if path else "" for path in (before, questions, test)),
             first=before,
             asked=questions,
             test=test,

@@ -209,8 +209,7 @@ def train_all(
         UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
     """
     largest = max(portions, key=lambda cell: (cell.examples, -cell.seed))
-    code = (Path(__file__), Path(perturbations.__file__))
-    also = tuple(sha256_file(path) for path in (test, *code))
+    also = (sha256_file(test),)
     with tempfile.TemporaryDirectory(prefix="portions-") as folder:
         jobs: dict[tuple[str, Cell], VariantJob] = {}
         for (name, config), (cell, chosen) in product(variants.items(), portions.items()):

@@ -1,11 +1,14 @@
 import os
 import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from running import ROOT
 from spacy.tokens import Doc, DocBin
 
 from ie import cluster, grid, training
@@ -139,6 +142,36 @@ def test_what_a_training_depends_on_makes_it_another(tmp_path, data, trained):
     assert len(trained) == 5
     train(tmp_path, data, cache=cache, portions=one)
     assert len(trained) == 5
+
+
+def test_other_code_makes_it_another_training(tmp_path, data, trained, monkeypatch):
+    one = {Cell(50, 8, 0): list(range(8))}
+    train(tmp_path, data, cache=tmp_path / "cache", portions=one)
+    monkeypatch.setattr(grid, "hash_code", lambda *packages: "edited" * (packages == grid.CODE))
+    train(tmp_path, data, cache=tmp_path / "cache", portions=one)
+    assert len(trained) == 2
+
+
+def test_the_code_of_a_training_is_all_of_ours():
+    """Whatever a training imports is inside the packages that its key hashes."""
+    code = (
+        "import sys, ie.teaching, ie.variants, components.relations\n"
+        "from pathlib import Path\n"
+        "root = Path(ie.teaching.__file__).parents[1]\n"
+        "files = [getattr(m, '__file__', None) for m in list(sys.modules.values())]\n"
+        "print(*(f for f in files if f and root in Path(f).parents), sep='\\n')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    loaded = {Path(line).relative_to(ROOT / "scripts") for line in run.stdout.split()}
+    assert len(loaded) > 10
+    folders = [Path(*package.split(".")) for package in grid.CODE]
+    assert not [path for path in loaded if not any(folder in path.parents for folder in folders)]
 
 
 @pytest.mark.slow

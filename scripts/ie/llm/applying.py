@@ -17,16 +17,17 @@ from spacy.language import Language
 from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
 
-from ie import annotating, tokenizing
+from ie import annotating
 from ie.annotating import AGAIN, KEPT_WORDS, Done, Settings
-from ie.files import json_text, sha256_file
-from ie.llm import answers, grounding, pipeline, shots, tasks
+from ie.files import hash_code, json_text
+from ie.llm import pipeline
 from ie.llm.client import Model
 from ie.llm.tasks import Task
 from ie.records import Record
 from ie.shards import Shard
 
-CODE = (annotating, tokenizing, answers, grounding, shots, tasks)
+# Packages whose code decides the results.
+CODE = ("components", "ie")
 # The column `llm`: how a text was asked about, and what was dropped of the answers, as in `llm-annotate`.
 NOTES = pa.struct(
     [
@@ -120,7 +121,9 @@ def said(record: Record) -> dict[str, Any]:
 def depends(config: Config, nlp: Language) -> dict[str, str]:
     """Hashes of what the results depend on beside texts and settings, as `applying.go_through` wants them.
 
-    How many requests are in flight and what they may cost can change within a run.
+    How many requests are in flight and what they may cost can change within a run. The code counts here, but
+    in no answer's key (`Prompt.key`): after a change of the code stored answers are read again, not paid for
+    again.
     """
     asked: list[Any] = [config["nlp"]["lang"]]
     for name, pipe in nlp.pipeline:
@@ -134,11 +137,10 @@ def depends(config: Config, nlp: Language) -> dict[str, str]:
             asked.append([record.to_line() for record in task.shots.records])
         else:
             asked.append([str(example) for example in getattr(task, "_prompt_examples", None) or []])
-    code = [sha256_file(Path(module.__file__)) for module in CODE]
     return {
         "llm": _hash([model.provider.identity for model in pipeline.llm_models(nlp)]),
         "prompts": _hash(asked),
-        "code": _hash([*code, version("spacy-llm")]),
+        "code": _hash([hash_code(*CODE), version("spacy-llm")]),
     }
 
 
