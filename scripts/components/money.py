@@ -491,6 +491,8 @@ class Parser:
         """ "13 dollars and 45 cents", "15 dollars and 50", "17 USD 25"."""
         if not writings or found.scale or found.value is None or found.value != int(found.value):
             return
+        if self._peek().start == writings[-1].start + len(writings[-1].text):
+            return  # "2019 $50"
         back = self.i
         joined = self._peek().entry.role == "and"
         self.i += joined
@@ -499,7 +501,8 @@ class Parser:
             unit = self._peek()
             power = unit.entry.minor[0] if unit.entry.minor else 2
             # "$1 5" is nothing that people write
-            bare = unit is END and part.value == int(part.value) and (joined or part.value >= 10)
+            bare = joined or (found.closed and part.value >= 10)
+            bare = bare and unit is END and part.value == int(part.value)
             if part.value < 10**power and (unit.entry.minor or bare):
                 found.value += part.value.scaleb(-power)
                 found.rule, found.closed = "compound", True
@@ -684,8 +687,9 @@ class Parser:
 
     def _of_a(self) -> None:
         """The words between a fraction and its scale: "a quarter of a million", "half a million"."""
-        self.i += self._peek().entry.role == "of"
-        self.i += self._peek().entry.role == "article"
+        for role in ("of", "article"):
+            ahead = int(self._peek().text == "-")
+            self.i += (ahead + 1) * (self._peek(ahead).entry.role == role)
 
     def _digits(self, token: Token) -> Decimal:
         """The number at a token and, behind it, the fraction of "2 1/2"; `i` is at its last token then."""
@@ -898,7 +902,9 @@ class MoneyNormaliser(Pipe):
         nearby = self._nearby(around, start, end)
         for _, token in nearby:
             meant = _meanings(token)
-            if len(meant) == 1 and _is_distinct(token) and (meant[0] in candidates or not candidates):
+            # "real" and "mark" alone don't make a bare "71m" reais or marks
+            named = meant[0] in candidates or (not candidates and not token.text.islower())
+            if len(meant) == 1 and _is_distinct(token) and named:
                 return meant[0], "text"
         if not candidates:
             default = self.cfg["default_currency"]

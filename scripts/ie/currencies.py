@@ -36,6 +36,9 @@ SECTIONS = {
     "fractions": dict,
     "places": dict,
 }
+ROLES = (
+    "range", "and", "between", "minus", "article", "of", "point", "open", "slash", "some", "vague", "filler",
+)  # fmt: skip
 CODE = re.compile(r"[A-Z]{3}")
 
 
@@ -43,8 +46,8 @@ def read_additions(path: Path) -> dict[str, Any]:
     """Read the TOML file of writings that CLDR lacks.
 
     Raises:
-        UserError: no such file, not TOML, a section missing, unknown or of the wrong kind, a currency that
-            isn't three capitals.
+        UserError: no such file, not TOML, a section or role missing, unknown or of the wrong kind, a currency
+            that isn't three capitals.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +65,22 @@ def read_additions(path: Path) -> dict[str, Any]:
         for code in codes:
             if not isinstance(code, str) or not CODE.fullmatch(code):
                 raise UserError(f"{path}: {where}: {code!r} is no ISO 4217 code; write it as in USD.")
+    for role, words in found["roles"].items():
+        if role not in ROLES:
+            raise UserError(f"{path}: there is no role {role}; it may be {', '.join(ROLES)}.")
+        if not _are_words(words):
+            raise UserError(f"{path}: roles.{role} must be a list of words; correct it.")
+    for name in ("capitals", "ambiguous"):
+        if not _are_words(found[name]):
+            raise UserError(f"{path}: {name} must be a list of words; correct it.")
+    for scale, power in found["glued"].items():
+        if not isinstance(power, int):
+            raise UserError(f"{path}: glued.{scale} must be a power of ten such as 6; correct it.")
     return found
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _codes(path: Path, found: dict[str, Any]) -> Iterator[tuple[str, Iterable[Any]]]:
@@ -141,12 +159,14 @@ def _add_names(spread: dict[str, set[str]], languages: Iterable[str], current: s
             for code, name in sorted(locale.currencies.items()):
                 if (code not in current) != use_past or re.search(r"[\d(]", name) or code.startswith("X" * 2):
                     continue
+                # "special drawing rights" and "troy ounces of gold", but neither "rights" nor "gold"
+                is_special = code.startswith("X") and code not in current
                 plurals = locale._data["currency_names_plural"].get(code, {})
                 for form in {name, *plurals.values()}:
                     words = key(form).split()
-                    for start in range(len(words)):
+                    for start in range(1 if is_special else len(words)):
                         writing = " ".join(words[start:])
-                        if writing not in taken:
+                        if writing not in taken and not (is_special and len(words) == 1):
                             spread.setdefault(writing, set()).add(code)
 
 

@@ -39,6 +39,11 @@ def test_a_past_currency_is_meant_only_where_none_in_use_is(data: dict) -> None:
     assert data["writings"]["french francs"] == ["FRF"]
 
 
+def test_what_is_no_money_by_itself_counts_by_its_whole_name_only(data: dict) -> None:
+    assert data["writings"]["special drawing rights"] == ["XDR"]
+    assert not {"rights", "account", "code", "funds", "silver"} & set(data["writings"])
+
+
 def test_scales_separators_and_places_come_from_cldr(data: dict) -> None:
     assert data["scales"]["de"]["mrd"] == 9
     assert data["scales"]["es"]["mil millones"] == 9
@@ -53,6 +58,9 @@ def test_scales_separators_and_places_come_from_cldr(data: dict) -> None:
         (lambda s: "= broken", "not valid TOML"),
         (lambda s: s.replace("[firm]", "[other]"), "firm is missing"),
         (lambda s: s + "\n[other]\nx = 1\n", "there is no section other"),
+        (lambda s: s.replace("filler = [", "filling = ["), "there is no role filling"),
+        (lambda s: s.replace('minus = ["minus"]', 'minus = "minus"'), "roles.minus must be a list of words"),
+        (lambda s: s.replace("[glued]\nk = 3", "[glued]\nk = '3'"), "glued.k must be a power of ten"),
         (lambda s: s.replace('"US$" = ["USD"]', '"US$" = ["usd"]'), "US$: 'usd' is no ISO 4217 code"),
         (lambda s: s.replace('digits = 3\ncurrencies = ["OMR"]', 'currencies = ["OMR"]'), "each [[minor]]"),
     ],
