@@ -23,6 +23,10 @@ def main(
     ] = "",
     training: Annotated[Path, typer.Option(help="Folder with the trained one")] = Path("training/efficient"),
     train_on: options.TrainOn = "reviewed",
+    name: Annotated[
+        str, typer.Option(help="Name the package of the trained one has; empty for its own")
+    ] = "",
+    version: Annotated[str, typer.Option(help="Version of that package; empty for its own")] = "",
     settings: Annotated[Path, typer.Option(help="Limits, and how texts are put together")] = Path(
         "configs/serve.cfg"
     ),
@@ -45,7 +49,13 @@ def main(
     sock = web.listen(port, "--vars.serve_port")
     logs.start()
     page = make_app(
-        Workers(chosen, workers, wanted), wanted, hosts=hosts, example=sentence or DEMO, failed=failed
+        Workers(chosen, workers, wanted),
+        wanted,
+        hosts=hosts,
+        example=sentence or DEMO,
+        failed=failed,
+        name="" if model else annotating.packaged_name(chosen, name),
+        version="" if model else version,
     )
     grace = int(wanted.limits.arrive + wanted.limits.answer) + 1
     server = web.make_server(page, log_config=None, timeout_graceful_shutdown=grace)

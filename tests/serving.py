@@ -65,16 +65,20 @@ class Server(benchmark.Server):
 
     def __init__(
         self,
-        model: Path,
+        model: Path | str,
         folder: Path,
         *,
         port: int = 0,
         workers: int = 0,
         sentence: str = "",
+        training: Path | str = "",
+        name: str = "",
+        version: str = "",
         **changes: float,
     ):
         given = settings(folder, **changes)
-        super().__init__(str(model), given, folder, port=port, workers=workers, sentence=sentence)
+        more = {"sentence": sentence, "training": training, "name": name, "version": version}
+        super().__init__(str(model), given, folder, port=port, workers=workers, **more)
         self.client = httpx2.Client(base_url=self.url, timeout=60)
 
     @property

@@ -66,10 +66,29 @@ def test_records_in_order_are_what_the_pipeline_says(server: Server, model: Path
     assert found == expected(model, TEXTS)
     first = Record.model_validate(found[0])
     names = {first.text[s.start : s.end]: s.model_extra for s in first.spans}
-    assert names["Hooli"] == {"kb_id": "5923214"}
+    assert names["Hooli"] == {"text": "Hooli", "kb_id": "5923214"}
+    emoji = Record.model_validate(found[3])
+    assert [s.model_extra["text"] for s in emoji.spans] == [emoji.text[s.start : s.end] for s in emoji.spans]
     assert names["$5m"]["value"] == "5000000 USD"
     assert first.relations
     assert set(first.cats) == {"FUNDING", "OTHER"}
+
+
+def test_the_pipeline_is_announced_as_its_package(model: Path, tmp_path: Path, server: Server) -> None:
+    # one that was named says itself what it is
+    assert server.client.get("/ready").json()["pipeline"]["name"] == "en_pipeline"
+    training = tmp_path / "training"
+    for folder, name in (("reviewed", "en_deals"), ("pipeline", "en_deals_pipeline")):
+        shutil.copytree(model, training / folder / "model-best")
+        started = Server("", tmp_path, training=training, name="en_deals", version="1.2.0")
+        try:
+            started.wait()
+            found = started.client.get("/ready").json()["pipeline"]
+            assert (found["name"], found["version"]) == (name, "1.2.0")
+            (ready,) = [line for line in started.lines if line["event"] == "ready"]
+            assert (ready["pipeline"], ready["version"]) == (name, "1.2.0")
+        finally:
+            started.stop()
 
 
 def test_pages_and_probes(server: Server) -> None:
@@ -84,6 +103,8 @@ def test_pages_and_probes(server: Server) -> None:
     assert "//" not in page.text.replace("</", "")  # nothing from outside
     schema = server.client.get("/openapi.json").json()["components"]["schemas"]["Batch"]
     assert schema["properties"]["texts"]["maxItems"] == 20
+    span = server.client.get("/openapi.json").json()["components"]["schemas"]["Span"]
+    assert "text" in span["required"]
     # what the page offers to try is the project's own
     assert schema["properties"]["texts"]["examples"] == [["Velto sells boats"]]
     assert "Hooli" not in page.text

@@ -10,13 +10,14 @@ DIGITS = 4
 
 
 def to_record(doc: Doc) -> Record:
-    """Spans with the id they link to (`kb_id`) and their amount, relations, categories.
+    """Spans with their `text`, the id they link to (`kb_id`) and their amount; relations, categories.
 
     An amount is `money` as the component says it, and where it is definite also `value`, as gold has it:
     "5000000 USD", or "10-15 EUR".
     """
     found = full_record(doc) if doc.has_extension("relations") else from_doc(doc)
     for span, ent in zip(found.spans, doc.ents, strict=True):
+        span.text = ent.text
         money = ent._.money if ent.has_extension("money") else None
         if money:
             span.money = money

@@ -15,6 +15,7 @@ from ie.errors import UserError
 from ie.files import hash_path
 
 COMPONENTS = ("linker", "money", "relations")
+ASSEMBLED = "pipeline"  # the folder with the assembled one
 TRIED = "A pipeline that can read this is ready."
 
 
@@ -35,7 +36,7 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
             f"{model}: is neither the folder of a pipeline nor an installed package; correct "
             "--vars.serve_model, or install the wheel of `weasel run package-pipeline` with pip."
         )
-    assembled, ner = training / "pipeline" / "model-best", training / train_on / "model-best"
+    assembled, ner = training / ASSEMBLED / "model-best", training / train_on / "model-best"
     if pipelines.exists(assembled):
         # All that is in it fits together, so it is as good as it was: no reason to serve nothing.
         changed = ", ".join(overtaken(assembled, ner))
@@ -50,6 +51,17 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
         f"{training}: there is no trained pipeline; run `weasel run all` first, or name a folder or an "
         "installed package with --vars.serve_model."
     )
+
+
+def packaged_name(chosen: str, name: str) -> str:
+    """The name of the package that a trained pipeline becomes, as `package` and `package-pipeline` give it.
+
+    Args:
+        chosen: the folder, as `choose` found it.
+        name: of the entity recogniser's package, with its language; "" for none.
+    """
+    assembled = Path(chosen).parent.name == ASSEMBLED
+    return f"{name}_pipeline" if name and assembled else name
 
 
 def overtaken(assembled: Path, ner: Path) -> list[str]:

@@ -75,7 +75,14 @@ class Metrics:
 
 
 def make_app(
-    workers: Workers, settings: Settings, *, hosts: str = "", example: str, failed: Callable[[str], None]
+    workers: Workers,
+    settings: Settings,
+    *,
+    hosts: str = "",
+    example: str,
+    failed: Callable[[str], None],
+    name: str = "",
+    version: str = "",
 ) -> ASGIApp:
     """The application; it loads the pipeline when it starts and answers /ready when that is done.
 
@@ -83,6 +90,7 @@ def make_app(
         hosts: names, with commas, under which a proxy makes the service known.
         example: a text to try it on.
         failed: told why, if the pipeline can't be loaded.
+        name, version: of the pipeline as it is announced; "" for those of its meta.json.
     """
     limits, metrics = settings.limits, Metrics()
     batcher = Batcher(
@@ -135,7 +143,9 @@ def make_app(
 
     async def prepare() -> None:
         try:
-            about.update(await workers.load())
+            found = await workers.load()
+            given = {"name": name, "version": version}
+            about.update(found | {key: value for key, value in given.items() if value})
         except UserError as error:
             failed(str(error))
         else:

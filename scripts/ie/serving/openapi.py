@@ -17,6 +17,13 @@ REFUSED = {
     422: "JSON of another shape, too many or too long texts, or a text that the pipeline can't work on",
     503: "Not ready yet, too much to do, or not done in time: come again after Retry-After seconds",
 }
+# What spans of the service have beside those of the data contract; all but the text only where it applies.
+SPAN = {
+    "text": {"type": "string", "description": "The characters from start to end"},
+    "kb_id": {"type": "string", "description": "What the linker links it to, NIL for nothing"},
+    "value": {"type": "string", "description": "A definite amount, such as 5000000 USD or 10-15 EUR"},
+    "money": {"type": "object", "description": "The amount as the money component gives it"},
+}
 
 
 class Batch(BaseModel):
@@ -53,6 +60,9 @@ def describe(limits: Limits, example: str) -> dict[str, Any]:
         "examples": [[example]],
     }
     answers = Records.model_json_schema(ref_template="#/components/schemas/{model}")
+    span = answers["$defs"]["Span"]
+    span["properties"] |= SPAN
+    span["required"].append("text")
     schemas = {**answers.pop("$defs"), "Batch": batch, "Records": answers, "Fault": Fault.model_json_schema()}
 
     def answer(description: str, name: str = "", kind: str = "application/json") -> dict[str, Any]:
