@@ -52,6 +52,7 @@ def main(
             patterns=Path(patterns) if patterns else None,
             gazetteer=Path(gazetteer) if gazetteer and gazetteer_label else None,
             gazetteer_label=gazetteer_label,
+            curve=output / "curve" / "curve.json",
             progress=bar.set_description_str,
         )
     write_json(output / "diagnosis.json", report.to_json(found))

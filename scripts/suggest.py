@@ -15,6 +15,7 @@ from ie.errors import UserError
 from ie.files import check_writable, write_json
 from ie.records import Reader, accepted, blank, write_records
 from ie.scheme import load_scheme
+from ie.scoring import LLM_ON_DEV
 
 
 def main(
@@ -94,6 +95,8 @@ def report(table: dict[str, np.ndarray], labels: Sequence[str], n: int) -> None:
     msg.info(f"Exact spans on {n:,} dev texts; n = annotated spans, ± = 95 % bootstrap interval over texts.")
     if "model" in table:
         msg.info("The pipeline's best step was chosen on these texts, so its score is a little flattering.")
+    if "llm" in table:
+        msg.info(LLM_ON_DEV)
     pairs = statistics.compare({name: counts.sum(axis=1) for name, counts in table.items()})
     for group in statistics.groups(list(table), pairs):
         if len(group) > 1:

@@ -142,8 +142,7 @@ def main(
     with atomic_write(output / "curve.html") as file:
         file.write(page)
     print(f"\n{curve_report.table(rows, len(checks), 'ner' if asked.scored == 'spans' else 'cats')}\n")
-    last = statistics.format_score(rows[-1]["f"], n=len(checks))
-    print(f"With {curves.counted(have)} F is {last} on dev, ± the 95 % interval over its texts and seeds.")
+    print(curves.level(rows[-1]["f"], have, len(checks)))
     for note in notes:
         print(note)
     msg.good(f"{output / 'curve.png'}, {output / 'curve.html'}, {output / 'curve.json'}")

@@ -12,6 +12,7 @@ from ie.curves import counted
 from ie.distillation import Comparison, Row
 from ie.distilling import LLM, REVIEWED, SILVER
 from ie.reports import COLOURS, STYLE
+from ie.scoring import LLM_ON_DEV
 from ie.statistics import Pair
 
 HEADER = (
@@ -99,6 +100,8 @@ def notes(found: Comparison, reviewed: int, silver: int, gold: int, seeds: int) 
             f"P, R and F of what is kept: on those of {counted(gold, 'silver text')} with hidden gold that "
             "are kept; gold spans that are left open don't count as missed.",
         )
+    if found.llm:
+        said.append(LLM_ON_DEV)
     if seeds == 1:
         said.append(
             "With a single seed the noise of seeds is an assumption (sd .01); set seeds to 3 or more."

@@ -15,6 +15,11 @@ from ie.scheme import Scored
 
 KINDS = ("boundary", "type", "both", "missing", "spurious")
 Known = set[tuple[str, str]]
+# To be said wherever dev's score of the LLM stands alone.
+LLM_ON_DEV = (
+    "If the LLM's prompt was chosen on dev, as by compare-prompts, its score there is too high; evaluate "
+    "gives it on test."
+)
 
 
 class Error(NamedTuple):

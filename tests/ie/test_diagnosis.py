@@ -1,5 +1,6 @@
 """Each test of the diagnosis says "broken" where it must, and nothing where there is nothing."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -604,7 +605,7 @@ class TestCases:
 
     def test_the_first_cause_says_what_to_do(self) -> None:
         found = list(data_findings(inject(faults.encoded, project())).values())
-        assert verdict.next_step("decent", found, {}).startswith("First: offsets count bytes of UTF-8.")
+        assert verdict.next_step("decent", found, "").startswith("First: offsets count bytes of UTF-8.")
 
     def test_every_finding_has_its_place(self) -> None:
         checked = project(train=30, dev=0, test=0)
@@ -672,6 +673,43 @@ def test_report_says_it_all_and_escapes() -> None:
     drawn = report.text(found)
     assert "broken" in drawn
     assert report.summary(found)[-1] == "Next: Do."
+
+
+def finding(name: str, verdict: str) -> Finding:
+    return Finding(name, "data", f"H of {name}", "Q", "T", "O", verdict, f"cause of {name}", "R", {})
+
+
+def test_warnings_come_first_and_what_passed_is_a_line() -> None:
+    kinds = ["fine", "not tested", "fine", "watch", "fine", "broken"]
+    findings = [finding(f"n{i}", kind) for i, kind in enumerate(kinds)]
+    found = verdict.Diagnosis(findings, "decent", "Why.", "Do.", sizes={"train": 1, "dev": 1, "test": 0})
+    drawn = report.text(found)
+    assert drawn.index("H of n5") < drawn.index("H of n3")
+    assert "H of n0" not in drawn
+    assert drawn.splitlines()[-2:] == [
+        "– not tested, 1 of 6 hypotheses: n1.",
+        "✔ fine, 3 of 6 hypotheses: n0, n2, n4.",
+    ]
+    page = report.page(found)
+    assert page.index("H of n5") < page.index("H of n3") < page.index("H of n1") < page.index("H of n0")
+    healthy = verdict.Diagnosis(findings[:1], "decent", "Why.", "Do.")
+    assert report.text(healthy) == "✔ fine, 1 of 1 hypotheses: n0."
+
+
+def test_the_next_step_knows_the_curve_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "curve.json"
+    assert verdict.curve_sentence(None, 80).startswith("Run train-curve to see")
+    assert verdict.curve_sentence(path, 80).startswith("Run train-curve to see")
+    path.write_text("[]", encoding="utf-8")
+    assert verdict.curve_sentence(path, 80).startswith("Run train-curve to see")
+    for percent, examples in ((100, 80), (33, 26)):
+        curve = {"rows": [{"percent": percent, "examples": examples}], "verdict": {"text": "It rose."}}
+        path.write_text(json.dumps(curve), encoding="utf-8")
+        assert verdict.curve_sentence(path, 80) == "The training curve says: It rose."
+        assert verdict.curve_sentence(path, 120).startswith("Run train-curve again")
+    step = verdict.next_step("decent", [finding("a", "watch")], "The training curve says: It rose.")
+    assert step.startswith("The training curve says: It rose. Run evaluate")
+    assert step.endswith("look at: cause of a.")
 
 
 def test_converted_corpus_loses_what_no_converter_can_keep() -> None:

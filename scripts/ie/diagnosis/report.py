@@ -13,23 +13,40 @@ from ie.diagnosis.project import Finding
 from ie.diagnosis.verdict import CASES, Diagnosis
 from ie.files import json_text
 
-MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "fine": "✔ fine", "not tested": "– not tested"}
+MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "not tested": "– not tested", "fine": "✔ fine"}
+# Those that ask for something are shown in full.
+SHOWN = ("broken", "watch")
 WIDTHS = (24, 26, 28, 34)
 
 
+def ordered(diagnosis: Diagnosis) -> list[Finding]:
+    """The findings, those that ask for something first."""
+    return sorted(diagnosis.findings, key=lambda finding: list(MARKS).index(finding.verdict))
+
+
 def text(diagnosis: Diagnosis) -> str:
-    """The table of findings, each cell wrapped, then the case and the next step."""
+    """The table of what is broken or to be watched, each cell wrapped; a line for all others of a verdict."""
+    lines = []
     rows: list[tuple[str, ...]] = []
-    for finding in diagnosis.findings:
+    for finding in ordered(diagnosis):
+        if finding.verdict not in SHOWN:
+            continue
         cells = (finding.hypothesis, finding.question, finding.test, finding.observation)
         columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, WIDTHS, strict=True)]
         columns.append([MARKS[finding.verdict]])
         height = max(map(len, columns))
         rows += [tuple(column[i] if i < len(column) else "" for column in columns) for i in range(height)]
         rows.append(("",) * 5)
-    header = ("Hypothesis", "Question: if so,", "Test", "Observation", "Verdict")
-    drawn = table(rows[:-1], header=header, divider=True, widths=(*WIDTHS, 12), max_col=60).strip("\n")
-    return "\n".join(line.rstrip() for line in drawn.splitlines())
+    if rows:
+        header = ("Hypothesis", "Question: if so,", "Test", "Observation", "Verdict")
+        drawn = table(rows[:-1], header=header, divider=True, widths=(*WIDTHS, 12), max_col=60).strip("\n")
+        lines += [*(line.rstrip() for line in drawn.splitlines()), ""]
+    n = len(diagnosis.findings)
+    for kind in (kind for kind in MARKS if kind not in SHOWN):
+        names = [finding.name for finding in diagnosis.findings if finding.verdict == kind]
+        if names:
+            lines.append(f"{MARKS[kind]}, {len(names)} of {n} hypotheses: {', '.join(names)}.")
+    return "\n".join(lines)
 
 
 def summary(diagnosis: Diagnosis) -> list[str]:
@@ -97,6 +114,7 @@ def page(diagnosis: Diagnosis) -> str:
         "diagnosis.html.j2",
         diagnosis=diagnosis,
         case=CASES[diagnosis.case],
+        findings=ordered(diagnosis),
         summary=summary(diagnosis),
         marks=MARKS,
         pictures=pictures,

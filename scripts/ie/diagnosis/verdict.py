@@ -1,5 +1,6 @@
 """From findings and scores to one of the talk's four cases (slides 23-36), and what to do next."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ NEXT = {
     "the model is given (tokens, labels, offsets).",
     "chance": "No single fault was found: look at some dev texts as the model sees them, ask whether the "
     "words tell the answer to a stranger, and make the labels easier to tell apart.",
-    "decent": "Run train-curve to see whether more examples help, and evaluate to see where it errs.",
+    "decent": "Run evaluate to see where it errs.",
     "too-good": "Don't believe it yet: test on new texts of another week or source, annotated by hand.",
     "unknown": "Review some more texts, then run `weasel run split` and this again.",
 }
@@ -106,12 +107,14 @@ def diagnose(
     patterns: Path | None = None,
     gazetteer: Path | None = None,
     gazetteer_label: str = "",
+    curve: Path | None = None,
     progress: Callable[[str], Any] = lambda name: None,
 ) -> Diagnosis:
     """Run everything.
 
     Args:
         llm: the LLM's annotations; patterns, gazetteer, gazetteer_label: of the rules baseline.
+        curve: what `train-curve` wrote, if it did.
         progress: told what is tried next.
 
     Raises:
@@ -129,7 +132,7 @@ def diagnose(
         findings=findings,
         case=case,
         why=why,
-        next=next_step(case, findings, scores),
+        next=next_step(case, findings, curve_sentence(curve, len(project["train"]))),
         scores=scores,
         missing=missing,
         sizes={side: len(project[side]) for side in ("train", "dev", "test")},
@@ -233,7 +236,7 @@ def baseline_finding(scores: dict[str, tuple[str, Estimate]], n: int) -> Finding
     )
     return Finding(
         **told,
-        observation=f"{said} (dev n={n:,}).",
+        observation=f"{said} (dev n={n:,}). {scoring.LLM_ON_DEV if 'llm' in scores else ''}".rstrip(),
         verdict="watch" if better else "fine",
         cause=f"no better than: {', '.join(better)}",
         remedy="Let what is better suggest annotations, review more, and train longer (`weasel run train`).",
@@ -280,14 +283,38 @@ def decide(
     )
 
 
-def next_step(case: str, findings: Sequence[Finding], scores: dict[str, tuple[str, Estimate]]) -> str:
-    """What to do now, in a sentence or two."""
+def curve_sentence(path: Path | None, examples: int) -> str:
+    """What the training curve said of more examples, or that it has to be drawn.
+
+    Args:
+        examples: training texts there are now; a curve of other ones is out of date.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        last, said = found["rows"][-1], found["verdict"]["text"]
+        whole = round(100 * last["examples"] / last["percent"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError):
+        return "Run train-curve to see whether more examples help."
+    # A portion of some percent is a whole number of examples.
+    if abs(whole - examples) > 100 / last["percent"]:
+        return f"Run train-curve again: its curve is of {whole:,} training texts; now there are {examples:,}."
+    return f"The training curve says: {said}"
+
+
+def next_step(case: str, findings: Sequence[Finding], curve: str) -> str:
+    """What to do now, in a few sentences.
+
+    Args:
+        curve: `curve_sentence`.
+    """
     first = named(findings)
     if first:
         return f"First: {first.cause}. {first.remedy}"
     watch = [finding for finding in findings if finding.verdict == "watch"]
-    said = NEXT[case]
-    if case == "decent" and watch:
+    if case != "decent":
+        return NEXT[case]
+    said = f"{curve} {NEXT[case]}"
+    if watch:
         said += f" On the way, look at: {'; '.join(finding.cause for finding in watch)}."
     return said
 
