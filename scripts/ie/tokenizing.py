@@ -1,6 +1,7 @@
 """The tokenizer of the project: spaCy's, with amounts and names kept clear of the punctuation beside them.
 
-Spans must start and end on tokens, and some of spaCy's tokens run past the end of an amount or a name.
+Spans must start and end on tokens. Some of spaCy's tokens run past the end of an amount or a name, and some
+are parts of what is read as one character: an emoji of several code points, a flag.
 A pipeline keeps these rules in its own `tokenizer` file, so what is packaged needs none of this code.
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
-from spacy.util import compile_infix_regex, compile_suffix_regex, registry
+from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex, registry
 
 # spaCy's English takes any letter with a period for an initial, and so the end of "raised $240m." too.
 SCALES = ("k.", "m.", "b.", "t.", "K.", "M.", "B.", "T.")
@@ -18,6 +19,16 @@ SUFFIXES = [
 ]
 ELLIPSIS = {r"\.\.+": r"(?<![A-Z])\.\.+"}
 INFIXES = [r"(?<=\S)—(?=\S)"]  # "Ironwood Ledger—$33 million"
+# Grapheme clusters that begin with a sign (Unicode Standard Annex 29): spaCy takes signs off a word one code
+# point at a time. A cluster that begins with a letter stays whole anyway.
+# Combining marks, no-joiner, variation selectors, skin tones, tags:
+_EXTEND = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u200c\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"
+_EXTEND += "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
+_FLAG = "\U0001f1e6-\U0001f1ff"  # regional indicators, two of which are a flag
+_SIGN = rf"[^\w\s\u200d{_EXTEND}{_FLAG}]"
+CLUSTERS = [rf"(?:{_SIGN}(?:[{_EXTEND}]|\u200d{_SIGN}?)+|[0-9]\ufe0f?\u20e3)"]
+# In front flags are tokens; anywhere else a run of them is one, as only its start tells where each begins.
+FIRST_FLAG, FLAGS = [rf"[{_FLAG}]{{1,2}}"], [rf"(?<![{_FLAG}])[{_FLAG}]+"]
 
 
 def adapt(nlp: Language) -> Language:
@@ -27,8 +38,11 @@ def adapt(nlp: Language) -> Language:
         rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
         # Each change below makes the tokenizer work through its rules again: let there be none meanwhile.
         tokenizer.rules = {}
-        suffixes = [*(ELLIPSIS.get(s, s) for s in nlp.Defaults.suffixes or []), *SUFFIXES]
-        infixes = [*(nlp.Defaults.infixes or []), *INFIXES]
+        # the first alternative that matches is taken
+        prefixes = [*CLUSTERS, *FIRST_FLAG, *(nlp.Defaults.prefixes or [])]
+        suffixes = [*CLUSTERS, *FLAGS, *(ELLIPSIS.get(s, s) for s in nlp.Defaults.suffixes or []), *SUFFIXES]
+        infixes = [*CLUSTERS, *FLAGS, *(nlp.Defaults.infixes or []), *INFIXES]
+        tokenizer.prefix_search = compile_prefix_regex(prefixes).search
         tokenizer.suffix_search = compile_suffix_regex(suffixes).search
         tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
         tokenizer.rules = rules
