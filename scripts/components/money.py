@@ -500,9 +500,10 @@ class Parser:
         if part and part.value is not None and not part.scale and part.value >= 0:
             unit = self._peek()
             power = unit.entry.minor[0] if unit.entry.minor else 2
-            # "$1 5" is nothing that people write
-            bare = joined or (found.closed and part.value >= 10)
-            bare = bare and unit is END and part.value == int(part.value)
+            whole = unit is END and part.value == int(part.value)
+            # "17 USD 25", but "$ 5 $ 60" are two amounts, and nobody writes "1 USD 5"
+            named = len(writings) == 1 and found.closed and writings[0].text.replace(" ", "").isalpha()
+            bare = whole and (joined or (named and part.value >= 10))
             if part.value < 10**power and (unit.entry.minor or bare):
                 found.value += part.value.scaleb(-power)
                 found.rule, found.closed = "compound", True
@@ -590,10 +591,9 @@ class Parser:
         if scale is None or scale == HUNDRED:
             return None
         # "lakh crore" and "thousand million", but "5 k m" is no billion
-        if term.last and not (
-            _is_spelled(token) and _is_spelled(term.last) and scale > (term.last.entry.scale or 0)
-        ):
-            return None
+        if term.last:
+            spelled = _is_spelled(token) and _is_spelled(term.last)
+            return ahead if spelled and scale > (term.last.entry.scale or 0) else None
         return ahead
 
     @staticmethod
@@ -608,7 +608,7 @@ class Parser:
         """Digits, or numerals up to "nine hundred and ninety-nine", and what multiplies them.
 
         Args:
-            alone: whether "hundred" or "dozen" may begin it, as in "a hundred".
+            alone: whether "hundred" may begin it, as in "a hundred".
         """
         token = self._peek()
         if token.number:
@@ -623,14 +623,13 @@ class Parser:
             self._of_a()
             return self._multiplied(Term(number, number, words=True))
         if token.entry.value is not None:
-            term = Term(*[self._numerals()] * 2, words=True)
-        elif (token.entry.scale == HUNDRED or token.entry.times is not None) and (
-            alone or token.entry.times is not None or self._peek(1).entry.scale is not None
-        ):
-            term = Term(Decimal(1), Decimal(1), words=True)
-        else:
-            return None
-        return self._multiplied(term)
+            number = self._numerals()
+            return self._multiplied(Term(number, number, words=True))
+        # "a hundred", "hundred million", "dozen"
+        is_hundred = token.entry.scale == HUNDRED and (alone or self._peek(1).entry.scale is not None)
+        if is_hundred or token.entry.times is not None:
+            return self._multiplied(Term(Decimal(1), Decimal(1), words=True))
+        return None
 
     def _numerals(self) -> Decimal:
         """Numerals below a hundred: "twelve", "twenty-five"."""
@@ -749,7 +748,7 @@ class Parser:
 
     def _peek(self, ahead: int = 0) -> Token:
         i = self.i + ahead
-        return self.tokens[i] if i < len(self.tokens) else END
+        return self.tokens[i] if 0 <= i < len(self.tokens) else END
 
 
 def _is_spelled(token: Token) -> bool:
