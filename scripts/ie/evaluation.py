@@ -442,7 +442,7 @@ def llm(
 def _seconds(path: Path) -> dict[str, float]:
     """Seconds of all calls for a text, by its id."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
         return {str(line["id"]): float(sum(line["seconds"])) for line in lines}
     except (ValueError, KeyError, TypeError):
         raise UserError(

@@ -31,7 +31,7 @@ def read_speed(path: Path) -> Speed | None:
         UserError: the file is neither.
     """
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except FileNotFoundError:
         return None
     try:

@@ -125,10 +125,12 @@ def read_questions(path: Path) -> list[Question]:
     """
     found = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; it must have a question a line.") from None
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
             data = json.loads(line)
             answer = [tuple(row) for row in data.pop("answer", [])]

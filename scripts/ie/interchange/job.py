@@ -277,7 +277,7 @@ def parse_json(place: str, text: str, job: Job | None = None) -> Any:
         UserError: it can't be parsed.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_unrepeated)
         data = job.finite(data) if job else finite(data)
         json_text(data).encode()
     except (ValueError, RecursionError) as error:
@@ -287,6 +287,14 @@ def parse_json(place: str, text: str, job: Job | None = None) -> Any:
             f"{place}: not valid JSON{line} ({reason}); is the format the one you named?"
         ) from None
     return data
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f"the key {twice!r} is there twice in one object")
+    return found
 
 
 def _differing(data: Any, strict: Any) -> int:

@@ -123,7 +123,7 @@ def _parse_lines(
     # The prompt ends with the first field's name, so an answer begins with its values.
     field: str | None = next(iter(names.values()))
     values_follow = True
-    for line in answer.splitlines():
+    for line in answer.split("\n"):
         line = "" if FENCE.fullmatch(line) else line.strip().strip("`").strip()
         if not line:
             continue

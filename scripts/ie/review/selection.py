@@ -65,7 +65,10 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
         return []
     texts = {record.id: record.text for record in gold}
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # not splitlines: a text may hold U+2028 and its like
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             error = json.loads(line)
             given, likelier = error["label"] or "unmarked", error["likelier"] or "no span"

@@ -1,3 +1,4 @@
+import json
 import runpy
 import sqlite3
 from collections import Counter
@@ -376,6 +377,9 @@ def test_faults_end_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "ask.cfg").write_text(text.replace('"investor"', '"inventor"'))
     with pytest.raises(UserError, match="there is no 'inventor'"):
         asking.read_config(tmp_path / "ask.cfg")
+    question = {"question": "a\u2028b?", "sql": None, "kind": "no-answer", "split": "scored"}
+    (tmp_path / "q.jsonl").write_text(json.dumps(question, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert asking.read_questions(tmp_path / "q.jsonl")[0].question == "a\u2028b?"
     (tmp_path / "q.jsonl").write_text('{"question": "x"}\n')
     with pytest.raises(UserError, match=r"q\.jsonl:1"):
         asking.read_questions(tmp_path / "q.jsonl")

@@ -171,6 +171,12 @@ def test_broken_documents_are_one_sentence(kind, value, seed):
         bring(Path(folder), form, [row])
 
 
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    line = '{"text": "Hooli pays", "label": [[0, 5, "ORG"]], "label": []}'
+    with pytest.raises(UserError, match="the key 'label' is there twice in one object"):
+        bring(tmp_path, "doccano", line)
+
+
 class TestNumbersThatJsonCanNotHold:
     TASKS = json.dumps([TASK | {"data": {"text": "Hooli pays", "rating": 7}}])
 

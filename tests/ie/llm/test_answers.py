@@ -148,6 +148,12 @@ def test_a_value_may_hold_the_sign_that_separates_without_its_blanks(separator, 
     assert malformed == []
 
 
+@pytest.mark.parametrize("sign", "\u2028\x0b\x0c\x1c\x85")
+def test_a_value_may_hold_what_looks_like_a_line_end(sign):
+    value = f"Acme{sign}Capital"
+    assert lines(f"Companies: {value}\nMoney: $5m")[0][0][1] == value
+
+
 def test_empty_lines_mean_nothing_was_found():
     for answer in ("", "none", " none\nMoney: none", "None.\nMoney: NONE", "\nMoney:"):
         assert lines(answer) == ([], [])

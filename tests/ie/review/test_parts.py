@@ -289,6 +289,12 @@ class TestSelection:
             ("a", "diagnosis: 'a' is unmarked; B is likelier"),
             ("b", "diagnosis: 'b' is A; no span is likelier"),
         ]
+        path.write_text(
+            json.dumps(error | {"string": "b\u2028"}, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        assert len(selection.label_errors(path, gold)) == 1  # U+2028 ends no line
+        path.write_text("", encoding="utf-8")
+        assert selection.label_errors(path, gold) == []
         path.write_text("{}\n", encoding="utf-8")
         with pytest.raises(UserError, match=r"label-errors\.jsonl:1: not a line of label errors"):
             selection.label_errors(path, gold)
