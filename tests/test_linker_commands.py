@@ -78,7 +78,7 @@ def test_it_learns_what_the_text_tells(folder: Path, capsys: pytest.CaptureFixtu
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
     assert metrics["linker"]["all"] == {
         "mentions": 42,
-        "right": {"value": 1.0, "low": 0.9159, "high": 1.0, "texts": 42, "shown": "1.0 ±.1"},
+        "right": {"value": 1.0, "low": 0.9159, "high": 1.0, "texts": 42, "shown": ".91 to 1.00"},
     }
     assert metrics["linker"]["ambiguous"]["mentions"] == 12
     assert metrics["linker"]["nil"]["r"]["value"] == 1.0
@@ -96,6 +96,18 @@ def test_errors_say_what_was_taken_for_what(folder: Path, capsys: pytest.Capture
     assert evaluate(folder, capsys).status == 0
     error = json.loads((folder / "out" / "errors.jsonl").read_text())
     assert (error["gold"], error["answer"], error["gold_found"]) == ("4 Harbour Fund", "1 Hooli", False)
+
+
+def test_an_index_of_another_version_is_refused(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train(folder, capsys).status == 0
+    version = folder / "out" / "model" / "linker" / "table" / "version.json"
+    version.write_text('"0123456789abcdef"', encoding="utf-8")
+    outcome = evaluate(folder, capsys)
+    assert outcome.status == 1
+    assert "indexed by another version of the linker" in outcome.output
+    assert "weasel run train-linker" in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not (folder / "out" / "metrics.json").exists()
 
 
 def test_the_same_data_gives_the_same_bytes(folder: Path, capsys: pytest.CaptureFixture) -> None:
