@@ -10,11 +10,12 @@ from wasabi import msg
 from ie import options, tracking
 from ie.cli import run
 from ie.files import atomic_write, check_writable, json_text, write_json
-from ie.llm import pipeline
+from ie.llm import pipeline, results
 from ie.llm.client import Model
 from ie.records import Reader, Record, blank, write_records
 from ie.scheme import load_scheme
 from ie.splitting import assign, choose
+from ie.tokenizing import STRETCH
 
 Part = Literal["run", "train"]
 
@@ -36,6 +37,7 @@ def main(
     duplicates: options.Duplicates = "error",
     bad_relations: options.BadRelations = "error",
     lang: options.Lang = "en",
+    stretch: options.Stretch = STRETCH,
     part: Annotated[
         Part, typer.Option(help="What is annotated: what a run uses, or the reviewed training texts.")
     ] = "run",
@@ -80,11 +82,14 @@ def main(
         msg.warn("There is nothing to annotate: all texts are examples that the prompts show.")
     started = time.perf_counter()
     found: list[Record] = []
+    failed: list[Record] = []
     spent: list[dict] = []
     try:
         with pipeline.progress(nlp, len(wanted), "llm-annotate"):
-            for record, calls in pipeline.annotate(nlp, wanted):
+            for record, calls in pipeline.annotate(nlp, wanted, stretch):
                 found.append(record)
+                if any(call.transient for call in calls):
+                    failed.append(record)
                 spent.append({"id": record.id, "seconds": [round(call.seconds, 3) for call in calls]})
     finally:
         for model in models:
@@ -93,13 +98,16 @@ def main(
         report_plan(models, len(wanted))
         return
     counts = summary(found, models)
+    report(counts, models, time.perf_counter() - started)
+    before = results.read_errors(output)
+    results.refuse_worse(output, before, found)
     write_records(output, found)
     write_json(stats, counts)
     with atomic_write(timings) as file:
         file.writelines(f"{json_text(line)}\n" for line in spent)
-    report(counts, models, time.perf_counter() - started)
     with tracking.run("llm-annotate", config=counts["models"]) as tracker:
         tracker.summary({name: counts[name] for name in counts if name != "models"})
+    results.refuse_failures(output, before, found, failed)
 
 
 def summary(found: list[Record], models: list[Model]) -> dict:
@@ -112,7 +120,7 @@ def summary(found: list[Record], models: list[Model]) -> dict:
         "prompts": sum(len(note["prompts"]) for note in notes),
         "prompt_tokens": read,
         "completion_tokens": written,
-        "cost": round(sum(model.stats.cost + model.stats.hit_cost for model in models), 4),
+        "cost": round(sum(model.stats.miss_cost + model.stats.hit_cost for model in models), 4),
         **pipeline.count_notes(found),
     }
 
@@ -132,10 +140,21 @@ def report(counts: dict, models: list[Model], seconds: float) -> None:
                 "prompts",
                 f"{asked:,} asked, {kept:,} kept from before (asking again would cost ${counts['cost']:.2f})",
             ),
+            (
+                "this run",
+                f"{sum(model.stats.calls for model in models):,} requests, "
+                f"${sum(model.stats.cost for model in models):.2f}",
+            ),
+            *(("broken rows of the store", f"{n:,}") for n in [broken(models)] if n),
             ("tokens", f"{counts['prompt_tokens']:,} read, {counts['completion_tokens']:,} written"),
             ("time", f"{seconds:.0f} s, {seconds / max(1, counts['texts']):.2f} s a text"),
         ]
     )
+
+
+def broken(models: list[Model]) -> int:
+    """Stored answers that couldn't be read; their prompts were asked again."""
+    return sum(model.cache.broken for model in models if model.cache is not None)
 
 
 def report_plan(models: list[Model], texts: int) -> None:

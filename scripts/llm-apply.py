@@ -1,6 +1,7 @@
 """Let a language model annotate any number of texts, into files as `apply` writes them."""
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from wasabi import msg
 
 from ie import annotating, applying, options
 from ie.cli import run
+from ie.errors import UserError
 from ie.llm import applying as llm_applying
 from ie.llm import pipeline
 
@@ -65,6 +67,14 @@ def main(
             ("time", f"{time.perf_counter() - started:.0f} s for {done.new_texts:,} texts"),
         ]
     msg.table(rows, aligns=("l", "r"))
+    failed = Counter({reason: n for reason, n in done.rejected.items() if llm_applying.has_failed(reason)})
+    if failed:
+        shown = ", ".join(f"{n:,} {reason}" for reason, n in failed.most_common(3))
+        raise UserError(
+            f"{failed.total():,} texts were set aside without an answer: {shown}. "
+            f"{output / applying.RESULTS} has the others. Run the same command again: "
+            "only what has no answer is asked."
+        )
     msg.good(str(output / applying.RESULTS))
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_llm import FakeLLM, status
+from fake_llm import FakeLLM, answers, html, status
 from running import ROOT, run_command, write_lines
 
 from ie.llm.cache import AnswerCache
@@ -426,3 +426,140 @@ def test_the_wrong_key_stops_it_at_once(project, server, monkeypatch):
     assert "verysecret" not in outcome.output
     assert len(server.requests) <= 16
     assert not Path("corpus/llm.jsonl").exists()
+
+
+def asks(number: int, fault):
+    """`reply`, and this fault for the text with that number."""
+
+    def answer(path, prompt):
+        text = re.findall(r"^Text: (.*)$", prompt, re.MULTILINE)[-1]
+        return fault(path, prompt) if text.startswith(f"Firm{number} ") else reply(path, prompt)
+
+    return answer
+
+
+def errors_of(project) -> dict[str, str]:
+    return {r.id: r.model_extra["llm"]["error"] for r in project.records if "error" in r.model_extra["llm"]}
+
+
+def test_an_endpoint_of_nonsense_is_no_success_and_replaces_nothing(project, server):
+    assert project.run().status == 0
+    before, good = project.bytes(), len(server.requests)
+    project.forget()
+    for nonsense in (html(200), answers(""), answers("<think>Let me see")):
+        server.always = nonsense
+        outcome = project.run()
+        assert outcome.status == 1
+        assert "Traceback" not in outcome.output
+        assert project.bytes() == before
+    server.always = reply
+    assert project.run().status == 0
+    assert project.bytes() == before
+    assert len(set(server.prompts)) == good
+
+
+def test_a_run_in_which_the_endpoint_failed_keeps_what_it_has_and_is_no_success(project, server):
+    server.always = asks(70, status(503))
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "1 of " in outcome.output
+    assert "got no answer (1 unavailable: 503: sorry / error)" in outcome.output
+    assert errors_of(project) == {"id70": "unavailable: 503: sorry / error"}
+    assert len(project.records) > 40
+    server.always, asked = reply, len(server.requests)
+    assert project.run().status == 0
+    assert len(server.requests) == asked + 1
+    assert errors_of(project) == {}
+
+
+def test_a_text_that_never_gets_an_answer_holds_nothing_up(project, server):
+    server.always = asks(70, answers(""))
+    assert project.run().status == 1
+    outcome = project.run()
+    assert (outcome.status, errors_of(project)) == (0, {"id70": "empty"})
+    assert "1 texts got no answer in this run and the one before (1 empty)" in outcome.output
+
+
+def test_an_unreadable_answer_is_an_error_of_its_text_and_asked_for_again(project, server):
+    server.always = asks(70, answers("<think>Perhaps Firm70 sold $70m"))
+    for _ in range(2):
+        outcome = project.run()
+        assert outcome.status == 0, "as with texts that a filter refuses"
+        assert "1 unreadable answer" in outcome.output
+        assert errors_of(project) == {"id70": "unreadable answer"}
+    (record,) = [record for record in project.records if record.id == "id70"]
+    assert record.spans == []
+    assert [p.count("Firm70 ") for p in server.prompts].count(1) == 2
+    server.always = reply
+    assert project.run().status == 0
+    assert errors_of(project) == {}
+
+
+def test_results_are_not_replaced_by_worse_ones(project, server):
+    assert project.run().status == 0
+    before = project.bytes()
+    project.forget()
+    server.always = asks(70, status(400, "content_filter"))
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "corpus/llm.jsonl: stays as it is" in outcome.output
+    assert "(1 content_filter)" in outcome.output
+    assert project.bytes() == before
+    Path("corpus/llm.jsonl").unlink()
+    assert project.run().status == 0
+    assert errors_of(project) == {"id70": "content_filter"}
+
+
+def test_a_run_of_which_most_cannot_be_used_is_no_success(project, server):
+    server.always = lambda path, prompt: (
+        reply(path, prompt) if re.search("Firm[0-9]*5 [^\n]*\nCOMPANY:$", prompt) else cut_off(path, prompt)
+    )
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "got a usable answer" in outcome.output
+    assert "answer cut off at max_tokens" in outcome.output
+
+
+cut_off = answers("Firm | Fir", finish="length")
+
+
+def test_a_text_that_spacy_takes_minutes_for_is_set_aside(project, server):
+    rule = "=" * 8000
+    lines = [json.loads(line) for line in Path("assets/texts.jsonl").read_text().splitlines()]
+    lines[65]["text"] = lines[89]["text"] = ""
+    lines = [line for line in lines if line["text"]]
+    lines[64:64] = [{"text": f"A report\n{rule}\nEnd", "meta": {"id": "rule"}, "url": "x"}]
+    lines += [{"text": f"{rule} at the end"}]
+    write_lines(Path("assets/texts.jsonl"), lines)
+    outcome = project.run()
+    assert outcome.status == 0, outcome.output
+    fault = "more than 1000 characters in a row without a blank"
+    assert f"2 {fault}" in outcome.output
+    aside = [record for record in project.records if "error" in record.model_extra["llm"]]
+    assert [record.text for record in aside] == [f"A report\n{rule}\nEnd", f"{rule} at the end"]
+    assert aside[0].model_extra["url"] == "x"
+    assert [record.model_extra["llm"]["prompts"] for record in aside] == [[], []]
+    assert not any(rule in prompt for prompt in server.prompts)
+
+
+def test_a_password_in_the_address_is_refused_and_written_nowhere(project, server):
+    project.provider(PROVIDER.replace("URL", server.url.replace("//", "//me:secret-1@")))
+    outcome = project.run()
+    assert outcome.status == 1
+    assert "base_url holds a user name or a password" in outcome.output
+    assert "secret-1" not in outcome.output
+    assert server.requests == []
+    assert not Path("corpus").exists()
+
+
+def test_every_try_of_a_run_is_counted_and_the_file_says_what_the_answers_cost(project, server):
+    server.per_prompt = {}
+    faults = iter([answers("")] * 3)
+    server.always = lambda path, prompt: (next(faults, None) or reply)(path, prompt)
+    outcome = project.run()
+    n = len(project.records)
+    assert f"this run {n + 3:,} requests" in outcome.output
+    first = project.counts
+    assert first["cost"] == round(20 * n / 1e6, 4)
+    assert project.run().status == 0
+    assert project.counts == first

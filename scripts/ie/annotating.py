@@ -29,7 +29,7 @@ from ie import assembling, shards
 from ie.errors import UserError
 from ie.files import finite, json_text
 from ie.shards import Shard
-from ie.tokenizing import longest_stretch
+from ie.tokenizing import STRETCH, stretch_fault
 
 Format = Literal["parquet", "jsonl"]
 MONEY = pa.struct([(name, pa.string()) for name in ("amount", "low", "high", "currency", "rule")])
@@ -76,7 +76,7 @@ class Settings:
     shard: int = 1000
     batch_size: int = 256
     max_chars: int = 100_000
-    stretch: int = 1000
+    stretch: int = STRETCH
     format: Format = "parquet"
 
 
@@ -323,8 +323,8 @@ def text_fault(text: Any, settings: Settings) -> str | None:
         return "empty text"
     if len(text) > settings.max_chars:
         return f"longer than {settings.max_chars} characters"
-    if longest_stretch(text) > settings.stretch:
-        return f"more than {settings.stretch} characters in a row without a blank"
+    if fault := stretch_fault(text, settings.stretch):
+        return fault
     return None if utf8(text) else "not Unicode"
 
 

@@ -259,6 +259,9 @@ def place(output: Path, source: str, number: int, settings: Settings, kind: str 
 
 
 def _write(output: Path, done: Done, settings: Settings) -> None:
+    before = place(output, done.source, done.number, settings)
+    if before.exists() and count(before) > done.rows:
+        return  # it was done again for some rows, and fewer came out than are there
     # The results last: they say that the shard is done.
     files = {REJECTED: done.rejected, RESULTS: done.results}
     for kind in reversed(files):

@@ -49,13 +49,19 @@ def adapt(nlp: Language) -> Language:
     return nlp
 
 
-def longest_stretch(text: str) -> int:
-    """The most characters that a text has in a row without a blank.
+# Characters in a row without whitespace that a text may have, if nothing else is set
+STRETCH = 1000
 
-    spaCy takes punctuation, emoji and the like off a word sign by sign, and looks at all that is left each
+
+def stretch_fault(text: str, most: int = STRETCH) -> str | None:
+    """Why spaCy's tokenizer would take too long over a text; None if it wouldn't.
+
+    It takes punctuation, emoji and the like off a word sign by sign, and looks at all that is left each
     time: ten times as long a stretch of them takes a hundred times as long.
     """
-    return max(map(len, text.split()), default=0)
+    if max(map(len, text.split()), default=0) <= most:
+        return None
+    return f"more than {most} characters in a row without a blank"
 
 
 @registry.callbacks("ie.tokenizer.v1")

@@ -4,6 +4,7 @@ Requests go on over the borders of shards, so the endpoint never waits for the l
 """
 
 import hashlib
+import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from ie.files import hash_code, json_text
 from ie.llm import pipeline
 from ie.llm.client import Model
 from ie.llm.tasks import Task
+from ie.llm.types import UNREADABLE
 from ie.records import Record
 from ie.shards import Shard
 
@@ -89,9 +91,11 @@ class Worker:
                 yield self._done(*under_way.popleft(), found[:n])
                 del found[:n]
 
-        for record, calls in pipeline.annotate(self.nlp, records()):
+        # `read` has set long stretches aside
+        for record, calls in pipeline.annotate(self.nlp, records(), sys.maxsize):
             error = record.model_extra["llm"].get("error")
-            kind = AGAIN if any(call.transient for call in calls) else "no usable answer"
+            again = any(call.transient or call.error == UNREADABLE for call in calls)
+            kind = AGAIN if again else "no usable answer"
             found.append((record, f"{kind} ({error})" if error else None))
             bar.update()
             yield from complete()
@@ -108,6 +112,11 @@ class Worker:
         good = [said(record) for record, reason in found if not reason]
         self.dropped.update(piece["reason"] for answer in good for piece in answer["llm"]["dropped"])
         return annotating.finish(shard, self.settings, rows, table, good, failed, also={"llm": NOTES})
+
+
+def has_failed(reason: str) -> bool:
+    """Whether a row was set aside as the endpoint gave no answer, and not for what it said."""
+    return reason.startswith(AGAIN) and UNREADABLE not in reason
 
 
 def said(record: Record) -> dict[str, Any]:

@@ -94,7 +94,9 @@ class AnswerCache:
             self._connection = None
 
     def _get(self, key: str) -> Answer | None:
-        row = self._open().execute("SELECT text, about FROM answers WHERE key = ?", (key,)).fetchone()
+        # As bytes: SQLite holds any in a text, and one that is no UTF-8 must not end the run.
+        query = "SELECT CAST(text AS BLOB), CAST(about AS BLOB) FROM answers WHERE key = ?"
+        row = self._open().execute(query, (key,)).fetchone()
         if row is None:
             return None
         try:
@@ -120,8 +122,6 @@ class AnswerCache:
         connection = sqlite3.connect(
             self.path, timeout=60, check_same_thread=False, isolation_level=None, cached_statements=16
         )
-        # Text is decoded where a row is read: one that is no UTF-8 must not end the run.
-        connection.text_factory = bytes
         try:
             _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute("PRAGMA synchronous = FULL")

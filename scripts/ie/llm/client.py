@@ -130,6 +130,7 @@ class Stats:
     estimated: int = 0
     cost: float = 0.0
     hit_cost: float = 0.0
+    miss_cost: float = 0.0  # of the answers that counted; `cost` has those of the other tries, too
     planned_prompt_tokens: int = 0
     planned_completion_tokens: int = 0
     planned_cost: float = 0.0
@@ -467,6 +468,7 @@ class Model:
             self._written += answer.completion_tokens
         else:
             self.stats.misses += 1
+            self.stats.miss_cost += self.prices.cost(answer.prompt_tokens, answer.completion_tokens)
         if self.on_answer:
             self.on_answer(answer, self.stats)
         return answer

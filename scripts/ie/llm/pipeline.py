@@ -1,26 +1,29 @@
 """The pipeline that a config describes, and what it says of each text as records."""
 
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from confection import Config
 from spacy.language import Language
+from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc, Span
 from spacy.util import load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
 
-# Imported for what they register.
-from ie import tokenizing  # noqa: F401
 from ie.errors import UserError
+
+# Imported for what they register.
 from ie.llm import models, shots, streaming, tasks  # noqa: F401
 from ie.llm.client import Ledger, Model, Stats
 from ie.llm.tasks import Task, trace
 from ie.llm.types import Answer
 from ie.records import Record
+from ie.tokenizing import STRETCH, stretch_fault
 
 PROVIDERS = Path("configs/providers")
 
@@ -153,19 +156,41 @@ def llm_models(nlp: Language) -> list[Model]:
     return [model for model in dict.fromkeys(found) if isinstance(model, Model)]
 
 
-def annotate(nlp: Language, records: Iterable[Record]) -> Iterator[tuple[Record, list]]:
+def annotate(
+    nlp: Language, records: Iterable[Record], stretch: int = STRETCH
+) -> Iterator[tuple[Record, list]]:
     """Run the pipeline over texts; gold annotation of the records isn't shown to it.
+
+    A text that would take the tokenizer too long (`tokenizing.stretch_fault`) gets an error instead.
 
     Yields:
         Per text, in order: the model's record, and its `Answer`s for those who want the timings.
     """
-    given, kept = tee(records)
-    # As docs, since spaCy would refuse a text longer than max_length, which no model here sees whole.
-    docs = (nlp.tokenizer(record.text) for record in given)
+    waiting: deque[tuple[Record, str | None]] = deque()
+    limit = stretch if isinstance(nlp.tokenizer, Tokenizer) else sys.maxsize
+
+    def docs() -> Iterator[Doc]:
+        for record in records:
+            waiting.append((record, stretch_fault(record.text, limit)))
+            if waiting[-1][1] is None:
+                # As a doc, since spaCy would refuse a text longer than max_length, which no model here
+                # sees whole.
+                yield nlp.tokenizer(record.text)
+
     name = " + ".join(dict.fromkeys(model.provider.name for model in llm_models(nlp)))
-    for doc, record in zip(streaming.pipe(nlp, docs), kept, strict=True):
-        notes = trace(doc)
-        yield to_record(doc, record, name), notes["calls"]
+    for doc in streaming.pipe(nlp, docs()):
+        while waiting[0][1] is not None:
+            yield _set_aside(nlp, *waiting.popleft(), name), []
+        yield to_record(doc, waiting.popleft()[0], name), trace(doc)["calls"]
+    for record, fault in waiting:
+        yield _set_aside(nlp, record, fault, name), []
+
+
+def _set_aside(nlp: Language, record: Record, fault: str | None, model: str) -> Record:
+    """What `to_record` makes of a text that nobody was asked about."""
+    empty = to_record(nlp.make_doc(""), record, model)
+    notes = {**empty.model_extra["llm"], "error": fault}
+    return empty.model_copy(update={"text": record.text, "llm": notes})
 
 
 def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:

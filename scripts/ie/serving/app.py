@@ -35,7 +35,7 @@ from ie.serving.batching import Batcher
 from ie.serving.openapi import Batch, describe
 from ie.serving.settings import Limits, Settings
 from ie.serving.workers import Workers
-from ie.tokenizing import longest_stretch
+from ie.tokenizing import stretch_fault
 
 OWN = Path(__file__).parent / "static"
 FILES = {
@@ -206,12 +206,8 @@ async def read(request: Request, limits: Limits) -> list[str]:
             raise Refused(
                 f"texts.{i} has {len(text):,} characters; {limits.characters:,} are taken at most.", 422
             )
-        if (found := longest_stretch(text)) > limits.stretch:
-            raise Refused(
-                f"texts.{i} has {found:,} characters in a row without a blank; {limits.stretch:,} are taken "
-                "at most.",
-                422,
-            )
+        if fault := stretch_fault(text, limits.stretch):
+            raise Refused(f"texts.{i} has {fault}.", 422)
         if "\0" in text:
             raise Refused(f"texts.{i} has a null character; take it out.", 422)
     return texts

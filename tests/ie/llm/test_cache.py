@@ -1,5 +1,6 @@
 import multiprocessing
 import resource
+import sqlite3
 import threading
 
 import pytest
@@ -102,3 +103,63 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be made"):
         AnswerCache(tmp_path / "file" / "a.sqlite").get("k")
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("fine", "{"),
+        ("fine", "[" * 100_000),
+        ("fine", "5"),
+        ("fine", '{"prompt_tokens": "many"}'),
+        ("fine", '{"completion_tokens": 1e999}'),
+        ("fine", '{"seconds": NaN}'),
+        ("fine", '{"error": "empty"}'),
+        ("fine", '{"estimated": 1}'),
+        ("fine", b"\xff"),
+        (b"\xff\xfe", "{}"),
+    ],
+)
+def test_a_broken_row_is_forgotten_and_counted(tmp_path, text, about):
+    cache = AnswerCache(tmp_path / "a.sqlite")
+    cache.put([Answer("good", key="other")])
+    with cache._lock:
+        row = ("k", "m", text, about)
+        cache._open().execute("INSERT INTO answers VALUES (?, ?, CAST(? AS TEXT), CAST(? AS TEXT))", row)
+    assert cache.get("k") is None
+    assert (cache.broken, cache.count()) == (1, 1)
+    assert cache.put([Answer("new", key="k")]) == ["new"]
+    assert AnswerCache(cache.path).get("k") == "new"
+
+
+def test_a_corrupt_file_is_called_that_and_not_a_full_disk(tmp_path):
+    path = tmp_path / "a.sqlite"
+    cache = AnswerCache(path)
+    cache.put([Answer(f"answer {n} " * 50, key=str(n)) for n in range(200)])
+    cache.close()
+    raw = bytearray(path.read_bytes())
+    raw[4096 : len(raw)] = b"\x07" * (len(raw) - 4096)
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"no usable store of answers .*move it away.*asked again") as caught:
+        [AnswerCache(path).get(str(n)) for n in range(200)]
+    assert "full" not in str(caught.value)
+
+
+def test_another_programs_database_is_one_sentence(tmp_path):
+    path = tmp_path / "a.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE answers (id INTEGER, note TEXT)")
+    connection.close()
+    with pytest.raises(UserError, match=r"a.sqlite: it can't be used as a store of answers .*move it away"):
+        AnswerCache(path).get("k")
+    with pytest.raises(UserError, match=r"can't be used as a store"):
+        AnswerCache(path).put([Answer("new", key="k")])
+
+
+def test_only_the_answer_that_was_seen_is_discarded(tmp_path):
+    cache = AnswerCache(tmp_path / "a.sqlite")
+    cache.put([Answer("one", key="k")])
+    cache.discard(Answer("two", key="k"))
+    assert cache.get("k") == "one"
+    cache.discard(Answer("one", key="k"))
+    assert cache.get("k") is None

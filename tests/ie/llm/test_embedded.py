@@ -316,3 +316,16 @@ def test_the_same_server_serves_openais_protocol(model, tmp_path, monkeypatch):
     monkeypatch.setenv("WRONG_KEY", "sk-wrong-key-0123456789")
     with pytest.raises(UserError, match="refuses the key"):
         ask("something new", api_key_env="WRONG_KEY")
+
+
+def test_what_computes_the_answers_is_part_of_their_key(tmp_path, monkeypatch):
+    def key(**changes):
+        options = {"weights": "w", "sha256": "a" * 64, "cache": "", "folder": str(tmp_path)}
+        return Prompt("x").key(models.embedded_model(**(options | changes)).provider.identity)
+
+    plain = key()
+    assert key(threads=2, workers=3, timeout=5.0) == plain
+    assert key(slots=2) != plain
+    models._loaded.clear()
+    monkeypatch.setattr(embedded, "version", lambda name: "1999.1")
+    assert key() != plain

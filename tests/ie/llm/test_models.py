@@ -3,12 +3,15 @@
 import pytest
 from confection import Config
 from fake_llm import FakeLLM, answers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spacy_llm.registry import registry
 from spacy_llm.util import assemble_from_config
 
 from ie.errors import UserError
 from ie.llm import models
 from ie.llm.client import Model
+from ie.llm.types import Prompt
 
 CONFIG = """
 [nlp]
@@ -77,6 +80,10 @@ def test_the_same_words_in_another_order_are_another_document(tmp_path):
         {"more": "\n[components.llm.model.params]\ntemperature = 0.5"},
         {"more": 'system = "Be brief."'},
         {"more": 'mode = "completion"'},
+        {"more": 'max_tokens_name = "max_completion_tokens"'},
+        {"more": 'api_version = "2024-10-21"'},
+        {"more": 'drop_params = ["stop"]'},
+        {"more": 'drop_params = ["response_format"]'},
     ],
 )
 def test_what_can_change_the_answer_is_asked_again(changed, tmp_path):
@@ -129,3 +136,43 @@ def test_tasks_that_split_long_texts_get_the_context_length():
     assert isinstance(model, Model)
     assert model.context_length == 8192
     assert models.openai_model("m", cache="").context_length is None
+
+
+CHOICES = {
+    "base_url": st.sampled_from(["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"]),
+    "mode": st.sampled_from(["chat", "completion"]),
+    "system": st.sampled_from(["", "Be brief."]),
+    "params": st.sampled_from([{}, {"temperature": 0.5}, {"extra_body": {"top_k": 3}}, {"max_tokens": 5}]),
+    "drop_params": st.lists(
+        st.sampled_from(["temperature", "stop", "max_tokens", "response_format", "top_k"])
+    ),
+    "max_tokens_name": st.sampled_from(["max_tokens", "max_completion_tokens"]),
+    "structured": st.sampled_from(["json_schema", "json_object", "grammar", "none"]),
+    "api_version": st.sampled_from(["", "2024-10-21", "2025-01-01"]),
+}
+PROMPT = Prompt("hello", stop=("\n",), max_tokens=7, schema={"type": "object"}, grammar="root ::= [a-z]+")
+
+
+@given(st.fixed_dictionaries(CHOICES), st.fixed_dictionaries(CHOICES))
+@settings(max_examples=300, deadline=None)
+def test_another_request_has_another_key(one, other):
+    """Everything that reaches the endpoint counts: the address with its version, and the body."""
+    first, second = (models.openai_model("m", cache="", **options).provider for options in (one, other))
+
+    def request(provider):
+        return provider.base_url, provider.api_version, provider.path, provider.body(PROMPT)
+
+    if request(first) != request(second):
+        assert PROMPT.key(first.identity) != PROMPT.key(second.identity)
+
+
+def test_keys_of_answers_that_are_paid_for_stay():
+    """As they were before more settings became part of them."""
+    plain = models.openai_model("gpt", cache="").provider
+    dropped = models.openai_model("gpt", cache="", drop_params=["temperature"]).provider
+    anthropic = models.anthropic_model("claude", cache="").provider
+    assert [PROMPT.key(provider.identity)[:16] for provider in (plain, dropped, anthropic)] == [
+        "007b1d3d0563156a",
+        "faa41948d63d78a5",
+        "8138d8db48b83e9c",
+    ]
