@@ -44,6 +44,7 @@ def main(
         ("records", f"{len(intake.records):,}"),
         ("spans", f"{sum(len(record.spans) for record in intake.records):,}"),
         ("relations", f"{sum(len(record.relations) for record in intake.records):,}"),
+        ("texts with categories", f"{sum(bool(record.cats) for record in intake.records):,}"),
         ("left out: there already", f"{intake.repeated:,}"),
         ("left out: there already, annotated otherwise", f"{intake.otherwise:,}"),
         *((f"lost: {name}", f"{n:,}") for name, n in convert.losses(job)),

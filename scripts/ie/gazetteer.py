@@ -39,7 +39,7 @@ def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[Entry]:
         if missing:
             raise UserError(
                 f"{path}:1: no column {', '.join(missing)} (it has {', '.join(header) or 'none'}); the first "
-                f"line must name {', '.join(COLUMNS)}."
+                f"line must name {', '.join(COLUMNS)}, with commas between them."
             )
         for fields in reader:
             where = f"{path}:{reader.line_num}"

@@ -171,6 +171,21 @@ def test_broken_documents_are_one_sentence(kind, value, seed):
         bring(Path(folder), form, [row])
 
 
+@settings(QUICK, max_examples=80)
+@given(form=st.sampled_from(convert.FORMATS), cut=st.integers(0, 400), noise=st.binary(max_size=6))
+def test_files_that_are_cut_off_or_damaged_are_one_sentence(form, cut, noise):
+    record = Record(text="Hooli 👩‍🚀 pays", spans=[SPAN], cats={"A": 1}, meta={"id": 1})
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "in"
+        convert.write(path, form, [record, record.model_copy(update={"text": "Hooli"})], Job(NLP))
+        content = path.read_bytes()
+        cut = cut % (len(content) + 1)
+        for broken in (content[:cut], content[:cut] + noise + content[cut + len(noise) :], noise):
+            path.write_bytes(broken)
+            with suppress(UserError):
+                convert.read(path, form, Job(NLP))
+
+
 def test_a_key_that_is_there_twice_is_refused(tmp_path):
     line = '{"text": "Hooli pays", "label": [[0, 5, "ORG"]], "label": []}'
     with pytest.raises(UserError, match="the key 'label' is there twice in one object"):
