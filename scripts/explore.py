@@ -8,7 +8,7 @@ import typer
 
 from ie import assembling, options, web
 from ie.cli import run
-from ie.database import reading
+from ie.database import executing, reading
 from ie.exploring.app import make_app
 from ie.exploring.questions import Questions
 
@@ -40,7 +40,8 @@ def main(
         port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
         page = make_app(database, ask=ask, secret=secret, port=port, hosts=hosts)
-        web.run_page(page, sock, secret, f"It reads {database} and writes nothing.")
+        note = f"It reads {database} and writes nothing."
+        web.run_page(page, sock, secret, note, stopping=executing.WORKERS.stop)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from time import sleep
 
 import httpx2
+import psutil
 import pytest
 from fake_llm import FakeLLM, answers, status
 from running import ROOT, run_command, stops_with_weasel, write_lines
@@ -33,6 +36,16 @@ TEXTS = [
 TABLE = (
     "id,name,aliases,kind,country,description\n5923214,Hooli,,company,US,search\n"
     '1681056,ACME Ventures,ACME,fund,,\n66,"O\'Brien ""& Sons""); DROP TABLE deals; --",,,,\n'
+)
+# A call inside SQLite that takes minutes.
+LONG = (
+    "WITH a AS (SELECT REPLACE('xxxxxxxxxx', 'x', 'aaaaaaaaaa') AS x), "
+    "b AS (SELECT REPLACE(x, 'a', 'aaaaaaaaaaaaaaaaaaaa') AS x FROM a), "
+    "c AS (SELECT REPLACE(x, 'a', 'aaaaaaaaaaaaaaaaaaaa') AS x FROM b), "
+    "d AS (SELECT REPLACE(x, 'a', 'aaaaaaaaaa') AS x FROM c) "
+    "SELECT "
+    + " || ".join(f"LTRIM(x, REPLACE(SUBSTR(x, 1, 3000{i}), 'a', 'b') || 'a')" for i in range(10))
+    + " FROM d"
 )
 ASK = """
 [model]
@@ -81,8 +94,9 @@ def make_database(folder: Path, records: list[Record]) -> Path:
     return path
 
 
-def options(folder: Path, url: str = "http://127.0.0.1:9", port: int = 0) -> list[object]:
-    (folder / "ask.cfg").write_text(ASK.format(url=url, cache=folder / "answers.sqlite"), encoding="utf-8")
+def options(folder: Path, url: str = "http://127.0.0.1:9", port: int = 0, more: str = "") -> list[object]:
+    config = ASK.format(url=url, cache=folder / "answers.sqlite") + more
+    (folder / "ask.cfg").write_text(config, encoding="utf-8")
     write_lines(folder / "questions.jsonl", [])
     return [
         *("--database", folder / "deals.db", "--config", folder / "ask.cfg", "--port", port),
@@ -94,10 +108,10 @@ def options(folder: Path, url: str = "http://127.0.0.1:9", port: int = 0) -> lis
 class Server:
     """The command in a process of its own; `url` is what it printed."""
 
-    def __init__(self, folder: Path, url: str = "http://127.0.0.1:9") -> None:
+    def __init__(self, folder: Path, url: str = "http://127.0.0.1:9", more: str = "") -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-u", ROOT / "scripts" / "explore.py", *map(str, options(folder, url))],
+            [sys.executable, "-u", ROOT / "scripts/explore.py", *map(str, options(folder, url, more=more))],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={"EXPLORE_TEST_KEY": "k", "PATH": "/usr/bin:/bin", "HOME": str(folder)},
         )  # fmt: skip
@@ -293,6 +307,43 @@ def test_strangers_are_refused_and_every_answer_is_fenced(server: Server) -> Non
         answer = server.client.post("/api/run", **given)
         assert 400 <= answer.status_code < 500
         assert "Traceback" not in answer.text
+
+
+def test_long_statements_hold_up_neither_lookups_nor_the_end(tmp_path: Path) -> None:
+    """One call inside SQLite that would take minutes can't be interrupted, but its process can be killed."""
+    make_database(tmp_path, [record(*text) for text in TEXTS])
+    server = Server(tmp_path, more="[ask.limits]\nseconds = 600\n")
+    command = psutil.Process(server.process.pid)
+    body = {"sql": LONG}
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(server.client.post, "/api/run", json=body, timeout=600) for _ in range(8)]
+        while sum(child.cpu_times().user > 0.5 for child in command.children()) < 2:
+            sleep(0.05)
+        children = command.children()
+        assert len(children) == 2
+        assert server.client.get("/api/search", params={"q": "Hooli"}, timeout=60).json()["entities"]
+        server.process.terminate()
+        assert server.process.wait(60) is not None
+        _, alive = psutil.wait_procs(children, 60)
+        assert not alive
+        ended = [future.exception() or future.result().status_code for future in waiting]
+        assert all(isinstance(end, httpx2.TransportError) or end == 422 for end in ended), ended
+    printed = server.process.stdout.read()
+    assert "Traceback" not in printed, printed
+    server.stop()
+
+
+def test_a_statement_that_takes_too_long_is_a_sentence(tmp_path: Path) -> None:
+    make_database(tmp_path, [record(*text) for text in TEXTS])
+    server = Server(tmp_path, more="[ask.limits]\nseconds = 0.2\n")
+    answer = server.client.post("/api/run", json={"sql": LONG}, timeout=60)
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        "The statement took longer than 0.2 s and was stopped.",
+    )
+    answer = server.client.post("/api/run", json={"sql": "SELECT COUNT(*) FROM documents"}, timeout=60)
+    assert answer.json()["rows"] == [[4]]
+    server.stop()
 
 
 def ask(server: Server, question: str = "Who?") -> httpx2.Response:

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -352,13 +353,31 @@ def listen(port: int, option: str) -> socket.socket:
     return found
 
 
-def run_page(page: Starlette, sock: socket.socket, secret: str, note: str) -> None:
-    """Print the address of a page, and a note, and serve it until it is stopped, as `run_server` does."""
+def run_page(
+    page: Starlette,
+    sock: socket.socket,
+    secret: str,
+    note: str,
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Print the address of a page, and a note, and serve it until it is stopped, as `run_server` does.
+
+    Args:
+        stopping: called when that begins, for requests at work to end soon; in a thread of its own.
+    """
     # msg would break a long line in two, and the address with it
     address = (
         f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n\n{note} Ctrl-C stops the server."
     )
-    run_server(make_server(page, log_level="warning"), sock, address)
+    server = make_server(page, log_level="warning")
+    handle_exit = server.handle_exit
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=stopping, daemon=True).start()
+        handle_exit(number, frame)
+
+    server.handle_exit = handle
+    run_server(server, sock, address)
 
 
 def run_server(server: uvicorn.Server, sock: socket.socket, address: str, grace: float = 15) -> None:

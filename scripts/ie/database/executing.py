@@ -73,6 +73,7 @@ class Workers:
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
+        self._stopped = False
 
     def run(
         self,
@@ -106,42 +107,34 @@ class Workers:
             self._places.release()
 
     def stop(self) -> None:
-        """End all processes, also those that are at work; whoever waits for one gets `Refused`."""
+        """End all processes for good, also those that are at work; whoever waits for one gets `Refused`."""
         with self._lock:
+            self._stopped = True
             ended = [*self._idle, *self._busy]
             self._idle.clear()
         for worker in ended:
             worker.kill()
 
     def _ask(self, request: bytes, seconds: float) -> dict | None:
-        worker = self._take()
-        answered = False
+        with self._lock:
+            if self._stopped:
+                raise Refused("stopped", "No more statements are run.")
+            worker = self._idle.pop() if self._idle else _Worker()
+            self._busy.add(worker)
+        reply = None
         try:
-            reply = worker.ask(request, seconds)
-            answered = reply is not None
-            if not answered and not worker.late:
-                raise Refused("stopped", "The process that ran the statement was ended.")
+            reply = worker.ask(request, seconds) if worker.ready() else None
+            if reply is None and not worker.late:
+                raise Refused("stopped", "The process that ran the statement ended.")
             return reply
         finally:
             with self._lock:
                 self._busy.discard(worker)
-                if answered and not worker.late:
+                kept = reply is not None and not worker.late and not self._stopped
+                if kept:
                     self._idle.append(worker)
-            if not answered or worker.late:
+            if not kept:
                 worker.kill()
-
-    def _take(self) -> "_Worker":
-        with self._lock:
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.process.poll() is None:
-                    self._busy.add(worker)
-                    return worker
-                worker.kill()
-        worker = _Worker()
-        with self._lock:
-            self._busy.add(worker)
-        return worker
 
 
 class _Worker:
@@ -156,10 +149,12 @@ class _Worker:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        # Its time runs from here on, not while the interpreter starts.
-        if self._line(STARTING) is None:
-            self.kill()
-            raise Refused("error", "No process that runs statements could be started.")
+        self._started = False
+
+    def ready(self) -> bool:
+        """Whether it has started; waited for, as the time of a statement runs from then on."""
+        self._started = self._started or self._line(STARTING) is not None
+        return self._started
 
     def ask(self, request: bytes, seconds: float) -> dict | None:
         """The reply, or None if it was killed or broke down."""

@@ -60,10 +60,6 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
 
         try:
             return await asyncio.to_thread(opened)
-        except asyncio.CancelledError:
-            # The server ends, and waits for its threads.
-            executing.WORKERS.stop()
-            raise
         except UserError as error:
             raise Refused(str(error), 503) from None
         except guard.Refused as error:
