@@ -15,8 +15,10 @@ from ie.variants import (
     compare,
     costs_json,
     measure,
+    on_test,
     parse_variants,
     read_gold,
+    recommended,
     require_prepared,
     to_json,
     train_all,
@@ -29,8 +31,10 @@ def main(
     ] = "efficient,vectors,transfer,pretrain",
     configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
     train: Annotated[Path, typer.Option(help="Training examples")] = Path("corpus/train.spacy"),
-    dev: Annotated[Path, typer.Option(help="Examples that pick the checkpoints")] = Path("corpus/dev.spacy"),
-    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    dev: Annotated[Path, typer.Option(help="Examples to choose on")] = Path("corpus/dev.spacy"),
+    test: Annotated[Path, typer.Option(help="Gold test records, for the chosen one alone")] = Path(
+        "corpus/test.jsonl"
+    ),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,100",
     seeds: Annotated[int, typer.Option(help="Trainings of each variant and portion", min=1)] = 3,
@@ -84,24 +88,26 @@ def main(
     texts = [record.text for record in gold]
     words = sum(len(nlp.make_doc(text)) for text in texts)
     costs = measure(models, results, texts, words, repeats=repeats)
+    mb, n = {name: cost.mb for name, cost in costs.items()}, len(checks)
+    # The choice is made on dev; only then anybody looks at test.
+    tested = on_test(recommended(compared[-1], mb), cells, results)
     sentences = [
-        variants_report.advice(compared, costs, len(gold)),
-        *variants_report.small_data(compared, len(gold)),
+        variants_report.advice(compared, costs, n),
+        variants_report.on_test(tested),
+        *variants_report.small_data(compared, n),
     ]
-    remarks = variants_report.notes(compared, seeds, len(gold))
-    drawing = variants_report.figure(compared, costs, len(gold))
+    remarks = variants_report.notes(compared, seeds, n)
+    drawing = variants_report.figure(compared, costs, n)
     picture = reports.png(drawing)
-    page = variants_report.page(
-        compared, costs, test=len(gold), sentences=sentences, remarks=remarks, drawing=drawing
-    )
-    found = to_json(compared, {name: cost.mb for name, cost in costs.items()}, len(gold))
+    page = variants_report.page(compared, costs, dev=n, sentences=sentences, remarks=remarks, drawing=drawing)
+    found = to_json(compared, mb, n, tested)
     for name, content in {"variants.json": found, "costs.json": costs_json(costs)}.items():
         write_json(output / name, content)
     with atomic_write(output / "variants.png", "wb") as file:
         file.write(picture)
     with atomic_write(output / "variants.html") as file:
         file.write(page)
-    rows = variants_report.cells(compared, costs, len(gold))
+    rows = variants_report.cells(compared, costs, n)
     print(f"\n{variants_report.text_table(rows)}\n")
     for sentence in (*remarks, *sentences):
         print(sentence)

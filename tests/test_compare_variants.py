@@ -57,9 +57,15 @@ def test_the_table_the_files_and_a_second_run(project, capsys):
     assert outcome.status == 0, outcome.output
     assert re.search(r"plain 100 % \(16\) .* wide 100 % \(16\) ", outcome.output)
     assert re.search(r"With 16 examples, take (plain|wide)\.", outcome.output)
-    assert "(n=30)" in outcome.output
+    # chosen on the 6 dev texts, scored on the 30 test texts
+    assert "F of exact spans on 6 dev texts" in outcome.output
     found = json.loads((project / "out" / "variants.json").read_text(encoding="utf-8"))
     assert found["mb"]["plain"] < found["mb"]["wide"]
+    chosen = found["recommended"]
+    assert (found["dev"]["documents"], found["test"]["documents"]) == (6, 30)
+    assert list(found["test"]["variants"]) == list(dict.fromkeys((chosen, "plain")))
+    alone = "these" if chosen != "plain" else "this one"
+    assert f"On test, looked at for {alone} alone (n=30): F {chosen} ." in outcome.output
     assert found["portions"][0]["variants"]["plain"]["f"] > 0
     assert set(found["portions"][0]["variants"]["wide"]["labels"]) == {"COMPANY", "CITY"}
     costs = json.loads((project / "out" / "costs.json").read_text(encoding="utf-8"))

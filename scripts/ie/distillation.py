@@ -194,8 +194,7 @@ class Comparison:
     Attributes:
         rows: by name; "reviewed" and "silver" first. llm: F of the LLM on dev, None if it has no answers.
         pairs: each row against the reviewed ones alone and the LLM, Holm-corrected together.
-        recommended: the row whose gain over the reviewed ones alone has the highest lower bound, if that is
-            above 0; else "reviewed". as_good: rows that can't be told from it, the simplest first.
+        recommended: as of `recommend`. as_good: rows that can't be told from it, the simplest first.
         test: the rows of the recommendation, the reviewed ones alone and the LLM on test; its pairs.
     """
 
@@ -297,9 +296,7 @@ def compare(
         counts[LLM] = [said] * seeds
     chosen = [(name, other) for other in others for name in rows if name != other]
     pairs = variants.pairs(counts, chosen, fixed=(LLM,))
-    gains = {pair.first: pair.difference.low for pair in pairs if pair.second == REVIEWED}
-    best = max(gains, key=lambda name: gains[name])
-    best = best if gains[best] > 0 else REVIEWED
+    best = recommend(pairs)
     against = [(best, name) for name in rows if name != best]
     apart = {pair.second for pair in variants.pairs(counts, against, fixed=(LLM,)) if pair.differs()}
     as_good = [name for name in rows if name != best and name not in apart]
@@ -324,6 +321,22 @@ def compare(
         dev_texts=len(dev),
         test_texts=len(held_out),
     )
+
+
+def recommend(pairs: Sequence[Pair]) -> str:
+    """The way of training to recommend, by its comparison with the reviewed texts alone; else these.
+
+    Of so many ways the best looks better than it is. So only those whose gain is beyond noise after Holm's
+    correction are candidates, which holds however much the ways depend on each other (a max-t bootstrap would
+    see little more here), and says the same as the table's marks. The one whose gain has the highest lower
+    bound is recommended.
+    """
+    gains = {
+        pair.first: pair.difference.low
+        for pair in pairs
+        if pair.second == REVIEWED and pair.differs() and pair.difference.low > 0
+    }
+    return max(gains, key=lambda name: gains[name], default=REVIEWED)
 
 
 def _row(

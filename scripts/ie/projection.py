@@ -4,7 +4,8 @@ Every family is `a - b * g(n)`: linear in the asymptote `a` and the drop `b`, wi
 two parameters of its own. For each shape of a grid, `a` and `b` come by weighted least squares in closed form
 (variable projection, Golub and Pereyra 1973), so that no fit depends on a starting point or ends in a local
 optimum. Shapes are weighted by their likelihood; the interval is a parametric bootstrap of the seeds' noise
-that redraws the shape as well. Families: Viering and Loog 2021 (arXiv 2103.10948), Chang et al. 2023
+that redraws the shape as well. Where even the closest shape misses the points by more than that noise,
+nothing is projected. Families: Viering and Loog 2021 (arXiv 2103.10948), Chang et al. 2023
 (arXiv 2307.00374).
 """
 
@@ -35,19 +36,22 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What was tuned on real curves (by `benchmark-curve`), never on the curve at hand.
+    """What was tuned on real curves (`benchmark-curve`) and on made ones (`benchmark-statistics`), never on
+    the curve at hand.
 
     `floor`: least sd of one training's F. `trust`: trainings' worth of trust in the sd pooled over portions.
-    `misfit`: sd of a point about its family in units of the pooled sd, on top of the seeds' own.
-    `widen`: factor on the distance of the interval's ends from the middle. `widest`: half-width at half as
-    much data again beyond which an interval is no help to anyone.
+    `misfit`: sd of a point about its family in units of the pooled sd, on top of the seeds' own, where
+    shapes are weighed. `widen`: factor on the distance of the interval's ends from the middle. `widest`:
+    half-width at half as much data again beyond which an interval is no help to anyone. `lack`: probability
+    of the closest shape's distance from the points, were it the true one, below which none is right.
     """
 
-    floor: float = 0.004
+    floor: float = 0.008
     trust: float = 4.0
     misfit: float = 0.5
-    widen: float = 0.75
-    widest: float = 0.05
+    widen: float = 1.1
+    widest: float = 0.07
+    lack: float = 0.05
     samples: int = 400
 
 
@@ -126,7 +130,15 @@ def project(
     if reason := refusal(sizes, scores):
         return Projection(refused=reason)
     grid = sorted({int(n) for n in np.geomspace(sizes[-1], FARTHEST * sizes[-1], 49)} | set(at))
-    middle, draws, noise, weights = _ensemble(sizes, scores, grid, settings, seed)
+    own, pooled = _noise(scores, settings)
+    fit = _lack_of_fit(sizes, scores, own, pooled, settings, seed)
+    if fit.p < settings.lack:
+        return Projection(
+            refused="no learning curve fits these scores: the closest misses the mean of those with "
+            f"{fit.worst:,} examples by {decimals(fit.miss, 3)}, and its noise over seeds is "
+            f"{decimals(fit.noise, 3)}; more seeds would show whether that was luck"
+        )
+    middle, draws, noise, weights = _ensemble(sizes, scores, grid, own, pooled, fit.scale, settings, seed)
     rng = np.random.default_rng(seed + 1)
     seen = draws + rng.normal(size=(len(draws), 1)) * noise
     tail = (1 - CONFIDENCE) / 2
@@ -187,7 +199,7 @@ def _shapes() -> tuple[Shape, ...]:
         Shape("shifted power", c, d, 1 / len(exponents) / len(shifts)) for c in exponents for d in shifts
     ]
     found += [Shape("inverse", 1.0, d, 1 / 4) for d in (0.0, 0.05, 0.2, 0.5)]
-    scales = np.geomspace(0.1, 4, 12)
+    scales = np.geomspace(0.1, 4, 30)
     found += [Shape("exponential", s, 0.0, 1 / len(scales)) for s in scales]
     found.append(Shape("logarithm", 0.0, 0.0, 1.0))
     steepness, halves = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7), np.geomspace(0.01, 4, 10)
@@ -196,6 +208,9 @@ def _shapes() -> tuple[Shape, ...]:
     found += [
         Shape("stretched exponential", c, d, 1 / len(stretch) / len(lives)) for c in stretch for d in lives
     ]
+    ends = np.arange(0.3, 1.01, 0.05)
+    # Most families go on rising: one that has stopped is as likely as two of them.
+    found += [Shape("plateau", end, 0.0, 2 / len(ends)) for end in ends]
     return tuple(found)
 
 
@@ -208,27 +223,89 @@ CURVES: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
     "logarithm": lambda x, c, d: -np.log(x),
     "hill": lambda x, c, d: d**c / (x**c + d**c),
     "stretched exponential": lambda x, c, d: np.exp(-((x / d) ** c)),
+    "plateau": lambda x, end, d: np.maximum(1 - x / end, 0),
 }
 RISES = ("hill", "stretched exponential")
+
+
+def _noise(scores: Sequence[Sequence[float]], settings: Settings) -> tuple[np.ndarray, float]:
+    """Variance of one training at each portion, drawn towards the pooled one, and that one."""
+    seeds = len(scores[0])
+    own = np.array([np.var(values, ddof=1) for values in scores])
+    pooled = max(float(own.mean()), settings.floor**2)
+    return (settings.trust * pooled + (seeds - 1) * own) / (settings.trust + seeds - 1), pooled
+
+
+class LackOfFit(NamedTuple):
+    """How far the closest shape is from the mean scores.
+
+    `p`: how often scores drawn from that shape are as far from their closest one (parametric bootstrap, as
+    no number of degrees of freedom is right for shapes that can't fall). `scale`: factor on the variance that
+    would explain the distance, at least 1 (Birge 1932). `worst`: examples of the point that is missed most,
+    by `miss` in F, where the sd of a mean over the seeds is `noise`.
+    """
+
+    p: float
+    scale: float
+    worst: int
+    miss: float
+    noise: float
+
+
+def _lack_of_fit(
+    sizes: Sequence[int],
+    scores: Sequence[Sequence[float]],
+    own: np.ndarray,
+    pooled: float,
+    settings: Settings,
+    seed: int,
+) -> LackOfFit:
+    means, variance = np.array([np.mean(values) for values in scores]), own / len(scores[0])
+    x, weight = np.array(sizes) / sizes[-1], 1 / (variance + settings.misfit**2 * pooled)
+
+    def distances(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each row the squared distances from every shape, and the shapes (rows, shapes, points)."""
+        _, curves = _fit(rows, weight, x, x)
+        return ((curves - rows[:, None, :]) ** 2 / variance).sum(axis=2), curves
+
+    found, curves = distances(means[None])
+    closest = curves[0, found[0].argmin()]
+    rng = np.random.default_rng(seed + 2)
+    drawn = closest + rng.normal(size=(settings.samples, len(means))) * np.sqrt(variance)
+    chance = distances(drawn)[0].min(axis=1)
+    misses = np.abs(closest - means)
+    worst = int(misses.argmax())
+    return LackOfFit(
+        p=float(np.mean(chance >= found.min())),
+        scale=max(1.0, float(found.min() / chance.mean())),
+        worst=sizes[worst],
+        miss=float(misses[worst]),
+        noise=float(np.sqrt(variance[worst])),
+    )
 
 
 def _ensemble(
     sizes: Sequence[int],
     scores: Sequence[Sequence[float]],
     grid: Sequence[int],
+    own: np.ndarray,
+    pooled: float,
+    scale: float,
     settings: Settings,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
     """The mean curve over `grid`, (samples, grid) curves that might be, the noise of a mean of seeds about
-    them, and the weight of each family."""
+    them, and the weight of each family.
+
+    Args:
+        own, pooled: as of `_noise`. scale: factor on that variance.
+    """
     means = np.array([np.mean(values) for values in scores])
     seeds = len(scores[0])
-    own = np.array([np.var(values, ddof=1) for values in scores])
-    pooled = max(float(own.mean()), settings.floor**2)
-    own = (settings.trust * pooled + (seeds - 1) * own) / (settings.trust + seeds - 1)
     variance = own / seeds + settings.misfit**2 * pooled
+    spread = scale * own / seeds
     rng = np.random.default_rng(seed)
-    drawn = means + rng.normal(size=(settings.samples, len(means))) * np.sqrt(variance)
+    drawn = means + rng.normal(size=(settings.samples, len(means))) * np.sqrt(spread)
     unit = float(sizes[-1])
     weights, curves = _fit(
         np.vstack([means, drawn]), 1 / variance, np.array(sizes) / unit, np.array(grid) / unit
@@ -240,7 +317,7 @@ def _ensemble(
     families: dict[str, float] = {}
     for shape, weight in zip(_shapes(), weights[0], strict=True):
         families[shape.family] = families.get(shape.family, 0.0) + float(weight)
-    return middle, draws, float(np.sqrt(variance[-1])), families
+    return middle, draws, float(np.sqrt(spread[-1])), families
 
 
 def _fit(

@@ -29,7 +29,7 @@ from ie.statistics import Estimate, Pair
 
 @dataclass(frozen=True)
 class VariantJob(Job):
-    """A cell of one variant, scored on `test`; the folder `model` keeps the pipeline, None for nowhere."""
+    """A cell of one variant, scored on dev and test; folder `model` keeps the pipeline, None for nowhere."""
 
     test: Path = Path()
     model: Path | None = None
@@ -57,8 +57,8 @@ class Comparison:
     """Variants trained on one portion.
 
     Attributes:
-        rows: of each variant the row of `curves.rows` for the portion, scored on test.
-        drops: change of F when the test texts are in lower case; interval over texts.
+        rows: of each variant the row of `curves.rows` for the portion, scored on dev.
+        drops: change of F when the dev texts are in lower case; interval over texts.
         pairs: every two variants; `p` and interval hold the noise of texts and of seeds.
     """
 
@@ -90,6 +90,21 @@ class Comparison:
         ordered = sorted(self.rows, key=lambda other: -self.rows[other]["score"])
         groups = statistics.groups(ordered, self.pairs)
         return "".join(chr(ord("a") + i) for i, group in enumerate(groups) if name in group)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The variant that dev chose, and the first one listed, on test.
+
+    Attributes:
+        documents: number of test texts.
+        scores: mean F over the seeds of the chosen one and, where that is another, of the first one listed.
+        pair: the chosen one against the first; None where they are the same.
+    """
+
+    documents: int
+    scores: dict[str, Estimate]
+    pair: Pair | None
 
 
 def parse_variants(text: str, folder: Path) -> dict[str, Path]:
@@ -145,11 +160,11 @@ def read_gold(path: Path) -> list[Record]:
 
 
 def train_variant(job: VariantJob) -> Result:
-    """Train one cell in this process, which must do nothing else, and score it on test.
+    """Train one cell in this process, which must do nothing else, and score it on dev and test.
 
     Returns:
-        Beside what `grid.train_cell` returns, with `counts` on test: `lowered` ((documents, 3) in lower
-        case), `seconds` of this process for the training, and its `peak_mb`.
+        Beside what `grid.train_cell` returns, with `counts` on dev: `lowered` ((documents, 3) on dev in lower
+        case), `test` ((documents, 3)), `seconds` of this process for the training, and its `peak_mb`.
     """
     with tempfile.TemporaryDirectory(prefix="variant-") as temporary:
         folder = job.model or Path(temporary)
@@ -157,11 +172,11 @@ def train_variant(job: VariantJob) -> Result:
         scores = grid.train_to(job, folder)
         seconds = process_time() - started
         predict = predict_with(spacy.load(folder / "model-best"))
-        gold = read_gold(job.test)
-        small = [perturbations.recased(record, str.lower) for record in gold]
-        counts, lower = (
+        dev = [records.from_doc(doc) for doc in grid.read_corpus(job.dev)]
+        small = [perturbations.recased(record, str.lower) for record in dev]
+        counts, lower, test = (
             scoring.count(wanted, predict([record.text for record in wanted]), job.labels)
-            for wanted in (gold, small)
+            for wanted in (dev, small, read_gold(job.test))
         )
     # Linux counts in KB, macOS in bytes.
     unit = 1e6 if sys.platform == "darwin" else 1e3
@@ -171,6 +186,7 @@ def train_variant(job: VariantJob) -> Result:
         "labels": list(job.labels),
         "counts": counts.tolist(),
         "lowered": lower.sum(axis=1).tolist(),
+        "test": test.sum(axis=1).tolist(),
         "seconds": seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
     }
@@ -290,6 +306,30 @@ def compare(
     return compared
 
 
+def on_test(
+    chosen: str, portions: Mapping[Cell, Sequence[int]], results: Mapping[str, Sequence[Result]]
+) -> Tested:
+    """What the chosen variant scores on test when trained on most examples, and the first one listed.
+
+    Nothing is chosen by it: the others' counts on test are not looked at.
+    """
+    largest = max(cell.percent for cell in portions)
+    counts = {
+        name: [
+            np.array(result["test"], dtype=np.int64)
+            for cell, result in zip(portions, results[name], strict=True)
+            if cell.percent == largest
+        ]
+        for name in dict.fromkeys((chosen, next(iter(results))))
+    }
+    compared = pairs(counts)
+    return Tested(
+        documents=len(counts[chosen][0]),
+        scores={name: statistics.mean_over_seeds(tables) for name, tables in counts.items()},
+        pair=compared[0] if compared else None,
+    )
+
+
 def pairs(
     counts: Mapping[str, Sequence[np.ndarray]],
     chosen: Sequence[tuple[str, str]] | None = None,
@@ -380,7 +420,9 @@ def front(comparison: Comparison, value: Mapping[str, float], *, less: bool) -> 
     return sorted(best, key=lambda name: -points[name][1])
 
 
-def to_json(compared: Sequence[Comparison], mb: Mapping[str, float], test: int) -> dict[str, Any]:
+def to_json(
+    compared: Sequence[Comparison], mb: Mapping[str, float], dev: int, tested: Tested
+) -> dict[str, Any]:
     """The comparison as a JSON object, without timings: the same inputs give the same bytes."""
 
     def numbers(name: str, estimate: Estimate) -> dict[str, float]:
@@ -391,7 +433,7 @@ def to_json(compared: Sequence[Comparison], mb: Mapping[str, float], test: int) 
         }
 
     return {
-        "test": {"documents": test},
+        "dev": {"documents": dev},
         "mb": {name: round(size, 1) for name, size in mb.items()},
         "portions": [
             {
@@ -421,6 +463,13 @@ def to_json(compared: Sequence[Comparison], mb: Mapping[str, float], test: int) 
             for c in compared
         ],
         "recommended": recommended(compared[-1], mb),
+        "test": {
+            "documents": tested.documents,
+            "variants": {name: numbers("f", f) for name, f in tested.scores.items()},
+            "difference": tested.pair
+            and {"first": tested.pair.first, "second": tested.pair.second, "p": round(tested.pair.p, 4)}
+            | numbers("difference", tested.pair.difference),
+        },
     }
 
 

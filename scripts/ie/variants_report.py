@@ -11,7 +11,7 @@ from wasabi import table
 from ie import reports, statistics, variants
 from ie.curves import counted
 from ie.reports import COLOURS, STYLE
-from ie.variants import Comparison, Cost
+from ie.variants import Comparison, Cost, Tested
 
 HEADER = (
     "Variant",
@@ -27,7 +27,7 @@ HEADER = (
 )
 
 
-def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) -> list[list[str]]:
+def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> list[list[str]]:
     """The table, a row for each variant and portion; costs stand beside the largest portion."""
     found = []
     for name, cost in costs.items():
@@ -37,10 +37,10 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
                 [
                     name if comparison is compared[0] else "",
                     f"{comparison.percent:g} % ({comparison.examples:,})",
-                    statistics.format_score(row["f"], documents=test),
-                    statistics.decimals(row["sd"], statistics.fine_digits(test, row["f"].half_width)),
+                    statistics.format_score(row["f"], documents=dev),
+                    statistics.decimals(row["sd"], statistics.fine_digits(dev, row["f"].half_width)),
                     comparison.letters(name),
-                    _drop(comparison.drops[name], test),
+                    _drop(comparison.drops[name], dev),
                     reports.size(cost.mb) if last else "",
                     reports.rate(_rates(cost)) if last else "",
                     f"{statistics.two_digits(cost.train_seconds):,}" if last else "",
@@ -50,8 +50,8 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) 
     return found
 
 
-def _drop(estimate: statistics.Estimate, test: int) -> str:
-    places = statistics.shown_digits(test, estimate.half_width)
+def _drop(estimate: statistics.Estimate, dev: int) -> str:
+    places = statistics.shown_digits(dev, estimate.half_width)
     half = statistics.half_width(estimate.half_width, places)
     return f"{statistics.decimals(estimate.value, places)} ±{half}"
 
@@ -66,15 +66,16 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
 
 
-def notes(compared: Sequence[Comparison], seeds: int, test: int) -> list[str]:
+def notes(compared: Sequence[Comparison], seeds: int, dev: int) -> list[str]:
     """What must be said beside the table, one sentence each."""
     last = compared[-1]
     found = [
-        f"F of exact spans on {counted(test, 'test text')}, mean of {counted(seeds, 'training')}, ± the 95 % "
+        f"F of exact spans on {counted(dev, 'dev text')}, mean of {counted(seeds, 'training')}, ± the 95 % "
         "interval over texts and seeds; sd over seeds. In lower case: change of F, ± over texts.",
+        "Dev picks the checkpoints too, so it flatters all variants alike.",
         "MB, words/s, processor seconds of a training and its peak of memory are of the largest portion.",
         f"Variants that share a letter can't be told apart on that portion (Holm-corrected over "
-        f"{counted(len(last.pairs), 'pair')}, p ≥ .05, n={test:,}: the noise of texts and seeds together, "
+        f"{counted(len(last.pairs), 'pair')}, p ≥ .05, n={dev:,}: the noise of texts and seeds together, "
         "and a randomisation of the texts, both).",
     ]
     if seeds == 1:
@@ -92,14 +93,14 @@ def notes(compared: Sequence[Comparison], seeds: int, test: int) -> list[str]:
     return found
 
 
-def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) -> str:
+def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> str:
     """Which variant to take, and what that rests on, in a few sentences."""
     last = compared[-1]
     name = variants.recommended(last, {other: cost.mb for other, cost in costs.items()})
     about = f"{reports.size(costs[name].mb)} MB"
     if len(costs) == 1:
         return f"There is nothing to compare {name} ({about}) with; list more variants."
-    best = f"{last.best} has the highest F, {statistics.format_score(last.rows[last.best]['f'], n=test)}"
+    best = f"{last.best} has the highest F, {statistics.format_score(last.rows[last.best]['f'], n=dev)}"
     others = [other for other in last.candidates if other != last.best]
     if others:
         reason = f"{best}; {_list(others)} can't be told from it"
@@ -120,24 +121,40 @@ def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int)
     return f"{reason}. With {counted(last.examples)}, take {name}."
 
 
-def small_data(compared: Sequence[Comparison], test: int) -> list[str]:
+def small_data(compared: Sequence[Comparison], dev: int) -> list[str]:
     """For each smaller portion, which variants are better there beyond noise than the first one listed."""
     found = []
     for comparison in compared[:-1]:
         base = next(iter(comparison.rows))
         gains = [
-            f"{pair.second} by {statistics.format_difference(_reversed(pair.difference), test)}"
+            f"{pair.second} by {statistics.format_difference(_reversed(pair.difference), dev)}"
             for pair in comparison.pairs
             if pair.first == base and pair.differs() and pair.difference.value < 0
         ]
         with_ = f"With {counted(comparison.examples)} ({comparison.percent:g} %)"
         verb = "beats" if len(gains) == 1 else "beat"
         found.append(
-            f"{with_}, {_list(gains)} {verb} {base} (n={test:,})."
+            f"{with_}, {_list(gains)} {verb} {base} (n={dev:,})."
             if gains
-            else f"{with_}, no variant beats {base} beyond noise (n={test:,})."
+            else f"{with_}, no variant beats {base} beyond noise (n={dev:,})."
         )
     return found
+
+
+def on_test(tested: Tested) -> str:
+    """What the chosen variant scores on test, and how that compares with the first one listed."""
+    n = tested.documents
+    scores = "; ".join(
+        f"{name} {statistics.format_score(f, documents=n)}" for name, f in tested.scores.items()
+    )
+    these = "these" if len(tested.scores) > 1 else "this one"
+    said = f"On test, looked at for {these} alone (n={n:,}): F {scores}."
+    if tested.pair:
+        verdict = "beyond noise" if tested.pair.differs() else "this may be noise"
+        moved = statistics.format_difference(tested.pair.difference, n)
+        p = reports.probability(tested.pair.p)
+        said += f" {tested.pair.first} minus {tested.pair.second}: {moved}, {verdict} (p {p})."
+    return said
 
 
 def _reversed(estimate: statistics.Estimate) -> statistics.Estimate:
@@ -148,7 +165,7 @@ def _list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int) -> Figure:
+def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> Figure:
     """F against size and against speed; the line joins those that nothing else beats in both (Pareto)."""
     axes_of = [("MB on disk", {name: cost.mb for name, cost in costs.items()}, True)]
     if all(cost.rates for cost in costs.values()):
@@ -184,7 +201,7 @@ def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], test: int)
             axis.set_xlabel(label)
             axis.set_xlim(0, max(values.values()) * 1.15)
             axis.grid(alpha=0.3)
-        axes[0].set_ylabel(f"F on test (n={test:,} texts), 95 % interval")
+        axes[0].set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
         drawing.legend(
             *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False
         )
@@ -198,7 +215,7 @@ def page(
     compared: Sequence[Comparison],
     costs: Mapping[str, Cost],
     *,
-    test: int,
+    dev: int,
     sentences: Sequence[str],
     remarks: Sequence[str],
     drawing: Figure,
@@ -213,7 +230,7 @@ def page(
             "portion": f"{comparison.percent:g} %",
             "first": pair.first,
             "second": pair.second,
-            "difference": statistics.format_difference(pair.difference, test),
+            "difference": statistics.format_difference(pair.difference, dev),
             "holm": reports.probability(pair.holm),
             "verdict": "differ" if pair.differs() else "not told apart",
         }
@@ -223,7 +240,7 @@ def page(
     return reports.page(
         "variants.html.j2",
         header=HEADER,
-        rows=cells(compared, costs, test),
+        rows=cells(compared, costs, dev),
         sentences=sentences,
         remarks=remarks,
         pairs=pairs,

@@ -70,10 +70,12 @@ def test_the_projection_holds_on_curves_of_real_sets():
     scores = json.loads((Path(__file__).parent / "golden" / "curve_scores.json").read_text(encoding="utf-8"))
     cases = [case for case in curve_benchmark.cases(scores) if case.spans >= curve_benchmark.SPANS]
     ours, last, line = curve_benchmark.judge(cases)
-    assert ours.n >= 30
-    assert ours.error <= 0.02
+    assert ours.n >= 32
+    assert ours.error <= 0.016
     assert ours.error < min(last.error, line.error)
-    assert 0.85 <= ours.coverage <= 0.95
+    assert ours.coverage >= 0.9
+    # wide enough to hold, and not so wide as to say nothing
+    assert ours.half <= 0.06
     unseen, *_ = curve_benchmark.judge([case for case in cases if not case.tuning])
     assert unseen.error <= 0.02
     assert unseen.coverage >= 0.85

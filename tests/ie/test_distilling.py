@@ -11,7 +11,7 @@ from spacy.tokens import DocBin
 from spacy.training import Example
 
 from ie import distilling, distilling_report, records, splitting
-from ie.distillation import Comparison, Row
+from ie.distillation import Comparison, Row, recommend
 from ie.distilling import Draft, vote
 from ie.errors import UserError
 from ie.records import Record, Span
@@ -213,3 +213,15 @@ def test_differences_have_no_more_digits_than_the_texts_allow(n, short, long):
     assert row[9] == short
     assert len(row[8].lstrip(".")) == {2: 1, 80: 2, 127: 3}[n]
     assert sum(long in sentence for sentence in distilling_report.advice(found)) == 2
+
+
+def test_a_gain_is_recommended_only_if_it_stands_the_correction_for_all_recipes():
+    def pair(name: str, low: float, holm: float, other: str = "reviewed") -> Pair:
+        return Pair(name, other, Estimate(low + 0.03, low, low + 0.06), 0.01, holm)
+
+    # alone both would be beyond noise; of 13 recipes one such is likely by chance
+    assert recommend([pair("both", 0.004, 0.13), pair("all", 0.006, 0.2)]) == "reviewed"
+    assert recommend([pair("both", 0.004, 0.03), pair("all", 0.006, 0.2)]) == "both"
+    assert recommend([pair("both", 0.004, 0.03), pair("all", 0.006, 0.02)]) == "all"
+    # surely worse than the reviewed texts alone, or better than the LLM alone
+    assert recommend([pair("both", -0.09, 0.001), pair("all", 0.2, 0.001, other="llm")]) == "reviewed"

@@ -4,6 +4,7 @@ import pytest
 from ie import projection
 from ie.errors import UserError
 from ie.projection import Need, Projection, Reviewing
+from ie.simulations import projection as simulation
 
 SIZES = [100, 200, 300, 400]
 COST = Reviewing(30, "30 s an example")
@@ -103,9 +104,38 @@ def test_what_the_data_can_not_support_is_refused(sizes, scores, reason):
     assert said == [f"No projection: {found.refused}."]
 
 
-def test_the_talks_four_points_alone_are_refused():
+def test_the_talks_four_points_are_refused():
     # read off the slide: one training each
-    assert projection.project(SIZES, [[0.31], [0.44], [0.43], [0.43]], [600]).refused
+    assert "one seed" in projection.project(SIZES, [[0.31], [0.44], [0.43], [0.43]], [600]).refused
+    # the points of Prodigy's train-curve, which rise again after a stop: no curve comes near them
+    seen = [[f - 0.005, f, f + 0.005] for f in (0.31, 0.44, 0.43, 0.56)]
+    refused = projection.project(SIZES, seen, [600]).refused
+    assert "no learning curve fits these scores" in refused
+    assert "with 300 examples by .0" in refused
+
+
+@pytest.mark.parametrize("name", simulation.TRUTHS)
+@pytest.mark.parametrize("sd", [0.005, 0.01])
+def test_projections_hold_or_are_refused_whatever_the_true_curve(name, sd):
+    found = simulation.cell(name, sd, 30, 0)
+    refused = [why for why in found if isinstance(why, str)]
+    held = [hit for one in found if not isinstance(one, str) for hit in one[0]]
+    # .85 less two standard errors
+    assert sum(held) >= 0.75 * len(held)
+    if name in simulation.SMOOTH:
+        assert len(refused) <= 6
+    if name in ("sigmoid", "two-phase"):
+        assert len(refused) >= 24
+        assert all("no learning curve fits" in why for why in refused)
+
+
+def test_a_bent_curve_with_more_noise_is_fitted_again():
+    """The check goes by the noise of the seeds: what they can explain is no lack of fit."""
+    bent = [0.70, 0.74, 0.73, 0.76]
+    quiet = projection.project(SIZES, [[f - 0.004, f, f + 0.004] for f in bent], [600])
+    noisy = projection.project(SIZES, [[f - 0.02, f, f + 0.02] for f in bent], [600])
+    assert "no learning curve fits" in quiet.refused
+    assert not noisy.refused
 
 
 def say(need: Need, have: int = 400, reviewing: Reviewing | None = COST) -> str:

@@ -97,6 +97,54 @@ class TestPairs:
         assert not pair.differs()
 
 
+class TestOnTest:
+    """Dev chooses; test scores what was chosen, and its scores change no choice."""
+
+    CELLS = {variants.Cell(100.0, 400, seed): [] for seed in range(3)}  # noqa: RUF012
+
+    def results(self, dev: dict[str, int], test: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
+        return {
+            name: [
+                {
+                    "cell": {"percent": 100.0, "examples": 400, "seed": seed},
+                    "labels": ["A"],
+                    "counts": counts(dev[name])[:, None].tolist(),
+                    "lowered": counts(dev[name] - 20).tolist(),
+                    "test": counts(test[name], 100).tolist(),
+                    "unfinished": False,
+                }
+                for seed in range(3)
+            ]
+            for name in dev
+        }
+
+    def test_the_best_on_dev_is_chosen_whatever_test_says(self) -> None:
+        found = self.results({"small": 100, "large": 180}, {"small": 90, "large": 40})
+        (compared,) = variants.compare(self.CELLS, found, ["A"])
+        assert compared.best == "large"
+        assert compared.rows["large"]["counts"][0].shape == (200, 3)
+        tested = variants.on_test("large", self.CELLS, found)
+        assert tested.documents == 100
+        assert list(tested.scores) == ["large", "small"]
+        assert tested.scores["large"].value == pytest.approx(2 * 40 / 140)
+        assert tested.pair is not None
+        assert tested.pair.difference.value < 0
+        assert tested.pair.differs()
+        said = variants_report.on_test(tested)
+        assert "On test, looked at for these alone (n=100): F large .57 ±" in said
+        assert "large minus small: -.376" in said
+
+    def test_test_is_not_opened_for_variants_that_were_not_chosen(self) -> None:
+        found = self.results(
+            {"small": 150, "large": 150, "third": 100}, dict.fromkeys(("small", "large"), 80) | {"third": 0}
+        )
+        for result in found["large"] + found["third"]:
+            del result["test"]
+        tested = variants.on_test("small", self.CELLS, found)
+        assert (list(tested.scores), tested.pair) == (["small"], None)
+        assert "for this one alone (n=100): F small .89 ±" in variants_report.on_test(tested)
+
+
 class TestAdvice:
     def test_the_smallest_of_those_like_the_best(self) -> None:
         found = comparison(

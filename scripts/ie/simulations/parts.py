@@ -3,12 +3,17 @@
 from collections.abc import Callable
 
 from ie.errors import UserError
-from ie.simulations import intervals, power
+from ie.simulations import distillation, intervals, power, projection
 from ie.simulations.part import Part
 
 # From the made projects of each cell (0: the part's own number) and a seed to the results.
 Simulate = Callable[[int, int], Part]
-PARTS: dict[str, Simulate] = {"intervals": intervals.simulate, "power": power.simulate}
+PARTS: dict[str, Simulate] = {
+    "intervals": intervals.simulate,
+    "power": power.simulate,
+    "projection": projection.simulate,
+    "distillation": distillation.simulate,
+}
 
 
 def chosen(text: str) -> dict[str, Simulate]:
