@@ -53,7 +53,8 @@ def openai_model(
         model: any name; it is not looked up, the endpoint judges it at the first prompt. On Azure
             it is the deployment's name.
         base_url: where the protocol is spoken, usually ending in `/v1`; on Azure the resource's
-            address (`https://NAME.openai.azure.com`) together with `api_version`.
+            address (`https://NAME.openai.azure.com`) together with `api_version`. It must hold no user
+            name, password or query, as it is part of results. Redirects are not followed.
         api_key_env: environment variable that holds the key. Endpoints on this machine need none.
         mode: "chat" sends a prompt as the user's message, "completion" as the text to go on with.
         system: system message in front of every prompt, if any.
@@ -66,11 +67,14 @@ def openai_model(
         api_version: makes it an Azure endpoint.
         concurrency: requests in flight at most; fewer after a 429.
         timeout: seconds one try may take in all, however slowly the bytes drip.
-        max_retries: tries after the first for 408, 409, 429, 5xx, time-outs and lost connections,
-            with the client library's backoff; it honours Retry-After.
+        max_retries: tries after the first for 408, 409, 5xx, time-outs and lost connections, with growing
+            pauses or those that Retry-After asks for; four times as many for 429.
         context_length: tokens the model can read (0: unknown).
         prices: US dollars per million tokens, `input` and `output`.
-        max_cost, max_calls: limits of one run (0: none).
+        max_cost, max_calls: limits of one run in US dollars and requests (0: none). Every request counts,
+            also one that is tried again. Before it is sent, the most that it can cost is set aside: a token
+            for each byte of its body, and max_tokens written. Where the endpoint doesn't report the usage,
+            it counts as that. So max_cost holds as long as the endpoint keeps to max_tokens.
         cache: file of stored answers ("": none).
     """
     provider = OpenAIProvider(
@@ -162,6 +166,7 @@ def embedded_model(
         params: further parameters of llama.cpp's completion request. Temperature is 0 unless set.
         timeout: seconds a group may take; generous, as a busy machine is ten times as slow.
         folder: where assembled weights and notes on checked files go.
+        max_calls: limit of one run, in prompts (0: none).
     """
     provider = _embedded_provider(
         weights=weights,
@@ -202,8 +207,10 @@ def _assembled(
         raise UserError(
             f"prices has {sorted(unknown)[0]!r}; it takes input and output, dollars per million tokens."
         )
-    if max_cost and not prices:
-        raise UserError("max_cost is set but no prices are; add prices.input and prices.output to the model.")
+    if max_cost and len(prices) < 2:
+        raise UserError(
+            "max_cost is set but prices are not; add prices.input and prices.output to the model."
+        )
     return Model(
         provider,
         AnswerCache(Path(cache)) if cache else None,

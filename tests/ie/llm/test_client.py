@@ -289,3 +289,63 @@ def test_as_fast_as_the_endpoint_allows(cache):
 def test_interrupted_is_a_users_error():
     assert issubclass(Interrupted, UserError)
     assert issubclass(BudgetReached, UserError)
+
+
+def tried(n, bad):
+    """Prompts whose answers are unreadable for some of their numbers."""
+    return [[Prompt(f"p{i}", readable=lambda answer: int(answer[5:]) not in bad)] for i in range(n)]
+
+
+def test_an_unreadable_answer_is_an_error_and_asked_for_again_by_the_next_run(cache):
+    for _ in range(2):
+        model = Model(Memory(), cache)
+        answers = [a for a, *_ in model(tried(8, {3}))]
+        assert [a.error for a in answers] == [None] * 3 + ["unreadable answer"] + [None] * 4
+        assert answers[3] == "re: p3", "what it says is there to be looked at"
+        assert model.provider.asked.count("p3") == 1
+        assert model.stats.errors == {"unreadable answer": 1}
+    assert cache.count() == 7
+    assert list(Model(Memory(), cache)(documents(8))) == expected(8)
+
+
+def test_an_unreadable_answer_in_the_store_is_asked_for_again(cache):
+    list(Model(Memory(), cache)(documents(8)))
+    plan = Model(Memory(), cache)
+    plan.dry = True
+    list(plan(tried(8, {3})))
+    assert (plan.stats.hits, plan.stats.misses, cache.count()) == (7, 1, 8)
+    model = Model(Memory(), cache)
+    list(model(tried(8, {3})))
+    assert model.provider.asked == ["p3"]
+    assert cache.count() == 7
+
+
+def test_a_model_that_would_say_the_same_again_is_not_asked_again(cache):
+    provider = Memory()
+    provider.deterministic = True
+    for _ in range(2):
+        answers = [a for a, *_ in Model(provider, cache)(tried(8, {3}))]
+        assert [a.error for a in answers] == [None] * 3 + ["unreadable answer"] + [None] * 4
+    assert len(provider.asked) == cache.count() == 8
+
+
+def test_a_model_that_never_says_anything_readable_ends_the_run(cache):
+    model = Model(Memory(), cache, concurrency=1)
+    with pytest.raises(UserError, match=r"10 answers in a row that can't be read .*the last: 're: p9'"):
+        list(model(tried(100, set(range(100)))))
+    assert len(model.provider.asked) == 10
+    # One that often does goes on: its other answers are worth having.
+    answers = [a for a, *_ in Model(Memory(), cache, concurrency=1)(tried(40, set(range(5, 30))))]
+    assert sum(a.error is not None for a in answers) == 25
+
+
+def test_after_a_stop_nothing_is_tried_again(cache):
+    provider = Memory(fail=lambda prompt: Unavailable("503", again=True) if prompt != "p0" else None)
+    provider.max_retries = 10**6
+    model = Model(provider, cache, concurrency=2)
+    answers = model(documents(3))
+    next(answers)
+    answers.close()
+    asked = len(provider.asked)
+    time.sleep(0.1)
+    assert len(provider.asked) == asked

@@ -122,7 +122,8 @@ def test_azure_speaks_its_own_addresses(tmp_path):
     ("options", "message"),
     [
         ({"prices": {"input": 1.0, "outptu": 2.0}}, "outptu"),
-        ({"max_cost": 1.0}, "no prices"),
+        ({"max_cost": 1.0}, "prices are not"),
+        ({"max_cost": 1.0, "prices": {"input": 1.0}}, "prices are not"),
         ({"concurrency": 0}, "concurrency = 0"),
     ],
 )
