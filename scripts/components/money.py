@@ -39,6 +39,7 @@ DECIMALS = 6  # of an amount; a third of a million has none that are exact
 PRECISION = 400  # digits; more than the longest text that is read can hold
 GLUED = range(3, 8)  # letters of "tkr" and "EURmrd"
 HUNDRED = 2  # the power of ten that a coefficient may hold: "two hundred", "three hundred million"
+MILLION = 6  # the power of ten from which on a scale multiplies no other one
 SHOWN = 30  # characters of what was not understood
 
 # Scripts that write words without blanks: each character is an atom, and the longest writing counts.
@@ -76,6 +77,7 @@ class Entry:
         times: of a word that multiplies the number before it: "dozen".
         fraction: of a word such as "half".
         places: ISO codes of the currencies of the place or people it names.
+        adjective: whether that stands beside amounts: "$5m Canadian".
         role: of a word of the grammar itself, see [roles] in assets/money.toml.
         decimal: the decimal separator of the language that a scale word belongs to.
     """
@@ -87,6 +89,7 @@ class Entry:
     times: Decimal | None = None
     fraction: Fraction | None = None
     places: tuple[str, ...] = ()
+    adjective: bool = False
     role: str = ""
     decimal: str = ""
 
@@ -163,10 +166,11 @@ class Lexicon:
         def add(key: str, **meaning: Any) -> None:
             entries[key] = replace(entries.get(key, Entry()), **meaning)
 
+        adjectives = set(data.get("adjectives", ()))
         for key, role in data.get("roles", {}).items():
             add(key, role=role)
         for key, codes in data.get("places", {}).items():
-            add(key, places=tuple(codes))
+            add(key, places=tuple(codes), adjective=key in adjectives)
         for key, codes in data.get("writings", {}).items():
             add(key, currencies=tuple(codes))
         for key, (power, codes) in data.get("minor", {}).items():
@@ -175,8 +179,8 @@ class Lexicon:
         preferred = [name for name in locales if name in scales]
         for name in [*(n for n in reversed(scales) if n not in preferred), *reversed(preferred)]:
             for key, power in scales[name].items():
-                # "e" and "n" are thousands to Hungarians and Vietnamese alone
-                if len(key) > 1 or name in ("en", *locales) or not key.isascii():
+                # "e" and "rb" are thousands to Hungarians and Indonesians alone
+                if len(key) > 2 or name in ("en", *locales) or not key.isascii():
                     add(key, scale=power, decimal=separators.get(name, ""))
         for key, value in data.get("numerals", {}).items():
             add(key, value=Decimal(value))
@@ -227,8 +231,9 @@ class Lexicon:
         role = self.entries.get(writing_key(first), Entry()).role
         if role and key != writing_key(first) and piece.startswith(f"{first.lower()}."):
             return []  # "c.$5m" is circa
-        # "us $5m", but not "a $5m"; and "c $ 5" is CAD, but "c $5m" circa
-        apart = spaced and role != "article" and (len(first) > 1 or rest.startswith(" "))
+        # "US $5m" and "us $ 5", but neither "a $ 5" nor "can $5"; and "c $ 5" is CAD, but "c $5m" circa
+        sure = rest.startswith(" ") or (len(first) > 1 and first.isupper())
+        apart = spaced and role != "article" and sure
         if apart and any(not c.isalpha() and c not in " ." for c in piece):
             return [key, key.replace(" ", "")]
         return [key]
@@ -237,7 +242,9 @@ class Lexicon:
         """The entry of a writing; "ALL" and "D" are currencies in capitals only."""
         for key in keys:
             entry = self.entries.get(key)
-            if entry and piece.islower() and (len(key) == 1 or key in self.capitals):
+            # "Bs 5" and "ALL 5", but neither "bs" nor "All"
+            small = piece.islower() or (len(key) > 2 and not piece.isupper())
+            if entry and small and (len(key) == 1 or key in self.capitals):
                 entry = replace(entry, currencies=())
             if entry and entry != Entry():
                 return entry
@@ -405,6 +412,8 @@ class Parser:
             self.i += 1  # "a two-million-dollar grant", "a 12-cent dividend"
         elif self._peek().entry.role == "of" and self._is_unit(self._peek(1)):
             self.i += 1  # "5 millions d'euros"
+        if len(writings) > 1 and any(t.entry.minor and not t.entry.currencies for t in writings):
+            raise UnclearError(" ".join(t.text for t in writings))  # "pence $5"
         units = [t for t in writings or [self._peek()] if t.entry.minor]
         if units and found.value is not None and (not writings or not units[0].entry.currencies):
             # "p" behind a number is pence, whatever it is before one
@@ -455,7 +464,7 @@ class Parser:
 
     @staticmethod
     def _is_unit(token: Token) -> bool:
-        return bool(token.entry.currencies or token.entry.minor or token.entry.places)
+        return bool(token.entry.currencies or token.entry.minor or token.entry.adjective)
 
     def _currencies(self, *, prefix: bool) -> list[Token]:
         found = []
@@ -463,7 +472,7 @@ class Parser:
             token = self._peek()
             entry = token.entry
             # "c 5" is circa; "5 D" and "5G" are no currencies
-            unit = entry.currencies or entry.places or (prefix and entry.minor and not _is_letter(token))
+            unit = entry.currencies or entry.adjective or (prefix and entry.minor and not _is_letter(token))
             if not unit or (not prefix and _is_letter(token)):
                 return found
             if prefix and not self._number_follows():
@@ -474,7 +483,7 @@ class Parser:
     def _number_follows(self, ahead: int = 0) -> bool:
         """Whether a number comes after the currencies here: "K 5" is kwacha, "5 K" is thousands."""
         ahead += 1
-        while self._peek(ahead).entry.currencies or self._peek(ahead).entry.places:
+        while self._peek(ahead).entry.currencies or self._peek(ahead).entry.adjective:
             ahead += 1
         token = self._peek(ahead)
         if token.text in ("-", "(") or token.entry.scale is not None:
@@ -564,11 +573,13 @@ class Parser:
         article = before is None and self._peek().entry.role == "article" and self._continues()
         self.i += article
         digits = bool(self._peek().number)
+        if before and (self._peek().entry.fraction is not None or not (digits or before.words)):
+            return None  # "$5 million two" and "a million quarter"
         term = self._coefficient(alone=article)
         if term is None:
             # "a million", "thousand million"
             if before is None and (article or self._peek(1).entry.scale is not None):
-                term = Term(Decimal(1), Decimal(1))
+                term = Term(Decimal(1), Decimal(1), words=True)
             else:
                 self.i = back
                 return None
@@ -590,10 +601,10 @@ class Parser:
         scale = token.entry.scale
         if scale is None or scale == HUNDRED:
             return None
-        # "lakh crore" and "thousand million", but "5 k m" is no billion
+        # "lakh crore" and "thousand million", but neither "5 k m" nor "5 million billion"
         if term.last:
             spelled = _is_spelled(token) and _is_spelled(term.last)
-            return ahead if spelled and scale > (term.last.entry.scale or 0) else None
+            return ahead if spelled and (term.last.entry.scale or 0) < min(scale, MILLION) else None
         return ahead
 
     @staticmethod
@@ -649,7 +660,9 @@ class Parser:
         self._add_fraction(term)
         ahead = int(self._peek().text == "-")
         fraction = self._peek(ahead).entry.fraction
-        if fraction is not None:  # "three quarters", "three-quarters"
+        singular = not self._peek(ahead).text.casefold().endswith("s")
+        # "three quarters" and "three-quarters", but not "3 quarter"
+        if fraction is not None and not (singular and term.number > 1):
             self.i += ahead + 1
             term.number = term.base = _times(term.number, fraction)
             self._of_a()

@@ -110,6 +110,7 @@ def build(additions: dict[str, Any]) -> dict[str, Any]:
         spread.setdefault(key(code), set()).add(code)
     for code in spread["$"]:
         spread.setdefault(key(f"{code}$"), set()).add(code)
+    names = [(code, name) for code, name in Locale.parse("en").currencies.items() if code in current]
     writings = {writing: sorted(codes) for writing, codes in spread.items()}
     writings |= {key(writing): codes for writing, codes in additions["writings"].items()}
     return {
@@ -131,6 +132,7 @@ def build(additions: dict[str, Any]) -> dict[str, Any]:
         "numerals": {key(word): str(value) for word, value in additions["numerals"].items()},
         "multiples": {key(word): str(value) for word, value in additions["multiples"].items()},
         "fractions": {key(word): str(value) for word, value in additions["fractions"].items()},
+        "adjectives": sorted({a for code, name in names if (a := _adjective(code, name))}),
         "places": dict(sorted(_places(additions).items())),
     }
 
@@ -164,9 +166,13 @@ def _add_names(spread: dict[str, set[str]], languages: Iterable[str], current: s
                 plurals = locale._data["currency_names_plural"].get(code, {})
                 for form in {name, *plurals.values()}:
                     words = key(form).split()
-                    for start in range(1 if is_special else len(words)):
+                    # "Bank dollars" are none, though China had some
+                    starts = {0, len(words) - 1} if use_past else range(len(words))
+                    if is_special:
+                        starts = {0} if len(words) > 1 else set()
+                    for start in sorted(starts):
                         writing = " ".join(words[start:])
-                        if writing not in taken and not (is_special and len(words) == 1):
+                        if writing not in taken:
                             spread.setdefault(writing, set()).add(code)
 
 
@@ -229,6 +235,14 @@ def _scales(additions: dict[str, Any]) -> dict[str, dict[str, int]]:
     return found
 
 
+def _adjective(code: str, name: str) -> str:
+    """What comes before the noun in a currency's name: "canadian", "hong kong"; "" if nothing does."""
+    words = key(name).split()[:-1]
+    # "us" is a pronoun more often than a country
+    usable = words and words[0] != "us" and not re.search(r"[\d(]", name)
+    return " ".join(words) if usable else ""
+
+
 def _places(additions: dict[str, Any]) -> dict[str, list[str]]:
     """Countries, the cities that time zones are named after, and adjectives of currencies' names."""
     english = Locale.parse("en")
@@ -247,11 +261,8 @@ def _places(additions: dict[str, Any]) -> dict[str, list[str]]:
             add(key(zone.rpartition("/")[2].replace("_", " ")), money[territory])
     current = set(money.values())
     for code, name in english.currencies.items():
-        words = key(name).split()
-        # "us" is a pronoun more often than a country
-        if code in current and len(words) > 1 and words[0] != "us" and not re.search(r"[\d(]", name):
-            for end in range(1, len(words)):
-                add(" ".join(words[:end]), code)
+        if code in current and (adjective := _adjective(code, name)):
+            add(adjective, code)
     for name, territory in additions["places"].items():
         if territory in money:
             found[key(name)] = {money[territory]}

@@ -44,6 +44,12 @@ def test_what_is_no_money_by_itself_counts_by_its_whole_name_only(data: dict) ->
     assert not {"rights", "account", "code", "funds", "silver"} & set(data["writings"])
 
 
+def test_adjectives_of_names_stand_beside_amounts_and_their_first_words_do_not(data: dict) -> None:
+    assert {"canadian", "hong kong", "new zealand"} <= set(data["adjectives"])
+    assert not {"new", "east", "united", "us"} & set(data["adjectives"])
+    assert "east" not in data["places"]
+
+
 def test_scales_separators_and_places_come_from_cldr(data: dict) -> None:
     assert data["scales"]["de"]["mrd"] == 9
     assert data["scales"]["es"]["mil millones"] == 9
