@@ -1,7 +1,7 @@
 """Answer a question out of the database, with the SQL that a language model wrote, and the sources."""
 
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +36,8 @@ def main(
 ) -> None:
     """Print the answer as a table, with its SQL and the sentences it rests on; nothing is written."""
     if not question.strip() and sys.stdin.isatty():
-        question = input("Question: ")
+        with suppress(EOFError):
+            question = input("Question: ")
     if not question.strip():
         raise UserError('there is no question; ask one: QUESTION="How many texts are there?" weasel run ask')
     settings_file, settings = asking.read_config(config, provider)

@@ -369,9 +369,17 @@ def test_rag_is_shown_the_nearest_examples(translator: Translator, money: MoneyN
     assert rag.prompt(question).count("Question: ") == 1
 
 
-def test_faults_end_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_faults_end_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def ended(shown: str) -> str:
+        raise EOFError
+
     told = run_command("ask", ["x", "--database", tmp_path / "no.db"], capsys)
     assert (told.status, "run `weasel run database` first" in told.output) == (1, True)
+    assert "there is no question" in run_command("ask", [], capsys).output
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", ended)
     assert "there is no question" in run_command("ask", [], capsys).output
     text = (ROOT / "configs/ask.cfg").read_text()
     (tmp_path / "ask.cfg").write_text(text.replace('"investor"', '"inventor"'))
