@@ -19,7 +19,7 @@ from ie.errors import UserError
 HEADER = "# Written by `weasel run dvc-files` from project.yml: edit that file instead.\n"
 VARIABLE = re.compile(r"\$\{vars\.(\w+)\}")
 # Outputs with figures to compare between commits (`dvc metrics diff`), by file name ...
-METRICS = ("metrics.json", "train.json")
+METRICS = ("scores.json",)
 # ... and those to plot (`dvc plots show`): pictures, and tables with their axes.
 PLOTS: dict[str, dict[str, str]] = {
     "history.json": {"x": "step", "y": "score", "title": "Score on dev while training"},

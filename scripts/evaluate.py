@@ -50,7 +50,8 @@ def main(
     lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
 ) -> None:
-    """Write metrics.json, analysis.json, documents.jsonl, speed.json and report.html; print the table."""
+    """Write metrics.json, scores.json (for DVC), analysis.json, documents.jsonl, speed.json and report.html;
+    print the table."""
     labels = load_scheme(scheme)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
     evaluation.require(scoring.view(gold, labels.scored), test)
@@ -114,8 +115,10 @@ def main(
     inspected = next(
         (name for name in (inspect, *evaluation.pipelines(models)) if name in result.scores), None
     )
+    metrics = evaluation.metrics(result)
     for name, content in {
-        "metrics.json": evaluation.metrics(result),
+        "metrics.json": metrics,
+        "scores.json": evaluation.headline(metrics, inspected),
         "analysis.json": evaluation.analysis(result),
         "speed.json": evaluation.speeds(result),
     }.items():
@@ -138,7 +141,6 @@ def main(
 def track(result: evaluation.Evaluation, output: Path) -> None:
     """Record the scores with wandb, where it is used."""
     with tracking.run("evaluate", config={"texts": len(result.gold)}) as tracker:
-        # the names that `dvc metrics diff` shows
         tracker.summary(evaluation.metrics(result))
         columns = ["system", "label", *(f"{m}{part}" for m in METRICS for part in ("", "_low", "_high"))]
         systems = evaluation.metrics(result)["systems"]

@@ -1,5 +1,6 @@
 """Build an installable wheel of the trained pipeline, and try it where nothing else is installed."""
 
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from ie import card, packaging
 from ie.cli import run
 from ie.files import atomic_write
 from ie.sentence import DEMO
+from ie.settings import load_settings
 
 
 def main(
@@ -22,6 +24,7 @@ def main(
     name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",
     version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
     licence: Annotated[str, typer.Option(help="Its licence, as SPDX names it")] = "",
+    settings: Annotated[Path | None, typer.Option(help="Description, author and address")] = None,
     sentence: Annotated[str, typer.Option(help="Text to try the installed package on; empty for ours")] = "",
     code: Annotated[Path, typer.Option(help="Folder with the code of our own components")] = Path(
         "scripts/components"
@@ -42,16 +45,23 @@ def main(
         msg.warn(f"{written}: there is no such file, so the model card won't say what the pipeline is for.")
     elif card.UNWRITTEN in told:
         msg.warn(f"{written}: still says {card.UNWRITTEN!r}, and so does the package; write it, then repeat.")
+    figures = card.sources(scores)
+    asked = (load_settings(settings, packaging.Settings) if settings else packaging.Settings()).package
+    about = {name: value for name, value in asked.model_dump().items() if value}
+    about = {"description": card.first_paragraph(told)} | about
+    about["performance"] = card.performance(figures, system) or packaging.on_dev(model)
     make = partial(
         card.write,
         written=told,
-        scores=card.sources(scores),
+        scores=figures,
         system=system,
         data=[Path(path.strip()) for path in data.split(",") if path.strip()],
         train=train,
     )
     with tempfile.TemporaryDirectory() as folder:
-        wheel = packaging.build(model, name, version, code, Path(folder), licence=licence, card=make)
+        wheel = packaging.build(
+            model, name, version, code, Path(folder), licence=licence, about=about, card=make
+        )
         published = output / wheel.name
         with atomic_write(published, "wb") as file:
             file.write(wheel.read_bytes())
@@ -65,6 +75,9 @@ def main(
         used = [i for i in range(len(columns)) if i < 2 or any(entity[i] for entity in entities)]
         rows = [[entity[i] for i in used] for entity in entities or [("(nothing)", "")]]
         msg.table(rows, header=[columns[i] for i in used], divider=True)
+    # A run of `weasel` tells DVC nothing; DVC itself sets DVC_STAGE for what it runs.
+    if Path(".dvc").is_dir() and "DVC_STAGE" not in os.environ:
+        msg.info("Until `weasel run record`, `dvc status` shows what was made since the last one as changed.")
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ commands:
     outputs_no_cache: [out/a3.txt]
     no_skip: true
   - name: b
-    script: ["python other.py 1 out/a.txt 'out/${vars.config}/metrics.json'"]
+    script: ["python other.py 1 out/a.txt 'out/${vars.config}/scores.json'"]
     deps: [out/a.txt, other.py]
-    outputs: ["out/${vars.config}/metrics.json"]
+    outputs: ["out/${vars.config}/scores.json"]
   - name: c
-    script: ["python repeat.py 1 out/${vars.config}/metrics.json out/${vars.config}/curve.png"]
-    deps: ["out/${vars.config}/metrics.json", repeat.py]
+    script: ["python repeat.py 1 out/${vars.config}/scores.json out/${vars.config}/curve.png"]
+    deps: ["out/${vars.config}/scores.json", repeat.py]
     outputs: ["out/${vars.config}/curve.png"]
   - name: d
     script: ["python other.py 1 out/a.txt out/d.txt"]
@@ -127,7 +127,7 @@ def reran(folder: Path, runner: str) -> set[str]:
     return set((folder / "ran.log").read_text().split())
 
 
-EVERYTHING = {"a.txt", "metrics.json", "curve.png", "d.txt"}
+EVERYTHING = {"a.txt", "scores.json", "curve.png", "d.txt"}
 # One after another, each on top of those before.
 EDITS = {
     "nothing": (lambda folder: None, set()),
@@ -150,11 +150,11 @@ EDITS = {
     ),
     "script, other results": (
         lambda folder: append(folder / "other.py", 'path.write_text("7")'),
-        {"metrics.json", "curve.png", "d.txt"},
+        {"scores.json", "curve.png", "d.txt"},
     ),
     "var in the paths of outputs": (
         lambda folder: edit(folder, "config: one", "config: two"),
-        {"metrics.json", "curve.png", "d.txt"},
+        {"scores.json", "curve.png", "d.txt"},
     ),
 }
 
@@ -218,7 +218,7 @@ class TestStages:
 
     def test_metrics_and_plots_are_declared(self, toy: Path) -> None:
         stages = load((toy / "dvc.yaml").read_text())["stages"]
-        assert stages["b"]["metrics"] == ["out/${vars.config}/metrics.json"]
+        assert stages["b"]["metrics"] == ["out/${vars.config}/scores.json"]
         assert "outs" not in stages["b"]
         assert stages["c"]["plots"] == ["out/${vars.config}/curve.png"]
 

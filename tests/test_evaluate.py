@@ -8,7 +8,7 @@ import spacy
 from running import Outcome, run_command, scheme, write_lines
 
 SCHEME = scheme("COMPANY", "MONEY")
-STABLE = ("metrics.json", "analysis.json", "documents.jsonl")
+STABLE = ("metrics.json", "scores.json", "analysis.json", "documents.jsonl")
 
 
 def row(n: int, text: str = "{} sold boats for € {}.") -> dict:
@@ -68,6 +68,12 @@ def test_systems_are_scored_side_by_side(project, capsys):
     assert "Pipeline, silver only is missing" in outcome.output
     assert "run `weasel run train`" in outcome.output
     assert "(n=40)" in (project / "out" / "report.html").read_text(encoding="utf-8")
+    scores = json.loads((project / "out" / "scores.json").read_text(encoding="utf-8"))
+    # flat, for `dvc metrics diff`: the pipeline that is there, and the LLM
+    ends = [f"{metric}{end}" for metric in "fpr" for end in ("", "_low", "_high")]
+    assert list(scores) == [*ends, "llm_f", "n"]
+    assert (scores["f"], scores["llm_f"], scores["n"]) == (0.2979, 1.0, 40)
+    assert scores["f_low"] <= scores["f"] <= scores["f_high"]
     speed = json.loads((project / "out" / "speed.json").read_text(encoding="utf-8"))
     assert set(speed) == {"rules", "memoriser", "both"}
 
@@ -85,6 +91,7 @@ def test_everything_optional_may_be_absent(project, capsys):
     assert outcome.status == 0
     metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert set(metrics["systems"]) == {"memoriser"}
+    assert json.loads((project / "out" / "scores.json").read_text(encoding="utf-8")) == {"n": 40}
     assert set(metrics["missing"]) == {"llm", "rules", "silver", "reviewed", "both"}
 
 

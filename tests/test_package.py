@@ -1,6 +1,7 @@
 """The wheel holds all that the pipeline needs, and is tried where there is nothing else."""
 
 import hashlib
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -61,9 +62,12 @@ def test_wheel_carries_its_card_and_licence(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     card = tmp_path / "card.md"
-    card.write_text("## Intended use\n\nTo look at.")
+    card.write_text("Finds\ndeals.\n\n## Intended use\n\nTo look at.")
+    settings = tmp_path / "package.cfg"
+    settings.write_text('[package]\nauthor = "Acme Lab"\nurl = "https://acme.example"\n')
     scores = f"spans:{ROOT / 'training' / 'efficient' / 'metrics.json'}"
     options = ["--no-check", "--written", card, "--scores", scores, "--licence", "CC0-1.0"]
+    options += ["--settings", settings]
     outcome = run_package(model, tmp_path, capsys, *options)
     assert outcome.status == 0, outcome.output
     with zipfile.ZipFile(tmp_path / "packages" / WHEEL) as wheel:
@@ -72,7 +76,18 @@ def test_wheel_carries_its_card_and_licence(
         meta = wheel.read("en_deal_news/meta.json").decode()
     assert "To look at." in told
     assert "exact spans | COMPANY" in told
-    assert '"license":"CC0-1.0"' in meta.replace(": ", ":")
+    meta = json.loads(meta)
+    assert meta["license"] == "CC0-1.0"
+    # what the card says, not what dev said while training
+    figures = json.loads((ROOT / "training" / "efficient" / "metrics.json").read_text())["systems"][
+        "reviewed"
+    ]
+    assert meta["performance"]["ents_f"] == figures["all"]["f"]
+    assert meta["performance"]["ents_per_type"]["MONEY"]["r"] == figures["MONEY"]["r"]
+    assert "test texts" in meta["performance"]["source"]
+    assert meta["description"] == "Finds deals."
+    assert (meta["author"], meta["url"]) == ("Acme Lab", "https://acme.example")
+    assert "Author: Acme Lab" in told
     # the pipeline itself stays as it is
     assert not (model / "README.md").exists()
 
@@ -83,6 +98,28 @@ def test_a_card_that_nobody_wrote_is_told(model: Path, tmp_path: Path, capsys: p
     outcome = run_package(model, tmp_path, capsys, "--no-check", "--written", card)
     assert outcome.status == 0, outcome.output
     assert "card.md: still says 'To be written'" in outcome.output
+
+
+def test_dvc_is_behind_until_the_results_are_recorded(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaging, "build", lambda *args, **options: model / "meta.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    said = "Until `weasel run record`, `dvc status` shows"
+    assert said not in run_package(model, tmp_path, capsys, "--no-check").output
+    (tmp_path / ".dvc").mkdir()
+    assert said in run_package(model, tmp_path, capsys, "--no-check").output
+    monkeypatch.setenv("DVC_STAGE", "package")
+    assert said not in run_package(model, tmp_path, capsys, "--no-check").output
+
+
+def test_scores_without_a_test_are_said_to_be_of_dev(tmp_path: Path) -> None:
+    assert packaging.on_dev(tmp_path) == {}
+    (tmp_path / "meta.json").write_text('{"performance": {"ents_f": 0.92}}')
+    found = packaging.on_dev(tmp_path)
+    assert found["ents_f"] == 0.92
+    assert "dev texts" in found["source"]
 
 
 @pytest.mark.network
@@ -134,6 +171,7 @@ def test_empty_environment_is_empty(tmp_path: Path) -> None:
         (["--name", "a__b"], "'a__b' can't name a package"),
         (["--version", "one"], "'one' is no version"),
         (["--version", "1.0-beta"], "would become 1.0b0"),
+        (["--settings", "none.cfg"], "none.cfg: can't be read"),
         (["--model", "nope"], "nope: there is no trained pipeline; run `weasel run train` first."),
     ],
 )

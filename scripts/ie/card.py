@@ -165,6 +165,40 @@ def spans(figures: dict, system: str) -> list[tuple[str, ...]]:
     ]
 
 
+def performance(scores: Mapping[str, Path], system: str) -> dict[str, Any]:
+    """The scores on test for a pipeline's meta.json, under spaCy's names; empty if none are there.
+
+    `source` says what they are of, as spaCy's own are of the dev texts that picked the checkpoint.
+
+    Raises:
+        UserError: as `score_rows`.
+    """
+    path = scores.get("spans")
+    figures = load(path)
+    try:
+        by_label = {
+            label: one
+            for label, one in figures.get("systems", {}).get(system, {}).items()
+            if isinstance(one, dict) and all(m in one for m in METRICS)
+        }
+        if "all" not in by_label:
+            return {}
+        overall = by_label.pop("all")
+        n = figures["test"]["documents"]
+        return {f"ents_{m}": overall[m] for m in METRICS} | {
+            "ents_per_type": {label: {m: one[m] for m in METRICS} for label, one in by_label.items()},
+            "source": f"exact spans on {n:,} test texts that no training saw; intervals are in the README",
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: holds no figures of spans ({error!r}); evaluate again.") from None
+
+
+def first_paragraph(written: str) -> str:
+    """What stands before the first heading of a written card, in one line; "" where nobody wrote it."""
+    found = " ".join(written.strip().split("\n\n")[0].split())
+    return "" if found.startswith("#") or UNWRITTEN in found else found
+
+
 def relations(figures: dict, system: str) -> list[tuple[str, ...]]:
     """Rows of `evaluate-relations`."""
     texts = figures["test_documents"]

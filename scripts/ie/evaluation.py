@@ -292,6 +292,22 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def headline(metrics: dict[str, Any], system: str | None) -> dict[str, float]:
+    """The few numbers of `metrics` to compare between commits (`dvc metrics diff`), in one flat object.
+
+    F, P and R of a system over all labels with the ends of their 95 % intervals, the LLM's F, and `n`, the
+    number of test texts. What wasn't measured or isn't defined is left out.
+
+    Args:
+        system: the pipeline whose scores they are; None if there is none.
+    """
+    ours = metrics["systems"].get(system, {}).get(ALL, {})
+    found = {f"{m}{end}": ours.get(f"{m}{end}") for m in ("f", "p", "r") for end in ("", "_low", "_high")}
+    found["llm_f"] = metrics["systems"].get("llm", {}).get(ALL, {}).get("f")
+    found["n"] = metrics["test"]["documents"]
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def analysis(evaluation: Evaluation) -> dict[str, Any]:
     """Comparisons and errors as a JSON object, without timings."""
     return {

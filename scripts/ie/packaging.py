@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from packaging.version import InvalidVersion, Version
 from spacy.util import import_file, load_config
 
 from ie.errors import UserError
+from ie.settings import Section
 
 # Run by the empty environment's Python: nothing of this project is there to help.
 TRY = """
@@ -35,6 +36,24 @@ named = [c for c in doc.cats if doc.cats[c] >= 0.5] if several else sorted(doc.c
 found += [["(the text)", category, "", ""] for category in named]
 print(json.dumps(found))
 """
+DEV = "dev texts, which also picked the checkpoint: it flatters"
+
+
+class About(Section):
+    """What a package says of itself."""
+
+    description: str = ""
+    author: str = ""
+    email: str = ""
+    url: str = ""
+
+
+class Settings(Section):
+    """configs/package.cfg."""
+
+    package: About = About()
+
+
 COLUMNS = ("Text", "Label", "Id", "Amount")
 
 
@@ -46,12 +65,14 @@ def build(
     folder: Path,
     *,
     licence: str = "",
+    about: Mapping[str, Any] | None = None,
     card: Callable[[dict[str, Any]], str] | None = None,
 ) -> Path:
     """Package `model` and build its wheel in `folder`; the same model gives the same bytes.
 
     Args:
         code: folder with the files of our own components; those that are used come along.
+        about: what its meta.json says instead of what the training wrote, such as `performance`.
         card: makes the README of the package from its meta.json.
 
     Raises:
@@ -64,7 +85,7 @@ def build(
         modules = own_modules(model, code)
         meta = srsly.read_json(model / "meta.json")
         meta["requirements"] = sorted({*meta.get("requirements", []), *required(modules)})
-        meta |= {"license": licence} if licence else {}
+        meta |= (about or {}) | ({"license": licence} if licence else {})
         srsly.write_json(folder / "meta.json", meta)
         if card:
             model = Path(shutil.copytree(model, folder / "model"))
@@ -96,6 +117,13 @@ def build(
     call(command, f"{model}: building the wheel failed", "see the lines above", environment)
     (wheel,) = (project / "dist").glob("*.whl")
     return wheel
+
+
+def on_dev(model: Path) -> dict[str, Any]:
+    """The scores that the training wrote, with a word on what they are of."""
+    path = model / "meta.json"
+    found = srsly.read_json(path).get("performance") if path.is_file() else None
+    return found | {"source": DEV} if found else {}
 
 
 def own_modules(model: Path, code: Path) -> list[Path]:
