@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import agenda, agreement, disagreements, options, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, finite, json_text
-from ie.guidelines import Guidelines
-from ie.records import Reader, blank, write_records
-from ie.scheme import load_scheme
-from ie.scoring import labels_of
-from ie.splitting import SIDES, assign
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, finite, json_text
+from ie.data import options
+from ie.data.guidelines import Guidelines
+from ie.data.records import Reader, blank, write_records
+from ie.data.scheme import load_scheme
+from ie.data.splits import SIDES, assign
+from ie.evaluation.scoring import labels_of
+from ie.review import agenda, agreement, disagreements
 
 
 def main(

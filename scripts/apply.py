@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import annotating, applying, cluster, options
-from ie.cli import run
+from ie.core import ray_cluster
+from ie.core.cli import run
+from ie.data import options
+from ie.deploy.apply import results
+from ie.deploy.apply import run as applying
 
 
 def main(
@@ -19,17 +22,17 @@ def main(
     output: options.Results = Path("corpus/applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
-    format: Annotated[annotating.Format, typer.Option(help="Of the results")] = "parquet",
+    format: Annotated[results.Format, typer.Option(help="Of the results")] = "parquet",
     shard: options.Shard = 1000,
     batch_size: Annotated[int, typer.Option(help="Texts the pipeline works on at a time", min=1)] = 256,
     max_chars: options.MaxChars = 100_000,
     stretch: options.Stretch = 1000,
-    executor: Annotated[cluster.Executor, typer.Option(help="Where the work is done")] = "local",
+    executor: Annotated[ray_cluster.Executor, typer.Option(help="Where the work is done")] = "local",
     workers: Annotated[int, typer.Option(help="Shards worked on at a time; 0: one a core", min=0)] = 0,
 ) -> None:
     """Write OUTPUT/rows with the results, OUTPUT/rejected with the rows set aside, and why."""
     started = time.perf_counter()
-    settings = annotating.Settings(
+    settings = results.Settings(
         text_column=text_column,
         id_column=id_column,
         shard=shard,

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from wasabi import color, msg
 
-from ie import assembling, options
-from ie.cli import escaped, run
+from ie.core.cli import escaped, run
+from ie.core.errors import UserError
+from ie.data import options
 from ie.database import asking, reading
 from ie.database.asking import Answer, Source
-from ie.errors import UserError
+from ie.training import assembly
 
 WIDEST = 40
 
@@ -45,7 +46,7 @@ def main(
     with closing(reading.open_readonly(database)) as connection:
         if not any(n for name, n in reading.counts(connection).items() if name == "documents"):
             raise UserError(f"{database}: holds no documents; run `weasel run database` with some texts.")
-        reader = assembling.load(money, component="money").get_pipe("money")
+        reader = assembly.load(money, component="money").get_pipe("money")
         translator = asking.Translator(connection, settings, examples, reader)
         model = asking.make_model(settings_file, config)
         try:

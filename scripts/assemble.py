@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import assembling, corpora
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import published, write_json
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import published, write_json
+from ie.data import corpora
+from ie.training import assembly
 
 
 def main(
@@ -28,19 +29,19 @@ def main(
     ),
 ) -> None:
     """Write OUTPUT/model-best and assemble.json; fail if a component says something else in it than alone."""
-    sources = assembling.read_sources(config, models)
-    before, base = assembling.load(ner, "train"), assembling.load(ner, "train")
+    sources = assembly.read_sources(config, models)
+    before, base = assembly.load(ner, "train"), assembly.load(ner, "train")
     if sources and "ner" not in base.pipe_names:
         raise UserError(
             f"{ner}: has no component 'ner', but {', '.join(base.pipe_names)}; name another pipeline."
         )
-    parts = assembling.gather(sources)
+    parts = assembly.gather(sources)
     for name, reason in parts.missing.items():
         msg.warn(f"{name} is left out: {reason}.")
-    alone = assembling.gather({name: sources[name] for name in parts.found})
-    nlp = assembling.assemble(base, parts.found)
+    alone = assembly.gather({name: sources[name] for name in parts.found})
+    nlp = assembly.assemble(base, parts.found)
     records = corpora.load(dev, nlp)
-    changed = assembling.changed(before, alone.found, nlp, records)
+    changed = assembly.changed(before, alone.found, nlp, records)
     if wrong := {name: n for name, n in changed.items() if n}:
         told = ", ".join(f"{name} on {n}" for name, n in wrong.items())
         raise UserError(
@@ -53,7 +54,7 @@ def main(
         "pipeline": nlp.pipe_names,
         "left_out": parts.missing,
         "unchanged_on": len(records),
-        "sources": assembling.origins({"ner": ner} | {name: sources[name] for name in parts.found}),
+        "sources": assembly.origins({"ner": ner} | {name: sources[name] for name in parts.found}),
     }
     write_json(output / "assemble.json", summary)
     size = sum(path.stat().st_size for path in (output / "model-best").rglob("*") if path.is_file())

@@ -11,12 +11,12 @@ from spacy.util import load_config
 from wasabi import msg
 from weasel.util import get_checksum
 
-from ie import options, records, splitting
-from ie.cli import run
-from ie.errors import UserError
-from ie.gazetteer import read_gazetteer
-from ie.records import Reader, Record
-from ie.scheme import KINDS, load_scheme
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.data import options, records, splits
+from ie.data.gazetteer import read_gazetteer
+from ie.data.records import Reader, Record
+from ie.data.scheme import KINDS, load_scheme
 
 
 def main(
@@ -60,16 +60,16 @@ def main(
     found.append((str(reviewed), listing(answers) or "nothing"))
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
-    split = splitting.assign(
+    split = splits.assign(
         gold, raw, test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate
     )
     found.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
     parts = {"train": split.train, "dev": split.dev, "test": split.test}
     # What the LLM will add to train isn't known yet.
-    known = splitting.SIDES if train_on == "reviewed" else ("dev", "test")
+    known = splits.SIDES if train_on == "reviewed" else ("dev", "test")
     try:
-        splitting.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
-    except splitting.Gap as gap:
+        splits.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
+    except splits.Gap as gap:
         if gaps == "error":
             raise
         msg.warn(str(gap))

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 import typer
 from wasabi import msg
 
-from ie import evaluation, improvement, records, scoring, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import write_json
-from ie.scheme import load_scheme
-from ie.splitting import SIDES, TrainOn
-from ie.statistics import Estimate, format_difference, format_score
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json
+from ie.core.stats import Estimate, format_difference, format_score
+from ie.data import records
+from ie.data.scheme import load_scheme
+from ie.data.splits import SIDES, TrainOn
+from ie.evaluation import improvement, scoring, systems
 
 
 def main(
@@ -40,11 +42,11 @@ def main(
         for folder in (corpus, before)
     )
     gold = records.accepted(now["test"])
-    evaluation.require(gold, corpus / "test.jsonl")
+    systems.require(gold, corpus / "test.jsonl")
     texts = [record.text for record in gold]
     answers = []
     for name, folder in (("before", before / "model-best"), ("after", models / train_on / "model-best")):
-        found = evaluation.pipeline(name, name, folder, texts, repeats=0)
+        found = systems.pipeline(name, name, folder, texts, repeats=0)
         if found.predicted is None:
             raise UserError(found.missing)
         answers.append(scoring.view(found.predicted, labels.scored))

@@ -6,20 +6,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import (
-    distillation,
-    distilling,
-    distilling_report,
-    options,
-    records,
-    reports,
-    teaching,
-    tracking,
-)
-from ie.cli import run
-from ie.files import atomic_write, check_writable, write_json
-from ie.records import Reader
-from ie.scheme import load_scheme
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.files import atomic_write, check_writable, write_json
+from ie.data import options, records
+from ie.data.records import Reader
+from ie.data.scheme import load_scheme
+from ie.reports import pages
+from ie.training.distill import comparison, recipes, report, teachers
 
 
 def main(
@@ -64,14 +58,14 @@ def main(
     ),
 ) -> None:
     """Print the table and the advice; write distillation.json, .png, .html, and seconds.json."""
-    asked, labels = distilling.load(settings), load_scheme(scheme)
+    asked, labels = recipes.load(settings), load_scheme(scheme)
     names = ("distillation.json", "seconds.json", "distillation.png", "distillation.html")
     for name in names:
         check_writable(output / name)
-    gold = distillation.read_reviewed(reviewed, dev, labels.span_labels)
+    gold = comparison.read_reviewed(reviewed, dev, labels.span_labels)
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
-    chosen, found, hidden = distillation.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
-    helpers, missing = distillation.helpers(
+    chosen, found, hidden = comparison.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
+    helpers, missing = comparison.helpers(
         found,
         chosen,
         asked,
@@ -82,7 +76,7 @@ def main(
     )
     for sentence in missing:
         msg.warn(sentence)
-    with teaching.bench(
+    with teachers.bench(
         config=config,
         dev=dev,
         test=test,
@@ -94,25 +88,25 @@ def main(
         workers=workers,
         seed=seed,
     ) as at:
-        sources = distillation.Sources(chosen, found, helpers)
-        compared = distillation.compare(at, sources, hidden, asked, seeds=seeds, llm=llm, test=test)
-    rows = distilling_report.cells(compared, len(hidden))
-    remarks = distilling_report.notes(compared, len(chosen), len(found), len(hidden), seeds)
-    sentences = distilling_report.advice(compared)
-    drawing = distilling_report.figure(compared)
-    contents = (distillation.to_json(compared), distillation.seconds(compared))
+        sources = comparison.Sources(chosen, found, helpers)
+        compared = comparison.compare(at, sources, hidden, asked, seeds=seeds, llm=llm, test=test)
+    rows = report.cells(compared, len(hidden))
+    remarks = report.notes(compared, len(chosen), len(found), len(hidden), seeds)
+    sentences = report.advice(compared)
+    drawing = report.figure(compared)
+    contents = (comparison.to_json(compared), comparison.seconds(compared))
     for name, content in zip(names, contents, strict=False):
         write_json(output / name, content)
     with atomic_write(output / "distillation.png", "wb") as file:
-        file.write(reports.png(drawing))
+        file.write(pages.png(drawing))
     with atomic_write(output / "distillation.html") as file:
-        file.write(distilling_report.page(compared, rows, sentences, remarks, drawing))
-    print(f"\n{distilling_report.text_table(rows)}\n")
+        file.write(report.page(compared, rows, sentences, remarks, drawing))
+    print(f"\n{report.text_table(rows)}\n")
     for sentence in (*remarks, *sentences):
         print(sentence)
     msg.good(", ".join(str(output / name) for name in names))
     with tracking.run("compare-distillation", config={"seeds": seeds, "reviewed": len(chosen)}) as tracker:
-        tracker.table("recipes", distilling_report.HEADER, rows)
+        tracker.table("recipes", report.HEADER, rows)
         tracker.picture("recipes", output / "distillation.png")
 
 

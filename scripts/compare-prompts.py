@@ -8,16 +8,17 @@ import typer
 from confection import Config
 from wasabi import msg
 
-from ie import options, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import write_json
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json
+from ie.core.stats import compare, format_score, groups, intervals
+from ie.data import options
+from ie.data.records import Reader, blank, write_records
+from ie.data.scheme import Scheme, load_scheme
+from ie.data.splits import assign
+from ie.evaluation.scoring import count, view
 from ie.llm import pipeline
-from ie.records import Reader, blank, write_records
-from ie.scheme import Scheme, load_scheme
-from ie.scoring import count, view
-from ie.splitting import assign
-from ie.statistics import compare, format_score, groups, intervals
 
 
 def main(

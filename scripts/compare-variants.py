@@ -7,11 +7,16 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import curves, grid, options, records, reports, tracking, variants_report
-from ie.cli import run
-from ie.files import atomic_write, write_json
-from ie.scheme import load_scheme
-from ie.variants import (
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.files import atomic_write, write_json
+from ie.data import options, records
+from ie.data.scheme import load_scheme
+from ie.reports import pages
+from ie.training import jobs
+from ie.training.curve import learning_curve
+from ie.training.variants import report
+from ie.training.variants.comparison import (
     compare,
     costs_json,
     measure,
@@ -58,13 +63,13 @@ def main(
     asked.require_spans("this comparison of entity recognisers")
     labels = asked.span_labels
     gold = read_gold(test)
-    examples, checks = grid.read_corpus(train), grid.read_corpus(dev)
+    examples, checks = jobs.read_corpus(train), jobs.read_corpus(dev)
     known = list(map(records.from_doc, examples))
-    curves.require(known, list(map(records.from_doc, checks)), labels, (train, dev))
-    cells = curves.grid(
+    learning_curve.require(known, list(map(records.from_doc, checks)), labels, (train, dev))
+    cells = learning_curve.grid(
         [doc.text for doc in examples],
-        list(map(curves.labels_in, known)),
-        curves.parse_portions(portions),
+        list(map(learning_curve.labels_in, known)),
+        learning_curve.parse_portions(portions),
         range(seed, seed + seeds),
     )
     print(f"Training {len(chosen)} variants {len(cells)} times each")
@@ -80,7 +85,7 @@ def main(
             overrides={"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {}),
             gpu_id=gpu_id,
             workers=workers,
-            started=lambda reused: grid.resume(bar, reused),
+            started=lambda reused: jobs.resume(bar, reused),
             progress=bar.update,
         )
     compared = compare(cells, results, labels)
@@ -92,14 +97,14 @@ def main(
     # The choice is made on dev; only then anybody looks at test.
     tested = on_test(recommended(compared[-1], mb), cells, results)
     sentences = [
-        variants_report.advice(compared, costs, n),
-        variants_report.on_test(tested),
-        *variants_report.small_data(compared, n),
+        report.advice(compared, costs, n),
+        report.on_test(tested),
+        *report.small_data(compared, n),
     ]
-    remarks = variants_report.notes(compared, seeds, n)
-    drawing = variants_report.figure(compared, costs, n)
-    picture = reports.png(drawing)
-    page = variants_report.page(compared, costs, dev=n, sentences=sentences, remarks=remarks, drawing=drawing)
+    remarks = report.notes(compared, seeds, n)
+    drawing = report.figure(compared, costs, n)
+    picture = pages.png(drawing)
+    page = report.page(compared, costs, dev=n, sentences=sentences, remarks=remarks, drawing=drawing)
     found = to_json(compared, mb, n, tested)
     for name, content in {"variants.json": found, "costs.json": costs_json(costs)}.items():
         write_json(output / name, content)
@@ -107,13 +112,13 @@ def main(
         file.write(picture)
     with atomic_write(output / "variants.html") as file:
         file.write(page)
-    rows = variants_report.cells(compared, costs, n)
-    print(f"\n{variants_report.text_table(rows)}\n")
+    rows = report.cells(compared, costs, n)
+    print(f"\n{report.text_table(rows)}\n")
     for sentence in (*remarks, *sentences):
         print(sentence)
     msg.good(f"{output / 'variants.html'}, {output / 'variants.png'}, {output / 'variants.json'}")
     with tracking.run("compare-variants", config={"variants": variants, "seeds": seeds}) as tracker:
-        tracker.table("variants", variants_report.HEADER, rows)
+        tracker.table("variants", report.HEADER, rows)
         tracker.picture("variants", output / "variants.png")
 
 

@@ -10,12 +10,13 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import assembling, options, pipelines, records
-from ie.cli import run
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import sha256_file
+from ie.data import options, pipelines, records
+from ie.data.gazetteer import read_gazetteer
 from ie.database import filling, schema, writing
-from ie.errors import UserError
-from ie.files import sha256_file
-from ie.gazetteer import read_gazetteer
+from ie.training import assembly
 
 
 def main(
@@ -74,7 +75,7 @@ def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Pa
         nlp = pipelines.load(package, "run pip install on its wheel")
         folder = spacy.util.get_package_path(package)
     else:
-        nlp, folder = assembling.load(model, "components"), model
+        nlp, folder = assembly.load(model, "components"), model
     if "relations" in nlp.pipe_names and columns.deals.labels:
         known = set(nlp.get_pipe("relations").labels)
         if missing := sorted(columns.deals.labels - known):

@@ -7,11 +7,11 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import tracking
-from ie.cli import run
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.files import atomic_write, write_json
+from ie.data.scheme import load_scheme
 from ie.diagnosis import project, report, verdict
-from ie.files import atomic_write, write_json
-from ie.scheme import load_scheme
 
 
 def main(

@@ -8,12 +8,14 @@ import numpy as np
 import typer
 from wasabi import msg
 
-from ie import distillation, distilling, options, records, statistics, teaching, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, check_writable, write_json
-from ie.records import Reader
-from ie.scheme import load_scheme
+from ie.core import stats, tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, check_writable, write_json
+from ie.data import options, records
+from ie.data.records import Reader
+from ie.data.scheme import load_scheme
+from ie.training.distill import comparison, recipes, teachers
 
 
 def main(
@@ -52,22 +54,22 @@ def main(
     ),
 ) -> None:
     """Write CORPUS/distilled.jsonl and .spacy (reviewed and silver), OUTPUT/model-best and distill.json."""
-    asked, labels = distilling.load(settings), load_scheme(scheme)
+    asked, labels = recipes.load(settings), load_scheme(scheme)
     if recipe not in asked.recipes:
         raise UserError(f"{settings}: has no recipe {recipe!r}; choose from {', '.join(asked.recipes)}.")
     means = asked.recipes[recipe]
     targets = corpus / "distilled.jsonl", corpus / "distilled.spacy", output / "distill.json"
     for path in targets:
         check_writable(path)
-    gold = distillation.read_reviewed(reviewed, dev, labels.span_labels)
+    gold = comparison.read_reviewed(reviewed, dev, labels.span_labels)
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
-    _, found, _ = distillation.read_silver(reader, llm, silver, None, gold, 0)
-    helpers, missing = distillation.helpers(
+    _, found, _ = comparison.read_silver(reader, llm, silver, None, gold, 0)
+    helpers, missing = comparison.helpers(
         found, gold, asked, lang=lang, patterns=patterns, gazetteer=gazetteer, gazetteer_label=gazetteer_label
     )
     for sentence in missing if "rules" in means else ():
         msg.warn(sentence)
-    with teaching.bench(
+    with teachers.bench(
         config=config,
         dev=dev,
         labels=labels.span_labels,
@@ -78,24 +80,24 @@ def main(
         workers=workers,
         seed=seed,
     ) as at:
-        sources = distillation.Sources(gold, found, helpers)
-        kept = distillation.distil(at, sources, {recipe: means}, asked)[recipe].kept
+        sources = comparison.Sources(gold, found, helpers)
+        kept = comparison.distil(at, sources, {recipe: means}, asked)[recipe].kept
         # Beside the old pipeline first, which stays whole until the new one is there.
         fresh = output.with_name(f".{output.name}.new")
         try:
-            job = distillation.student(at, gold, kept.drafts, means, asked, seed, model=fresh)
+            job = comparison.student(at, gold, kept.drafts, means, asked, seed, model=fresh)
             (result,) = at.run([job], "training")
             docs = [records.to_doc(record, at.nlp) for record in gold]
-            silver_docs = [distilling.to_training_doc(draft, at.nlp) for draft in kept.drafts]
+            silver_docs = [recipes.to_training_doc(draft, at.nlp) for draft in kept.drafts]
             shutil.rmtree(output / "model-best", ignore_errors=True)
             output.mkdir(parents=True, exist_ok=True)
             (fresh / "model-best").rename(output / "model-best")
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-    records.write_records(targets[0], [*gold, *map(distilling.to_line, kept.drafts)])
+    records.write_records(targets[0], [*gold, *map(recipes.to_line, kept.drafts)])
     with atomic_write(targets[1], "wb") as file:
         file.write(records.docbin([*docs, *silver_docs]).to_bytes())
-    f = statistics.intervals(np.array(result["counts"]).sum(axis=1))[2]
+    f = stats.intervals(np.array(result["counts"]).sum(axis=1))[2]
     tokens = sum(len(doc) for doc in silver_docs)
     summary = {
         "recipe": recipe,
@@ -111,7 +113,7 @@ def main(
     }
     write_json(targets[2], summary)
     msg.table([(name.replace("_", " "), str(value)) for name, value in summary.items() if name != "f"])
-    msg.info(f"F on dev {statistics.format_score(f, len(result['counts']))}; dev picked the checkpoint.")
+    msg.info(f"F on dev {stats.format_score(f, len(result['counts']))}; dev picked the checkpoint.")
     msg.good(f"{targets[0]}, {targets[1]}, {output / 'model-best'}")
     with tracking.run("distill", config={"recipe": recipe, "seed": seed}) as tracker:
         tracker.summary(summary)

@@ -12,9 +12,9 @@ import srsly
 import typer
 from weasel.util import load_project_config
 
-from ie import generated
-from ie.cli import run
-from ie.errors import UserError
+from ie.core import generated
+from ie.core.cli import run
+from ie.core.errors import UserError
 
 HEADER = "# Written by `weasel run dvc-files` from project.yml: edit that file instead.\n"
 VARIABLE = re.compile(r"\$\{vars\.(\w+)\}")

@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import assembling, categorising, corpora, records, statistics, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import write_json
-from ie.scheme import load_scheme
+from ie.core import stats, tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json
+from ie.data import corpora, records
+from ie.data.scheme import load_scheme
+from ie.evaluation import categories
+from ie.training import assembly
 
 
 def main(
@@ -39,21 +42,21 @@ def main(
     if len(gold) < len(everything):
         msg.warn(f"{test}: {len(everything) - len(gold):,} texts don't have one category and aren't counted.")
     right = [corpora.category_of(record) for record in gold]
-    nlp = assembling.load(model, "train-categories")
+    nlp = assembly.load(model, "train-categories")
     systems = {
-        "component": categorising.predict(nlp, gold),
-        "majority": categorising.majority(known, len(gold)),
+        "component": categories.predict(nlp, gold),
+        "majority": categories.majority(known, len(gold)),
     }
     rows, metrics = [], {}
     for name, found in systems.items():
-        counts = categorising.count(right, found, labels.categories)
+        counts = categories.count(right, found, labels.categories)
         metrics[name] = {}
-        for label, (n, estimate) in categorising.table(counts, labels.categories, seed).items():
+        for label, (n, estimate) in categories.table(counts, labels.categories, seed).items():
             three = estimate if isinstance(estimate, tuple) else (None, None, estimate)
-            cells = [statistics.format_score(e, documents=len(gold)) if e else "" for e in three]
+            cells = [stats.format_score(e, documents=len(gold)) if e else "" for e in three]
             rows.append([name if not metrics[name] else "", label, f"{n:,}", *cells])
             metrics[name][label] = {"n": n} | {
-                metric: e.rounded() for metric, e in zip(statistics.METRICS, three, strict=True) if e
+                metric: e.rounded() for metric, e in zip(stats.METRICS, three, strict=True) if e
             }
     header = ("system", "category", "n", "P", "R", "F")
     msg.table(rows, header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))

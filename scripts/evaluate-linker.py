@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import assembling, linking, records, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, json_text, write_json
-from ie.gazetteer import read_gazetteer
-from ie.linking import NIL, Verdict
-from ie.statistics import Estimate, format_score
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, json_text, write_json
+from ie.core.stats import Estimate, format_score
+from ie.data import records
+from ie.data.gazetteer import read_gazetteer
+from ie.training import assembly
+from ie.training import linker as linking
+from ie.training.linker import NIL, Verdict
 
 
 def main(
@@ -27,7 +30,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for scores and errors")] = Path("training/linker"),
 ) -> None:
     """Write metrics.json and errors.jsonl; print the shares that are right, with and without context."""
-    nlp = assembling.load(model, "train-linker", "linker")
+    nlp = assembly.load(model, "train-linker", "linker")
     linker = nlp.get_pipe("linker")
     gold = records.accepted(records.read_records(test, tokenizer=nlp.tokenizer, allow_empty=True))
     mentions = linking.mentions(nlp, gold, linker.cfg["labels"])

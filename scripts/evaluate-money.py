@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import normalisation, records, tracking
-from ie.building import build
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, json_text, write_json
-from ie.normalisation import Verdict
-from ie.statistics import format_score
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, json_text, write_json
+from ie.core.stats import format_score
+from ie.data import records
+from ie.evaluation import amounts
+from ie.evaluation.amounts import Verdict
+from ie.training.untrained import build
 
 
 def main(
@@ -43,7 +45,7 @@ def main(
         found = records.read_records(
             path, tokenizer=nlp.tokenizer, misaligned=misaligned, duplicates="first", allow_empty=True
         )
-        judged[str(path)] = normalisation.judge(nlp, records.accepted(found), label, path)
+        judged[str(path)] = amounts.judge(nlp, records.accepted(found), label, path)
     if not judged[str(test)]:
         raise UserError(f"{test}: no {label} span has a value to compare with; add some, as in 5000000 USD.")
     metrics = {path: measures(verdicts, seed) for path, verdicts in judged.items() if verdicts}
@@ -56,7 +58,7 @@ def main(
             path,
             f"{len(found):,}",
             f"{sum(v.right for v in found):,}",
-            format_score(normalisation.score(found, seed), documents=texts(found)),
+            format_score(amounts.score(found, seed), documents=texts(found)),
         )
         for path, found in judged.items()
         if found
@@ -69,7 +71,7 @@ def main(
 
 def measures(verdicts: list[Verdict], seed: int) -> dict:
     """The share of right ones with its interval, and right ones of all by the rules that were used."""
-    estimate = normalisation.score(verdicts, seed)
+    estimate = amounts.score(verdicts, seed)
     right, asked = Counter(), Counter()
     for verdict in verdicts:
         for rule in verdict.answer["rule"].split(", "):

@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import assembling, corpora, records, relating, statistics, tracking
-from ie.cli import run
-from ie.files import write_json
-from ie.scheme import load_scheme
+from ie.core import stats, tracking
+from ie.core.cli import run
+from ie.core.files import write_json
+from ie.data import corpora, records
+from ie.data.scheme import load_scheme
+from ie.evaluation import relations
+from ie.training import assembly
 
 TITLES = {
     "gold": "component, gold entities",
@@ -43,19 +46,19 @@ def main(
     known = corpora.load(train, blank, labels)
     corpora.require_labels(train, known, labels, "relation")
     gold = corpora.load(test, blank, labels)
-    nlp, entities = assembling.load(model, "train-relations"), assembling.load(ner, "train")
-    found = assembling.entities(entities, gold)
-    habits = relating.habits(known)
+    nlp, entities = assembly.load(model, "train-relations"), assembly.load(ner, "train")
+    found = assembly.entities(entities, gold)
+    habits = relations.habits(known)
     systems = {
-        "gold": relating.predict(nlp, gold),
-        "majority": [relating.by_majority(record, habits) for record in gold],
-        "rule": [relating.by_rule(record, habits) for record in gold],
-        "predicted": relating.predict(nlp, found),
-        "rule predicted": [relating.by_rule(record, habits) for record in found],
+        "gold": relations.predict(nlp, gold),
+        "majority": [relations.by_majority(record, habits) for record in gold],
+        "rule": [relations.by_rule(record, habits) for record in gold],
+        "predicted": relations.predict(nlp, found),
+        "rule predicted": [relations.by_rule(record, habits) for record in found],
     }
-    scored = relating.score(gold, systems, labels.relation_labels, seed)
+    scored = relations.score(gold, systems, labels.relation_labels, seed)
     header = ("system", "relation", "n", "P", "R", "F")
-    rows = relating.rows(scored, len(gold))
+    rows = relations.rows(scored, len(gold))
     msg.table(
         [[TITLES.get(row[0], ""), *row[1:]] for row in rows],
         header=header,
@@ -66,12 +69,10 @@ def main(
         f"Exact relations (label, and edges and labels of both ends) on {len(gold):,} test texts; n = "
         "annotated relations, ± = 95 % bootstrap interval over texts."
     )
-    apart = statistics.difference(
-        *(scored.counts[name][relating.ALL] for name in ("gold", "rule")), seed=seed
-    )
-    above = statistics.format_difference(apart, len(gold))
+    apart = stats.difference(*(scored.counts[name][relations.ALL] for name in ("gold", "rule")), seed=seed)
+    above = stats.format_difference(apart, len(gold))
     print(f"On gold entities the component's F is {above} above the rule's.")
-    metrics = {"test_documents": len(gold), "systems": relating.figures(scored)}
+    metrics = {"test_documents": len(gold), "systems": relations.figures(scored)}
     write_json(output / "metrics.json", metrics)
     msg.good(str(output / "metrics.json"))
     with tracking.run("evaluate-relations", config={"texts": len(gold)}) as tracker:

@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import assembling, corpora, rows, statistics, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import write_json
-from ie.statistics import FN, FP, TP
+from ie.core import stats, tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json
+from ie.core.stats import FN, FP, TP
+from ie.data import corpora
+from ie.evaluation import rows
+from ie.training import assembly
 
 
 def main(
@@ -24,7 +27,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap")] = 0,
 ) -> None:
     """Write metrics.json; print P, R and F of exact rows, and the error budget."""
-    nlp = assembling.load(model, "assemble")
+    nlp = assembly.load(model, "assemble")
     names = rows.components(nlp)
     if rows.RELATIONS not in names:
         raise UserError(
@@ -35,17 +38,17 @@ def main(
     n = len(gold)
     table, metrics = [], {}
     for name, counts in (("", base), *((cost.component, cost.counts) for cost in costs)):
-        estimates = statistics.intervals(counts, seed=seed)
+        estimates = stats.intervals(counts, seed=seed)
         exact, spurious, missing = (int(counts[:, i].sum()) for i in (TP, FP, FN))
         gain = f"{exact - int(base[:, TP].sum()):+,}" if name else ""
         spared = f"{spurious - int(base[:, FP].sum()):+,}" if name else ""
-        scores = [statistics.format_score(e, documents=n) for e in estimates]
+        scores = [stats.format_score(e, documents=n) for e in estimates]
         table.append(
             [f"gold {name}" if name else "as it is", f"{exact:,}", gain, f"{spurious:,}", spared, *scores]
         )
         metrics[name or "pipeline"] = {"exact": exact, "spurious": spurious, "missing": missing} | {
             metric: [round(x, 4) for x in (e.value, e.low, e.high)]
-            for metric, e in zip(statistics.METRICS, estimates, strict=True)
+            for metric, e in zip(stats.METRICS, estimates, strict=True)
         }
     header = ("", "exact", "", "spurious", "", "P", "R", "F")
     msg.table(table, header=header, divider=True, aligns=("l", *"rrrr", "l", "l", "l"))

@@ -7,13 +7,17 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import evaluation, history, records, reports, scoring, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, write_json
-from ie.scheme import load_scheme
-from ie.splitting import TrainOn
-from ie.statistics import METRICS
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, write_json
+from ie.core.stats import METRICS
+from ie.data import records
+from ie.data.scheme import load_scheme
+from ie.data.splits import TrainOn
+from ie.evaluation import history, scoring
+from ie.evaluation import systems as evaluation
+from ie.reports import pages
 
 
 def main(
@@ -127,12 +131,12 @@ def main(
     history.write_documents(output / "documents.jsonl", [record.id for record in gold], counts)
     with atomic_write(output / "report.html") as file:
         file.write(
-            reports.evaluation_page(result, inspected=inspected or result.present[0].name, documents=worst)
+            pages.evaluation_page(result, inspected=inspected or result.present[0].name, documents=worst)
         )
-    print(f"\n{reports.scores_table(result)}\n")
+    print(f"\n{pages.scores_table(result)}\n")
     if result.overall:
-        print(f"{reports.overall_table(result)}\n")
-    for note in reports.scores_notes(result):
+        print(f"{pages.overall_table(result)}\n")
+    for note in pages.scores_notes(result):
         print(note)
     msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")
     track(result, output)

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ie import assembling, options, web
-from ie.cli import run
+from ie.core import web
+from ie.core.cli import run
+from ie.data import options
 from ie.database import executing, reading
-from ie.exploring.app import make_app
-from ie.exploring.questions import Questions
+from ie.database.explore.app import make_app
+from ie.database.explore.questions import Questions
+from ie.training import assembly
 
 
 def main(
@@ -32,7 +34,7 @@ def main(
     """Serve the page until Ctrl-C. It reads the database and writes nothing."""
 
     def amounts() -> Any:
-        return assembling.load(money, component="money").get_pipe("money")
+        return assembly.load(money, component="money").get_pipe("money")
 
     reading.open_readonly(database).close()
     with closing(Questions(config, provider, questions, amounts)) as ask:

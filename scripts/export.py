@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import options
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import check_writable
-from ie.interchange import convert, labelstudio
-from ie.interchange.job import Job
-from ie.records import blank, read_answers
-from ie.scheme import load_scheme
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import check_writable
+from ie.data import options
+from ie.data.formats import convert, labelstudio
+from ie.data.formats.job import Job
+from ie.data.records import blank, read_answers
+from ie.data.scheme import load_scheme
 
 
 def main(

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import history, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import sha256_file
-from ie.splitting import TrainOn
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import sha256_file
+from ie.data.splits import TrainOn
+from ie.evaluation import history
 
 COLUMNS = ("Result", "Date (UTC)", "System", "F", "to previous", "to baseline", "What changed")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import initialising
-from ie.cli import run
+from ie.core.cli import run
+from ie.training.variants import weights as initialising
 
 
 def main(

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import initialising, options, records
-from ie.cli import run
-from ie.errors import UserError
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.data import options, records
+from ie.training.variants import weights
 
 
 def main(
@@ -27,12 +28,12 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the vectors")] = Path("corpus/init-vectors"),
 ) -> None:
     """Write OUTPUT, a pipeline with nothing but vectors."""
-    found, left_out = initialising.read_raw(texts, train, (dev, test), near_duplicate)
-    words = initialising.vocabulary(found, records.blank(lang), min_count)
+    found, left_out = weights.read_raw(texts, train, (dev, test), near_duplicate)
+    words = weights.vocabulary(found, records.blank(lang), min_count)
     if not words:
         raise UserError(f"{texts}: holds no word often enough; lower --min-count or add texts.")
-    vectors = initialising.reduced(initialising.subword_vectors(list(words)), width)
-    initialising.write_vectors(words, vectors, lang, output)
+    vectors = weights.reduced(weights.subword_vectors(list(words)), width)
+    weights.write_vectors(words, vectors, lang, output)
     msg.good(
         f"{output}: {len(words):,} words, {width} numbers each ({vectors.nbytes / 1e6:.1f} MB), from "
         f"{len(found):,} texts; {left_out:,} were left out as they are in dev or test, or like them."

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 from wasabi import msg, table
 
-from ie import bringing, options, project_file, starting
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write
-from ie.interchange import convert
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write
+from ie.data import options
+from ie.data.formats import convert
+from ie.setup import inputs, project, project_file
 
 GOLD = Path("assets/reviewed.jsonl")
 
@@ -45,7 +46,7 @@ def main(
 ) -> None:
     """Write assets, configs and vars: all of them, or none if anything is wrong."""
     refuse_loss(GOLD, replaceable, overwrite)
-    found = bringing.gather(
+    found = inputs.gather(
         texts=Path(texts) if texts else None,
         annotations=Path(annotations) if annotations else None,
         form=format,
@@ -55,7 +56,7 @@ def main(
         lang=lang,
         rules={"misaligned": misaligned, "duplicates": duplicates, "bad_relations": bad_relations},
     )
-    settings = starting.Settings(
+    settings = project.Settings(
         lang=lang,
         name=name or package_name(Path(texts or annotations)),
         test_percent=test_percent,
@@ -67,7 +68,7 @@ def main(
         scheme=scheme,
         brought=[Path(path) for path in (texts, annotations, definitions, gazetteer) if path],
     )
-    made = starting.plan(found, settings)
+    made = project.plan(found, settings)
     warn_uncommitted(made)
     publish(made)
     print(table([*found.told, *made.told], header=("What", "Found or made"), divider=True, max_col=90))
@@ -102,7 +103,7 @@ def package_name(path: Path) -> str:
     return name if name[:1].isalpha() else f"texts_{name}".strip("_")
 
 
-def warn_uncommitted(made: starting.Plan) -> None:
+def warn_uncommitted(made: project.Plan) -> None:
     """Tell which of the files git couldn't bring back."""
     names = [str(path) for path in made.files]
     command = ["git", "status", "--porcelain", "--", *names]
@@ -115,7 +116,7 @@ def warn_uncommitted(made: starting.Plan) -> None:
         msg.warn(f"git can't bring back what wasn't committed in {', '.join(changed)}.")
 
 
-def publish(made: starting.Plan) -> None:
+def publish(made: project.Plan) -> None:
     """Write every file beside its place, and put all into place only when all are written.
 
     What can be run can be run afterwards, and a folder that is left without content goes with it.

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import improvement, options, records, splitting
-from ie.cli import run
-from ie.errors import UserError
-from ie.records import Reader
-from ie.scheme import load_scheme
-from ie.splitting import SIDES
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.data import options, records, splits
+from ie.data.records import Reader
+from ie.data.scheme import load_scheme
+from ie.data.splits import SIDES
+from ie.evaluation import improvement
 
 
 def main(
@@ -24,7 +25,7 @@ def main(
     models: Annotated[Path, typer.Option(help="Folder with the trained pipelines")] = Path(
         "training/efficient"
     ),
-    train_on: Annotated[splitting.TrainOn, typer.Option(help="Which of them is kept")] = "reviewed",
+    train_on: Annotated[splits.TrainOn, typer.Option(help="Which of them is kept")] = "reviewed",
     output: Annotated[Path, typer.Option(help="Folder to keep it in")] = Path("training/efficient/before"),
     test_percent: options.TestPercent = 37,
     dev_percent: options.DevPercent = 10,
@@ -40,7 +41,7 @@ def main(
     if missing:
         raise UserError(f"{missing[0]}: not there yet, so there is no before; run `weasel run all` first.")
     reader = Reader(load_scheme(scheme), records.blank(lang).tokenizer, misaligned, duplicates, bad_relations)
-    split = splitting.assign(
+    split = splits.assign(
         reader.read_reviewed(reviewed),
         [],
         test_percent=test_percent,

@@ -7,15 +7,16 @@ from typing import Annotated, Literal
 import typer
 from wasabi import msg
 
-from ie import options, tracking
-from ie.cli import run
-from ie.files import atomic_write, check_writable, json_text, write_json
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.files import atomic_write, check_writable, json_text, write_json
+from ie.data import options
+from ie.data.records import Reader, Record, blank, write_records
+from ie.data.scheme import load_scheme
+from ie.data.splits import assign, choose
+from ie.data.tokenizer import STRETCH
 from ie.llm import pipeline, results
 from ie.llm.client import Model
-from ie.records import Reader, Record, blank, write_records
-from ie.scheme import load_scheme
-from ie.splitting import assign, choose
-from ie.tokenizing import STRETCH
 
 Part = Literal["run", "train"]
 

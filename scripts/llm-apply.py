@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import annotating, applying, options
-from ie.cli import run
-from ie.errors import UserError
-from ie.llm import applying as llm_applying
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.data import options
+from ie.deploy.apply import llm as llm_applying
+from ie.deploy.apply import results
+from ie.deploy.apply import run as applying
 from ie.llm import pipeline
 
 
@@ -23,7 +25,7 @@ def main(
     output: options.Results = Path("corpus/llm-applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
-    format: Annotated[annotating.Format, typer.Option(help="Of the results")] = "parquet",
+    format: Annotated[results.Format, typer.Option(help="Of the results")] = "parquet",
     shard: options.Shard = 1000,
     max_chars: options.MaxChars = 100_000,
     stretch: options.Stretch = 1000,
@@ -40,7 +42,7 @@ def main(
     overrides = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
     loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(loaded, config)
-    settings = annotating.Settings(
+    settings = results.Settings(
         text_column=text_column,
         id_column=id_column,
         shard=shard,

@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import evaluation, modelview, options, pipelines, records, reports, scoring, statistics
-from ie.cli import run
-from ie.files import atomic_write
-from ie.modelview import Case, View
-from ie.records import Record
-from ie.scheme import load_scheme
+from ie.core import stats
+from ie.core.cli import run
+from ie.core.files import atomic_write
+from ie.data import options, pipelines, records
+from ie.data.records import Record
+from ie.data.scheme import load_scheme
+from ie.evaluation import model_view, scoring, systems
+from ie.evaluation.model_view import Case, View
+from ie.reports import pages
 
 
 def main(
@@ -29,22 +32,22 @@ def main(
     labels = load_scheme(scheme)
     labels.require_spans("this view of tokens")
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
-    evaluation.require(gold, dev)
+    systems.require(gold, dev)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     nlp = pipelines.load(model, "run `weasel run train`")
-    view = modelview.read_view(nlp)
-    seen = modelview.count_values((nlp.make_doc(record.text) for record in known), view.attrs)
-    predicted = modelview.predict(nlp, gold)
-    cases = modelview.cases(nlp, view, gold, predicted, seen, known)
+    view = model_view.read_view(nlp)
+    seen = model_view.count_values((nlp.make_doc(record.text) for record in known), view.attrs)
+    predicted = model_view.predict(nlp, gold)
+    cases = model_view.cases(nlp, view, gold, predicted, seen, known)
     names = scoring.labels_of([*gold, *predicted], labels.span_labels)
-    content = reports.page(
+    content = pages.page(
         "model-view.html.j2",
         model=f"{model.parent.name}/{model.name}",
         view=view,
         n=len(gold),
         train=len(known),
         total=len(cases),
-        novelty=novelty_rows(view, modelview.novelty(nlp, view, gold, predicted, seen), seen),
+        novelty=novelty_rows(view, model_view.novelty(nlp, view, gold, predicted, seen), seen),
         cases=[shown(case, names) for case in cases[:most]],
     )
     with atomic_write(output) as file:
@@ -62,7 +65,7 @@ def novelty_rows(view: View, found: dict, seen: dict[str, Counter[str]]) -> list
 
     def cell(attr: str, side: str) -> str:
         share, tokens, texts = found[attr][side]
-        return f"{statistics.format_score(share, documents=texts)} (n={tokens:,} tokens)" if tokens else "–"
+        return f"{stats.format_score(share, documents=texts)} (n={tokens:,} tokens)" if tokens else "–"
 
     return [
         {
@@ -77,10 +80,10 @@ def novelty_rows(view: View, found: dict, seen: dict[str, Counter[str]]) -> list
 
 def shown(case: Case, labels: tuple[str, ...]) -> dict:
     """A case for the page."""
-    colours = reports.label_colours(labels)
+    colours = pages.label_colours(labels)
 
     def marked(record: Record) -> str:
-        return reports.marked(record, colours)
+        return pages.marked(record, colours)
 
     span = case.error.gold
     return {
@@ -88,7 +91,7 @@ def shown(case: Case, labels: tuple[str, ...]) -> dict:
         "columns": case.columns,
         "before": case.start > 0,
         "after": case.start + len(case.columns) < case.tokens,
-        "told": reports.describe(case.record, case.error),
+        "told": pages.describe(case.record, case.error),
         "known": case.known,
         "string": f'"{case.record.text[span.start : span.end]}"' if span else "",
         "gold": marked(case.record),

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import card, packaging
-from ie.cli import run
-from ie.files import atomic_write
-from ie.sentence import DEMO
-from ie.settings import load_settings
+from ie.core.cli import run
+from ie.core.files import atomic_write
+from ie.core.settings import load_settings
+from ie.deploy import model_card
+from ie.deploy import wheel as packaging
+from ie.deploy.sentence import DEMO
 
 
 def main(
@@ -43,15 +44,17 @@ def main(
     told = written.read_text(encoding="utf-8") if written.is_file() else ""
     if not written.is_file():
         msg.warn(f"{written}: there is no such file, so the model card won't say what the pipeline is for.")
-    elif card.UNWRITTEN in told:
-        msg.warn(f"{written}: still says {card.UNWRITTEN!r}, and so does the package; write it, then repeat.")
-    figures = card.sources(scores)
+    elif model_card.UNWRITTEN in told:
+        msg.warn(
+            f"{written}: still says {model_card.UNWRITTEN!r}, and so does the package; write it, then repeat."
+        )
+    figures = model_card.sources(scores)
     asked = (load_settings(settings, packaging.Settings) if settings else packaging.Settings()).package
     about = {name: value for name, value in asked.model_dump().items() if value}
-    about = {"description": card.first_paragraph(told)} | about
-    about["performance"] = card.performance(figures, system) or packaging.on_dev(model)
+    about = {"description": model_card.first_paragraph(told)} | about
+    about["performance"] = model_card.performance(figures, system) or packaging.on_dev(model)
     make = partial(
-        card.write,
+        model_card.write,
         written=told,
         scores=figures,
         system=system,

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import initialising, options, tracking
-from ie.cli import run
+from ie.core import tracking
+from ie.core.cli import run
+from ie.data import options
+from ie.training.variants import weights as initialising
 
 
 def main(

@@ -1,6 +1,6 @@
 """Write docs/reference.md: every var of project.yml and every setting of the configs, with their comments.
 
-`ie.commented` says which comment is about which setting. Options of commands are left out, as `--help` tells
+`ie.setup.commented` says which comment is about which setting. Options of commands are left out, as `--help` tells
 them, and so are the settings of what is trained, as spaCy does.
 """
 
@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 from weasel.util import load_project_config
 
-from ie import commented, generated
-from ie.cli import run
-from ie.commented import Comment, Config, Group
-from ie.errors import UserError
+from ie.core import generated
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.setup import commented
+from ie.setup.commented import Comment, Config, Group
 
 HEAD = """<!-- Written by `weasel run reference` from project.yml and configs: edit those instead. -->
 

@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import options, records, splitting, web
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import check_writable
-from ie.records import Reader, RecordFile
+from ie.core import web
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import check_writable
+from ie.core.settings import load_settings
+from ie.data import options, records, splits
+from ie.data.records import Reader, RecordFile
+from ie.data.scheme import load_scheme
 from ie.review import app, selection
 from ie.review import progress as aims
 from ie.review.engine import Engine
@@ -21,8 +24,6 @@ from ie.review.guidelines import read_guidelines
 from ie.review.settings import Settings, units
 from ie.review.store import Gold, Journal
 from ie.review.suggestions import Sources, best_order, disagreement, load_model, uncertainty
-from ie.scheme import load_scheme
-from ie.settings import load_settings
 
 # Files of up to so many lines are checked before the page opens, larger ones while it is in use.
 CHECKED_FIRST = 5000
@@ -48,7 +49,7 @@ def main(
     config: Annotated[
         str, typer.Option(help="Name of the training config, whose results are used")
     ] = "efficient",
-    train_on: Annotated[splitting.TrainOn, typer.Option(help="Which of its pipelines suggests")] = "reviewed",
+    train_on: Annotated[splits.TrainOn, typer.Option(help="Which of its pipelines suggests")] = "reviewed",
     port: Annotated[int, typer.Option(help="Port of the page on this machine", min=0, max=65535)] = 8080,
     hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
     annotator: Annotated[
@@ -110,7 +111,7 @@ def main(
             wanted.order.then = best
         measure = disagreement if wanted.order.then == "disagreement" else uncertainty
         if select == "errors":
-            split = splitting.assign(list(gold.records.values()), [], **shares)
+            split = splits.assign(list(gold.records.values()), [], **shares)
             chosen = selection.likely_errors(folder / "label-errors.jsonl", model, split)
         else:
             chosen = selection.disagreements(Path(select), reader.read(Path(select))) if select else []
@@ -128,7 +129,7 @@ def main(
             journal=log,
             gold=gold,
             own_gold=lambda name: own_gold(reviewed.parent / "annotators" / f"{name}.jsonl", reader),
-            sides=lambda found: splitting.Sides(list(found), **shares),
+            sides=lambda found: splits.Sides(list(found), **shares),
             score=lambda text: measure(sources.get(text, model=False)),
             chosen=chosen,
             selection=select,

@@ -8,23 +8,18 @@ from spacy.language import Language
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import (
-    evaluation,
-    options,
-    perturbations,
-    records,
-    reports,
-    robustness,
-    robustness_report,
-    scoring,
-    tracking,
-)
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, write_json
-from ie.pipelines import load as load_pipeline
-from ie.scheme import load_scheme
-from ie.splitting import TrainOn
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, write_json
+from ie.data import options, records
+from ie.data.pipelines import load as load_pipeline
+from ie.data.scheme import load_scheme
+from ie.data.splits import TrainOn
+from ie.evaluation import perturbations, scoring, systems
+from ie.reports import pages
+from ie.training.robustness import report
+from ie.training.robustness import scores as robustness
 
 
 def main(
@@ -69,7 +64,7 @@ def main(
     names = perturbations.parse(perturb)
     sizes = robustness.parse_sizes(batch_sizes)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
-    evaluation.require(gold, test)
+    systems.require(gold, test)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     pipelines, missing = load(models)
     if inspect not in pipelines:
@@ -108,8 +103,8 @@ def main(
     result = robustness.Robustness(
         gold=gold,
         inspected=inspect,
-        titles=evaluation.pipelines(models),
-        missing={evaluation.PIPELINES[name]: reason for name, reason in missing.items()},
+        titles=systems.pipelines(models),
+        missing={systems.PIPELINES[name]: reason for name, reason in missing.items()},
         perturbed=perturbed,
         changes=robustness.changes(counted, seed=seed),
         labels=robustness.by_label(counted[inspect], shown, seed=seed),
@@ -129,7 +124,7 @@ def main(
 def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
     """The trained pipelines by name, and why others aren't there."""
     found, missing = {}, {}
-    for name in evaluation.pipelines(models):
+    for name in systems.pipelines(models):
         try:
             found[name] = load_pipeline(models / name / "model-best", "run `weasel run train`")
         except UserError as error:
@@ -140,8 +135,8 @@ def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
 def save(result: robustness.Robustness, output: Path) -> None:
     """Write all files; timings have one of their own."""
     contents = {"robustness.json": robustness.to_json(result), "speed.json": robustness.speeds(result)}
-    page = robustness_report.page(result)
-    picture = reports.png(robustness_report.changes_figure(result))
+    page = report.page(result)
+    picture = pages.png(report.changes_figure(result))
     for name, content in contents.items():
         write_json(output / name, content)
     with atomic_write(output / "robustness.png", "wb") as file:
@@ -152,12 +147,12 @@ def save(result: robustness.Robustness, output: Path) -> None:
 
 def show(result: robustness.Robustness) -> None:
     """The tables on the terminal, and what they say."""
-    print(f"\n{robustness_report.changes_table(result)}\n")
+    print(f"\n{report.changes_table(result)}\n")
     if not result.seedless:
         header = ("Seeds", "F", "mean", "sd")
-        print(f"{robustness_report.small_table(header, robustness_report.seed_rows(result))}\n")
+        print(f"{report.small_table(header, report.seed_rows(result))}\n")
     header = ("Batch size", "differ", "F", "vectors", "words/s")
-    print(f"{robustness_report.small_table(header, robustness_report.batch_rows(result))}\n")
+    print(f"{report.small_table(header, report.batch_rows(result))}\n")
     for reason in result.missing.values():
         msg.warn(reason)
     for sentence in [*result.notes, *robustness.summary(result)]:
@@ -167,7 +162,7 @@ def show(result: robustness.Robustness) -> None:
 def track(result: robustness.Robustness, output: Path) -> None:
     """Record the scores with wandb, where it is used."""
     with tracking.run("robustness", config={"texts": len(result.gold)}) as tracker:
-        rows = robustness_report.rows(result)
+        rows = report.rows(result)
         tracker.table("robustness", list(rows[0]), [list(row.values()) for row in rows])
         tracker.picture("robustness", output / "robustness.png")
 

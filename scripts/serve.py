@@ -6,15 +6,16 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import options, web
-from ie.cli import run
-from ie.errors import UserError
-from ie.sentence import DEMO
-from ie.serving import annotating, logs
-from ie.serving.app import make_app
-from ie.serving.settings import Settings
-from ie.serving.workers import Workers
-from ie.settings import load_settings
+from ie.core import web
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.settings import load_settings
+from ie.data import options
+from ie.deploy.sentence import DEMO
+from ie.deploy.service import annotating, logs
+from ie.deploy.service.app import make_app
+from ie.deploy.service.settings import Settings
+from ie.deploy.service.workers import Workers
 
 
 def main(

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 from wasabi import msg
 
-from ie import options, records, splitting
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import atomic_write, write_json
-from ie.records import Reader
-from ie.scheme import Scheme, load_scheme
-from ie.statistics import expected_half_width, half_width, resolved_digits
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, write_json
+from ie.core.stats import expected_half_width, half_width, resolved_digits
+from ie.data import options, records, splits
+from ie.data.records import Reader
+from ie.data.scheme import Scheme, load_scheme
 
 
 def main(
@@ -33,7 +33,7 @@ def main(
     """Write train, dev and test (.spacy, .jsonl), the two kinds of training data, and split.json."""
     labels, nlp = load_scheme(scheme), records.blank(lang)
     reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
-    split = splitting.assign(
+    split = splits.assign(
         reader.read_reviewed(reviewed),
         reader.read(texts, allow_empty=True),
         test_percent=test_percent,
@@ -43,7 +43,7 @@ def main(
     if train_on != "reviewed" and not silver.exists():
         raise UserError(f"{silver}: there is no such file; run llm-annotate, or set train_on to reviewed.")
     suggested = reader.read(silver, allow_empty=True, gold=False) if silver.exists() else []
-    usable, dropped = splitting.usable_silver(suggested, split, labels.scored)
+    usable, dropped = splits.usable_silver(suggested, split, labels.scored)
     parts = {
         # `distill` makes its own of the reviewed ones and the silver
         "train": (split.train if train_on != "silver" else [])
@@ -61,7 +61,7 @@ def main(
             "near_duplicate": near_duplicate,
             "train_on": train_on,
         },
-        "splits": {name: splitting.count(part, labels) for name, part in parts.items()},
+        "splits": {name: splits.count(part, labels) for name, part in parts.items()},
         "precision": {name: precision(len(parts[name])) for name in ("dev", "test")},
         "near_duplicates": [
             vars(pair) | {"similarity": round(pair.similarity, 4)} for pair in split.near_duplicates
@@ -70,13 +70,13 @@ def main(
         "silver_dropped": dropped,
         "changed_on_reading": reader.changes,
     }
-    splitting.refuse_gaps({side: parts[side] for side in splitting.SIDES}, labels, reviewed)
+    splits.refuse_gaps({side: parts[side] for side in splits.SIDES}, labels, reviewed)
     # Everything is made before anything is written, so that a fault leaves the old files whole.
     binaries = {name: records.to_docbin(part, nlp).to_bytes() for name, part in parts.items()}
     for name, data in binaries.items():
         with atomic_write(output / f"{name}.spacy", "wb") as file:
             file.write(data)
-    for name in splitting.SIDES:
+    for name in splits.SIDES:
         records.write_records(output / f"{name}.jsonl", parts[name])
     write_json(output / "split.json", summary)
     show(summary, labels)

@@ -9,13 +9,15 @@ import numpy as np
 import typer
 from wasabi import msg
 
-from ie import options, statistics, suggesting, tracking
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import check_writable, write_json
-from ie.records import Reader, accepted, blank, write_records
-from ie.scheme import load_scheme
-from ie.scoring import LLM_ON_DEV
+from ie.core import stats, tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import check_writable, write_json
+from ie.data import options
+from ie.data.records import Reader, accepted, blank, write_records
+from ie.data.scheme import load_scheme
+from ie.evaluation.scoring import LLM_ON_DEV
+from ie.training.distill import suggestions
 
 
 def main(
@@ -43,7 +45,7 @@ def main(
     """Print P, R and F of every source and of their combination; write suggestions for unreviewed texts."""
     labels = load_scheme(scheme)
     labels.require_spans("this combination of sources")
-    rules = suggesting.load_rules(config, labels)
+    rules = suggestions.load_rules(config, labels)
     reader = Reader(labels, blank(lang).tokenizer, "snap", duplicates, "drop")
     done = {record.text for record in reader.read(reviewed, allow_empty=True)} if reviewed.exists() else set()
     todo = [record for record in reader.read(texts, allow_empty=True) if record.text not in done]
@@ -53,9 +55,9 @@ def main(
     asked = [*todo, *gold]
     used = {name for rule in rules.values() for name in rule.sources}
     makers = {
-        "rules": lambda: suggesting.from_rules(asked, lang, patterns, gazetteer, gazetteer_label),
-        "model": lambda: suggesting.from_model(asked, model),
-        "llm": lambda: suggesting.from_llm(asked, llm, reader),
+        "rules": lambda: suggestions.from_rules(asked, lang, patterns, gazetteer, gazetteer_label),
+        "model": lambda: suggestions.from_model(asked, model),
+        "llm": lambda: suggestions.from_llm(asked, llm, reader),
     }
     sources = [make() for name, make in makers.items() if name in used]
     for source in sources:
@@ -63,9 +65,9 @@ def main(
             msg.warn(f"{source.name}: {sentence}")
     if all(source.missing for source in sources):
         raise UserError(f"{config}: none of its sources ({', '.join(sorted(used))}) has anything to suggest.")
-    suggested = suggesting.combine(todo, sources, rules)
-    table = suggesting.score(
-        gold, sources, suggesting.combine(gold, sources, rules).records, labels.span_labels
+    suggested = suggestions.combine(todo, sources, rules)
+    table = suggestions.score(
+        gold, sources, suggestions.combine(gold, sources, rules).records, labels.span_labels
     )
     write_records(output, suggested.records)
     report(table, labels.span_labels, len(gold))
@@ -87,8 +89,8 @@ def report(table: dict[str, np.ndarray], labels: Sequence[str], n: int) -> None:
     rows = []
     for name, counts in table.items():
         for label, each in _by_label(counts, labels):
-            gold = int(each[:, statistics.TP].sum() + each[:, statistics.FN].sum())
-            found = (statistics.format_score(e, documents=n) for e in statistics.intervals(each))
+            gold = int(each[:, stats.TP].sum() + each[:, stats.FN].sum())
+            found = (stats.format_score(e, documents=n) for e in stats.intervals(each))
             rows.append((name, label, f"{gold:,}", *found))
     header = ("source", "label", "n", "P", "R", "F")
     msg.table(rows, header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))
@@ -97,8 +99,8 @@ def report(table: dict[str, np.ndarray], labels: Sequence[str], n: int) -> None:
         msg.info("The pipeline's best step was chosen on these texts, so its score is a little flattering.")
     if "llm" in table:
         msg.info(LLM_ON_DEV)
-    pairs = statistics.compare({name: counts.sum(axis=1) for name, counts in table.items()})
-    for group in statistics.groups(list(table), pairs):
+    pairs = stats.compare({name: counts.sum(axis=1) for name, counts in table.items()})
+    for group in stats.groups(list(table), pairs):
         if len(group) > 1:
             msg.info(f"Can't be told apart on {n:,} texts: {', '.join(group)}.")
 
@@ -112,8 +114,7 @@ def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path
     found = {
         name: {
             label: {
-                metric: e.rounded()
-                for metric, e in zip(statistics.METRICS, statistics.intervals(each), strict=True)
+                metric: e.rounded() for metric, e in zip(stats.METRICS, stats.intervals(each), strict=True)
             }
             for label, each in _by_label(counts, labels)
         }

@@ -7,11 +7,14 @@ import spacy
 import typer
 from wasabi import msg
 
-from ie import categorising, corpora, records, tracking, training
-from ie.cli import run
-from ie.files import write_json
-from ie.scheme import load_scheme
-from ie.statistics import format_score
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.files import write_json
+from ie.core.stats import format_score
+from ie.data import corpora, records
+from ie.data.scheme import load_scheme
+from ie.evaluation import categories
+from ie.training import loop
 
 
 def main(
@@ -40,7 +43,7 @@ def main(
     overrides |= {"training.max_steps": max_steps} if max_steps else {}
     overrides |= {"paths.tok2vec": tok2vec} if tok2vec else {}
     tracking.prepare("train-categories", name="train categories")
-    result = training.train(
+    result = loop.train(
         config,
         train=train,
         dev=dev,
@@ -51,9 +54,9 @@ def main(
         gpu_id=gpu_id,
     )
     gold = [record for record in gold if corpora.category_of(record)]
-    found = categorising.predict(spacy.load(output / "model-best"), gold)
-    counts = categorising.count([corpora.category_of(r) for r in gold], found, labels.categories)
-    f = categorising.macro(counts)
+    found = categories.predict(spacy.load(output / "model-best"), gold)
+    counts = categories.count([corpora.category_of(r) for r in gold], found, labels.categories)
+    f = categories.macro(counts)
     summary = {
         "examples": dict(sorted(examples.items())),
         "without_category": len(known) - sum(examples.values()),

@@ -8,24 +8,16 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from ie import (
-    cluster,
-    curve_report,
-    curves,
-    evaluation,
-    grid,
-    projection,
-    records,
-    reports,
-    review_speed,
-    scoring,
-    statistics,
-    tracking,
-)
-from ie.cli import run
-from ie.files import atomic_write, write_json
-from ie.records import Record
-from ie.scheme import Scheme, load_scheme
+from ie.core import ray_cluster, stats, tracking
+from ie.core.cli import run
+from ie.core.files import atomic_write, write_json
+from ie.data import records
+from ie.data.records import Record
+from ie.data.scheme import Scheme, load_scheme
+from ie.evaluation import scoring, systems
+from ie.reports import pages
+from ie.training import jobs
+from ie.training.curve import learning_curve, projection, report, review_speed
 
 # What the curve is projected to, in percent of the largest portion.
 BEYOND = (125, 150, 200)
@@ -66,7 +58,7 @@ def main(
     max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
     gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
     lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
-    executor: Annotated[cluster.Executor, typer.Option(help="Where the trainings run")] = "local",
+    executor: Annotated[ray_cluster.Executor, typer.Option(help="Where the trainings run")] = "local",
     workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
     cache: Annotated[str, typer.Option(help="Folder that keeps finished trainings; empty for none")] = (
         ".cache/train-curve"
@@ -75,17 +67,17 @@ def main(
     """Print the table, the verdict and the projection; write curve.json, curve.png and curve.html."""
     asked, goals = load_scheme(scheme), projection.parse_targets(targets)
     labels = asked.scored_labels
-    examples, checks = grid.read_corpus(train), grid.read_corpus(dev)
+    examples, checks = jobs.read_corpus(train), jobs.read_corpus(dev)
     known, gold = (scoring.view(map(records.from_doc, docs), asked.scored) for docs in (examples, checks))
-    curves.require(known, gold, labels, (train, dev))
-    cells = curves.grid(
+    learning_curve.require(known, gold, labels, (train, dev))
+    cells = learning_curve.grid(
         [doc.text for doc in examples],
-        list(map(curves.labels_in, known)),
-        curves.parse_portions(portions),
+        list(map(learning_curve.labels_in, known)),
+        learning_curve.parse_portions(portions),
         range(seed, seed + seeds),
     )
     tallies, prompted_note = llm_counts(Path(llm), gold, asked) if llm else (None, "")
-    prompted = None if tallies is None else statistics.intervals(tallies)[2]
+    prompted = None if tallies is None else stats.intervals(tallies)[2]
     seconds, source = review_speed.reviewing(
         [Path(path.strip()) for path in review_logs.split(",") if path.strip()], seconds_per_example
     )
@@ -93,7 +85,7 @@ def main(
     percents = sorted({cell.percent for cell in cells})
     print(f"Training {len(cells)} times with {', '.join(f'{p:g}%' for p in percents)} of the data")
     with tqdm(total=len(cells), desc="trainings", leave=False) as bar:
-        results = grid.run(
+        results = jobs.run(
             cells,
             examples,
             config=config,
@@ -105,11 +97,11 @@ def main(
             executor=executor,
             workers=workers,
             cache=Path(cache) if cache else None,
-            started=lambda reused: grid.resume(bar, reused),
+            started=lambda reused: jobs.resume(bar, reused),
             progress=bar.update,
         )
-    rows = curves.rows(list(cells), results, labels)
-    verdict = curves.verdict(rows, len(checks))
+    rows = learning_curve.rows(list(cells), results, labels)
+    verdict = learning_curve.verdict(rows, len(checks))
     have = rows[-1]["examples"]
     cost = projection.Reviewing(
         seconds, source, share=1 - (test_percent + dev_percent) / 100, spare=len(examples) - have
@@ -126,23 +118,21 @@ def main(
         *projection.sentences(
             further, have, reviewing=cost if train_on in REVIEWED else None, dev=len(checks)
         ),
-        *curves.overtaking(rows, tallies, further),
+        *learning_curve.overtaking(rows, tallies, further),
         *([prompted_note] if prompted_note else []),
-        *curves.training_notes(rows),
-        *curves.data_notes(known, gold, labels, cells),
+        *learning_curve.training_notes(rows),
+        *learning_curve.data_notes(known, gold, labels, cells),
     ]
-    picture = reports.png(curve_report.figure(rows, len(checks), projection=further, llm=prompted))
-    page = curve_report.page(
-        rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted
-    )
-    content = curves.to_json(rows, len(checks), verdict, notes, further, prompted)
+    picture = pages.png(report.figure(rows, len(checks), projection=further, llm=prompted))
+    page = report.page(rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted)
+    content = learning_curve.to_json(rows, len(checks), verdict, notes, further, prompted)
     write_json(output / "curve.json", content)
     with atomic_write(output / "curve.png", "wb") as file:
         file.write(picture)
     with atomic_write(output / "curve.html") as file:
         file.write(page)
-    print(f"\n{curve_report.table(rows, len(checks), 'ner' if asked.scored == 'spans' else 'cats')}\n")
-    print(curves.level(rows[-1]["f"], have, len(checks)))
+    print(f"\n{report.table(rows, len(checks), 'ner' if asked.scored == 'spans' else 'cats')}\n")
+    print(learning_curve.level(rows[-1]["f"], have, len(checks)))
     for note in notes:
         print(note)
     msg.good(f"{output / 'curve.png'}, {output / 'curve.html'}, {output / 'curve.json'}")
@@ -158,7 +148,7 @@ def main(
 
 def llm_counts(path: Path, gold: list[Record], asked: Scheme) -> tuple[np.ndarray | None, str]:
     """Counts (documents, 3) of the LLM's stored annotations of dev, or None and a sentence on why."""
-    answers = evaluation.llm("llm", "LLM as prompted", path, gold)
+    answers = systems.llm("llm", "LLM as prompted", path, gold)
     if answers.predicted is None:
         return None, f"No score of the LLM: {answers.missing}".replace("test texts", "dev texts")
     found = scoring.view(answers.predicted, asked.scored)

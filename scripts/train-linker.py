@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie import linking, records
-from ie.building import build
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import published
-from ie.gazetteer import read_gazetteer
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import published
+from ie.data import records
+from ie.data.gazetteer import read_gazetteer
+from ie.training import linker as linking
+from ie.training.untrained import build
 
 
 def main(

@@ -7,11 +7,14 @@ import spacy
 import typer
 from wasabi import msg
 
-from ie import corpora, records, relating, tracking, training
-from ie.cli import run
-from ie.files import write_json
-from ie.scheme import load_scheme
-from ie.statistics import format_score, intervals
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.files import write_json
+from ie.core.stats import format_score, intervals
+from ie.data import corpora, records
+from ie.data.scheme import load_scheme
+from ie.evaluation import relations
+from ie.training import loop
 
 
 def main(
@@ -38,7 +41,7 @@ def main(
     overrides |= {"training.max_steps": max_steps} if max_steps else {}
     overrides |= {"paths.tok2vec": tok2vec} if tok2vec else {}
     tracking.prepare("train-relations", name="train relations")
-    result = training.train(
+    result = loop.train(
         config,
         train=train,
         dev=dev,
@@ -50,9 +53,9 @@ def main(
     )
     trained = spacy.load(output / "model-best")
     component = trained.get_pipe("relations")
-    relating.set_threshold(trained, gold)
+    relations.set_threshold(trained, gold)
     component.to_disk(output / "model-best" / "relations")
-    counts = relating.count(gold, relating.predict(trained, gold), component.labels).sum(axis=1)
+    counts = relations.count(gold, relations.predict(trained, gold), component.labels).sum(axis=1)
     f = intervals(counts)[2]
     summary = {
         "examples": result["examples"],

@@ -14,14 +14,16 @@ import typer
 from spacy.tokens import DocBin
 from wasabi import msg
 
-from ie import scoring, tracking, training
-from ie.cli import run
-from ie.errors import UserError
-from ie.files import write_json
-from ie.records import from_doc
-from ie.scheme import Scored, load_scheme
-from ie.splitting import TrainOn
-from ie.statistics import Estimate, format_score, intervals
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json
+from ie.core.stats import Estimate, format_score, intervals
+from ie.data.records import from_doc
+from ie.data.scheme import Scored, load_scheme
+from ie.data.splits import TrainOn
+from ie.evaluation import scoring
+from ie.training import loop
 
 
 def main(
@@ -56,11 +58,11 @@ def main(
     pool = ProcessPoolExecutor(workers or beside(gpu_id), mp_context=get_context("spawn"))
     try:
         futures: dict[str, Future] = {
-            name: pool.submit(training.train, config, train=path, output=output / name, **options)
+            name: pool.submit(loop.train, config, train=path, output=output / name, **options)
             for name, path in comparisons.items()
         }
         tracking.prepare("train", name=f"train {train_on}")
-        results[train_on] = training.train(
+        results[train_on] = loop.train(
             config, train=sources[train_on], output=output / train_on, quiet=False, **options
         )
         results |= {name: future.result() for name, future in futures.items()}
@@ -73,14 +75,14 @@ def main(
         pool.shutdown(cancel_futures=True)
     scored = load_scheme(scheme).scored
     measured = {name: measure(output / name / "model-best", dev, scored) for name in results}
-    n = training.count_examples(dev)
+    n = loop.count_examples(dev)
     save(output, results, measured, n)
     show(results, measured, n)
 
 
 def has_examples(path: Path, folder: Path) -> bool:
     """Whether there is anything to train on; if not, the folder is emptied of an older pipeline."""
-    if path.exists() and training.count_examples(path):
+    if path.exists() and loop.count_examples(path):
         return True
     msg.warn(f"{path} holds no examples, so there will be no pipeline in {folder}.")
     shutil.rmtree(folder / "model-best", ignore_errors=True)

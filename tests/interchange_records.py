@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ie.records import Record
+from ie.data.records import Record
 
 # Plain, outside the basic plane, combining, joined, right to left, blanks of several kinds, punctuation.
 CHARACTERS = [

@@ -7,14 +7,14 @@ from uuid import uuid4
 
 from running import write_lines
 
-from ie.records import Record, RecordFile, blank, read_records
+from ie.data.records import Record, RecordFile, blank, read_records
+from ie.data.scheme import Scheme
+from ie.data.splits import Sides
 from ie.review.engine import Answer, Engine
 from ie.review.guidelines import Guidelines
 from ie.review.settings import Settings, units
 from ie.review.store import Gold, Journal
 from ie.review.suggestions import Sources
-from ie.scheme import Scheme
-from ie.splitting import Sides
 
 SCHEME = Scheme(
     span_labels=("COMPANY", "MONEY"),

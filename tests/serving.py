@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 import psutil
+from benchmarks import serve
 from running import ROOT
 from spacy.training import Example
 from spacy.util import fix_random_seed
@@ -13,8 +14,7 @@ from spacy.util import fix_random_seed
 import components.linker
 import components.money
 import components.relations  # noqa: F401
-from ie.records import blank
-from ie.serving import benchmark
+from ie.data.records import blank
 
 DEAL = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
 CONFIG = ROOT / "configs" / "serve.cfg"
@@ -60,7 +60,7 @@ def settings(folder: Path, **changes: float) -> Path:
     return path
 
 
-class Server(benchmark.Server):
+class Server(serve.Server):
     """The command with some settings changed, and a client for it."""
 
     def __init__(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from running import Outcome, run_command, scheme, write_lines
 
-from ie.records import read_answers
+from ie.data.records import read_answers
 
 GOLDEN = Path(__file__).parent / "golden" / "agenda.md"
 SCHEME = scheme("COMPANY", "MONEY", relations=["RAISED"], categories=["FUNDING", "OTHER"])

@@ -20,9 +20,10 @@ from spacy.language import Language
 
 import components.money
 import components.relations  # noqa: F401  (both register what pipelines are made of)
-from ie import annotating, applying
-from ie.annotating import Settings
-from ie.shards import Shard
+from ie.data.shards import Shard
+from ie.deploy.apply import results as annotating
+from ie.deploy.apply import run
+from ie.deploy.apply.results import Settings
 
 PATTERNS = [
     {"label": "COMPANY", "pattern": "Hooli"},
@@ -185,7 +186,7 @@ def test_another_run_is_refused_by_name(tmp_path, apply, change, told):
 def test_results_of_other_code_are_refused(tmp_path, apply, monkeypatch):
     write_lines(tmp_path / "in" / "a.jsonl", [line(i) for i in range(5)])
     apply(tmp_path / "in")
-    monkeypatch.setattr(applying, "hash_code", lambda *packages: "edited" * (packages == applying.CODE))
+    monkeypatch.setattr(run, "hash_code", lambda *packages: "edited" * (packages == run.CODE))
     refused = apply(tmp_path / "in")
     assert refused.status == 1
     assert "holds the results of another run (the code changed since)" in refused.output
@@ -340,7 +341,7 @@ def test_packed_lines_give_what_plain_ones_give(tmp_path, apply):
 
 
 def test_records_as_lines_can_be_read_by_the_other_commands(tmp_path, apply):
-    from ie.records import read_records
+    from ie.data.records import read_records
 
     texts = write_lines(tmp_path / "in" / "a.jsonl", [line(i) | {"spans": "theirs"} for i in range(5)])
     assert apply(texts, format="jsonl", id_column="meta.id").status == 0
@@ -433,7 +434,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(tmp_path, apply, m
 def test_two_runs_do_not_write_to_one_folder(tmp_path, apply):
     texts = write_lines(tmp_path / "in" / "a.jsonl", [line(0)])
     (tmp_path / "out").mkdir()
-    with applying._alone(tmp_path / "out"):
+    with run._alone(tmp_path / "out"):
         assert "another run is writing there" in apply(texts).output
 
 
@@ -456,7 +457,7 @@ def test_memory_for_new_words_is_bounded(model, monkeypatch):
 
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, apply, monkeypatch):
-    monkeypatch.setattr("ie.cluster.find_spec", lambda name: None)
+    monkeypatch.setattr("ie.core.ray_cluster.find_spec", lambda name: None)
     refused = apply(write_lines(tmp_path / "in" / "a.jsonl", [line(0)]), executor="ray")
     assert refused.status == 1
     assert "--executor ray needs Ray, which isn't installed; run `pip install -r" in refused.output

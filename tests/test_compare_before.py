@@ -8,9 +8,9 @@ import pytest
 import spacy
 from running import Outcome, run_command, scheme, write_lines
 
-from ie.improvement import changes, compare, sentence
-from ie.records import Record
-from ie.splitting import assign
+from ie.data.records import Record
+from ie.data.splits import assign
+from ie.evaluation.improvement import changes, compare, sentence
 
 SCHEME = scheme("COMPANY")
 NAMES = ("Velto", "Hooli", "Anker")

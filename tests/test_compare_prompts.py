@@ -9,8 +9,8 @@ from fake_llm import FakeLLM
 from running import ROOT, Outcome, run_command
 from test_llm_annotate import SHARES, Project
 
+from ie.data.records import read_records
 from ie.llm.stub import Response, answer_body
-from ie.records import read_records
 
 CONFIG = """
 [prompt]

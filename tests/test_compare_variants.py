@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, Outcome, run_command, scheme, write_lines
 
-from ie.records import Record, Span, blank, write_docbin
+from ie.data.records import Record, Span, blank, write_docbin
 
 SCHEME = scheme("COMPANY", "CITY")
 

@@ -9,9 +9,10 @@ import spacy
 from running import ROOT, Outcome, run_command, scheme, write_lines
 from spacy.tokens import DocBin
 
-from ie import assembling, records, training
-from ie.files import hash_path
-from ie.records import Record
+from ie.core.files import hash_path
+from ie.data import records
+from ie.data.records import Record
+from ie.training import assembly, loop
 
 SCHEME = scheme("COMPANY", "MONEY", relations=["INVESTOR", "RAISED"], categories=["FUNDING", "OTHER"])
 NAMES = ("Velto", "Hooli", "Anker", "Globex", "Initech", "Umbra", "Wayne")
@@ -77,7 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "components.tok2vec.model.embed.rows": [200, 100, 100, 100],
         "training.optimizer.learn_rate": 0.01,
     }
-    training.train(
+    loop.train(
         ROOT / "configs" / "efficient.cfg",
         train=folder / "train.spacy",
         dev=folder / "dev.spacy",
@@ -219,7 +220,7 @@ class TestAssembly:
 
     def test_components_of_another_tok2vec_take_theirs_along(self, trained):
         models = trained / "models"
-        parts = assembling.gather({"textcat": models / "shared" / "model-best"})
+        parts = assembly.gather({"textcat": models / "shared" / "model-best"})
         base = spacy.load(models / "reviewed" / "model-best")
         weights = parts.found["textcat"].get_pipe("tok2vec").model
         for node in weights.walk():
@@ -227,7 +228,7 @@ class TestAssembly:
                 node.set_param(name, node.get_param(name) * 0.5)
         text = "Velto invests $5m in Hooli #7."
         said = parts.found["textcat"](text).cats
-        nlp = assembling.assemble(base, parts.found)
+        nlp = assembly.assemble(base, parts.found)
         assert nlp.get_pipe("tok2vec").listening_components == ["ner"]
         assert nlp(text).cats == pytest.approx(said)
 
@@ -260,7 +261,7 @@ class TestAssembly:
             assert b"from . import relations" in wheel.read("en_deals_pipeline/__init__.py")
 
     def test_a_change_is_refused_and_writes_nothing(self, trained, capsys, tmp_path, monkeypatch):
-        monkeypatch.setattr(assembling, "changed", lambda *_: {"ner": 0, "relations": 3})
+        monkeypatch.setattr(assembly, "changed", lambda *_: {"ner": 0, "relations": 3})
         outcome = command(trained, "assemble", capsys, output=tmp_path / "out")
         assert outcome.status == 1
         assert "(relations on 3 of 24 dev texts)" in outcome.output
@@ -273,8 +274,8 @@ def test_what_changes_is_told(project):
     for nlp, pattern in ((one, "Velto"), (other, "Hooli")):
         nlp.add_pipe("entity_ruler").add_patterns([{"label": "COMPANY", "pattern": pattern}])
     some = [Record(text="Velto sleeps"), Record(text="Nobody sleeps")]
-    assert assembling.changed(one, {}, one, some) == {"ner": 0}
-    assert assembling.changed(one, {}, other, some) == {"ner": 1}
+    assert assembly.changed(one, {}, one, some) == {"ner": 0}
+    assert assembly.changed(one, {}, other, some) == {"ner": 1}
 
 
 @pytest.mark.parametrize(

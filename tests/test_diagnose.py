@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from running import Outcome, run_command, scheme, write_lines
 
-from ie import records, splitting
+from ie.data import records, splits
+from ie.data.records import Record, Span, blank, write_docbin, write_records
 from ie.diagnosis import thresholds as at
-from ie.records import Record, Span, blank, write_docbin, write_records
 
 ROOT = Path(__file__).parents[1]
 SCHEME = scheme("COMPANY", "MONEY")
@@ -33,8 +33,8 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(at, "BATCHES", {4: 10})
     tokenizer = blank("en").tokenizer
     rows = records.read_records(ROOT / "assets" / "reviewed.jsonl", tokenizer=tokenizer, misaligned="snap")
-    split = splitting.assign(rows[:160], [], test_percent=25, dev_percent=20)
-    write(tmp_path, {side: getattr(split, side) for side in splitting.SIDES})
+    split = splits.assign(rows[:160], [], test_percent=25, dev_percent=20)
+    write(tmp_path, {side: getattr(split, side) for side in splits.SIDES})
     (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
     return tmp_path
 

@@ -7,7 +7,7 @@ import pytest
 from running import ROOT, Outcome, run_command, scheme, write_lines
 from spacy.tokens import DocBin
 
-from ie.records import Record, Span, blank, read_records, write_docbin
+from ie.data.records import Record, Span, blank, read_records, write_docbin
 
 SCHEME = scheme("COMPANY", "CITY")
 NAMES = ("Velto", "Hooli", "Anker", "Baxes", "Corvo")

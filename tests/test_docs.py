@@ -9,7 +9,7 @@ import pytest
 import srsly
 from running import ROOT
 
-from ie.statistics import Estimate, format_score
+from ie.core.stats import Estimate, format_score
 
 PROJECT = srsly.read_yaml(ROOT / "project.yml")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

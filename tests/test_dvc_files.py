@@ -11,7 +11,7 @@ import pytest
 import srsly
 from running import ROOT, run_command
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 
 spec = spec_from_file_location("dvc_files", ROOT / "scripts" / "dvc-files.py")
 dvc_files = module_from_spec(spec)

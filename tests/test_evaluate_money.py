@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from running import ROOT, Outcome, real_data, run_command, write_lines
 
-from ie import normalisation
-from ie.records import Record, blank
+from ie.data.records import Record, blank
+from ie.evaluation import amounts
 
 
 def row(n: int, money: str, **gold: object) -> dict:
@@ -124,6 +124,6 @@ def test_a_bad_config_is_one_sentence(folder: Path, capsys: pytest.CaptureFixtur
 
 def test_an_amount_that_nothing_reads_is_wrong() -> None:
     records = [Record(**row(1, "$5m", value="5000000 USD"))]
-    (verdict,) = normalisation.judge(blank("en"), records, "MONEY", Path("test.jsonl"))
+    (verdict,) = amounts.judge(blank("en"), records, "MONEY", Path("test.jsonl"))
     assert not verdict.right
     assert verdict.row()["answer"]["rule"] == "not read"

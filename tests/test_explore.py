@@ -18,11 +18,11 @@ import pytest
 from fake_llm import FakeLLM, answers, status
 from running import ROOT, run_command, stops_with_weasel, write_lines
 
+from ie.core.web import HEADERS
+from ie.data.gazetteer import read_gazetteer
+from ie.data.records import Record, blank
 from ie.database import filling, writing
 from ie.database.schema import read_mapping
-from ie.gazetteer import read_gazetteer
-from ie.records import Record, blank
-from ie.web import HEADERS
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">"
 QUOTED = """O'Brien "& Sons"); DROP TABLE deals; --"""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from running import Outcome, run_command, write_lines
 
-from ie import history
+from ie.evaluation import history
 
 FILES = ("test.jsonl", "train.jsonl", "config.cfg")
 

@@ -10,11 +10,11 @@ import pytest
 import srsly
 from running import ROOT, run_command, write_lines
 
-from ie import project_file
+from ie.data.records import read_records
+from ie.data.scheme import load_scheme
 from ie.database import asking, guard, reading
 from ie.llm import pipeline
-from ie.records import read_records
-from ie.scheme import load_scheme
+from ie.setup import project_file
 
 COPIED = ("project.yml", "configs", "assets", ".ci", ".github", "docs")
 # with numbers instead of words they would be near-duplicates, all on one side

@@ -7,8 +7,9 @@ import pytest
 import spacy
 from running import ROOT, Outcome, real_data, run_command, write_lines
 
-from ie import linking, records
-from ie.gazetteer import read_gazetteer
+from ie.data import records
+from ie.data.gazetteer import read_gazetteer
+from ie.training import linker as linking
 
 TABLE = """id,name,aliases,kind,country,description
 1,Hooli,,company,US,search engine

@@ -14,10 +14,10 @@ import pytest
 from fake_llm import FakeLLM, answers, html, status
 from running import ROOT, run_command, write_lines
 
+from ie.data.records import read_records
+from ie.data.splits import assign, choose
 from ie.llm.cache import AnswerCache
 from ie.llm.stub import Response, answer_body
-from ie.records import read_records
-from ie.splitting import assign, choose
 
 SHARES = {"test_percent": 30, "dev_percent": 20}
 CONFIG = """

@@ -21,10 +21,10 @@ from fake_llm import FakeLLM, answers, status
 from running import ROOT, Outcome, full_disk, run_command, write_lines
 from test_llm_annotate import CONFIG, PROVIDER, SHARES, reply
 
-from ie.llm import applying
+from ie.data.records import read_records
+from ie.deploy.apply import llm
 from ie.llm.cache import AnswerCache
 from ie.llm.stub import Response, answer_body
-from ie.records import read_records
 
 RANDOM = random.Random(0)
 WORDS = ["".join(RANDOM.choices("abcdefghij", k=6)) for _ in range(800)]
@@ -397,7 +397,7 @@ def test_another_prompt_or_model_is_refused_by_name(project, change, told):
 def test_after_a_change_of_the_code_nothing_is_paid_for_again(project, server, monkeypatch):
     assert project.run().status == 0
     asked, before = len(server.requests), project.results()
-    monkeypatch.setattr(applying, "hash_code", lambda *_: "edited")
+    monkeypatch.setattr(llm, "hash_code", lambda *_: "edited")
     refused = project.run()
     assert refused.status == 1
     assert "holds the results of another run (the code changed since)" in refused.output
@@ -421,10 +421,10 @@ def test_a_full_disk_is_one_sentence_and_what_was_asked_is_kept(project, server,
 def test_memory_for_new_words_is_bounded_and_nothing_depends_on_it(project, server, monkeypatch):
     assert project.run(output="whole").status == 0
     zones = []
-    real = applying.Language.memory_zone
-    monkeypatch.setattr(applying, "KEPT_WORDS", 5)
+    real = llm.Language.memory_zone
+    monkeypatch.setattr(llm, "KEPT_WORDS", 5)
     monkeypatch.setattr(
-        applying.Language, "memory_zone", lambda nlp: zones.append(len(nlp.vocab.strings)) or real(nlp)
+        llm.Language, "memory_zone", lambda nlp: zones.append(len(nlp.vocab.strings)) or real(nlp)
     )
     assert project.run().status == 0
     assert len(zones) > 2

@@ -7,7 +7,7 @@ import pytest
 import spacy
 from running import Outcome, run_command, scheme, write_lines
 
-from ie.records import blank
+from ie.data.records import blank
 
 SCHEME = scheme("COMPANY", "<b>")
 

@@ -11,8 +11,9 @@ import spacy
 from running import ROOT, Outcome, run_command
 
 import components.money  # noqa: F401  (registers the factory)
-from ie import packaging, starting
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.deploy import wheel as packaging
+from ie.setup import project
 
 WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
 
@@ -94,7 +95,7 @@ def test_wheel_carries_its_card_and_licence(
 
 def test_a_card_that_nobody_wrote_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     card = tmp_path / "card.md"
-    card.write_text(starting.MODEL_CARD)
+    card.write_text(project.MODEL_CARD)
     outcome = run_package(model, tmp_path, capsys, "--no-check", "--written", card)
     assert outcome.status == 0, outcome.output
     assert "card.md: still says 'To be written'" in outcome.output

@@ -7,8 +7,8 @@ import pytest
 import srsly
 from running import ROOT, run_command
 
-from ie import commented
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.setup import commented
 
 spec = spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
 reference = module_from_spec(spec)

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from running import ROOT, Outcome, crowd, run_command, stops_with_weasel, write_lines
 
-from ie.records import Record, read_records
+from ie.data.records import Record, read_records
 
 SCHEME = """
 [nlp]

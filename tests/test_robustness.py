@@ -7,7 +7,7 @@ import pytest
 import spacy
 from running import ROOT, Outcome, run_command, scheme, write_lines
 
-from ie.records import blank, read_records, write_docbin
+from ie.data.records import blank, read_records, write_docbin
 
 SCHEME = scheme("COMPANY", "CITY")
 

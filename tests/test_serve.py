@@ -19,11 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import ROOT, crowd, run_command, stops_with_weasel
 from serving import CONFIG, DEAL, Server, make_pipeline
 
-from ie.answering import to_record
-from ie.assembling import origins
-from ie.errors import UserError
-from ie.records import Record
-from ie.serving.annotating import choose
+from ie.core.errors import UserError
+from ie.data.pipeline_records import to_record
+from ie.data.records import Record
+from ie.deploy.service.annotating import choose
+from ie.training.assembly import origins
 
 SECRET = "Wayne wins a secret bid"
 TEXTS = [DEAL, "", " \n", "😀 Velto got $12 m.", SECRET]

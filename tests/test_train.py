@@ -10,7 +10,7 @@ import spacy
 from running import ROOT, Outcome, run_command
 from spacy.tokens import DocBin
 
-from ie import training
+from ie.training import loop
 
 TEXTS = [
     ("Hooli raises $5m", [(0, 5, "COMPANY"), (13, 16, "MONEY")]),
@@ -60,7 +60,7 @@ def killed_in_a_worker(*given: object, **options: object) -> dict:
 
 
 def test_a_training_that_was_killed_is_one_sentence(corpus: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(training, "train", killed_in_a_worker)
+    monkeypatch.setattr(loop, "train", killed_in_a_worker)
     outcome = run_train(corpus, capsys)
     assert outcome.status == 1
     assert "a training beside the main one was killed" in outcome.output

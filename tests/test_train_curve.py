@@ -10,7 +10,7 @@ import psutil
 import pytest
 from running import ROOT, Outcome, run_command, scheme, write_lines
 
-from ie.records import Record, Span, blank, read_records, write_docbin, write_records
+from ie.data.records import Record, Span, blank, read_records, write_docbin, write_records
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
 SCHEME = scheme("COMPANY", "CITY")
@@ -105,8 +105,8 @@ def test_the_llms_own_score_stands_beside_the_curve(project, capsys):
 
 
 def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):
-    from ie import projection
-    from ie.projection import Need, Projection
+    from ie.training.curve import projection
+    from ie.training.curve.projection import Need, Projection
 
     needs = (Need(0.9, 144, 100, 200),)
     monkeypatch.setattr(projection, "project", lambda *given, **more: Projection(needs=needs))
@@ -158,10 +158,10 @@ def test_odd_data_is_told_and_no_wrong_verdict(project, capsys, train, dev, said
     ],
 )
 def test_scores_of_0_or_1_are_no_trend(project, capsys, monkeypatch, counts, kind, said):
-    from ie import grid
+    from ie.training import jobs
 
     alike = [{"counts": [[counts, [0, 0, 0]]] * 12}]
-    monkeypatch.setattr(grid, "run", lambda portions, *given, **more: alike * len(portions))
+    monkeypatch.setattr(jobs, "run", lambda portions, *given, **more: alike * len(portions))
     outcome = curve(project, capsys, "--portions", "25,50,100")
     assert outcome.status == 0
     assert written(project)["verdict"]["kind"] == kind
@@ -215,9 +215,9 @@ def test_data_that_can_not_be_scored_is_refused(project, capsys, train, dev, fau
 
 
 def test_an_interrupted_run_writes_no_verdict_and_goes_on_where_it_was(project, capsys, monkeypatch):
-    from ie import training
+    from ie.training import loop
 
-    original, done = training.train, []
+    original, done = loop.train, []
 
     def interrupted(*given, **more):
         if len(done) == 1:
@@ -226,12 +226,12 @@ def test_an_interrupted_run_writes_no_verdict_and_goes_on_where_it_was(project, 
         return original(*given, **more)
 
     given = ["--portions", "50,100", "--seeds", 1]
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(loop, "train", interrupted)
     outcome = curve(project, capsys, *given)
     assert outcome.status == 1
     assert "interrupted: 1 of 2 trainings are done and are kept" in outcome.output
     assert not (project / "out").exists()
-    monkeypatch.setattr(training, "train", original)
+    monkeypatch.setattr(loop, "train", original)
     outcome = curve(project, capsys, *given)
     assert outcome.status == 0
     assert "1 of 2 are kept from an earlier run" in outcome.output

@@ -9,9 +9,9 @@ import spacy
 from running import ROOT
 from spacy.util import load_config, load_model_from_config
 
-from ie import training
-from ie.errors import UserError
-from ie.records import Record, accepted, blank, read_records, write_docbin
+from ie.core.errors import UserError
+from ie.data.records import Record, accepted, blank, read_records, write_docbin
+from ie.training import loop
 
 CONFIG = ROOT / "configs" / "transformer.cfg"
 PACKAGE = load_config(CONFIG)["paths"]["transformer"]
@@ -49,11 +49,11 @@ def test_all_but_the_transformer_is_filled() -> None:
 def test_without_the_packages_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    monkeypatch.setattr(loop, "find_spec", lambda name: None)
     corpus = tmp_path / "train.spacy"
     write_docbin(corpus, gold(2), blank("en"))
     with pytest.raises(UserError, match=r"transformer\.cfg: .*pip install -r requirements-transformer\.txt"):
-        training.train(CONFIG, train=corpus, dev=corpus, output=tmp_path / "out")
+        loop.train(CONFIG, train=corpus, dev=corpus, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -66,9 +66,9 @@ def test_weights_may_come_from_a_package_a_folder_or_the_hub(
         if place != "no_weights":
             (tmp_path / place / "config.json").write_text("{}")
     monkeypatch.syspath_prepend(tmp_path)
-    assert training.weights_folder("some_weights") == str(tmp_path / "some_weights" / "model")
+    assert loop.weights_folder("some_weights") == str(tmp_path / "some_weights" / "model")
     for name in ("no_weights", "roberta-base", "org/some-model", str(tmp_path / "some_weights" / "model")):
-        assert training.weights_folder(name) == name
+        assert loop.weights_folder(name) == name
 
 
 def test_without_a_gpu_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_without_a_gpu_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         UserError, match=r"^GPU 0 can't be used \(No GPU devices detected\); .*gpu_id -1 works"
     ):
-        training.train(ROOT / "configs" / "efficient.cfg", train=corpus, dev=corpus, gpu_id=0)
+        loop.train(ROOT / "configs" / "efficient.cfg", train=corpus, dev=corpus, gpu_id=0)
 
 
 @needs_packages
@@ -101,12 +101,12 @@ def test_it_is_scheduled_as_spacys_quickstart_has_it() -> None:
 def test_it_learns_a_few_real_texts(tmp_path: Path) -> None:
     corpus = tmp_path / "train.spacy"
     write_docbin(corpus, gold(15), blank("en"))
-    scores = training.train(CONFIG, train=corpus, dev=corpus, output=tmp_path, overrides=SHORT)
+    scores = loop.train(CONFIG, train=corpus, dev=corpus, output=tmp_path, overrides=SHORT)
     assert scores["history"][0]["score"] < 0.2
     assert scores["ents_f"] > 0.5
     folder = tmp_path / "model-best"
     # Where the weights were on this machine is in no file of it.
-    here = training.weights_folder(PACKAGE).encode()
+    here = loop.weights_folder(PACKAGE).encode()
     assert not [path for path in folder.rglob("*") if path.is_file() and here in path.read_bytes()]
     nlp = spacy.load(folder)
     assert nlp.pipe_names == ["transformer", "ner"]

@@ -26,7 +26,7 @@ from components.linker import (
     strip_forms,
     trigrams,
 )
-from ie.linking import read_forms
+from ie.training.linker import read_forms
 
 FORMS = frozenset({"inc", "ltd", "gmbh", "ag", "and co", "co", "plc", "sae", "holdings"})
 ROWS = [

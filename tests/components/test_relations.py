@@ -17,8 +17,8 @@ from thinc.api import Config, set_dropout_rate
 
 from components import relations
 from components.relations import DEFAULT_MODEL, Layout, ngrams, ragged, relation_keys, score_relations
-from ie.corpora import entities_doc, gold_doc
-from ie.records import Record, Relation, Span, blank
+from ie.data.corpora import entities_doc, gold_doc
+from ie.data.records import Record, Relation, Span, blank
 
 SMALL = Config().from_str(DEFAULT_MODEL)["model"] | {"hidden_width": 16}
 SMALL["tok2vec"]["embed"] |= {"width": 16, "rows": [200, 100, 100, 100]}

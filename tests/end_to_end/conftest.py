@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from benchmarks.retarget import copy_project, environment
 from running import ROOT
-
-from ie.retargeting import copy_project, environment
 
 Run = Callable[..., subprocess.CompletedProcess]
 

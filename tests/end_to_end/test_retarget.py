@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmarks import retarget
+from benchmarks.retarget import Size
 from running import ROOT, real_data
 
-from ie import retargeting
-from ie.records import read_records
-from ie.retargeting import Size
-from ie.scheme import load_scheme
+from ie.data.records import read_records
+from ie.data.scheme import load_scheme
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -43,9 +43,9 @@ def silver(copy) -> None:
     (copy / "training/llm-timings.jsonl").write_text("")
 
 
-def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> retargeting.Outcome | None:
+def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> retarget.Outcome | None:
     copy = folder / "project"
-    found = retargeting.retarget(
+    found = retarget.retarget(
         name,
         real_data(name).parent,
         WORDS / f"{name}.cfg",
@@ -57,7 +57,7 @@ def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> r
         progress=lambda command: silver(copy) if command == "check" else None,
     )
     # no line of code is among what was edited
-    changed = retargeting.git(copy, "diff", "--name-only").splitlines()
+    changed = retarget.git(copy, "diff", "--name-only").splitlines()
     assert not [path for path in changed if path.startswith(("scripts/", "tests/"))]
     assert 0 < found.added < 120
     assert found.labels == len(load_scheme(copy / "configs/llm.cfg").scored_labels)

@@ -19,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from spacy_llm.registry import registry
 
 from components.money import MoneyNormaliser
+from ie.core.errors import UserError
 from ie.database import evidence, guard
 from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER, grammar
@@ -26,7 +27,6 @@ from ie.database.guard import Limits, Refused
 from ie.database.reading import schema_of
 from ie.database.schema import REFERENCES, TABLES
 from ie.database.values import Found, Values
-from ie.errors import UserError
 from ie.llm import models, pipeline  # noqa: F401  (models: for what it registers)
 from ie.llm.answers import after_reasoning
 from ie.llm.types import Answer as Reply

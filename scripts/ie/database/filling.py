@@ -10,12 +10,12 @@ from spacy.language import Language
 from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 
-from ie import rows
-from ie.corpora import category_of
+from ie.core.files import json_text
+from ie.data.corpora import category_of
+from ie.data.gazetteer import Entry
+from ie.data.records import Record
 from ie.database.schema import VERSION, Columns, Mapped
-from ie.files import json_text
-from ie.gazetteer import Entry
-from ie.records import Record
+from ie.evaluation import rows
 
 Rows = dict[str, list[tuple]]
 SENTENCES = Sentencizer()

@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from ie.core.errors import UserError
 from ie.database.schema import TABLES, VERSION
-from ie.errors import UserError
 
 Schema = Mapping[str, tuple[str, ...]]
 

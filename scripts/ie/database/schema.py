@@ -14,7 +14,7 @@ import pyarrow as pa
 from confection import Config
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 
 VERSION = "1"
 

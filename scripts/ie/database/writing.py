@@ -17,14 +17,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ie.core.errors import UserError
+from ie.core.files import published, sha256_file
+from ie.data.gazetteer import Entry
+from ie.data.records import Record
 from ie.database import filling
 from ie.database.filling import Reading
 from ie.database.reading import check_version, counts
 from ie.database.schema import TABLES, VERSION, Columns, document_tables
-from ie.errors import UserError
-from ie.files import published, sha256_file
-from ie.gazetteer import Entry
-from ie.records import Record
 
 BATCH = 10_000
 STAMP = b"database_sha256"

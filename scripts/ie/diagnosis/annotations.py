@@ -9,10 +9,10 @@ import numpy as np
 from scipy.stats import binomtest
 from spacy.tokens import Doc
 
+from ie.data.records import Record
 from ie.diagnosis import thresholds as at
 from ie.diagnosis import tokens as model
 from ie.diagnosis.project import Finding, Project, Suspect, Verdict, enough, percent, shown, untested
-from ie.records import Record
 
 PLACES = {
     "name": "places",

@@ -11,10 +11,11 @@ from sklearn.model_selection import StratifiedKFold
 from spacy.language import Language
 from spacy.vocab import Vocab
 
-from ie import records, scoring, splitting
+from ie.data import records, splits
+from ie.data.records import Record, Span
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import SIDES, Finding, Project, chosen, enough, percent, shown, untested
-from ie.records import Record, Span
+from ie.evaluation import scoring
 
 # What splits of a text may count in, from the offset in characters. Python and this project count characters.
 UNITS: dict[str, Callable[[str], int]] = {
@@ -377,7 +378,7 @@ def leak(project: Project, *, near: bool) -> Finding:
         if near
         else "The same words in the same order, case, digits and punctuation aside.",
     }
-    words = {side: [splitting.normalise(record.text) for record in project[side]] for side in SIDES}
+    words = {side: [splits.normalise(record.text) for record in project[side]] for side in SIDES}
     train = {tuple(text): i for i, text in enumerate(words["train"])}
     figures, examples, worst = {}, [], 0.0
     said = []
@@ -388,7 +389,7 @@ def leak(project: Project, *, near: bool) -> Finding:
         same = {i for i, text in enumerate(words[side]) if tuple(text) in train}
         if near:
             everything = [*words["train"], *words[side]]
-            pairs = splitting.near_earlier(everything, at.SIMILAR, indexed=len(words["train"]))
+            pairs = splits.near_earlier(everything, at.SIMILAR, indexed=len(words["train"]))
             found = {}
             for i, similar in enumerate(pairs):
                 where = i - len(words["train"])

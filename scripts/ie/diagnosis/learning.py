@@ -9,11 +9,11 @@ from spacy.tokens import Doc
 from spacy.util import load_config
 from spacy.vocab import Vocab
 
-from ie import statistics
+from ie.core import stats
+from ie.core.stats import Estimate
 from ie.diagnosis import runs
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Finding, Project, chosen, untested
-from ie.statistics import Estimate
 
 TINY = {
     "name": "tiny",
@@ -109,7 +109,7 @@ def run(project: Project, progress: Callable[[str], Any] = lambda name: None) ->
 
 def f_of(counts: np.ndarray) -> Estimate:
     """F with its interval; 0 where nothing was found."""
-    found = statistics.intervals(counts)[2]
+    found = stats.intervals(counts)[2]
     return Estimate(0.0, 0.0, 0.0) if np.isnan(found.value) else found
 
 
@@ -337,7 +337,7 @@ def shuffled(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Findi
     estimate = f_of(runs.score(found.nlp, dev, project.labels))
     return Finding(
         **SHUFFLED,
-        observation=f"F {statistics.format_score(estimate, len(dev))} on dev.",
+        observation=f"F {stats.format_score(estimate, len(dev))} on dev.",
         verdict="broken" if estimate.low > at.CHANCE else "fine",
         cause="the dev score doesn't come from the training labels",
         remedy="Look for a component that annotates by itself (rules, a pretrained one), or that sees dev's "

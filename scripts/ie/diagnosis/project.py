@@ -10,11 +10,11 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-from ie import records
+from ie.core.errors import UserError
+from ie.core.files import json_text
+from ie.data import records
+from ie.data.records import Record
 from ie.diagnosis import thresholds as at
-from ie.errors import UserError
-from ie.files import json_text
-from ie.records import Record
 
 Verdict = Literal["broken", "watch", "fine", "not tested"]
 SIDES = ("train", "dev", "test")

@@ -21,10 +21,12 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, get_array_module
 from threadpoolctl import threadpool_limits
 
-from ie import records, scoring, training
+from ie.core.errors import UserError
+from ie.data import records
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Project, chosen
-from ie.errors import UserError
+from ie.evaluation import scoring
+from ie.training import loop as training
 
 
 @dataclass
@@ -325,7 +327,7 @@ def shuffled(docs: Sequence[Doc], seed: int) -> list[Doc]:
 
 @dataclass
 class Reference:
-    """A short training on a sample of train by `ie.training`, scored on dev and test.
+    """A short training on a sample of train by `ie.training.loop`, scored on dev and test.
 
     Attributes:
         counts: (documents, 3) by side, of the texts `docs`.

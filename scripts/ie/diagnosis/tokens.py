@@ -14,7 +14,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import average_precision_score
 from spacy.tokens import Doc
 
-from ie.records import Record
+from ie.data.records import Record
 
 OUTSIDE = 0
 WINDOW = 2

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ie import evaluation, scoring, statistics
+from ie.core import stats
+from ie.core.stats import Estimate
+from ie.data.records import Record, Span, blank, from_doc
 from ie.diagnosis import annotations, data, learning, runs
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Finding, Project, untested
-from ie.evaluation import Answers
-from ie.records import Record, Span, blank, from_doc
-from ie.statistics import Estimate
+from ie.evaluation import scoring, systems
+from ie.evaluation.systems import Answers
 
 # Which finding is named first: what makes the others meaningless comes before them.
 ORDER = (
@@ -163,11 +164,11 @@ def compared(
     answers = [
         Answers("chance", "Chance: as many spans at random", at_random(gold, known, project)),
         Answers("majority", "Majority: no span", [Record(text=text) for text in texts]),
-        evaluation.memoriser("memoriser", "Memoriser", project.nlp, known, texts, repeats=0),
+        systems.memoriser("memoriser", "Memoriser", project.nlp, known, texts, repeats=0),
     ]
     if patterns or gazetteer:
         answers.append(
-            evaluation.rules(
+            systems.rules(
                 "rules",
                 "Rules",
                 blank(project.lang),
@@ -181,7 +182,7 @@ def compared(
     else:
         missing["Rules"] = "neither patterns nor a gazetteer are given; write some."
     if llm:
-        answers.append(evaluation.llm("llm", "LLM as prompted", llm, gold))
+        answers.append(systems.llm("llm", "LLM as prompted", llm, gold))
     for answer in answers:
         if answer.predicted is None:
             missing[answer.title] = answer.missing
@@ -230,7 +231,7 @@ def baseline_finding(scores: dict[str, tuple[str, Estimate]], n: int) -> Finding
         if not name.startswith("pipeline") and score.value >= mine.value
     ]
     said = "; ".join(
-        f"{title} {statistics.format_score(score, documents=n)}"
+        f"{title} {stats.format_score(score, documents=n)}"
         for name, (title, score) in scores.items()
         if name != "pipeline-test"
     )
@@ -265,7 +266,7 @@ def decide(
         why = project.problems.get("dev") or f"dev has {n} text{'s' * (n != 1)} and no span to score on."
         return "unknown", f"There is nothing to score on: {why}"
     f = scores["pipeline"][1]
-    shown = statistics.format_score(f, n)
+    shown = stats.format_score(f, n)
     if f.value >= at.TOO_GOOD and f.low >= at.TOO_GOOD_LOW:
         return "too-good", f"F is {shown} on dev after a short training; people rarely agree so well."
     if n < at.MINIMUM_TEXTS:
@@ -275,11 +276,11 @@ def decide(
     if f.value <= level + at.CHANCE:
         return (
             "chance",
-            f"F is {shown} on dev; chance or shuffled labels give {statistics.decimals(level, 2)}.",
+            f"F is {shown} on dev; chance or shuffled labels give {stats.decimals(level, 2)}.",
         )
     return (
         "decent",
-        f"F is {shown} on dev after a short training; chance gives {statistics.decimals(level, 2)}.",
+        f"F is {shown} on dev after a short training; chance gives {stats.decimals(level, 2)}.",
     )
 
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from ie.files import finite, json_text
+from ie.core.files import finite, json_text
 
 BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 FENCE = re.compile(r"\s*```\w*\s*")

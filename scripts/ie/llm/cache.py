@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
-from ie.errors import UserError
-from ie.files import json_text
+from ie.core.errors import UserError
+from ie.core.files import json_text
 from ie.llm.types import Answer
 
 KEPT = ("prompt_tokens", "completion_tokens", "estimated", "seconds", "finish_reason")

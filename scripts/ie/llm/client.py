@@ -19,7 +19,7 @@ from itertools import takewhile
 # spacy-llm compares annotations by name and knows those of typing only.
 from typing import Iterable  # noqa: UP035
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm.cache import AnswerCache
 from ie.llm.types import CUT_OFF, UNREADABLE, Answer, Prices, Prompt, estimate_tokens
 

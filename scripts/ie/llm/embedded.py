@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from ie.errors import UserError
-from ie.files import json_text, sha256_file, write_json
+from ie.core.errors import UserError
+from ie.core.files import json_text, sha256_file, write_json
 from ie.llm.client import Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from spacy_llm.registry import registry
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm.cache import AnswerCache
 from ie.llm.client import Model, Provider
 from ie.llm.embedded import EmbeddedProvider

@@ -15,15 +15,15 @@ from spacy.util import load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
 
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.data.records import Record
+from ie.data.tokenizer import STRETCH, stretch_fault
 
 # Imported for what they register.
 from ie.llm import models, shots, streaming, tasks  # noqa: F401
 from ie.llm.client import Ledger, Model, Stats
 from ie.llm.tasks import Task, trace
 from ie.llm.types import Answer
-from ie.records import Record
-from ie.tokenizing import STRETCH, stretch_fault
 
 PROVIDERS = Path("configs/providers")
 

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from ie.errors import UserError
-from ie.files import json_text
+from ie.core.errors import UserError
+from ie.core.files import json_text
 from ie.llm.client import TEMPLATE_TOKENS, Provider, Refused, Unavailable
 from ie.llm.types import Answer, Prompt
 

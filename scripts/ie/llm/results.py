@@ -7,8 +7,8 @@ from pathlib import Path
 
 from wasabi import msg
 
-from ie.errors import UserError
-from ie.records import Record
+from ie.core.errors import UserError
+from ie.data.records import Record
 
 
 def read_errors(path: Path) -> dict[str, str | None]:

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from spacy_llm.registry import registry
 
-from ie.records import Record, read_records
-from ie.scheme import load_scheme
-from ie.splitting import assign
+from ie.data.records import Record, read_records
+from ie.data.scheme import load_scheme
+from ie.data.splits import assign
 
 Select = Literal["fixed", "similar"]
 

@@ -26,12 +26,12 @@ from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 from spacy_llm.registry import registry
 
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.data.records import Record
 from ie.llm import answers, grounding
 from ie.llm.grounding import Dropped, Grounded, ground
 from ie.llm.shots import Shots
 from ie.llm.types import Answer, Prompt, estimate_tokens
-from ie.records import Record
 
 Form = Literal["joint", "one-label"]
 AnswerFormat = Literal["lines", "json"]

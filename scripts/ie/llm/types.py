@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ie.errors import UserError
-from ie.files import json_text
+from ie.core.errors import UserError
+from ie.core.files import json_text
 
 # The endpoint failed: errors that may be gone on the next run. The others belong to the prompt itself.
 TRANSIENT = ("unavailable", "empty", "malformed")

@@ -1,4 +1,4 @@
-"""The web server of the review page; who may speak to it is settled in `ie.web`."""
+"""The web server of the review page; who may speak to it is settled in `ie.core.web`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ie import web
-from ie.errors import Refused, UserError
+from ie.core import web
+from ie.core.errors import Refused, UserError
+from ie.data.scheme import Scheme
 from ie.review.engine import Answer, Engine
 from ie.review.store import Changed
-from ie.scheme import Scheme
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 1_000_000

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from spacy.tokens import Doc
 
-from ie.errors import Refused
-from ie.records import Record, Relation, Span
+from ie.core.errors import Refused
+from ie.data.records import Record, Relation, Span
+from ie.data.splits import Sides
 from ie.review import store
 from ie.review.cells import Cells, cells
 from ie.review.guidelines import Guidelines
@@ -23,7 +24,6 @@ from ie.review.selection import Chosen
 from ie.review.settings import Settings, Unit
 from ie.review.store import Gold, Journal
 from ie.review.suggestions import Sources, Suggested, Suggestion
-from ie.splitting import Sides
 
 ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
 Edges = tuple[int, int]

@@ -9,7 +9,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 
 
 @dataclass(frozen=True)

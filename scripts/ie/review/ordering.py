@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from math import fsum
 
+from ie.data.splits import normalise
 from ie.review.settings import OrderSection
-from ie.splitting import normalise
 
 SCORED_FIRST = 200  # texts: the first draw takes the best of these
 SCANNED_AT_ONCE = 100  # texts, for one of the side that is filled first

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ie import statistics
+from ie.core import stats
 
 ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
 
@@ -34,15 +34,15 @@ def progress(counts: dict[str, int], closest: dict[str, Any] | None = None) -> d
 
 
 def _digit(side: str, n: int) -> dict[str, Any]:
-    digits = statistics.resolved_digits(n)
-    goal = statistics.documents_for(digits + 1)
+    digits = stats.resolved_digits(n)
+    goal = stats.documents_for(digits + 1)
     more = goal - n
-    half = statistics.expected_half_width(goal)
+    half = stats.expected_half_width(goal)
     examples = "example makes" if more == 1 else "examples make"
     ordinal = ORDINALS[digits + 1] if digits + 1 < len(ORDINALS) else f"{digits + 1}th"
     return {
         "sentence": f"{more:,} more {side} {examples} the {ordinal} digit hold "
-        f"(about ±{statistics.half_width(half, 3)} at .95).",
+        f"(about ±{stats.half_width(half, 3)} at .95).",
         "have": n,
         "goal": goal,
     }

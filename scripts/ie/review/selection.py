@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ie import scoring
-from ie.errors import UserError
-from ie.records import Record, from_doc
+from ie.core.errors import UserError
+from ie.data.records import Record, from_doc
+from ie.data.splits import Split
+from ie.evaluation import scoring
 from ie.review.suggestions import Suggested, Suggestion, add, load_model
-from ie.splitting import Split
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ie.errors import UserError
-from ie.scheme import Scheme
-from ie.settings import Section
+from ie.core.errors import UserError
+from ie.core.settings import Section
+from ie.data.scheme import Scheme
 
 TASKS = {"spans": "span", "relations": "relation", "categories": "category"}
 Task = Literal["spans", "relations", "categories"]

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ie.errors import UserError
-from ie.files import atomic_write, json_text
-from ie.records import Record
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, json_text
+from ie.data.records import Record
 
 
 class Changed(Exception):

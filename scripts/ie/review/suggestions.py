@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from spacy.language import Language
 
-from ie import pipelines
-from ie.errors import UserError
-from ie.records import Record, RecordFile, from_doc
+from ie.core.errors import UserError
+from ie.data import pipelines
+from ie.data.records import Record, RecordFile, from_doc
 
 Key = tuple[int, int, str]
 

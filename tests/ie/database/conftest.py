@@ -6,11 +6,11 @@ from sqlite3 import Connection, connect
 import pytest
 from running import ROOT
 
+from ie.data.gazetteer import read_gazetteer
+from ie.data.records import blank, read_records
+from ie.data.splits import assign
 from ie.database import filling, reading, writing
 from ie.database.schema import TABLES, read_mapping
-from ie.gazetteer import read_gazetteer
-from ie.records import blank, read_records
-from ie.splitting import assign
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from benchmarks import ask as benchmark
 from fake_llm import FakeLLM
 from running import ROOT, Outcome, run_command
 
 from components.money import MoneyNormaliser
-from ie import assembling
-from ie.database import asking, benchmark, guard, reading
+from ie.core.errors import UserError
+from ie.database import asking, guard, reading
 from ie.database.asking import Question, Translator
 from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER
-from ie.errors import UserError
 from ie.llm.stub import Response, answer_body
 from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
+from ie.training import assembly
 
 QUESTIONS = asking.read_questions(ROOT / "assets/questions.jsonl")
 EXAMPLES = [question for question in QUESTIONS if question.split == "examples"]
@@ -32,7 +33,7 @@ SCORED = [question for question in QUESTIONS if question.split == "scored"]
 
 @pytest.fixture(scope="module")
 def money() -> MoneyNormaliser:
-    return assembling.load(ROOT / "configs/money.cfg", component="money").get_pipe("money")
+    return assembly.load(ROOT / "configs/money.cfg", component="money").get_pipe("money")
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from components import money  # noqa: F401  (registers the component)
+from ie.core.errors import UserError
+from ie.data.records import Record
 from ie.database import filling, reading
 from ie.database.schema import TABLES, Mapped, read_mapping
-from ie.errors import UserError
-from ie.records import Record
 
 TALK = {
     "text": "Hooli raises $5m to revolutionize search, led by ACME Ventures. Nobody objected.",

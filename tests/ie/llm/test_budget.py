@@ -9,7 +9,7 @@ from fake_llm import FakeLLM, answers, hang, html, reset, status, truncated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm import client
 from ie.llm.client import BudgetReached, Model
 from ie.llm.providers import OpenAIProvider

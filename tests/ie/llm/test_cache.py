@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm.cache import AnswerCache
 from ie.llm.types import Answer
 

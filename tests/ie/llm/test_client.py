@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm.cache import AnswerCache
 from ie.llm.client import BudgetReached, Interrupted, Model, Provider, Unavailable
 from ie.llm.types import Answer, Prices, Prompt

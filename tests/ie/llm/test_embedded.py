@@ -11,7 +11,7 @@ import urllib.request
 import psutil
 import pytest
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm import embedded, models
 from ie.llm.cache import AnswerCache
 from ie.llm.client import Model

@@ -17,7 +17,7 @@ from fake_llm import (
     wrong_shape,
 )
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm import models
 from ie.llm.stub import Response
 from ie.llm.types import Prompt

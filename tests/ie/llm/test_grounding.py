@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ie.data.records import blank
 from ie.llm.grounding import Dropped, cuts, fold, ground
-from ie.records import blank
 
 NLP = blank("en")
 # Words and signs on which offsets go wrong: other lengths once folded, several code points, other directions.

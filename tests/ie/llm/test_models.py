@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spacy_llm.registry import registry
 from spacy_llm.util import assemble_from_config
 
-from ie.errors import UserError
+from ie.core.errors import UserError
 from ie.llm import models
 from ie.llm.client import Model
 from ie.llm.types import Prompt

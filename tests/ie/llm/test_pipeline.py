@@ -8,11 +8,11 @@ from confection import Config
 from fake_llm import FakeLLM, answers, status
 from running import ROOT
 
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.data.records import Record
 from ie.llm import pipeline
 from ie.llm.client import Model
 from ie.llm.stub import Response, answer_body
-from ie.records import Record
 
 CONFIG = ROOT / "configs" / "llm.cfg"
 PROVIDERS = sorted(path.stem for path in (ROOT / "configs" / "providers").glob("*.cfg"))

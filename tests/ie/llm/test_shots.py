@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from running import ROOT, write_lines
 
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.data.records import Record, read_records
+from ie.data.splits import assign
 from ie.llm import pipeline
 from ie.llm.shots import Shots, reviewed_examples
-from ie.records import Record, read_records
-from ie.splitting import assign
 
 CONFIG = ROOT / "configs" / "llm.cfg"
 REVIEWED = ROOT / "assets" / "reviewed.jsonl"
@@ -121,7 +121,7 @@ CHOICE = """
 import json, random, sys
 from pathlib import Path
 from ie.llm.shots import Shots
-from ie.records import read_records
+from ie.data.records import read_records
 
 records = read_records(Path(sys.argv[1]))
 random.Random(int(sys.argv[2])).shuffle(records)

@@ -12,20 +12,12 @@ from running import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.data.records import Record, blank
 from ie.llm import pipeline
 from ie.llm.shots import Shots
-from ie.llm.tasks import (
-    BLANKS,
-    categories_task,
-    one_line,
-    relations_task,
-    spans_task,
-    split_sentences,
-    trace,
-)
+from ie.llm.tasks import BLANKS, categories_task, one_line, relations_task, spans_task, split_sentences, trace
 from ie.llm.types import Answer, Prompt, estimate_tokens
-from ie.records import Record, blank
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = ROOT / "configs" / "llm.cfg"

@@ -15,8 +15,8 @@ sys.path[:0] = [str(Path(__file__).parents[3] / "scripts"), str(Path(__file__).p
 from fake_llm import make_model  # noqa: E402
 from openai.resources.chat import completions  # noqa: E402, F401 (loaded once, not in every child)
 
-from ie.errors import UserError  # noqa: E402
-from ie.files import atomic_write  # noqa: E402
+from ie.core.errors import UserError  # noqa: E402
+from ie.core.files import atomic_write  # noqa: E402
 from ie.llm.providers import OpenAIProvider  # noqa: E402
 
 

@@ -8,10 +8,10 @@ import pytest
 from reviewing import SCHEME, Project, texts
 from starlette.testclient import TestClient
 
-from ie.errors import UserError
+from ie.core.errors import UserError
+from ie.core.web import listen, session_secret
 from ie.review.app import make_app
 from ie.review.progress import progress
-from ie.web import listen, session_secret
 
 SECRET = "a" * 32
 HOME = "http://localhost:8080"

@@ -10,20 +10,19 @@ import pytest
 from reviewing import NLP, SCHEME, texts
 from running import ROOT, write_lines
 
-from ie import agreement
-from ie import disagreements as disagreement_kinds
-from ie.errors import UserError
-from ie.guidelines import Guidelines as SearchableGuidelines
-from ie.guidelines import version as guidelines_version
-from ie.records import Record, RecordFile
-from ie.review import selection
+from ie.core.errors import UserError
+from ie.core.settings import load_settings
+from ie.data.guidelines import Guidelines as SearchableGuidelines
+from ie.data.guidelines import version as guidelines_version
+from ie.data.records import Record, RecordFile
+from ie.data.scheme import Scheme
+from ie.review import agreement, selection
+from ie.review import disagreements as disagreement_kinds
 from ie.review.guidelines import read_guidelines
 from ie.review.ordering import Ordering
 from ie.review.progress import progress, read_closest
 from ie.review.settings import OrderSection, Settings, units
 from ie.review.suggestions import Sources, Suggested, add, best_order, disagreement, uncertainty
-from ie.scheme import Scheme
-from ie.settings import load_settings
 
 
 class TestSettings:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from running import write_lines
 
-from ie.errors import UserError
-from ie.records import Record, read_records
+from ie.core.errors import UserError
+from ie.data.records import Record, read_records
 from ie.review import store
 from ie.review.store import Changed, Gold, Journal, line_hash, repair
 

@@ -1,0 +1,1 @@
+"""What every room uses: command lines, user errors, files, processes, statistics, servers."""

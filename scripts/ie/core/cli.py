@@ -1,0 +1,134 @@
+"""How every command starts, prints and fails: typer for options, one sentence for a user's mistake."""
+
+import errno
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, TextIO
+
+import psutil
+import srsly
+import typer
+from wasabi import msg
+
+from ie.core.errors import UserError
+
+RUNNERS = ("weasel", "dvc")
+# True for every command: some keep answers or trainings, others begin anew. 128 + SIGINT, as shells say it.
+INTERRUPTED = "interrupted; run the same command again: it goes on from what it keeps, or else begins anew."
+INTERRUPTED_STATUS = 130
+# What a terminal acts on, but ends of lines and tabs.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What commands print of it themselves: colours, and the moves of progress bars.
+OURS = re.compile(r"(\x1b\[[0-9;]*m|\r|\x1b\[A)")
+
+
+def run(main: Callable) -> None:
+    """Run `main` as a typer command; turn a user's mistake into one sentence and exit status 1.
+
+    Ctrl-C is a sentence too, with exit status 130: commands that know how far they were say it themselves.
+    """
+    # Weasel's output and ours interleave in a pipe or a CI log only if ours isn't held back.
+    sys.stdout.reconfigure(line_buffering=True)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(_interruptible(main))
+    with _escaping():
+        try:
+            check_overrides(runner_arguments(), Path("project.yml"))
+            app()
+        except UserError as error:
+            msg.fail(escaped(str(error)))
+            sys.exit(1)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            msg.fail(
+                f"{where}{error.strerror}; free some space or change the permissions, then run it again."
+            )
+            sys.exit(1)
+
+
+def escaped(text: str) -> str:
+    r"""A text as it is safe to print: control characters as in Python, such as \x1b, but lines and tabs."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+@contextmanager
+def _escaping() -> Iterator[None]:
+    """Escape what texts, labels and names may hold in all that is printed."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Escaping(sys.stdout), _Escaping(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Escaping:
+    """A stream that lets no control characters through but `OURS`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; returns the number of its characters."""
+        # re.split puts what the pattern matches at the odd places
+        parts = OURS.split(text)
+        self._stream.write("".join(part if i % 2 else escaped(part) for i, part in enumerate(parts)))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _interruptible(main: Callable) -> Callable:
+    """`main` that says a sentence on Ctrl-C, of which typer makes a bare exit status."""
+
+    @wraps(main)
+    def interruptible(*given: Any, **options: Any) -> None:
+        try:
+            main(*given, **options)
+        except KeyboardInterrupt:
+            msg.fail(INTERRUPTED)
+            sys.exit(INTERRUPTED_STATUS)
+
+    return interruptible
+
+
+def runner() -> psutil.Process | None:
+    """The weasel or dvc process that started this one (the outermost), or None."""
+    found = None
+    for parent in psutil.Process().parents():
+        try:
+            names = {Path(part).stem for part in parent.cmdline()[:3]}
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+        if names & set(RUNNERS):
+            found = parent
+    return found
+
+
+def runner_arguments() -> list[str]:
+    """Command line of the runner: the only place where an override with a typo can be seen."""
+    process = runner()
+    return process.cmdline() if process else []
+
+
+def check_overrides(arguments: list[str], project: Path) -> None:
+    """Refuse `--vars.x` that project.yml doesn't have: weasel itself ignores it silently.
+
+    Raises:
+        UserError: naming the unknown variable and those that exist.
+    """
+    given = [a[2:].split("=", 1)[0] for a in arguments if a.startswith("--vars.")]
+    if not given or not project.exists():
+        return
+    known = srsly.read_yaml(project).get("vars", {})
+    for name in given:
+        # weasel replaces hyphens by underscores only in the form with "="
+        if name.removeprefix("vars.").replace("-", "_") not in known:
+            raise UserError(f"--{name} is no variable of {project}; it has: {', '.join(sorted(known))}.")

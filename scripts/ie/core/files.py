@@ -1,0 +1,182 @@
+"""Writing files so that a reader sees the old content or the new, never half of it."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+from ie.core.errors import UserError
+
+# Files of pages, which no result of a pipeline depends on.
+PAGES = (".css", ".html", ".j2", ".js", ".svg")
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Open a temporary file beside `path` and rename it over `path` on success.
+
+    Text is UTF-8 with `\\n` line ends, so the same content has the same bytes on any system.
+    On any exception the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    path = Path(path)
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; give what we publish the usual mode.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        # The body may fail with an OSError of its own (another file): keep that one as it is.
+        ours = (None, str(path), str(path.parent))
+        if error.filename not in ours and not Path(error.filename).name.startswith(f".{path.name}."):
+            raise
+        raise UserError(
+            f"{path}: can't be written ({error.strerror or error}); "
+            "free some space or make the folder writable, then run the command again."
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """`json.dumps` without NaN and Infinity, which are not JSON; characters are written as they are.
+
+    All JSON of the project is written through this function.
+
+    Args:
+        options: of `json.dumps`.
+
+    Raises:
+        ValueError: a number is NaN or infinite; `finite` replaces these.
+    """
+    return json.dumps(value, **{"ensure_ascii": False, **options, "allow_nan": False})
+
+
+def finite(value: Any) -> Any:
+    """The same lists, tuples and dicts with None in place of each NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write a JSON file, all or nothing; a figure that isn't defined (NaN) or infinite is null.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    text = json_text(finite(value), indent=indent)
+    with atomic_write(path) as file:
+        file.write(text + "\n")
+
+
+def check_writable(path: Path) -> None:
+    """Find out before anything is spent whether a file can be written.
+
+    Raises:
+        UserError: it can't.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror}); make its folder writable.") from None
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder; name a file.")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_folder(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files; what Python compiles doesn't count."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+@cache
+def hash_code(*packages: str) -> str:
+    """SHA-256 over all files of packages and of those inside them, by path and content.
+
+    Whole packages, as a list of modules would be out of date with the next one. Pages (`PAGES`) and what
+    Python compiles don't count. Hashed once in a process, which has read its code once as well.
+
+    Args:
+        packages: as they are imported, such as "components" and "ie.training.loop".
+
+    Raises:
+        ModuleNotFoundError: there is no such package.
+    """
+    total = hashlib.sha256()
+    for package in packages:
+        found = find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            raise ModuleNotFoundError(f"no package is called {package}")
+        (folder,) = map(Path, found.submodule_search_locations)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix not in PAGES:
+                name = f"{package}/{path.relative_to(folder).as_posix()}"
+                total.update(f"{name}\0{sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """SHA-256 of a file, or over a folder's."""
+    return hash_folder(path) if path.is_dir() else sha256_file(path)
+
+
+@contextmanager
+def published(output: Path) -> Iterator[Path]:
+    """A folder that takes the place of `output` at the end; on any exception the old one stays.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise UserError(
+            f"{output}: can't be written ({error.strerror}); make its folder writable."
+        ) from error
+    try:
+        folder = temporary / "new"
+        yield folder
+        # The old one is moved, not removed first: a kill in between leaves both.
+        if output.exists():
+            output.rename(temporary / "old")
+        folder.rename(output)
+    except OSError as error:
+        raise UserError(f"{output}: can't be written ({error.strerror}); make room or change it.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,428 @@
+"""What the servers of this project share: this machine alone, nothing from outside, and one way to end.
+
+Who may speak: requests whose Host is this machine's (a page elsewhere that points its own name here is
+refused), whose Origin, if any, is that host, and that bring the secret which the terminal printed, where a
+server has one. Pages also refuse what a browser sends for any other page, such as one on another port.
+"""
+
+import asyncio
+import hmac
+import os
+import resource
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from ie.core.cli import runner
+from ie.core.errors import Refused, UserError
+
+# weasel forwards no SIGTERM to its child, so a server that weasel started stops when weasel is gone.
+# Servers that a shell or a service manager started may outlive it. Read at import: loading takes seconds.
+PARENT = os.getppid() if runner() else None
+PARENT_CHECK_SECONDS = 0.2
+STATIC = Path(__file__).parents[1] / "reports" / "static"
+LOCAL = ("127.0.0.1", "localhost")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+CLOSED = 499  # nginx's number for a client that went away
+BUSY = "This server has too many requests at work; come again in a moment."
+# Of a body that nobody reads, so much is received and dropped, for so long, before the connection is closed.
+LINGER_BYTES, LINGER_SECONDS = 64_000_000, 10.0
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """The answer to a request that was `Refused`."""
+    assert isinstance(error, Refused)
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+def allowed(hosts: str) -> set[str]:
+    """Names of this machine, and those of a proxy (with commas between) under which it is known."""
+    return {*LOCAL, *(name.strip().lower() for name in hosts.split(",") if name.strip())}
+
+
+def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True) -> Response | None:
+    """The refusal of a request that isn't ours; None if it is.
+
+    Args:
+        needs_origin: whether only a page may send data; programs name no Origin.
+    """
+    host = request.headers.get("host", "")
+    try:
+        name = urlsplit(f"//{host}").hostname
+        origin = request.headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc != host
+    except ValueError:  # such as an unclosed [
+        return PlainTextResponse("The Host or Origin of the request can't be read.", 400)
+    if name not in hosts:
+        return PlainTextResponse(f"This server doesn't answer for the host {name!r}.", 403)
+    # the page itself sends none when it asks for something with GET
+    if foreign:
+        return PlainTextResponse("Requests from other pages are refused.", 403)
+    # All ports of this machine share cookies, and a GET names no Origin. Only browsers send this header.
+    if needs_origin and request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return PlainTextResponse("Links from other pages are refused; type or paste the address.", 403)
+    if needs_origin and request.method not in ("GET", "HEAD") and origin is None:
+        return PlainTextResponse("A request without an Origin is refused.", 403)
+    return None
+
+
+def enter(request: Request, secret: str, port: int, command: str) -> Response | None:
+    """Let in who brings the secret: in the address, which makes a cookie of it, or in that cookie."""
+    cookie = f"{command}-{port}"  # cookies of this machine are shared by all its ports
+    given = request.query_params.get("token")
+    if given is not None and request.url.path == "/" and hmac.compare_digest(given.encode(), secret.encode()):
+        rest = [(k, v) for k, v in request.query_params.multi_items() if k != "token"]
+        response = RedirectResponse(f"/?{urlencode(rest)}" if rest else "/", 303)
+        response.set_cookie(cookie, secret, httponly=True, samesite="strict", max_age=90 * 24 * 3600)
+        return response
+    if hmac.compare_digest(request.cookies.get(cookie, "").encode(), secret.encode()):
+        return None
+    return PlainTextResponse(
+        f"Open the address that {command} printed in the terminal: it holds the key.", 403
+    )
+
+
+def files(folder: Path, name: str) -> list[Route]:
+    """The routes of a page, its script and its style, and of what all pages share."""
+
+    async def static(request: Request, file: Path) -> Response:
+        return FileResponse(file)
+
+    found = {
+        "/": folder / "page.html",
+        f"/{name}.js": folder / f"{name}.js",
+        f"/{name}.css": folder / f"{name}.css",
+        "/base.css": STATIC / "base.css",
+        "/icon.svg": STATIC / "icon.svg",
+    }
+    return [Route(path, partial(static, file=file)) for path, file in found.items()]
+
+
+def fence(
+    command: str, secret: str, port: int, hosts: str, met: Callable[[Request], None] = lambda request: None
+) -> Middleware:
+    """Let requests through that are ours and bring the secret, and put the headers on all answers.
+
+    Args:
+        met: is told of each request first.
+    """
+    known = allowed(hosts)
+
+    async def guard(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        met(request)
+        response = refuse(request, known) or enter(request, secret, port, command)
+        if response is None:
+            response = await call(request)
+        response.headers.update(HEADERS)
+        return response
+
+    return Middleware(BaseHTTPMiddleware, dispatch=guard)
+
+
+async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
+    """The body of a request, unless it is larger than `limit` bytes.
+
+    Args:
+        seconds: how long it may take to arrive.
+
+    Raises:
+        Refused: it is too large or too slow, or its client went away.
+    """
+    length = request.headers.get("content-length", "")
+    parts, size = [], int(length) if length.isdecimal() else 0
+    try:
+        async with asyncio.timeout(seconds):
+            if size <= limit:
+                size = 0
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limit:
+                        break
+                    parts.append(part)
+    except TimeoutError:
+        raise Refused(f"The request took longer than {seconds:g} seconds to arrive.", 408) from None
+    except ClientDisconnect:
+        raise Refused("The request broke off.", CLOSED) from None
+    if size > limit:
+        raise Refused(f"The request is too large; {limit:,} bytes are taken at most.", 413)
+    return b"".join(parts)
+
+
+class Lingering:
+    """Lets a client that is still sending see its answer.
+
+    A connection that is closed while data arrives is reset, and its answer is lost on the way. So an answer
+    that is given before the whole request was read says `Connection: close`, and the rest of the request is
+    received and dropped, up to LINGER_BYTES and LINGER_SECONDS, as nginx's `lingering_close` does.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = {name for name, _ in scope["headers"]}
+        # A client that expects "100 Continue" sends nothing before it.
+        unread = bool(names & {b"content-length", b"transfer-encoding"})
+        silent = b"expect" in names
+
+        async def receiving() -> Message:
+            nonlocal unread, silent
+            silent = False
+            message = await receive()
+            unread = unread and message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def drop() -> None:
+            left = LINGER_BYTES
+            while unread and left > 0:
+                left -= len((await receiving()).get("body", b""))
+
+        async def sending(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            if not unread or silent or message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await drop()
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, receiving, sending)
+
+
+class Connection(AutoHTTPProtocol):
+    """A connection that does not wait long for its client, and gives way to others.
+
+    uvicorn limits only the time between two requests, and its `limit_concurrency` counts idle connections.
+    Here headers must arrive within `seconds`, and a client must take some of its answer in every `seconds`.
+    Above `most` connections, the one that has waited longest for its client is closed; if all are at work,
+    the new one gets 503.
+    """
+
+    seconds = 10.0
+    # Each takes a file descriptor, of which a process often may have no more than 1,024 or 256.
+    most = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 % 2**31)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Make room for it, and begin to wait for the headers."""
+        super().connection_made(transport)
+        self._timer: asyncio.TimerHandle | None = None
+        self._left: float = 0
+        self._since = self.loop.time()
+        others = [c for c in self.connections if c is not self and not c.transport.is_closing()]
+        if len(others) >= self.most:
+            idle = [other for other in others if other._waits]
+            if idle:
+                min(idle, key=lambda other: other._since).transport.abort()
+            else:
+                head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-length: {len(BUSY)}\r\nconnection: close"
+                transport.write(f"{head}\r\n\r\n{BUSY}".encode())
+                transport.close()
+        self._start()
+
+    @property
+    def _between(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def _waits(self) -> bool:
+        """Whether its client has not sent a whole request."""
+        return self._between or self.cycle.more_body
+
+    def data_received(self, data: bytes) -> None:
+        """Take the data; the time for headers goes on, however slowly they drip."""
+        super().data_received(data)
+        if not self._between and not self.flow.write_paused:
+            self._stop()
+        elif self._timer is None:
+            self._start()
+
+    def on_response_complete(self) -> None:
+        """Wait for another request, or for the client to take the rest of the answer."""
+        super().on_response_complete()
+        self._since = self.loop.time()
+        if self.transport.is_closing():
+            self._start()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close it, even if the client does not take the rest of the answer."""
+        super().timeout_keep_alive_handler()
+        self._start()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to take some of the answer."""
+        super().pause_writing()
+        self._start()
+
+    def resume_writing(self) -> None:
+        """It took some."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _start(self, left: float = float("inf")) -> None:
+        self._stop()
+        self._left = left
+        self._timer = self.loop.call_later(self.seconds, self._expire)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if 0 < left < self._left:
+            self._start(left)
+        else:
+            self.transport.abort()
+
+
+def make_server(app: ASGIApp, **options: Any) -> uvicorn.Server:
+    """A server for an application, with our limits on its connections.
+
+    Args:
+        options: more of uvicorn's.
+    """
+    config = uvicorn.Config(
+        Lingering(app), http=Connection, ws="none", access_log=False, server_header=False, **options
+    )
+    return uvicorn.Server(config)
+
+
+def listen(port: int, option: str) -> socket.socket:
+    """A socket on this machine's loopback address.
+
+    Args:
+        option: what chooses the port, for the remedy.
+
+    Raises:
+        UserError: the port is taken, or not ours to take.
+    """
+    # Named, as asyncio lets small packets go at once (no 40 ms of Nagle's algorithm) for this protocol alone.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((LOCAL[0], port))
+        found.listen(128)
+    except OSError as error:
+        found.close()
+        raise UserError(
+            f"port {port} can't be used ({error.strerror}); stop what is using it, or choose another one "
+            f"with {option}."
+        ) from None
+    return found
+
+
+def run_page(
+    page: Starlette,
+    sock: socket.socket,
+    secret: str,
+    note: str,
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Print the address of a page, and a note, and serve it until it is stopped, as `run_server` does.
+
+    Args:
+        stopping: called when that begins, for requests at work to end soon; in a thread of its own.
+    """
+    # msg would break a long line in two, and the address with it
+    address = (
+        f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n\n{note} Ctrl-C stops the server."
+    )
+    server = make_server(page, log_level="warning")
+    handle_exit = server.handle_exit
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=stopping, daemon=True).start()
+        handle_exit(number, frame)
+
+    server.handle_exit = handle
+    run_server(server, sock, address)
+
+
+def run_server(server: uvicorn.Server, sock: socket.socket, address: str, grace: float = 15) -> None:
+    """Print an address and serve until Ctrl-C, SIGTERM, or the end of the weasel that started this process.
+
+    Args:
+        grace: seconds to finish requests after weasel ended; then the process ends anyway.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # A user who reads the address may press Ctrl-C before uvicorn handles signals. uvicorn raises the signal
+    # again after it stopped, to these handlers: a requested stop is no failure.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        print(address)
+        threading.Thread(target=_follow_parent, args=(grace,), daemon=True).start()
+        server.run(sockets=[sock])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _follow_parent(grace: float) -> None:
+    if PARENT is None:
+        return
+    while os.getppid() == PARENT:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace)
+    os._exit(1)
+
+
+def session_secret(path: Path) -> str:
+    """The secret of a page, kept so that open tabs outlive a restart; for its owner only."""
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+        if len(found) >= 20:
+            return found
+    except OSError:
+        pass
+    found = secrets.token_urlsafe(24)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(found)
+    return found

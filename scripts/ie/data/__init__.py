@@ -1,0 +1,1 @@
+"""Records, label scheme, split, corpora, tokenizer and other tools' formats."""

@@ -1,0 +1,161 @@
+"""Records as spaCy's training examples, with what its own `.spacy` files can't hold: relations."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+
+from components import relations  # noqa: F401  (registers the component and doc._.relations)
+from ie.core.errors import UserError
+from ie.data.records import Record, Relation, Span, accepted, from_doc, read_records, to_doc
+from ie.data.scheme import Scheme
+
+
+def gold_doc(record: Record, nlp: Language) -> Doc:
+    """A Doc with all that the record says: entities, categories, and `doc._.relations` by entity.
+
+    Raises:
+        UserError: a span is off the token edges.
+    """
+    doc = to_doc(record, nlp)
+    # a Doc sorts its entities; a record's spans stand in any order
+    order = sorted(range(len(record.spans)), key=lambda i: record.spans[i].start)
+    position = {span: number for number, span in enumerate(order)}
+    doc._.relations = [
+        {"head": position[r.head], "child": position[r.child], "label": r.label} for r in record.relations
+    ]
+    return doc
+
+
+def entities_doc(record: Record, nlp: Language) -> Doc:
+    """A Doc with the record's entities and nothing else: what the components after the `ner` start from."""
+    # without the links that gold spans carry: who links must not find them done
+    spans = [Span(start=span.start, end=span.end, label=span.label) for span in record.spans]
+    return to_doc(Record(text=record.text, spans=spans), nlp)
+
+
+def full_record(doc: Doc) -> Record:
+    """The record of a Doc, relations included."""
+    found = from_doc(doc)
+    found.relations = [Relation(**relation) for relation in doc._.relations]
+    return found
+
+
+def category_of(record: Record) -> str | None:
+    """The one category of a text; None if it has none, or several."""
+    found = [label for label, value in record.cats.items() if value >= 0.5]
+    return found[0] if len(found) == 1 else None
+
+
+@spacy.registry.readers("ie.Records.v1")
+def create_records_reader(
+    path: str, entities: bool = True, one_category: bool = False, complete: bool = False
+) -> Callable[[Language], Iterable[Example]]:
+    """A training corpus from a file of records, as `split` writes it; of a `.jsonl` only accepted ones count.
+
+    Args:
+        entities: give the component the gold entities to work on.
+        one_category: leave out texts that don't have exactly one category, and take the others' for absent.
+        complete: categories that a text doesn't name are absent, and not unknown as spaCy would have it.
+    """
+    kept: list[Record] = []
+
+    def read(nlp: Language) -> Iterator[Example]:
+        # spaCy asks once a pass over the data
+        if not kept:
+            kept.extend(load(Path(path), nlp))
+        for record in kept:
+            if one_category and category_of(record) is None:
+                continue
+            predicted = entities_doc(record, nlp) if entities else nlp.make_doc(record.text)
+            example = Example(predicted, gold_doc(record, nlp))
+            if one_category or complete:
+                labels = sorted({label for r in kept for label in r.cats})
+                named = {category_of(record): 1.0} if one_category else record.cats
+                example.reference.cats = {label: float(named.get(label, 0)) for label in labels}
+            yield example
+
+    return read
+
+
+@spacy.registry.readers("ie.Kept.v1")
+def create_kept_reader(corpus: Callable[[Language], Iterable[Example]]) -> Callable:
+    """Another corpus, read once for all the passes over it; spaCy copies what it changes of an example."""
+    kept: list[Example] = []
+
+    def read(nlp: Language) -> Iterator[Example]:
+        if not kept:
+            kept.extend(corpus(nlp))
+        return iter(kept)
+
+    return read
+
+
+def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record]:
+    """Accepted records whose spans start and end on the tokens of `nlp`; what is changed is told.
+
+    Raises:
+        UserError: no such file, a line that breaks the contract, no accepted record.
+    """
+    if path.suffix == ".spacy":
+        found = list(map(from_doc, DocBin().from_disk(path).get_docs(nlp.vocab)))
+    else:
+        found = _load_jsonl(path, nlp, labels)
+    if not found:
+        raise UserError(f"{path}: holds no accepted example; review some texts, then run `weasel run split`.")
+    return found
+
+
+def _load_jsonl(path: Path, nlp: Language, labels: Scheme | None) -> list[Record]:
+    return accepted(
+        read_records(
+            path,
+            labels=labels,
+            tokenizer=nlp.tokenizer,
+            misaligned="snap",
+            duplicates="first",
+            bad_relations="drop",
+        )
+    )
+
+
+def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: str) -> Counter[str]:
+    """How many examples each relation or category of the scheme has.
+
+    Args:
+        kind: "relation" or "category".
+
+    Raises:
+        UserError: the scheme has no label of that kind, or one of them has no example.
+    """
+    labels = scheme.labels(kind)
+    plural = {"relation": "relations", "category": "categories"}[kind]
+    if not labels:
+        raise UserError(
+            f"{scheme.path}: the scheme has no {plural}, so there is nothing to train; put labels into "
+            f"[components.{plural}.task], or leave this command out."
+        )
+    if kind == "category" and not scheme.exclusive:
+        raise UserError(
+            f"{scheme.path}: a text may have several of the categories, or none, and this command chooses "
+            "one; in a scheme without spans set vars.config to multilabel instead."
+        )
+    if kind == "relation" and not any(len(record.spans) > 1 for record in records):
+        raise UserError(
+            f"{path}: no text has two spans that a relation could join; review some that have, then run "
+            "`weasel run split`."
+        )
+    if kind == "relation":
+        found = Counter(relation.label for record in records for relation in record.relations)
+    else:
+        found = Counter(filter(None, map(category_of, records)))
+    if missing := [label for label in labels if not found[label]]:
+        raise UserError(
+            f"{path}: no example of the {kind} {missing[0]!r}; review some texts that have it, then run "
+            f"`weasel run split`, or take it out of {scheme.path}."
+        )
+    return found

@@ -1,0 +1,74 @@
+"""From and to other tools' files: the table of formats, and the gate through which records come in."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+from ie.data.formats import conll, docbin, doccano, labelstudio, parquet, prodigy
+from ie.data.formats.job import Job
+from ie.data.records import Record, annotation, validate
+
+Format = Literal["prodigy", "labelstudio", "doccano", "conll", "conll4", "docbin", "parquet"]
+FORMATS = get_args(Format)
+READERS = {
+    "prodigy": prodigy.read,
+    "labelstudio": labelstudio.read,
+    "doccano": doccano.read,
+    "conll": conll.read,
+    "conll4": conll.read,
+    "docbin": docbin.read,
+    "parquet": parquet.read,
+}
+WRITERS: dict[str, Callable[[Path, Iterable[Record], Job], int]] = {
+    "prodigy": prodigy.write,
+    "labelstudio": labelstudio.write,
+    "doccano": doccano.write,
+    "conll": conll.write,
+    "conll4": partial(conll.write, columns=4),
+    "docbin": docbin.write,
+    "parquet": parquet.write,
+}
+
+
+@dataclass
+class Intake:
+    """What came in: new records, and those whose text the same annotator has annotated already."""
+
+    records: list[Record] = field(default_factory=list)
+    repeated: int = 0
+    otherwise: int = 0
+
+
+def read(path: Path, form: Format, job: Job, known: Sequence[Record] = ()) -> Intake:
+    """The records of another tool's file, checked as `read_records` does, without those that are `known`.
+
+    One text may have an answer of each annotator; a second one of the same is left out and counted, as
+    `repeated` if it says the same and as `otherwise` if it doesn't.
+
+    Raises:
+        UserError: naming the file, the place in it, the fault and the remedy.
+    """
+    intake = Intake()
+    seen = {(record.text, record.annotator): record for record in known}
+    for place, record in READERS[form](path, job):
+        validate(place, record, job.scheme)
+        first = seen.setdefault((record.text, record.annotator), record)
+        if first is record:
+            intake.records.append(record)
+        elif annotation(first) == annotation(record):
+            intake.repeated += 1
+        else:
+            intake.otherwise += 1
+    return intake
+
+
+def write(path: Path, form: Format, records: Iterable[Record], job: Job) -> int:
+    """Write another tool's file, all or nothing; the number of records in it."""
+    return WRITERS[form](path, records, job)
+
+
+def losses(job: Job) -> list[tuple[str, int]]:
+    """(field, number lost), the most first."""
+    return [(name, n) for name, n in job.lost.most_common() if n]

@@ -1,0 +1,322 @@
+"""What every format needs: the tokenizer, the scheme, an account of all keys, and tokens that fit spans."""
+
+import codecs
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from spacy.language import Language
+
+from ie.core.errors import UserError
+from ie.core.files import finite, json_text
+from ie.data.records import Record
+from ie.data.scheme import Scheme
+
+# A record and the place it came from ("file:line"), for messages.
+Placed = tuple[str, Record]
+# What offsets count: Unicode characters, or UTF-16 units as in JavaScript; "" if nobody has said so.
+Offsets = Literal["", "characters", "utf-16"]
+# Keys whose text or number may be annotation. A list or an object may be under any name.
+LABEL_LIKE = re.compile(
+    r"label|annot|entit|span|(^|_)tags?($|_)|categor|(^|_)cats?($|_)|class|intent|sentiment|relation|answer"
+    r"|choice|accept|topic",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys that a format has: a reader accounts for all others.
+
+    Attributes:
+        annotation: these are read. A record that has none of them was not annotated in this format.
+        other: text, ids, dates, users: no annotation.
+    """
+
+    annotation: frozenset[str]
+    other: frozenset[str]
+
+
+# What this project and Prodigy write beside annotation, in whatever format it travels.
+BESIDE = frozenset(
+    {
+        *("text", "meta", "answer", "id", "llm", "file", "row", "tokens", "html", "config"),
+        *("_input_hash", "_task_hash", "_view_id", "_session_id", "_annotator_id", "_timestamp"),
+        *("_is_binary", "versions", "sessions", "view_id", "priority", "image", "path"),
+    }
+)
+
+
+@dataclass
+class Job:
+    """One conversion.
+
+    Attributes:
+        nlp: empty pipeline whose tokenizer cuts texts where a format wants tokens.
+        scheme: its categories complete those of a format that holds the chosen ones alone.
+        offsets: what the file's offsets count, where its format leaves that open.
+        lost: what didn't arrive: name of the field to number of times.
+        unread: keys that may hold annotation and are kept as they are, but not read: to number of records.
+        kept: other keys beside a text, which the records keep: to number of records.
+    """
+
+    nlp: Language
+    scheme: Scheme | None = None
+    offsets: Offsets = ""
+    lost: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+
+    def account(self, place: str, data: dict[str, Any], keys: Keys) -> None:
+        """Account for the keys of a record: those that the format doesn't have stay in it as they are.
+
+        Raises:
+            UserError: none of the format's annotation is there, but something else that may be annotation.
+        """
+        suspects = []
+        for key, value in data.items():
+            if key in keys.annotation or key in keys.other or value in (None, "", [], {}):
+                continue
+            if isinstance(value, list | dict) or LABEL_LIKE.search(key):
+                suspects.append(key)
+            else:
+                self.kept[key] += 1
+        for key in suspects:
+            # what a record calls so is its own annotation
+            (self.lost if key in ("spans", "relations", "cats") else self.unread)[key] += 1
+        if suspects and not keys.annotation & data.keys():
+            self.refuse(place, suspects)
+
+    def refuse(self, place: str, names: Iterable[str]) -> None:
+        """Refuse a record of whose annotation nothing could be read: it would be gold without annotation.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            f"{place}: no annotation that can be read, but {', '.join(map(repr, names))} may hold some; name "
+            "the format that the file has, or move what is no annotation to 'meta'."
+        )
+
+    def account_part(self, data: dict[str, Any], known: Iterable[str], name: str) -> None:
+        """Count the keys of a part of the annotation that are neither read nor `known` to say nothing."""
+        self.lost.update(
+            f"{name}.{key}"
+            for key, value in data.items()
+            if key not in known and value not in (None, "", [], {})
+        )
+
+    def finite(self, data: Any) -> Any:
+        """The same without NaN and Infinity, which become None and count as lost."""
+        strict = finite(data)
+        self.lost["NaN or Infinity, now null"] += _differing(data, strict)
+        return strict
+
+    def characters(self, place: str, text: str, start: Any, end: Any) -> tuple[Any, Any]:
+        """Offsets in characters, whatever the file counts. What is no offset of the text stays as it is.
+
+        Raises:
+            UserError: nobody has said what the file counts, and it matters here; or half a character.
+        """
+        if text.isascii() or max(text) <= "\uffff" or self.offsets == "characters":
+            return start, end
+        if not all(isinstance(offset, int) for offset in (start, end)):
+            return start, end
+        if not self.offsets:
+            first = next(i for i, character in enumerate(text) if character > "\uffff")
+            if first >= end:
+                return start, end
+            raise UserError(
+                f"{place}: the offsets {start}-{end} come after {text[first]!r}, one character but two units "
+                "of UTF-16, and the file doesn't say which it counts; run `python scripts/import.py` with "
+                "--offsets utf-16 (as doccano's page counts) or --offsets characters."
+            )
+        units = text.encode("utf-16-le")
+        if not 0 <= start <= end <= len(units) // 2:
+            return start, end
+        try:
+            return tuple(len(units[: 2 * offset].decode("utf-16-le")) for offset in (start, end))
+        except UnicodeDecodeError:
+            raise UserError(
+                f"{place}: the offsets {start}-{end} stand inside a character; do they count characters?"
+            ) from None
+
+    def tokens(self, record: Record) -> list[tuple[int, int]]:
+        """(start, end) of each token, in characters; a token that a span cuts is cut there.
+
+        Raises:
+            UserError: a span starts or ends with a blank.
+        """
+        for span in record.spans:
+            said = record.text[span.start : span.end]
+            if said != said.strip():
+                raise UserError(
+                    f"record {record.id!r}: the span {span.start}-{span.end} {said!r} has a blank at its "
+                    "edge; correct its offsets."
+                )
+        cuts = {edge for span in record.spans for edge in (span.start, span.end)}
+        found = []
+        for token in self.nlp.tokenizer(record.text):
+            start, end = token.idx, token.idx + len(token)
+            for cut in (*sorted(c for c in cuts if start < c < end), end):
+                found.append((start, cut))
+                start = cut
+        return found
+
+    def lose_extras(self, record: Record, *parts: str) -> None:
+        """Count the keys beside those of the contract in `spans`, `relations` or the record itself."""
+        for part in parts:
+            items = [record] if part == "record" else getattr(record, part)
+            prefix = "" if part == "record" else f"{part}."
+            self.lost.update(f"{prefix}{key}" for item in items for key in item.model_extra or {})
+
+    def categories(self, chosen: Iterable[str], known: Iterable[str] = ()) -> dict[str, float]:
+        """Categories as 0 and 1, from the chosen ones and all there are (`known`, or the scheme's)."""
+        names = [*known] or [*(self.scheme.categories if self.scheme else ())]
+        chosen = list(chosen)
+        return {name: float(name in chosen) for name in [*names, *(c for c in chosen if c not in names)]}
+
+    def chosen(self, record: Record) -> list[str]:
+        """The categories above one half; scores between 0 and 1 count as lost."""
+        self.lost["cats scores between 0 and 1"] += sum(value not in (0, 1) for value in record.cats.values())
+        return [name for name, value in record.cats.items() if value > 0.5]
+
+    def gold_alone(self, records: Iterable[Record], kind: str = "records with answer {}") -> Iterator[Record]:
+        """The accepted records, for formats without an answer: a rejected one must not come back as gold."""
+        for record in records:
+            if record.answer == "accept":
+                yield record
+            else:
+                self.lost[kind.format(record.answer)] += 1
+
+
+def make(place: str, **fields: Any) -> Record:
+    """A record from another tool's data.
+
+    Raises:
+        UserError: a field has the wrong type.
+    """
+    try:
+        return Record.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UserError(f"{place}: {name}: {first['msg'].lower()}; correct it or export it again.") from None
+
+
+def entry(place: str, data: Any, key: str, kind: type) -> Any:
+    """`data[key]` of the type that is expected there.
+
+    Raises:
+        UserError: it isn't there or is something else.
+    """
+    value = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise UserError(f"{place}: no {key!r} that is a {kind.__name__}; is the format the one you named?")
+    return value
+
+
+def entries(place: str, data: Any, key: str) -> list[Any]:
+    """`data[key]` if it is a list, an empty list if it isn't there.
+
+    Raises:
+        UserError: it is something else.
+    """
+    return [] if data.get(key) is None else entry(place, data, key, list)
+
+
+def names(place: str, data: Any, key: str) -> list[str]:
+    """`data[key]` if it is a list of names, an empty list if it isn't there.
+
+    Raises:
+        UserError: it is something else.
+    """
+    found = entries(place, data, key)
+    if not all(isinstance(name, str) for name in found):
+        raise UserError(f"{place}: {key!r} isn't a list of names; is the format the one you named?")
+    return found
+
+
+def read_text(path: Path) -> str:
+    """A text file, as it is but for a byte order mark: UTF-8, or UTF-16 if a byte order mark says so.
+
+    Raises:
+        UserError: no such file, a folder, other bytes.
+    """
+    try:
+        data = path.read_bytes()
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if marked else "utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: this is a folder; name a file inside it.") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}: not {'UTF-16' if marked else 'UTF-8'} (byte {error.start + 1}, line {line}); save it "
+            "as UTF-8, or is the format the one you named?"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}).") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}: a NUL character in line {line}; is it UTF-16? Save it as UTF-8.")
+    return text
+
+
+def parse_json(place: str, text: str, job: Job | None = None) -> Any:
+    """JSON without half surrogate pairs. NaN and Infinity become null, which `job` counts as lost.
+
+    Raises:
+        UserError: it can't be parsed.
+    """
+    try:
+        data = json.loads(text, object_pairs_hook=_unrepeated)
+        data = job.finite(data) if job else finite(data)
+        json_text(data).encode()
+    except (ValueError, RecursionError) as error:
+        line = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) and "\n" in text else ""
+        reason = getattr(error, "msg", None) or getattr(error, "reason", None) or str(error)
+        raise UserError(
+            f"{place}: not valid JSON{line} ({reason}); is the format the one you named?"
+        ) from None
+    return data
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f"the key {twice!r} is there twice in one object")
+    return found
+
+
+def _differing(data: Any, strict: Any) -> int:
+    """How many numbers `finite` has made null."""
+    if isinstance(data, dict):
+        return sum(_differing(value, strict[key]) for key, value in data.items())
+    if isinstance(data, list | tuple):
+        return sum(map(_differing, data, strict))
+    return int(strict is None and data is not None)
+
+
+def json_lines(path: Path, job: Job) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, object) of each line of a JSONL file; empty lines are passed over.
+
+    Raises:
+        UserError: a line that is no JSON object.
+    """
+    # On \n alone, as texts may hold U+2028 and its like.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            place = f"{path}:{number}"
+            data = parse_json(place, line, job)
+            if not isinstance(data, dict):
+                raise UserError(f"{place}: no JSON object; is the format the one you named?")
+            yield place, data

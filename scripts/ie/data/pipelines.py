@@ -1,0 +1,40 @@
+"""Trained pipelines from disk."""
+
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.util import is_package
+
+from ie.core.errors import UserError
+
+
+def exists(model: Path | str) -> bool:
+    """Whether it is the folder of a pipeline, or the name of an installed package."""
+    return (Path(model) / "meta.json").is_file() or is_package(str(model))
+
+
+def load(model: Path | str, remedy: str, component: str = "") -> Language:
+    """A trained pipeline: a folder, or the name of an installed package.
+
+    Whoever has components of their own in it imports what registers them first; a package brings its own.
+
+    Args:
+        remedy: what to do if there is none or it doesn't do, as the end of a sentence.
+        component: one that it must have; empty for any.
+
+    Raises:
+        UserError: it isn't there, can't be loaded, or lacks the component.
+    """
+    if not exists(model):
+        raise UserError(f"{model}: there is no trained pipeline; {remedy}.")
+    try:
+        nlp = spacy.load(model)
+    except Exception as error:  # whatever broken files make spaCy, numpy and json raise
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{model}: can't be loaded as a pipeline ({reason}); {remedy}.") from error
+    if component and component not in nlp.pipe_names:
+        raise UserError(
+            f"{model}: has no component {component!r}; it has: {', '.join(nlp.pipe_names)}; {remedy}."
+        )
+    return nlp

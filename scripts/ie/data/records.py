@@ -1,0 +1,759 @@
+"""The data contract: Prodigy's JSONL, read with every fault named by file and line, written one way.
+
+Nobody else parses or writes JSONL of examples. Offsets count Unicode characters (Python's string indices),
+so an emoji outside the basic plane is one; tools that count UTF-16 units, as JavaScript does, count two.
+"""
+
+import hashlib
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import spacy
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from wasabi import msg
+
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, json_text
+from ie.data.scheme import Scheme
+from ie.data.tokenizer import adapt
+
+Misaligned = Literal["error", "snap", "drop"]
+Duplicates = Literal["error", "first"]
+BadRelations = Literal["error", "drop"]
+Label = Annotated[StrictStr, Field(min_length=1)]
+ONE_SPAN = (
+    "a yes or no to one span (_is_binary) says nothing about the rest of the text, so it isn't gold; export "
+    "answers of ner.manual or ner.correct instead."
+)
+_DECODER = json.JSONDecoder()
+_FIRST = '{"text": "'
+
+
+class Span(BaseModel):
+    """A labelled stretch of the text: characters `start` (included) to `end` (excluded)."""
+
+    model_config = ConfigDict(extra="allow")
+    start: StrictInt
+    end: StrictInt
+    label: Label
+
+
+class Relation(BaseModel):
+    """A labelled edge between two spans, `head` and `child` being indices into the record's spans."""
+
+    model_config = ConfigDict(extra="allow")
+    head: StrictInt
+    child: StrictInt
+    label: Label
+
+
+class Record(BaseModel):
+    """One example. Whatever else its line had is kept and written back."""
+
+    model_config = ConfigDict(extra="allow")
+    text: StrictStr
+    spans: list[Span] = []
+    relations: list[Relation] = []
+    cats: dict[str, float] = {}
+    answer: Literal["accept", "reject", "ignore"] = "accept"
+    meta: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """`meta.id` as text, else a short hash of the text."""
+        given = self.meta.get("id")
+        return str(given) if given is not None else hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @property
+    def annotator(self) -> str:
+        """Who annotated it: `meta.annotator`, else Prodigy's `_annotator_id`; "" if nobody is named."""
+        given = self.meta.get("annotator") or (self.model_extra or {}).get("_annotator_id")
+        return str(given) if given else ""
+
+    def to_line(self) -> str:
+        """The record as one line of JSON without line end: known keys first, unset ones left out.
+
+        Raises:
+            UserError: a number in it is NaN or infinite.
+        """
+        data = self.model_dump(mode="python")
+        fields = [f for f in type(self).model_fields if f in self.model_fields_set or self._is_filled(f)]
+        extras = [key for key in data if key not in type(self).model_fields]
+        line = {key: data[key] for key in fields + extras}
+        if "cats" in line:
+            # Prodigy writes 0 and 1, and so do we; scores keep their digits.
+            line["cats"] = {k: int(v) if v == int(v) else v for k, v in line["cats"].items()}
+        try:
+            return json_text(line)
+        except ValueError:
+            raise UserError(
+                f"record {self.id!r}: a number is NaN or infinite, which is not JSON; correct or delete it."
+            ) from None
+
+    def _is_filled(self, name: str) -> bool:
+        return getattr(self, name) != type(self).model_fields[name].default
+
+
+@dataclass
+class ReadReport:
+    """What reading a file found and what was changed on the way in; nothing changes uncounted.
+
+    `notes` holds one sentence a change, each with its line.
+    """
+
+    path: Path | None = None
+    records: int = 0
+    answers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("accept", "reject", "ignore"), 0))
+    snapped: int = 0
+    dropped_spans: int = 0
+    dropped_relations: int = 0
+    duplicates: int = 0
+    conflicting_duplicates: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """The changes that happened, by name; empty if the file was taken as it is."""
+        names = ("snapped", "dropped_spans", "dropped_relations", "duplicates", "conflicting_duplicates")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def summary(self) -> str:
+        """One sentence on the changes, "" if there are none."""
+        changes = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.counts().items())
+        return f"{self.path}: {changes} (first: {self.notes[0]})" if changes else ""
+
+
+def read_records(
+    path: Path,
+    *,
+    labels: Scheme | None = None,
+    tokenizer: Callable[[str], Doc] | None = None,
+    misaligned: Misaligned = "error",
+    duplicates: Duplicates = "error",
+    bad_relations: BadRelations = "error",
+    allow_empty: bool = False,
+    report: ReadReport | None = None,
+) -> list[Record]:
+    """Read and validate a JSONL file of examples.
+
+    Prodigy's relations, which name tokens and carry `head_span` and `child_span`, come out as indices into
+    the spans; its choice answers (`options`, `accept`) come out as `cats`, and so does a yes or no to one
+    category (`label` and `answer`): rejected is 0, and the record is accepted. A yes or no to one span
+    (`_is_binary`) is refused, as it says nothing about the rest of the text.
+
+    Args:
+        labels: scheme the labels must belong to. A kind for which it has no labels isn't checked.
+        tokenizer: spaCy tokenizer on whose token edges spans must start and end; None checks no edges.
+        misaligned: spans off the edges (or with whitespace at theirs): an error, "snap" (widened to whole
+            tokens, whitespace trimmed) or "drop".
+        duplicates: the same text twice in the file: an error, or keep the "first". Two different texts
+            with one id are always an error.
+        bad_relations: relations from a span to itself or to no span: an error, or "drop".
+        allow_empty: a file without lines is no error.
+        report: filled with counts of what was changed; without it they are printed as a warning.
+
+    Raises:
+        UserError: naming file, line, fault and remedy.
+    """
+    path = Path(path)
+    told = report if report is not None else ReadReport()
+    told.path = path
+    texts: dict[str, tuple[int, Record]] = {}
+    ids: dict[str, int] = {}
+    for number, line in _lines(path):
+        record = _parse(path, number, line)
+        _check(f"{path}:{number}", record, labels)
+        _check_relations(path, number, record, labels, bad_relations, told)
+        if record.text in texts:
+            _duplicate(path, number, record, *texts[record.text], duplicates, told)
+            continue
+        if record.id in ids:
+            raise _shared_id(path, number, record, ids[record.id])
+        _align(path, number, record, tokenizer, misaligned, told)
+        texts[record.text] = (number, record)
+        ids[record.id] = number
+    if not texts and not allow_empty:
+        raise UserError(f"{path}: the file is empty; it must have one example a line.")
+    records = [record for _, record in texts.values()]
+    told.records = len(records)
+    for record in records:
+        told.answers[record.answer] += 1
+    if report is None and told.summary():
+        msg.warn(told.summary())
+    return records
+
+
+def read_unchecked(path: Path) -> list[Record]:
+    """The lines of a file as they are, for somebody who wants to count their faults.
+
+    Offsets, labels and relations may be anything, texts may be empty or there twice.
+
+    Raises:
+        UserError: no such file, a line that isn't JSON of the contract, no line.
+    """
+    path = Path(path)
+    found = [_parse(path, number, line) for number, line in _lines(path)]
+    if not found:
+        raise UserError(f"{path}: the file is empty; it must have one example a line.")
+    return found
+
+
+def validate(where: str, record: Record, scheme: Scheme | None = None) -> None:
+    """Refuse a record that `read_records` would refuse, wherever it comes from; token edges aren't looked at.
+
+    Args:
+        where: the file and the place in it, for the message.
+
+    Raises:
+        UserError: offsets, overlaps, labels or relations that the contract forbids.
+    """
+    _check(where, record, scheme)
+    for relation in record.relations:
+        _check_label(where, relation.label, "relation", scheme)
+        if fault := _fault(record, relation):
+            raise UserError(f"{where}: relation {relation.label!r} {fault}; correct its head and child.")
+
+
+def annotation(record: Record) -> tuple:
+    """What was said about a text, comparable: the order of spans and of relations doesn't matter."""
+    spans = [(s.start, s.end, s.label) for s in record.spans]
+    edges = sorted((spans[r.head], spans[r.child], r.label) for r in record.relations)
+    return sorted(spans), edges, record.cats, record.answer
+
+
+def read_answers(path: Path, labels: Scheme | None = None) -> list[Record]:
+    """All answers in a file in its order: a text may be there once for each annotator, or have a history.
+
+    Raises:
+        UserError: naming file, line, fault and remedy.
+    """
+    found = read_unchecked(path)
+    for number, record in enumerate(found, start=1):
+        validate(f"{path}:{number}", record, labels)
+    return found
+
+
+class RecordFile:
+    """A JSONL file of examples of which only the texts are read at once, for files too large to wait for.
+
+    Each record is validated, by the rules of `read_records`, when it is asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        labels: Scheme | None = None,
+        tokenizer: Callable[[str], Doc] | None = None,
+        misaligned: Misaligned = "error",
+        duplicates: Duplicates = "error",
+        bad_relations: BadRelations = "error",
+    ) -> None:
+        self.path = Path(path)
+        self._rules = (labels, tokenizer, misaligned, bad_relations)
+        self._lines = _all_lines(self.path)
+        self._index: dict[str, int] = {}
+        for number, line in enumerate(self._lines, start=1):
+            text = _text_of(self.path, number, line)
+            first = self._index.setdefault(text, number)
+            if first != number and duplicates == "error":
+                raise UserError(
+                    f"{self.path}:{number}: the same text as line {first}; delete one of them, or set "
+                    "duplicates to 'first' to keep the first of each."
+                )
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, in file order."""
+        return list(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def get(self, text: str) -> Record | None:
+        """The record of a text, None if the file has none.
+
+        Raises:
+            UserError: naming file, line, fault and remedy.
+        """
+        number = self._index.get(text)
+        if number is None:
+            return None
+        labels, tokenizer, misaligned, bad_relations = self._rules
+        told = ReadReport(path=self.path)
+        record = _parse(self.path, number, self._lines[number - 1])
+        _check(f"{self.path}:{number}", record, labels)
+        _check_relations(self.path, number, record, labels, bad_relations, told)
+        _align(self.path, number, record, tokenizer, misaligned, told)
+        return record
+
+    def check(self) -> Iterator[None]:
+        """Validate record after record, and that no two share an id; a step each.
+
+        Raises:
+            UserError: as `read_records`.
+        """
+        ids: dict[str, int] = {}
+        for text, number in self._index.items():
+            record = self.get(text)
+            first = ids.setdefault(record.id, number)
+            if first != number:
+                raise _shared_id(self.path, number, record, first)
+            yield
+
+
+@dataclass
+class Reader:
+    """Reads several files by the same rules (those of `read_records`), and remembers what was changed.
+
+    Attributes:
+        changes: the counts of `ReadReport` by name of the file; also printed as a warning.
+    """
+
+    labels: Scheme | None = None
+    tokenizer: Callable[[str], Doc] | None = None
+    misaligned: Misaligned = "error"
+    duplicates: Duplicates = "error"
+    bad_relations: BadRelations = "error"
+    changes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def read(self, path: Path, *, allow_empty: bool = False, gold: bool = True) -> list[Record]:
+        """The records of a file.
+
+        A model's spans are no gold: off the edges they are snapped, however strict gold must be.
+        """
+        report = ReadReport()
+        found = read_records(
+            path,
+            labels=self.labels,
+            tokenizer=self.tokenizer,
+            misaligned=self.misaligned if gold else "snap",
+            duplicates=self.duplicates,
+            bad_relations=self.bad_relations,
+            allow_empty=allow_empty,
+            report=report,
+        )
+        self.changes[Path(path).name] = report.counts()
+        if report.counts():
+            msg.warn(report.summary())
+        return found
+
+    def read_reviewed(self, path: Path) -> list[Record]:
+        """Reviewed examples, whatever their answer.
+
+        Raises:
+            UserError: none of them was accepted.
+        """
+        found = self.read(path, allow_empty=True)
+        if not accepted(found):
+            raise UserError(
+                f"{path}: no reviewed example with answer accept; review some texts first (`weasel run "
+                "review`)."
+            )
+        return found
+
+
+def accepted(records: Iterable[Record]) -> list[Record]:
+    """The records a reviewer accepted: only these are gold."""
+    return [record for record in records if record.answer == "accept"]
+
+
+def write_records(path: Path, records: Iterable[Record]) -> int:
+    """Write one record a line (UTF-8, keys in the order of the contract), all or nothing.
+
+    Returns:
+        The number of lines written.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    n = 0
+    with atomic_write(path) as file:
+        for record in records:
+            file.write(record.to_line() + "\n")
+            n += 1
+    return n
+
+
+def blank(lang: str) -> Language:
+    """An empty spaCy pipeline of a language with the tokenizer that decides where spans may end.
+
+    Raises:
+        UserError: spaCy doesn't know the language.
+    """
+    try:
+        return adapt(spacy.blank(lang))
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({reason}).") from None
+
+
+def to_doc(record: Record, nlp: Language) -> Doc:
+    """A tokenised Doc with the record's spans as `ents` (tokens outside are O, not missing) and its `cats`.
+
+    Texts longer than `nlp.max_length` are fine, as no model sees them here.
+
+    Raises:
+        UserError: a span is off the token edges; `read_records` with the same tokenizer tells its line.
+    """
+    doc = nlp.tokenizer(record.text)
+    ents = []
+    for span in record.spans:
+        kb_id = (span.model_extra or {}).get("kb_id") or ""
+        ent = doc.char_span(span.start, span.end, label=span.label, kb_id=str(kb_id))
+        if ent is None:
+            raise UserError(
+                f"record {record.id!r}: span {_show(record.text, span)} doesn't start and end on a token; "
+                "read it with misaligned 'snap' or 'drop', or correct its offsets."
+            )
+        ents.append(ent)
+    doc.set_ents(ents, default="outside")
+    doc.cats = dict(record.cats)
+    return doc
+
+
+def from_doc(doc: Doc) -> Record:
+    """The record of a Doc: its text, `ents` (with `kb_id` where linked) and `cats`."""
+    spans = []
+    for ent in doc.ents:
+        extra = {"kb_id": ent.kb_id_} if ent.kb_id_ else {}
+        spans.append(Span(start=ent.start_char, end=ent.end_char, label=ent.label_, **extra))
+    return Record(text=doc.text, spans=spans, **({"cats": dict(doc.cats)} if doc.cats else {}))
+
+
+def to_docbin(records: Iterable[Record], nlp: Language) -> DocBin:
+    """Records as spaCy's training format, in the order given; the same records give the same bytes."""
+    return docbin(to_doc(record, nlp) for record in records)
+
+
+def docbin(docs: Iterable[Doc]) -> DocBin:
+    """Docs with their entities, and the tokens of which none is known, as spaCy's training format."""
+    return DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=docs)
+
+
+def write_docbin(path: Path, records: Iterable[Record], nlp: Language) -> None:
+    """Write records as a `.spacy` file, all or nothing."""
+    data = to_docbin(records, nlp).to_bytes()
+    with atomic_write(path, "wb") as file:
+        file.write(data)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered, decoded lines. Split on the byte \\n alone, since texts may hold U+2028 and its like."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 (closed by the with below; only opening it is tried)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: this is a folder; name the .jsonl file inside it.") from None
+    with file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                # Some editors on Windows put a byte order mark in front of UTF-8.
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line is "
+                    f"0x{raw[error.start]:02x}); save the file as UTF-8."
+                ) from None
+            if not line.strip():
+                raise UserError(f"{path}:{number}: the line is empty; delete it.")
+            yield number, line
+
+
+def _parse(path: Path, number: int, line: str) -> Record:
+    try:
+        data = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        reason = getattr(error, "msg", None) or str(error)
+        raise UserError(
+            f"{path}:{number}: not valid JSON{where} ({reason}); write one JSON object a line."
+        ) from None
+    if not isinstance(data, dict):
+        raise UserError(
+            f"{path}:{number}: a {type(data).__name__} instead of a JSON object; write one object a line "
+            'with at least "text".'
+        )
+    try:
+        json_text(data).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path}:{number}: half of a surrogate pair (\\ud800 to \\udfff) that stands for no character; "
+            "export the data again or delete it."
+        ) from None
+    except ValueError:
+        raise UserError(f"{path}:{number}: a number is too large; correct or delete it.") from None
+    if data.get("_is_binary") is True and data.get("spans"):
+        raise UserError(f"{path}:{number}: {ONE_SPAN}")
+    if "cats" not in data and "options" in data:
+        data["cats"] = _choices(data)
+    elif _is_yes_or_no(data):
+        data["cats"] = {data.pop("label"): float(data["answer"] == "accept")}
+        data["answer"] = "accept"
+    try:
+        record = Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{path}:{number}: {place}: {first['msg'].lower()}; correct it as the data contract says."
+        ) from None
+    for relation in record.relations:
+        _resolve_tokens(path, number, record, relation)
+    return record
+
+
+def _all_lines(path: Path) -> list[str]:
+    """The lines of a file at once; `_lines` names the fault where it isn't as usual."""
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return [line for _, line in _lines(path)]
+    lines = content.removesuffix("\n").split("\n") if content else []
+    if "\r" in content or not all(map(str.strip, lines)):
+        return [line for _, line in _lines(path)]
+    return lines
+
+
+def _text_of(path: Path, number: int, line: str) -> str:
+    """The text of a line, without reading the rest of it where the text comes first, as we write it."""
+    if line.startswith(_FIRST):
+        end = line.find('"', len(_FIRST))
+        text = line[len(_FIRST) : end]
+        if end > 0 and "\\" not in text and text.isprintable():
+            return text  # most have no escapes
+        try:
+            return _DECODER.raw_decode(line, len(_FIRST) - 1)[0]
+        except ValueError:
+            pass  # the full parser says what is wrong
+    return _parse(path, number, line).text
+
+
+def _shared_id(path: Path, number: int, record: Record, first: int) -> UserError:
+    return UserError(
+        f"{path}:{number}: the id {record.id!r} is already used by line {first} for another text; give one "
+        "of them an id of its own."
+    )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _choices(data: dict) -> Any:
+    """Prodigy's choice interface: `options` offered, ids of those chosen in `accept`."""
+    try:
+        return {str(o["id"]): float(o["id"] in data.get("accept", [])) for o in data["options"]}
+    except (TypeError, KeyError):
+        return {}  # some other tool's key of that name
+
+
+def _is_yes_or_no(data: dict) -> bool:
+    """Prodigy's classification interface: whether a text has the category `label` is said by `answer`."""
+    if data.get("spans") or data.get("relations") or "cats" in data:
+        return False
+    label = data.get("label")
+    return isinstance(label, str) and bool(label) and data.get("answer") in ("accept", "reject")
+
+
+def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation) -> None:
+    """Prodigy's relations number tokens; the spans beside them tell which of ours is meant."""
+    extra = relation.model_extra or {}
+    for end in ("head", "child"):
+        named = extra.get(f"{end}_span")
+        if not isinstance(named, dict):
+            continue
+        found = [
+            i
+            for i, s in enumerate(record.spans)
+            if (s.start, s.end) == (named.get("start"), named.get("end"))
+        ]
+        if not found:
+            raise UserError(
+                f"{path}:{number}: the {end} of a relation {relation.label!r} is no span of the text; "
+                "mark it as a span or delete the relation."
+            )
+        setattr(relation, end, found[0])
+
+
+def _check(where: str, record: Record, scheme: Scheme | None) -> None:
+    size = len(record.text)
+    if not record.text.strip():
+        raise UserError(f"{where}: the text is empty; delete the line or give it a text.")
+    for span in record.spans:
+        if not 0 <= span.start < span.end <= size:
+            raise UserError(
+                f"{where}: span {span.start}-{span.end} {span.label!r} is outside the text of {size} "
+                f"characters or empty; correct its offsets{_unit_hint(record.text)}."
+            )
+        if not record.text[span.start : span.end].strip():
+            raise UserError(f"{where}: span {_show(record.text, span)} is nothing but whitespace; delete it.")
+        _check_label(where, span.label, "span", scheme)
+    ordered = sorted(record.spans, key=lambda s: (s.start, s.end))
+    for one, other in pairwise(ordered):
+        if other.start < one.end:
+            raise UserError(
+                f"{where}: spans {_show(record.text, one)} and {_show(record.text, other)} overlap; keep one."
+            )
+    for name, value in record.cats.items():
+        _check_label(where, name, "category", scheme)
+        if not 0 <= value <= 1:
+            raise UserError(f"{where}: category {name!r} is {value}; it must be between 0 and 1.")
+
+
+def _check_relations(
+    path: Path,
+    number: int,
+    record: Record,
+    scheme: Scheme | None,
+    bad_relations: BadRelations,
+    told: ReadReport,
+) -> None:
+    where = f"{path}:{number}"
+    good = []
+    for relation in record.relations:
+        _check_label(where, relation.label, "relation", scheme)
+        fault = _fault(record, relation)
+        if not fault:
+            good.append(relation)
+            continue
+        if bad_relations == "error":
+            raise UserError(
+                f"{where}: relation {relation.label!r} {fault}; correct its head and child, or set "
+                "bad_relations to 'drop'."
+            )
+        told.dropped_relations += 1
+        told.notes.append(f"line {number}: relation {relation.label!r} {fault}; dropped")
+    if len(good) < len(record.relations):
+        record.relations = good
+
+
+def _fault(record: Record, relation: Relation) -> str:
+    """What is wrong with the ends of a relation; "" if nothing is."""
+    n = len(record.spans)
+    for end in (relation.head, relation.child):
+        if not 0 <= end < n:
+            return f"points to span {end}, but there are {n} spans, counted from 0"
+    return f"joins span {relation.head} to itself" if relation.head == relation.child else ""
+
+
+def _check_label(where: str, label: str, kind: str, scheme: Scheme | None) -> None:
+    known = scheme.labels(kind) if scheme else ()
+    if known and label not in known:
+        raise UserError(
+            f"{where}: {kind} label {label!r} isn't in the scheme ({', '.join(known)}); correct it or add it "
+            f"to {scheme.path or 'the scheme'}."
+        )
+
+
+def _duplicate(
+    path: Path,
+    number: int,
+    record: Record,
+    line: int,
+    first: Record,
+    duplicates: Duplicates,
+    told: ReadReport,
+) -> None:
+    if duplicates == "error":
+        raise UserError(
+            f"{path}:{number}: the same text as line {line}; delete one of them, or set duplicates to "
+            "'first' to keep the first of each."
+        )
+    told.duplicates += 1
+    differs = annotation(record) != annotation(first)
+    told.conflicting_duplicates += differs
+    told.notes.append(
+        f"line {number} repeats line {line}{', annotated otherwise' if differs else ''}; the first is kept"
+    )
+
+
+def _align(
+    path: Path,
+    number: int,
+    record: Record,
+    tokenizer: Callable[[str], Doc] | None,
+    misaligned: Misaligned,
+    told: ReadReport,
+) -> None:
+    """Bring the spans of a record to token edges, or refuse them, or drop them with their relations."""
+    if not record.spans:
+        return
+    text = record.text
+    starts, ends = _token_edges(tokenizer(text)) if tokenizer else ([], [])
+    original, kept = list(record.spans), []
+    for i, span in enumerate(original):
+        start, end = _snap(text, span, starts, ends)
+        if (start, end) == (span.start, span.end):
+            kept.append(i)
+            continue
+        shown = _show(text, span)
+        if misaligned == "error":
+            bare = text[span.start : span.end]
+            fault = "has whitespace at its edge" if bare != bare.strip() else "starts or ends inside a token"
+            raise UserError(
+                f"{path}:{number}: span {shown} {fault} (the nearest is {start}-{end} {text[start:end]!r}); "
+                f"correct it, or set misaligned to 'snap' or 'drop'{_unit_hint(text)}."
+            )
+        # Widened over another span ("Ledger—$33" as one token) it would say what nobody annotated.
+        taken = any(o.start < end and start < o.end for o in original if o is not span)
+        if misaligned == "drop" or taken:
+            told.dropped_spans += 1
+            told.notes.append(f"line {number}: span {shown} dropped{' (two in one token)' if taken else ''}")
+            continue
+        told.snapped += 1
+        told.notes.append(f"line {number}: span {shown} widened or trimmed to {text[start:end]!r}")
+        # Other offsets that said the same (Prodigy's token numbers) are no longer true.
+        extra = {k: v for k, v in (span.model_extra or {}).items() if k not in ("token_start", "token_end")}
+        record.spans[i] = Span(start=start, end=end, label=span.label, **extra)
+        kept.append(i)
+    if len(kept) < len(record.spans):
+        _keep_spans(number, record, kept, told)
+
+
+def _snap(text: str, span: Span, starts: list[int], ends: list[int]) -> tuple[int, int]:
+    """Offsets without whitespace at the edges and, where there are tokens, of whole tokens."""
+    bare = text[span.start : span.end]
+    start = span.start + len(bare) - len(bare.lstrip())
+    end = span.end - len(bare) + len(bare.rstrip())
+    if starts:
+        start = starts[bisect_right(starts, start) - 1]
+        end = ends[bisect_left(ends, end)]
+    return start, end
+
+
+def _token_edges(doc: Doc) -> tuple[list[int], list[int]]:
+    starts = [token.idx for token in doc]
+    return starts, [token.idx + len(token) for token in doc]
+
+
+def _keep_spans(number: int, record: Record, kept: list[int], told: ReadReport) -> None:
+    index = {old: new for new, old in enumerate(kept)}
+    relations = []
+    for relation in record.relations:
+        if relation.head in index and relation.child in index:
+            relation.head, relation.child = index[relation.head], index[relation.child]
+            relations.append(relation)
+        else:
+            told.dropped_relations += 1
+            told.notes.append(f"line {number}: relation {relation.label!r} dropped with its span")
+    record.spans = [record.spans[i] for i in kept]
+    record.relations = relations
+
+
+def _show(text: str, span: Span) -> str:
+    shown = text[span.start : span.end]
+    return f"{span.start}-{span.end} {span.label} {shown if len(shown) <= 40 else shown[:37] + '...'!r}"
+
+
+def _unit_hint(text: str) -> str:
+    if max(text) <= "\uffff":
+        return ""
+    return " (they count Unicode characters, an emoji being one; UTF-16 units, as in JavaScript, differ)"

@@ -1,0 +1,166 @@
+"""The annotation scheme: which labels there are, read from the one place that defines them.
+
+As on slides 64-69 of the talk, the config of the LLM pipeline holds the task, its labels and the label
+definitions that go into the prompt. Everything else (validation, split, reports) asks this module.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from confection import Config
+
+from ie.core.errors import UserError
+
+KINDS = ("span", "relation", "category")
+# What a system is scored by: spans, the one category of a text, or any number of them.
+Scored = Literal["spans", "category", "categories"]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Labels in the order of the config, by kind; a kind without labels isn't part of the task.
+
+    `definitions` maps a label to its definition. A name used by two kinds keeps the definition of the
+    first in the order of `KINDS`. `exclusive` tells whether a text has exactly one of the categories.
+    """
+
+    span_labels: tuple[str, ...] = ()
+    relation_labels: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    definitions: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+    exclusive: bool = True
+
+    @property
+    def scored(self) -> Scored:
+        """What curve, training and evaluation measure: spans, or categories in a scheme without spans."""
+        if self.span_labels or not self.categories:
+            return "spans"
+        return "category" if self.exclusive else "categories"
+
+    @property
+    def scored_labels(self) -> tuple[str, ...]:
+        """The labels that are scored."""
+        return self.span_labels if self.scored == "spans" else self.categories
+
+    def require_spans(self, what: str) -> None:
+        """Refuse what makes no sense without spans.
+
+        Args:
+            what: the work that is refused, to begin a sentence with.
+
+        Raises:
+            UserError: the scheme has none.
+        """
+        if not self.span_labels:
+            raise UserError(
+                f"{self.path}: {what} is about spans, and the scheme has none; leave this command out, or "
+                "add a task with span labels."
+            )
+
+    def labels(self, kind: str) -> tuple[str, ...]:
+        """The labels of one of `KINDS`."""
+        return dict(zip(KINDS, (self.span_labels, self.relation_labels, self.categories), strict=True))[kind]
+
+
+def load_scheme(path: Path) -> Scheme:
+    """Read the scheme from a spacy-llm pipeline config without building the pipeline.
+
+    Every component in the file whose task has `labels` counts, listed in `nlp.pipeline` or not. The
+    registered name of its task tells the kind: relations (`ie.Relations`, `spacy.REL`), categories
+    (`ie.Categories`, `spacy.TextCat`), else spans.
+
+    Raises:
+        UserError: missing or broken file, no labels, a label listed twice, a definition of no label.
+    """
+    path = Path(path)
+    labels: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    definitions: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    exclusive = True
+    for name, component in _components(path).items():
+        task = component.get("task") if isinstance(component, dict) else None
+        if not isinstance(task, dict) or "labels" not in task:
+            continue
+        section = f"[components.{name}.task]"
+        kind = _kind(str(task.get("@llm_tasks", "")))
+        if kind == "category":
+            # ours, and that of spacy-llm's own task
+            exclusive = bool(task.get("exclusive", task.get("exclusive_classes", True)))
+        for label in _label_list(path, section, task["labels"]):
+            if label in labels[kind]:
+                raise UserError(
+                    f"{path}: {section} lists the {kind} label {label!r} twice; keep one of them."
+                )
+            labels[kind].append(label)
+        definitions[kind] |= _definitions(path, section, task.get("label_definitions"))
+    if not any(labels.values()):
+        raise UserError(
+            f"{path}: no component has a task with labels; write, for instance, "
+            'labels = ["PRODUCT"] below [components.spans.task].'
+        )
+    for kind in KINDS:
+        for label in definitions[kind]:
+            if label not in labels[kind]:
+                raise UserError(
+                    f"{path}: a definition is given for {label!r}, which is no {kind} label "
+                    f"({', '.join(labels[kind])}); correct the name or add it to the labels."
+                )
+    merged = definitions["category"] | definitions["relation"] | definitions["span"]
+    ordered = {label: merged[label] for kind in KINDS for label in labels[kind] if label in merged}
+    return Scheme(
+        *(tuple(labels[kind]) for kind in KINDS), definitions=ordered, path=path, exclusive=exclusive
+    )
+
+
+def _components(path: Path) -> dict[str, Any]:
+    try:
+        source = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; it must hold the scheme, see README.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: this is a folder; name the config file inside it.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
+    try:
+        try:
+            config = Config().from_str(source)
+        except ValueError:
+            # References to what only `assemble --x.y` supplies; labels are seldom among them.
+            config = Config().from_str(source, interpolate=False)
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: can't be read as a config ({reason}); correct that section.") from None
+    components = config.get("components", {})
+    return components if isinstance(components, dict) else {}
+
+
+def _kind(task: str) -> str:
+    name = task.lower()
+    if ".rel" in name:  # ie.Relations.v1, spacy.REL.v1
+        return "relation"
+    if ".categor" in name or ".textcat" in name:
+        return "category"
+    return "span"
+
+
+def _label_list(path: Path, section: str, value: Any) -> list[str]:
+    # spacy-llm's tasks take a list or one string with commas
+    if isinstance(value, str) and "${" not in value:
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() == v != "" for v in value):
+        raise UserError(
+            f"{path}: labels of {section} must be a list of names without blanks around them, "
+            f'such as ["PRODUCT", "BRAND"]; it is {value!r}.'
+        )
+    return value
+
+
+def _definitions(path: Path, section: str, value: Any) -> dict[str, str]:
+    # A registered function (a file reader, say) is spacy-llm's to resolve: no definitions for us.
+    if not isinstance(value, dict) or any(key.startswith("@") for key in value):
+        return {}
+    for label, definition in value.items():
+        if not isinstance(definition, str):
+            raise UserError(f"{path}: the definition of {label!r} in {section} must be a text in quotes.")
+    return dict(value)

@@ -1,0 +1,1 @@
+"""Package and model card, service, and bulk annotation."""

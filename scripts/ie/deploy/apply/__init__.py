@@ -1,0 +1,1 @@
+"""Annotating files of any size, by a pipeline or a language model, with resumable results."""

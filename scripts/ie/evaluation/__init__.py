@@ -1,0 +1,1 @@
+"""Scores of spans, links, amounts, relations, categories and rows; baselines; history."""

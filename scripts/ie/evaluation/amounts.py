@@ -1,0 +1,117 @@
+"""How well amounts of money are read: gold values, what counts as right, and the errors."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+
+from ie.core import stats
+from ie.core.errors import UserError
+from ie.data.records import Record, Span, to_doc
+
+VALUE = re.compile(r"(?P<low>-?[\d.]+)(?:-(?P<high>[\d.]+))? (?P<currency>[A-Z]{3})")
+# The answer of a component that left an entity alone.
+UNREAD = {"low": None, "high": None, "currency": None, "rule": "not read"}
+# What Recognizers-Text calls a unit may be a hundredth of what ISO's code stands for.
+HUNDREDTHS = ("Cent", "Pence", "Penny", "Sen", "Kopek", "Centavo", "Øre", "Jiao")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A gold amount; `currency` is None where the data leaves it open."""
+
+    low: Decimal
+    high: Decimal
+    currency: str | None
+
+    def fits(self, answer: dict[str, Any]) -> bool:
+        """Whether both ends and the currency are the same, compared as numbers."""
+        if answer["low"] is None or (self.currency and answer["currency"] != self.currency):
+            return False
+        return (Decimal(answer["low"]), Decimal(answer["high"])) == (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One amount: where it stands, what it is and what was said."""
+
+    record: Record
+    span: Span
+    gold: Value
+    answer: dict[str, Any]
+
+    @property
+    def right(self) -> bool:
+        """Whether amount and currency are right."""
+        return self.gold.fits(self.answer)
+
+    def row(self) -> dict[str, Any]:
+        """For the list of errors."""
+        return {
+            "id": self.record.id,
+            "money": self.record.text[self.span.start : self.span.end],
+            "gold": written(self.gold),
+            "answer": {name: self.answer[name] for name in ("low", "high", "currency", "rule")},
+            "text": self.record.text,
+        }
+
+
+def read_value(span: Span, where: str) -> Value | None:
+    """The gold value of a span: ours ("5000000 USD", "10-15 USD"), or that of Recognizers-Text, whose
+    `unit` and `iso` stand beside a number; None if it has none.
+
+    Raises:
+        UserError: a value of neither form.
+    """
+    extra = span.model_extra or {}
+    value = extra.get("value")
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            parts = VALUE.fullmatch(value)
+            if parts is None:
+                raise InvalidOperation
+            low = Decimal(parts["low"])
+            return Value(low, Decimal(parts["high"]) if parts["high"] else low, parts["currency"])
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise UserError(
+            f"{where}: the value {value!r} is no amount; write it as 5000000 USD or 10-15 USD."
+        ) from None
+    if extra.get("unit") in HUNDREDTHS:
+        amount /= 100
+    return Value(amount, amount, extra.get("iso"))
+
+
+def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> list[Verdict]:
+    """Let the pipeline read the amounts of gold spans that carry a value."""
+    found = []
+    for record in records:
+        doc = nlp(to_doc(record, nlp))
+        answers = {ent.start_char: ent._.money for ent in doc.ents}
+        for span in record.spans:
+            value = read_value(span, f"{path}: {record.id}") if span.label == label else None
+            if value is not None:
+                found.append(Verdict(record, span, value, answers[span.start] or UNREAD))
+    return found
+
+
+def score(verdicts: Sequence[Verdict], seed: int = 0) -> stats.Estimate:
+    """Share of right ones, with its bootstrap interval over documents."""
+    rows: dict[str, list[int]] = {}
+    for verdict in verdicts:
+        counts = rows.setdefault(verdict.record.text, [0, 0, 0])
+        counts[stats.TP if verdict.right else stats.FN] += 1
+    return stats.intervals(np.array(list(rows.values())), seed=seed)[1]
+
+
+def written(value: Value) -> str:
+    """A gold value as the guidelines write it."""
+    amount = f"{value.low:f}" if value.low == value.high else f"{value.low:f}-{value.high:f}"
+    return f"{amount} {value.currency or '(any currency)'}"

@@ -1,0 +1,265 @@
+"""The history of results: one line a distinct result, kept in git, compared with what was before it.
+
+Each line holds the counts of every test document, so that any two results on the same test texts can be
+compared document by document, long after the pipelines are gone.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ie.core import stats
+from ie.core.errors import UserError
+from ie.core.files import atomic_write, json_text
+from ie.core.stats import Estimate
+from ie.evaluation.systems import ALL
+
+KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "counts")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """F of one entry minus F of another, paired on the same test documents.
+
+    `holm`: p of no difference by paired randomisation, corrected for all comparisons made together.
+    """
+
+    difference: Estimate
+    p: float
+    holm: float = float("nan")
+
+    def verdict(self) -> str:
+        """`better`, `worse` or `noise`."""
+        if not self.holm < 1 - stats.CONFIDENCE:
+            return "noise"
+        return "better" if self.difference.value > 0 else "worse"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The entries in order, each once; none if there is no file yet.
+
+    Raises:
+        UserError: a line isn't an entry (a merge conflict, say).
+    """
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            if not all(key in entry for key in KEYS):
+                raise ValueError
+            unpack(entry["counts"][entry["system"]], entry["documents"])
+        except (ValueError, KeyError, TypeError, zlib.error):
+            raise UserError(
+                f"{path}:{number}: isn't an entry of the history (a merge conflict, perhaps); keep "
+                "whole lines of both sides, delete the rest."
+            ) from None
+        # git's union of two branches has what both of them recorded twice
+        if all(entry["id"] != old["id"] for old in found):
+            found.append(entry)
+    return found
+
+
+def entry(
+    metrics: dict[str, Any],
+    documents: dict[str, np.ndarray],
+    *,
+    system: str,
+    settings: dict[str, str],
+    data: dict[str, str],
+    date: str,
+) -> dict[str, Any]:
+    """A result as a line of the history.
+
+    Args:
+        metrics: what `evaluate` wrote into metrics.json.
+        documents: (documents, 3) of each system.
+        system: the packaged one, whose score counts.
+        data: SHA-256 of each file that decides the result; "test" is one of them.
+        date: when it was recorded; not part of its identity.
+
+    Raises:
+        UserError: the system wasn't evaluated.
+    """
+    if system not in documents:
+        why = metrics.get("missing", {}).get(system, "")
+        raise UserError(f"{system} has no scores in the last evaluation{f' ({why})' if why else '.'}")
+    content = {
+        "system": system,
+        "settings": settings,
+        "data": data,
+        "documents": metrics["test"]["documents"],
+        "scores": metrics["systems"],
+        "counts": {name: pack(table) for name, table in documents.items()},
+    }
+    identity = hashlib.sha256(json_text(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:10]
+    return {"id": identity, "date": date} | content
+
+
+def append(path: Path, history: Sequence[dict[str, Any]], new: dict[str, Any]) -> bool:
+    """Add an entry to the file, unless the same result is there; tell whether it was added."""
+    if any(old["id"] == new["id"] for old in history):
+        return False
+    with atomic_write(path) as file:
+        for line in (*history, new):
+            file.write(json_text(line) + "\n")
+    return True
+
+
+def baseline_of(history: Sequence[dict[str, Any]], wanted: str, test: str) -> dict[str, Any] | None:
+    """The entry to compare with: the one whose id begins so, or the first on the same test texts.
+
+    Raises:
+        UserError: no entry, or more than one, has such an id.
+    """
+    if not wanted:
+        return next((old for old in history if old["data"]["test"] == test), None)
+    found = [old for old in history if old["id"].startswith(wanted)]
+    if len(found) != 1:
+        ids = ", ".join(old["id"] for old in history[-10:])
+        fits = "more than one result" if found else "no result"
+        raise UserError(f"baseline {wanted!r} is how the id of {fits} begins; the last are {ids}.")
+    return found[0]
+
+
+def compare(
+    pairs: Sequence[tuple[dict[str, Any], dict[str, Any] | None]], *, seed: int = 0
+) -> list[Comparison | None]:
+    """Each first entry against its second; None where there is none, or where the test texts are others."""
+    found: list[Comparison | None] = []
+    for new, old in pairs:
+        if old is None or old["id"] == new["id"] or old["data"]["test"] != new["data"]["test"]:
+            found.append(None)
+            continue
+        first, second = (unpack(e["counts"][e["system"]], e["documents"]) for e in (new, old))
+        found.append(
+            Comparison(
+                stats.difference(first, second, seed=seed),
+                stats.randomisation(first, second, seed=seed),
+            )
+        )
+    made = [i for i, comparison in enumerate(found) if comparison]
+    for i, holm in zip(made, stats.holm([found[i].p for i in made]), strict=True):
+        found[i] = replace(found[i], holm=holm)
+    return found
+
+
+def f_of(one: dict[str, Any]) -> Estimate:
+    """F of the entry's own system, all labels together."""
+    scores = one["scores"][one["system"]][ALL]
+    return Estimate(*(math.nan if scores[key] is None else scores[key] for key in ("f", "f_low", "f_high")))
+
+
+def changed_settings(new: dict[str, Any], old: dict[str, Any] | None) -> str:
+    """What is otherwise than in the entry before: `seed 0 → 1, other train`; "" for the first."""
+    if old is None:
+        return ""
+    names = sorted({*new["settings"], *old["settings"]})
+    parts = [
+        f"{name} {old['settings'].get(name, '') or '–'} → {new['settings'].get(name, '') or '–'}"
+        for name in names
+        if new["settings"].get(name) != old["settings"].get(name)
+    ]
+    names = sorted({*new["data"], *old["data"]})
+    parts += [f"other {name}" for name in names if new["data"].get(name) != old["data"].get(name)]
+    return ", ".join(parts) or "same settings and data"
+
+
+def rows(
+    history: Sequence[dict[str, Any]],
+    baseline: dict[str, Any] | None,
+    *,
+    now: str = "",
+    last: int = 10,
+    seed: int = 0,
+) -> list[tuple[str, ...]]:
+    """The last entries as text: id, date, system, F, differences to the one before and the baseline, changes.
+
+    Args:
+        now: id of the result at hand, which is marked.
+    """
+    start = max(0, len(history) - last)
+    shown = range(start, len(history))
+    before = [history[i - 1] if i else None for i in shown]
+    pairs = [(history[i], old) for i, old in zip(shown, before, strict=True)]
+    pairs += [(history[i], baseline) for i in shown]
+    compared = compare(pairs, seed=seed)
+    found = []
+    for k, i in enumerate(shown):
+        one, to_previous, to_baseline = history[i], compared[k], compared[k + len(shown)]
+        mark = " baseline" if baseline and one["id"] == baseline["id"] else ""
+        mark += " now" if one["id"] == now else ""
+        other = "other test texts" if before[k] and to_previous is None else ""
+        found.append(
+            (
+                f"{one['id']}{mark}",
+                one["date"],
+                one["system"],
+                stats.format_score(f_of(one), one["documents"]),
+                _shown(to_previous, one["documents"]) or other,
+                _shown(to_baseline, one["documents"]),
+                changed_settings(one, before[k]),
+            )
+        )
+    return found
+
+
+def _shown(comparison: Comparison | None, documents: int) -> str:
+    if comparison is None:
+        return ""
+    places = stats.fine_digits(documents, comparison.difference.half_width)
+    return f"{stats.decimals(comparison.difference.value, places)} {comparison.verdict()}"
+
+
+def pack(counts: np.ndarray) -> str:
+    """Counts (documents, 3) as text: deflated, since most are the same few small numbers."""
+    return base64.b85encode(zlib.compress(counts.astype("<u2").tobytes(), 9)).decode()
+
+
+def unpack(text: str, documents: int) -> np.ndarray:
+    """The counts that were packed.
+
+    Raises:
+        ValueError: they aren't of so many documents.
+    """
+    flat = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")
+    return flat.reshape(documents, 3).astype(np.int64)
+
+
+def write_documents(path: Path, ids: Sequence[str], counts: dict[str, np.ndarray]) -> None:
+    """Hits, false alarms and misses of each system on each document, one document a line."""
+    with atomic_write(path) as file:
+        for row, name in enumerate(ids):
+            line = {"id": name} | {system: table[row].tolist() for system, table in counts.items()}
+            file.write(json_text(line) + "\n")
+
+
+def read_documents(path: Path) -> dict[str, np.ndarray]:
+    """The counts that `write_documents` wrote.
+
+    Raises:
+        UserError: no such file, or something else in it.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+        systems = [name for name in dict(lines[0]) if name != "id"]
+        if not systems:
+            raise ValueError
+        return {
+            name: np.array([line[name] for line in lines], dtype=np.int64).reshape(-1, 3) for name in systems
+        }
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run `weasel run evaluate` first.") from None
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise UserError(f"{path}: isn't what `evaluate` writes; run `weasel run evaluate` again.") from None

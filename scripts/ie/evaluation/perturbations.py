@@ -1,0 +1,349 @@
+"""Test texts changed as the world changes them, with the gold spans carried along to the character.
+
+A text changes by edits that lie wholly inside or wholly outside every span, so a span's new offsets follow
+from the edits before its edges and from nothing else. What is random depends on the seed and on the text
+itself: other texts, or their order, change nothing.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+from ie.core.errors import UserError
+from ie.data.records import Record, Span
+from ie.evaluation import scoring
+
+WORD = re.compile(r"[^\W\d_]+")
+# A word that so many different names share (Ltd, Holding) says what they are, and stays.
+SHARED = 3
+TRIES = 100
+BETWEEN = "\n\n"
+QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'"})
+
+
+class Edit(NamedTuple):
+    """Characters `start` (included) to `end` (excluded) become `text`; with `start == end` it is put in."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass
+class Perturbed:
+    """All test texts after one change.
+
+    Attributes:
+        name: as in the list of perturbations. `title`: for people.
+        records: gold, one a test text, in their order.
+        groups: indices of the records that are read as one text.
+        notes: what could not be changed, one sentence each.
+    """
+
+    name: str
+    title: str
+    records: list[Record]
+    groups: list[list[int]]
+    notes: list[str] = field(default_factory=list)
+
+    def texts(self) -> list[str]:
+        """What a pipeline is given, one text a group."""
+        return [BETWEEN.join(self.records[i].text for i in group) for group in self.groups]
+
+    def divided(self, answers: Sequence[Record]) -> list[Record]:
+        """Answers to `texts()` as one record a test text; a span across texts stays where it starts."""
+        found: dict[int, Record] = {}
+        for group, answer in zip(self.groups, answers, strict=True):
+            start = 0
+            for i in group:
+                text = self.records[i].text
+                after = start + len(text) + len(BETWEEN)
+                spans = [
+                    Span(start=span.start - start, end=span.end - start, label=span.label)
+                    for span in answer.spans
+                    if start <= span.start < after
+                ]
+                found[i] = Record(text=text, spans=spans)
+                start = after
+        return [found[i] for i in range(len(self.records))]
+
+    def changed(self, before: Sequence[Record]) -> int:
+        """How many texts are read otherwise than before: changed, or joined with others."""
+        joined = {i for group in self.groups if len(group) > 1 for i in group}
+        pairs = enumerate(zip(before, self.records, strict=True))
+        return sum(i in joined or old.text != new.text for i, (old, new) in pairs)
+
+
+def fits(edit: Edit, spans: Iterable[Span]) -> bool:
+    """Whether an edit lies wholly inside or wholly outside each span and leaves something of it."""
+
+    def fit(span: Span) -> bool:
+        if edit.end <= span.start or edit.start >= span.end:
+            return True
+        left = len(edit.text) + (span.end - span.start) - (edit.end - edit.start)
+        return span.start <= edit.start and edit.end <= span.end and left > 0
+
+    return all(map(fit, spans))
+
+
+def apply(record: Record, edits: Iterable[Edit]) -> Record:
+    """The record with its text edited and its spans moved. What is put in at a span's edge is outside it.
+
+    Raises:
+        ValueError: edits overlap, or one crosses the edge of a span.
+    """
+    ordered = sorted(edits)
+    pieces, end = [], 0
+    for edit in ordered:
+        if edit.start < end:
+            raise ValueError(f"edits overlap at {edit.start}")
+        if not fits(edit, record.spans):
+            raise ValueError(f"an edit crosses the edge of a span: {edit}")
+        pieces += [record.text[end : edit.start], edit.text]
+        end = edit.end
+    text = "".join([*pieces, record.text[end:]])
+
+    def moved(edge: int, *, closing: bool) -> int:
+        before = [e for e in ordered if e.end <= edge and not (closing and e.start == e.end == edge)]
+        return edge + sum(len(e.text) - (e.end - e.start) for e in before)
+
+    spans = [
+        Span(start=moved(span.start, closing=False), end=moved(span.end, closing=True), label=span.label)
+        for span in record.spans
+    ]
+    return Record(text=text, spans=spans, meta=record.meta)
+
+
+def recased(record: Record, case: Callable[[str], str]) -> Record:
+    """The text in another case, letter by letter, as some letters change their number ("ß", "İ")."""
+    return apply(record, (Edit(i, i + 1, case(c)) for i, c in enumerate(record.text) if case(c) != c))
+
+
+def with_typos(record: Record, percent: float, rng: Random) -> Record:
+    """One slip in `percent` of the words of four letters or more: two swapped, one dropped or doubled.
+
+    The first letter stays, as it does when people type.
+    """
+    edits = []
+    for word in WORD.finditer(record.text):
+        if len(word[0]) < 4 or rng.random() * 100 >= percent:
+            continue
+        i = rng.randrange(1, len(word[0]) - 1)
+        at, pair = word.start() + i, word[0][i : i + 2]
+        slips = [Edit(at, at + 1, ""), Edit(at, at + 1, pair[0] * 2)]
+        if pair[0] != pair[1]:
+            slips.append(Edit(at, at + 2, pair[::-1]))
+        slip = rng.choice(slips)
+        if fits(slip, record.spans):
+            edits.append(slip)
+    return apply(record, edits)
+
+
+def repunctuated(record: Record) -> Record:
+    """Curly quotes straight and straight ones curly, other dashes, no final period."""
+    text = record.text
+    edits = []
+    for i, c in enumerate(text):
+        if c == '"':
+            edits.append(
+                Edit(i, i + 1, "“" if not i or text[i - 1].isspace() or text[i - 1] in "([" else "”")
+            )
+        elif c == "'":
+            edits.append(Edit(i, i + 1, "’"))
+        elif c.translate(QUOTES) != c:
+            edits.append(Edit(i, i + 1, c.translate(QUOTES)))
+    for dash in re.finditer(r"[ \t]*[—–][ \t]*|(?<=\s)-(?=\s)", text):
+        inside = any(span.start < dash.end() and dash.start() < span.end for span in record.spans)
+        number = (
+            text[dash.start() - 1 : dash.start()].isdigit() and text[dash.end() : dash.end() + 1].isdigit()
+        )
+        if dash[0] == "-":
+            edits.append(Edit(dash.start(), dash.end(), "–"))
+        elif inside or number:
+            edits.append(Edit(dash.start(), dash.end(), "-"))
+        else:
+            edits.append(Edit(dash.start(), dash.end(), " - "))
+    end = len(text.rstrip())
+    # the period at a name's own end ("S.A.") is no sentence's, and an ellipsis isn't one either
+    own = any(span.start < end <= span.end for span in record.spans)
+    if end > 1 and text[:end].endswith(".") and text[end - 2] != "." and not own:
+        edits.append(Edit(end - 1, end, ""))
+    return apply(record, (edit for edit in edits if fits(edit, record.spans)))
+
+
+class NewNames:
+    """Makes names that training never saw, out of what it saw: nothing about a label is written down here.
+
+    A word of a name becomes the head of one training name's word and the tail of another's, in its own case;
+    words that several names share (Ltd, Holding) and short lower-case ones stay. Labels whose spans mostly
+    hold digits (amounts, dates) keep their words and get new digits.
+    """
+
+    def __init__(self, train: Sequence[Record]) -> None:
+        self._known = {string for string, _ in scoring.known_strings(train)}
+        self._words = {word.casefold() for record in train for word in WORD.findall(record.text)}
+        names: dict[str, set[str]] = defaultdict(set)
+        for record in train:
+            for span in record.spans:
+                names[span.label].add(record.text[span.start : span.end])
+        self._shared: dict[str, set[str]] = {}
+        self._stock: dict[str, list[str]] = {}
+        self._numeric: set[str] = set()
+        for label, strings in names.items():
+            within: dict[str, set[str]] = defaultdict(set)
+            for string in strings:
+                for word in WORD.findall(string):
+                    within[word.casefold()].add(" ".join(string.casefold().split()))
+            self._shared[label] = {word for word, of in within.items() if len(of) >= SHARED}
+            self._stock[label] = sorted(w for w in within if len(w) > 3 and w not in self._shared[label])
+            if 2 * sum(any(map(str.isdecimal, string)) for string in strings) > len(strings):
+                self._numeric.add(label)
+        self._fallback = sorted(word for word in self._words if len(word) > 3)
+
+    def renamed(self, record: Record, rng: Random) -> tuple[Record, int]:
+        """The record with every span renamed, one word always in one way, and how many could not be."""
+        words: dict[str, str] = {}
+        edits: list[Edit] = []
+        kept = 0
+        # the outermost of nested spans first: those inside can't be told from their parent's new words
+        for span in sorted(record.spans, key=lambda s: (s.start - s.end, s.start)):
+            if any(e.start < span.end and span.start < e.end for e in edits):
+                continue
+            old = record.text[span.start : span.end]
+            new = self._rename(old, span.label, words, rng)
+            edit = Edit(span.start, span.end, new)
+            if new == old or not fits(edit, record.spans):
+                kept += 1
+            else:
+                edits.append(edit)
+        return apply(record, edits), kept
+
+    def _rename(self, old: str, label: str, words: dict[str, str], rng: Random) -> str:
+        """A new string, or the old one where none can be made."""
+        numeric = label in self._numeric
+        for attempt in range(TRIES):
+            new = _other_digits(old, rng, longer=attempt > TRIES // 2)
+            if not numeric:
+                # a name of short or shared words only: change those too
+                new = self._other_words(new, label, words, rng, all_words=attempt > TRIES // 2)
+            if " ".join(new.casefold().split()) not in self._known and new != old:
+                return new
+        return old
+
+    def _other_words(
+        self, string: str, label: str, words: dict[str, str], rng: Random, *, all_words: bool
+    ) -> str:
+        def other(match: re.Match) -> str:
+            old = match[0]
+            minor = len(old) < 2 or (old.islower() and len(old) < 4)
+            if not all_words and (minor or old.casefold() in self._shared.get(label, ())):
+                return old
+            if old not in words:
+                words[old] = self._invented(old, label, rng)
+            return words[old]
+
+        return WORD.sub(other, string)
+
+    def _invented(self, old: str, label: str, rng: Random) -> str:
+        for stock in (self._stock.get(label, []), self._fallback):
+            for _ in range(TRIES if stock else 0):
+                head, tail = rng.choice(stock), rng.choice(stock)
+                word = head[: (len(head) + 1) // 2] + tail[len(tail) // 2 :]
+                if word.casefold() not in self._words:
+                    if old.isupper() and len(old) > 1:
+                        return word.upper()
+                    return word.capitalize() if old[0].isupper() else word
+        return old
+
+
+def _other_digits(string: str, rng: Random, *, longer: bool = False) -> str:
+    """Other digits of the same script, zeros staying (round amounts stay round); one more if `longer`."""
+    done = []
+    for c in string:
+        value = unicodedata.decimal(c, 0)
+        if not value:
+            done.append(c)
+            continue
+        zero = ord(c) - value
+        if longer:
+            done.append(chr(zero + rng.randint(1, 9)))
+            longer = False
+        done.append(chr(zero + rng.randint(1, 9)))
+    return "".join(done)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the perturbations need: training records (names to avoid), and how much is changed.
+
+    `typo_percent`: share of the words of four letters or more. `joined_texts`: texts read as one.
+    """
+
+    train: Sequence[Record]
+    typo_percent: float = 10
+    joined_texts: int = 10
+    seed: int = 0
+
+
+def _each(change: Callable[[Record, Random, Settings], Record]) -> Callable:
+    """A perturbation of all texts from that of one."""
+
+    def perturb(gold: Sequence[Record], settings: Settings, name: str) -> tuple[list[Record], list[str]]:
+        return [change(r, Random(f"{settings.seed} {name} {r.text}"), settings) for r in gold], []
+
+    return perturb
+
+
+def _names(gold: Sequence[Record], settings: Settings, name: str) -> tuple[list[Record], list[str]]:
+    new = NewNames(settings.train)
+    found = [new.renamed(record, Random(f"{settings.seed} {name} {record.text}")) for record in gold]
+    kept, spans = sum(n for _, n in found), sum(len(record.spans) for record in gold)
+    note = f"{kept:,} of {spans:,} spans could not be renamed (numbers in words, nested spans) and stay."
+    return [record for record, _ in found], [note] if kept else []
+
+
+PERTURBATIONS: dict[str, tuple[str, Callable]] = {
+    "lower": ("lower case", _each(lambda record, rng, settings: recased(record, str.lower))),
+    "upper": ("upper case", _each(lambda record, rng, settings: recased(record, str.upper))),
+    "typos": ("typos", _each(lambda record, rng, settings: with_typos(record, settings.typo_percent, rng))),
+    "names": ("unseen names", _names),
+    "punctuation": ("other punctuation", _each(lambda record, rng, settings: repunctuated(record))),
+    "joined": ("joined texts", _each(lambda record, rng, settings: record)),
+}
+
+
+def parse(text: str) -> list[str]:
+    """`"lower,upper"` as names of perturbations, in that order and without repeats.
+
+    Raises:
+        UserError: one isn't known, or there is none.
+    """
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in names if name not in PERTURBATIONS]
+    if unknown or not names:
+        given = repr(unknown[0]) if unknown else "an empty list"
+        raise UserError(f"--perturbations: {given} is none; choose from {', '.join(PERTURBATIONS)}.")
+    return names
+
+
+def perturb(name: str, gold: Sequence[Record], settings: Settings) -> Perturbed:
+    """All test texts, changed in one way."""
+    title, change = PERTURBATIONS[name]
+    records, notes = change(gold, settings, name)
+    size = settings.joined_texts if name == "joined" else 1
+    if name == "joined":
+        title = f"{size} texts as one"
+    if name == "typos":
+        title = f"typos in {settings.typo_percent:g} % of the words"
+    indices = range(len(records))
+    groups = [list(indices[start : start + size]) for start in range(0, len(records), size)]
+    return Perturbed(name, title, records, groups, notes)
+
+
+def unchanged(gold: Sequence[Record]) -> Perturbed:
+    """The test texts as they are, to compare with."""
+    return Perturbed("original", "as they are", list(gold), [[i] for i in range(len(gold))])

@@ -1,0 +1,156 @@
+"""Database rows: what a whole pipeline is for, scored as exact rows, and which component costs how many.
+
+A row is a relation: its label and both its ends, each end a span with what other components say of it (the
+entry it links to, its amount), as far as the pipeline has them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ie.core import stats
+from ie.data.corpora import entities_doc
+from ie.data.records import Record, Span
+from ie.evaluation.relations import keys as relation_keys
+
+NIL = "NIL"
+NER, RELATIONS = "ner", "relations"
+Ends = dict[tuple[int, int, str], Any]
+Rows = list[set[tuple]]
+
+
+def gold_link(span: Span) -> str:
+    """The id that a span links to, "NIL" for none."""
+    return str((span.model_extra or {}).get("kb_id") or NIL)
+
+
+def said_link(ent: Any) -> str:
+    """The same of a pipeline's entity."""
+    return ent.kb_id_ or NIL
+
+
+def gold_money(span: Span) -> tuple | None:
+    """(low, high, currency) of a span's `value`, such as "5000000 USD" or "10-15 EUR"; None without one."""
+    amount, _, currency = str((span.model_extra or {}).get("value") or "").rpartition(" ")
+    low, _, high = amount.partition("-")
+    try:
+        return Decimal(low), Decimal(high or low), currency
+    except InvalidOperation:
+        return None
+
+
+def said_money(ent: Any) -> tuple | None:
+    """The same of a pipeline's entity."""
+    found = ent._.money or {}
+    if found.get("low") is None:
+        return None
+    return Decimal(found["low"]), Decimal(found["high"]), found["currency"]
+
+
+# What is known of an end: by component, from gold and from the pipeline.
+KNOWN = {"linker": (gold_link, said_link), "money": (gold_money, said_money)}
+
+
+def components(nlp: Language) -> tuple[str, ...]:
+    """The components of a pipeline that decide what a row is, in its order."""
+    return tuple(name for name in nlp.pipe_names if name in (NER, RELATIONS, *KNOWN))
+
+
+def gold_rows(records: Sequence[Record], values: Sequence[str]) -> Rows:
+    """The rows that are right.
+
+    Args:
+        values: the components of `KNOWN` whose word counts.
+    """
+    return [_rows(relation_keys(record), gold_ends(record, values)) for record in records]
+
+
+def gold_ends(record: Record, values: Sequence[str]) -> Ends:
+    """What is known of each span: a tuple in the order of `values`."""
+    return {
+        (span.start, span.end, span.label): tuple(KNOWN[name][0](span) for name in values)
+        for span in record.spans
+    }
+
+
+def found_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] = ()) -> Rows:
+    """The rows that a pipeline finds.
+
+    Args:
+        perfect: components whose word is replaced by gold. A perfect `ner` gives the others gold spans;
+            perfect relations, links and amounts are gold as far as the spans are.
+    """
+    values = [name for name in components(nlp) if name in KNOWN]
+    if NER in perfect:
+        with nlp.select_pipes(disable=[NER]):
+            docs = list(nlp.pipe(entities_doc(record, nlp) for record in records))
+    else:
+        docs = list(nlp.pipe(record.text for record in records))
+    found = []
+    for record, doc in zip(records, docs, strict=True):
+        gold = gold_ends(record, values)
+        ends: Ends = {}
+        for ent in doc.ents:
+            key = (ent.start_char, ent.end_char, ent.label_)
+            told = tuple(KNOWN[name][1](ent) for name in values)
+            if key in gold:
+                told = tuple(
+                    right if name in perfect else said
+                    for name, right, said in zip(values, gold[key], told, strict=True)
+                )
+            ends[key] = told
+        found.append(_rows(relation_keys(record) if RELATIONS in perfect else said_relations(doc), ends))
+    return found
+
+
+def said_relations(doc: Doc) -> set[tuple]:
+    """(head, child, label) of each relation of a Doc, the ends as (start, end, label)."""
+    ends = [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
+    return {(ends[r["head"]], ends[r["child"]], r["label"]) for r in doc._.relations}
+
+
+def _rows(relations: set[tuple], ends: Mapping) -> set[tuple]:
+    return {
+        (label, (head, ends[head]), (child, ends[child]))
+        for head, child, label in relations
+        if head in ends and child in ends
+    }
+
+
+def count(gold: Rows, found: Rows) -> np.ndarray:
+    """(documents, 3): exact, spurious and missing rows."""
+    return np.array(
+        [(len(g & f), len(f - g), len(g - f)) for g, f in zip(gold, found, strict=True)], dtype=np.int64
+    ).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a pipeline scores with one component replaced by gold, as counts (documents, 3)."""
+
+    component: str
+    counts: np.ndarray
+
+    def gained(self, base: np.ndarray) -> int:
+        """Exact rows more than without the replacement."""
+        return int(self.counts[:, stats.TP].sum() - base[:, stats.TP].sum())
+
+    def spared(self, base: np.ndarray) -> int:
+        """Spurious rows fewer."""
+        return int(base[:, stats.FP].sum() - self.counts[:, stats.FP].sum())
+
+
+def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[Cost]]:
+    """Counts of the whole pipeline, and those with each component replaced by gold, one at a time.
+
+    The costs needn't add up: a row may fail for two reasons, and then neither replacement alone mends it.
+    """
+    names = components(nlp)
+    gold = gold_rows(records, [name for name in names if name in KNOWN])
+    base = count(gold, found_rows(nlp, records))
+    return base, [Cost(name, count(gold, found_rows(nlp, records, [name]))) for name in names]

@@ -1,0 +1,264 @@
+"""What a system got right and wrong: exact spans counted by document and label, and the errors by kind.
+
+Where categories are scored, `view` turns them into spans over the whole text first: the rest is the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ie.data.records import Record, Span
+from ie.data.scheme import Scored
+
+KINDS = ("boundary", "type", "both", "missing", "spurious")
+Known = set[tuple[str, str]]
+# To be said wherever dev's score of the LLM stands alone.
+LLM_ON_DEV = (
+    "If the LLM's prompt was chosen on dev, as by compare-prompts, its score there is too high; evaluate "
+    "gives it on test."
+)
+
+
+class Error(NamedTuple):
+    """A difference between gold and prediction.
+
+    `kind`: "boundary" (same label, overlapping, other edges), "type" (same edges, other label), "both",
+    "missing" (nothing predicted there), "spurious" (nothing annotated there).
+    """
+
+    kind: str
+    gold: Span | None
+    predicted: Span | None
+
+    @property
+    def label(self) -> str:
+        """The label it counts for: the annotated one where there is one."""
+        span = self.gold or self.predicted
+        assert span is not None
+        return span.label
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the test documents, by index, and what they have in common."""
+
+    name: str
+    documents: np.ndarray
+
+
+def view(records: Iterable[Record], scored: Scored) -> list[Record]:
+    """Records that hold what is scored of them as their spans.
+
+    Args:
+        scored: "spans" leaves them as they are. "category" has one span over the whole text instead, with
+            the likeliest category (of equals the first by name; none where all are 0), "categories" one
+            with each category of at least one half.
+    """
+    if scored == "spans":
+        return list(records)
+    return [
+        record.model_copy(
+            update={
+                "spans": [
+                    Span(start=0, end=len(record.text), label=label) for label in _categories(record, scored)
+                ],
+                "relations": [],
+            }
+        )
+        for record in records
+    ]
+
+
+def _categories(record: Record, scored: Scored) -> list[str]:
+    if scored == "categories":
+        return sorted(label for label, value in record.cats.items() if value >= 0.5)
+    likeliest = min(record.cats, key=lambda label: (-record.cats[label], label), default=None)
+    return [likeliest] if likeliest is not None and record.cats[likeliest] > 0 else []
+
+
+def labels_of(records: Iterable[Record], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """`known`, then whatever other span labels occur, sorted."""
+    found = {span.label for record in records for span in record.spans}
+    return (*known, *sorted(found - set(known)))
+
+
+def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str]) -> np.ndarray:
+    """True positives, false positives and false negatives of exact spans (edges and label).
+
+    Spans with other labels than `labels` aren't counted.
+
+    Returns:
+        (documents, labels, 3), integers. Sum over axis 1 for the micro average.
+    """
+    index = {label: i for i, label in enumerate(labels)}
+    counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
+    for row, (right, answer) in enumerate(_aligned(gold, predicted)):
+        wanted, found = _keys(right.spans), _keys(answer.spans)
+        for column, keys in enumerate((wanted & found, found - wanted, wanted - found)):
+            for _, _, label in keys:
+                if label in index:
+                    counts[row, index[label], column] += 1
+    return counts
+
+
+def errors(gold: Record, predicted: Record) -> list[Error]:
+    """The differences in one document, each span in one of them at most, by position.
+
+    Exact spans are right. Of the rest, same edges are paired first, then overlaps with the same label, then
+    other overlaps, the longest overlap first.
+    """
+    wanted, found = _keys(gold.spans), _keys(predicted.spans)
+    missing = [span for span in gold.spans if _key(span) not in found]
+    spurious = [span for span in predicted.spans if _key(span) not in wanted]
+    candidates = []
+    for g, right in enumerate(missing):
+        for p, answer in enumerate(spurious):
+            overlap = min(right.end, answer.end) - max(right.start, answer.start)
+            if overlap <= 0:
+                continue
+            same_edges = (right.start, right.end) == (answer.start, answer.end)
+            kind = "type" if same_edges else "boundary" if right.label == answer.label else "both"
+            candidates.append((("type", "boundary", "both").index(kind), -overlap, g, p, kind))
+    paired_gold: set[int] = set()
+    paired_answers: set[int] = set()
+    result = []
+    for _, _, g, p, kind in sorted(candidates):
+        if g not in paired_gold and p not in paired_answers:
+            paired_gold.add(g)
+            paired_answers.add(p)
+            result.append(Error(kind, missing[g], spurious[p]))
+    result += [Error("missing", span, None) for i, span in enumerate(missing) if i not in paired_gold]
+    result += [Error("spurious", None, span) for i, span in enumerate(spurious) if i not in paired_answers]
+    return sorted(result, key=lambda e: min(span.start for span in (e.gold, e.predicted) if span))
+
+
+def error_counts(
+    gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Number of errors of each kind, by label; all kinds and labels are there, with 0 if need be."""
+    seen = Counter((error.label, error.kind) for pair in _aligned(gold, predicted) for error in errors(*pair))
+    return {label: {kind: seen[label, kind] for kind in KINDS} for label in labels}
+
+
+def known_strings(train: Iterable[Record]) -> Known:
+    """(string, label) of every annotated span, case and runs of blanks aside."""
+    return {(_string(record, span), span.label) for record in train for span in record.spans}
+
+
+def by_novelty(
+    gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str], known: Known
+) -> dict[str, np.ndarray]:
+    """Counts of the spans whose string was ("seen"), or wasn't, annotated so in training.
+
+    Returns:
+        Two arrays (documents, 3), micro over `labels`; predictions count where their own string belongs.
+    """
+
+    def only(record: Record, seen: bool) -> Record:
+        spans = [s for s in record.spans if ((_string(record, s), s.label) in known) == seen]
+        return Record(text=record.text, spans=spans)
+
+    return {
+        name: count([only(r, seen) for r in gold], [only(r, seen) for r in predicted], labels).sum(axis=1)
+        for name, seen in (("seen", True), ("unseen", False))
+    }
+
+
+def by_length(lengths: Sequence[int], parts: int = 3) -> list[Slice]:
+    """Documents in `parts` of about equal number, from the shortest; equal lengths stay together.
+
+    Args:
+        lengths: words of each document.
+    """
+    sizes = np.asarray(lengths)
+    if not len(sizes):
+        return []
+    ordered = np.sort(sizes)
+    uppers = sorted({int(ordered[-(-len(sizes) * k // parts) - 1]) for k in range(1, parts + 1)})
+    slices, low = [], int(ordered[0])
+    for high in uppers:
+        documents = np.flatnonzero((sizes >= low) & (sizes <= high))
+        slices.append(Slice(f"{low}-{high} words" if low < high else f"{high} words", documents))
+        low = high + 1
+    return slices
+
+
+def by_meta(records: Sequence[Record], key: str) -> list[Slice]:
+    """Documents by a value of their `meta` (writer, source), most frequent first; [] if none has it."""
+    values = [str(record.meta[key]) if record.meta.get(key) is not None else None for record in records]
+    frequency = Counter(value for value in values if value is not None)
+    ordered: list[str | None] = sorted(frequency, key=lambda value: (-frequency[value], value))
+    if ordered and None in values:
+        ordered.append(None)
+    return [
+        Slice(f"{key} {value or 'not given'}", np.array([i for i, v in enumerate(values) if v == value]))
+        for value in ordered
+    ]
+
+
+def by_category(records: Sequence[Record]) -> list[Slice]:
+    """Documents by a category they were given (genre), most frequent first; one with two is in both."""
+    found: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        for name, score in record.cats.items():
+            if score >= 0.5:
+                found.setdefault(name, []).append(i)
+    ordered = sorted(found, key=lambda name: (-len(found[name]), name))
+    return [Slice(f"category {name}", np.array(found[name])) for name in ordered]
+
+
+def kinds_by_slice(
+    gold: Sequence[Record], predicted: Sequence[Record], slices: Sequence[Slice], known: Known
+) -> dict[str, dict[str, int]]:
+    """Number of errors of each kind among strings seen in training and unseen, and in each slice.
+
+    A string is that of the gold span, or of the prediction where there is no gold.
+    """
+    found = [errors(*pair) for pair in _aligned(gold, predicted)]
+
+    def seen(i: int, error: Error) -> bool:
+        span = error.gold or error.predicted
+        assert span is not None
+        return (_string(gold[i], span), span.label) in known
+
+    numbered = [(i, error) for i, of in enumerate(found) for error in of]
+    parts = {
+        "seen in training": Counter(e.kind for i, e in numbered if seen(i, e)),
+        "unseen in training": Counter(e.kind for i, e in numbered if not seen(i, e)),
+    }
+    for cut in slices:
+        inside = set(cut.documents.tolist())
+        parts[cut.name] = Counter(e.kind for i, e in numbered if i in inside)
+    return {name: {kind: counter[kind] for kind in KINDS} for name, counter in parts.items()}
+
+
+def worst(gold: Sequence[Record], predicted: Sequence[Record], n: int = 30) -> list[int]:
+    """Indices of the documents with the most errors; of equals, those with less right, then by id."""
+    ranked = []
+    for i, (right, answer) in enumerate(_aligned(gold, predicted)):
+        wrong = len(errors(right, answer))
+        if wrong:
+            ranked.append((-wrong, len(_keys(right.spans) & _keys(answer.spans)), right.id, i))
+    return [i for *_, i in sorted(ranked)[:n]]
+
+
+def _aligned(gold: Sequence[Record], predicted: Sequence[Record]) -> Iterable[tuple[Record, Record]]:
+    for right, answer in zip(gold, predicted, strict=True):
+        if right.text != answer.text:
+            raise ValueError(f"gold and prediction are of different texts: {right.id}, {answer.id}")
+        yield right, answer
+
+
+def _key(span: Span) -> tuple[int, int, str]:
+    return span.start, span.end, span.label
+
+
+def _keys(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
+    return set(map(_key, spans))
+
+
+def _string(record: Record, span: Span) -> str:
+    return " ".join(record.text[span.start : span.end].casefold().split())

@@ -1,0 +1,1 @@
+"""HTML pages, terminal tables, plots, templates and static files."""

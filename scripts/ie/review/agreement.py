@@ -1,0 +1,344 @@
+"""How far two sets of answers to the same texts agree: spans, tokens, relations, categories.
+
+Neither side is the right one: F is the same whichever is taken for gold. Kappa and alpha are corrected for
+what chance would give (Cohen 1960; Krippendorff 2018, Content Analysis, chapter 12). All
+intervals resample texts.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+
+from ie.core import stats
+from ie.core.errors import UserError
+from ie.core.stats import FN, FP, TP, Estimate
+from ie.data.records import Record, Relation, read_answers
+from ie.data.scheme import Scheme
+from ie.evaluation import scoring
+
+ALL = "all"
+SpanKey = tuple[int, int, str]
+
+
+@dataclass
+class Side:
+    """One annotator's (or model's) accepted answers, by text; of several answers to a text the last.
+
+    `revised` counts the earlier answers, `aside` those with another answer than accept.
+    """
+
+    name: str
+    path: Path
+    records: dict[str, Record] = field(default_factory=dict)
+    revised: int = 0
+    aside: int = 0
+
+
+@dataclass
+class Matched:
+    """Texts that both sides answered, in the order of the first, and how many only one did.
+
+    `moved` counts ids that both have with different texts; `outside` texts that weren't asked for.
+    """
+
+    first: list[Record]
+    second: list[Record]
+    only_first: int
+    only_second: int
+    moved: int
+    outside: int
+
+    def given(self, name: str) -> tuple[bool, bool]:
+        """Whether each side says anything in a field (`relations`, `cats`) in any of the texts."""
+        first, second = (any(getattr(r, name) for r in side) for side in (self.first, self.second))
+        return first, second
+
+
+@dataclass(frozen=True)
+class Row:
+    """Agreement on one label: how many each side gave (`first`, `second`) in `n` texts, and the scores."""
+
+    label: str
+    first: int
+    second: int
+    n: int
+    scores: dict[str, Estimate]
+
+
+def sides(first: Path, second: Path, names: tuple[str, str], scheme: Scheme) -> tuple[Side, Side]:
+    """The two sides: whole files, or annotators (`meta.annotator`) in files that name several.
+
+    Args:
+        names: what the sides are called; a name that is an annotator's takes that one's answers alone. For
+            one file given twice, two annotators need no names.
+
+    Raises:
+        UserError: a side can't be told apart or has no accepted answer.
+    """
+    answers = {path: read_answers(path, scheme) for path in (first, second)}
+    found = []
+    for place, (path, name) in enumerate(zip((first, second), names, strict=True)):
+        annotators = sorted({record.annotator for record in answers[path] if record.annotator})
+        if first == second and name not in annotators:
+            if len(annotators) == 2 and not set(names) & set(annotators):
+                name = annotators[place]
+            elif len(annotators) < 2:
+                raise UserError(
+                    f"{path}: all its answers are of one annotator ({' '.join(annotators) or 'not named'}); "
+                    "give a second file, or add answers with another meta.annotator."
+                )
+        if name in annotators:
+            found.append(_side(name, path, [r for r in answers[path] if r.annotator == name]))
+        elif len(annotators) > 1:
+            raise UserError(
+                f"{path}: holds answers of {', '.join(annotators)}, and of none called {name!r}; name the "
+                "one that you want."
+            )
+        else:
+            found.append(_side(name, path, answers[path]))
+    if found[0].name == found[1].name:
+        raise UserError(f"{found[0].name!r} can't be compared with itself; give the sides different names.")
+    return found[0], found[1]
+
+
+def _side(name: str, path: Path, answers: Iterable[Record]) -> Side:
+    last: dict[str, Record] = {}
+    side = Side(name, path)
+    for record in answers:
+        side.revised += record.text in last
+        last[record.text] = record
+    side.records = {text: record for text, record in last.items() if record.answer == "accept"}
+    side.aside = len(last) - len(side.records)
+    if not side.records:
+        raise UserError(f"{path}: no accepted answer of {name!r}; review some texts first.")
+    return side
+
+
+def match(first: Side, second: Side, only: set[str] | None = None) -> Matched:
+    """Pair the answers by text.
+
+    Args:
+        only: texts to look at; None for all.
+
+    Raises:
+        UserError: there is no text in common.
+    """
+    wanted = {
+        side.name: {text: r for text, r in side.records.items() if only is None or text in only}
+        for side in (first, second)
+    }
+    mine, theirs = wanted[first.name], wanted[second.name]
+    common = [text for text in mine if text in theirs]
+    if not common:
+        among = "" if only is None else " among those asked for (agreement_sides)"
+        raise UserError(
+            f"{first.path}, {second.path}: {first.name} and {second.name} have no text in common{among}; "
+            "give both the same texts to annotate."
+        )
+    lone = {r.id for text, r in mine.items() if text not in theirs}
+    return Matched(
+        [mine[text] for text in common],
+        [theirs[text] for text in common],
+        len(mine) - len(common),
+        len(theirs) - len(common),
+        len(lone & {r.id for text, r in theirs.items() if text not in mine}),
+        len(first.records) + len(second.records) - len(mine) - len(theirs),
+    )
+
+
+def kappa(table: np.ndarray) -> np.ndarray:
+    """Cohen's kappa of contingency tables (..., k, k); NaN where chance alone would agree always."""
+    n = table.sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen = np.trace(table, axis1=-2, axis2=-1) / n
+        chance = (table.sum(axis=-1) * table.sum(axis=-2)).sum(axis=-1) / n**2
+        return np.where(chance < 1, (seen - chance) / (1 - chance), np.nan)
+
+
+def alpha(table: np.ndarray) -> np.ndarray:
+    """Krippendorff's alpha (nominal, two coders, nothing missing) of contingency tables (..., k, k)."""
+    coincidences = table + np.swapaxes(table, -2, -1)
+    values = coincidences.sum(axis=-1)
+    n = values.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen = 1 - np.trace(coincidences, axis1=-2, axis2=-1) / n
+        expected = 1 - (values * (values - 1)).sum(axis=-1) / (n * (n - 1))
+        return np.where(expected > 0, 1 - seen / expected, np.nan)
+
+
+def f(counts: np.ndarray) -> np.ndarray:
+    """F of counts (..., 3)."""
+    return stats.prf(counts)[..., 2]
+
+
+def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0) -> list[Row]:
+    """Exact and overlap F of spans, kappa and alpha of tokens, for each label and for all.
+
+    Spans overlap if they share a character and the label; each is paired once. A token has the label of
+    the span it is in, or none.
+    """
+    exact = scoring.count(matched.first, matched.second, labels)
+    overlap = exact.copy()
+    for i, (mine, theirs) in enumerate(zip(matched.first, matched.second, strict=True)):
+        for error in scoring.errors(mine, theirs):
+            if error.kind == "boundary" and error.label in labels:
+                overlap[i, labels.index(error.label)] += np.array([1, -1, -1])[[TP, FP, FN]]
+    tables = _token_tables(matched, labels, nlp)
+    rows = []
+    for column, label in enumerate((*labels, ALL)):
+        pick = (lambda a: a.sum(axis=1)) if label == ALL else (lambda a, c=column: a[:, c])
+        tokens = tables if label == ALL else _binary(tables, column + 1)
+        scores = {
+            "exact": _interval(pick(exact), f, seed),
+            "overlap": _interval(pick(overlap), f, seed),
+            **_chance_corrected(tokens, seed),
+        }
+        tp, fp, fn = pick(exact).sum(axis=0)
+        rows.append(Row(label, int(tp + fn), int(tp + fp), len(exact), scores))
+    return rows
+
+
+def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row]:
+    """F of relations (`exact`: both spans and the label alike), and of those between spans both have.
+
+    A side that gave none in any text wasn't asked for them: nothing is compared.
+
+    Args:
+        known: labels of the scheme, shown first; others that occur follow.
+    """
+    if not all(matched.given("relations")):
+        return []
+    labels = _with_found(known, (e.label for r in (*matched.first, *matched.second) for e in r.relations))
+    counts = np.zeros((2, len(matched.first), len(labels), 3), dtype=np.int64)
+    for i, (mine, theirs) in enumerate(zip(matched.first, matched.second, strict=True)):
+        shared = span_keys(mine) & span_keys(theirs)
+        edges = [{edge_key(record, edge) for edge in record.relations} for record in (mine, theirs)]
+        for way, (a, b) in enumerate((edges, [_within(found, shared) for found in edges])):
+            for column, keys in ((TP, a & b), (FP, b - a), (FN, a - b)):
+                for _, _, label in keys:
+                    counts[way, i, labels.index(label), column] += 1
+    rows = []
+    for column, label in enumerate((*labels, ALL)):
+        both = counts.sum(axis=2) if label == ALL else counts[:, :, column]
+        scores = {name: _interval(both[i], f, seed) for i, name in enumerate(("exact", "shared"))}
+        tp, fp, fn = both[0].sum(axis=0)
+        rows.append(Row(label, int(tp + fn), int(tp + fp), len(matched.first), scores))
+    return rows
+
+
+def categories(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row]:
+    """Kappa and alpha of each category, and of the choice among them where both sides always choose one.
+
+    Only texts for which both sides say something about the category count.
+
+    Args:
+        known: labels of the scheme, shown first; others that occur follow.
+    """
+    labels = _with_found(known, (c for r in (*matched.first, *matched.second) for c in r.cats))
+    pairs = [
+        (mine.cats, theirs.cats)
+        for mine, theirs in zip(matched.first, matched.second, strict=True)
+        if mine.cats and theirs.cats
+    ]
+    rows = []
+    for label in labels:
+        chosen = [(a[label] > 0.5, b[label] > 0.5) for a, b in pairs if label in a and label in b]
+        if chosen:
+            rows.append(_category_row(label, chosen, 2, seed))
+    one = [[[c for c in labels if cats.get(c, 0) > 0.5] for cats in pair] for pair in pairs]
+    if rows and all(len(a) == len(b) == 1 for a, b in one):
+        chosen = [(labels.index(a[0]), labels.index(b[0])) for a, b in one]
+        rows.append(_category_row(ALL, chosen, len(labels), seed))
+    return rows
+
+
+def span_keys(record: Record) -> set[SpanKey]:
+    """Edges and label of each span."""
+    return {(span.start, span.end, span.label) for span in record.spans}
+
+
+def edge_key(record: Record, edge: Relation) -> tuple[SpanKey, SpanKey, str]:
+    """A relation by its spans instead of their numbers."""
+    ends = [record.spans[i] for i in (edge.head, edge.child)]
+    head, child = ((span.start, span.end, span.label) for span in ends)
+    return head, child, edge.label
+
+
+def as_json(rows: Iterable[Row]) -> dict[str, Any]:
+    """Rows as plain data, scores to four digits with the ends of their intervals; undefined ones are null."""
+
+    def number(value: float) -> float | None:
+        return None if np.isnan(value) else round(value, 4)
+
+    return {
+        row.label: {
+            "first": row.first,
+            "second": row.second,
+            "texts": row.n,
+            **{
+                f"{name}{part}": number(getattr(estimate, attribute))
+                for name, estimate in row.scores.items()
+                for part, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))
+            },
+        }
+        for row in rows
+    }
+
+
+def _with_found(known: Sequence[str], found: Iterable[str]) -> list[str]:
+    return [*known, *sorted(set(found) - set(known))]
+
+
+def _category_row(label: str, chosen: Sequence[tuple[int, int]], k: int, seed: int) -> Row:
+    tables = np.zeros((len(chosen), k, k), dtype=np.int64)
+    for i, (a, b) in enumerate(chosen):
+        tables[i, int(a), int(b)] = 1
+    given = [len(chosen) if label == ALL else sum(bool(pair[side]) for pair in chosen) for side in (0, 1)]
+    return Row(label, given[0], given[1], len(chosen), _chance_corrected(tables, seed))
+
+
+def _chance_corrected(tables: np.ndarray, seed: int) -> dict[str, Estimate]:
+    return {
+        name: stats.interval(tables, score, seed=seed, bounds=(-1.0, 1.0))
+        for name, score in (("kappa", kappa), ("alpha", alpha))
+    }
+
+
+def _interval(counts: np.ndarray, score: Callable[[np.ndarray], np.ndarray], seed: int) -> Estimate:
+    return stats.interval(counts, score, seed=seed)
+
+
+def _within(edges: set, shared: set[SpanKey]) -> set:
+    return {edge for edge in edges if edge[0] in shared and edge[1] in shared}
+
+
+def _binary(tables: np.ndarray, label: int) -> np.ndarray:
+    """Tables (documents, k, k) as that label against the rest, (documents, 2, 2)."""
+    both = tables[:, label, label]
+    first, second = tables[:, label].sum(axis=1) - both, tables[:, :, label].sum(axis=1) - both
+    rest = tables.sum(axis=(1, 2)) - both - first - second
+    return np.stack([np.stack([both, first], axis=1), np.stack([second, rest], axis=1)], axis=1)
+
+
+def _token_tables(matched: Matched, labels: Sequence[str], nlp: Language) -> np.ndarray:
+    """How often tokens have label i on the first side and j on the second; 0 is no label."""
+    index = {label: i + 1 for i, label in enumerate(labels)}
+    tables = np.zeros((len(matched.first), len(labels) + 1, len(labels) + 1), dtype=np.int64)
+    for table, mine, theirs in zip(tables, matched.first, matched.second, strict=True):
+        tokens = [(t.idx, t.idx + len(t)) for t in nlp.tokenizer(mine.text) if not t.is_space]
+        for a, b in zip(_of_tokens(mine, tokens, index), _of_tokens(theirs, tokens, index), strict=True):
+            table[a, b] += 1
+    return tables
+
+
+def _of_tokens(record: Record, tokens: Sequence[tuple[int, int]], index: dict[str, int]) -> list[int]:
+    found = [0] * len(tokens)
+    for span in record.spans:
+        for i, (start, end) in enumerate(tokens):
+            if start < span.end and span.start < end:
+                found[i] = index.get(span.label, 0)
+    return found

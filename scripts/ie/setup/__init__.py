@@ -1,0 +1,1 @@
+"""`init`: a project for the user's own texts and labels."""

@@ -1,0 +1,1 @@
+"""The training loop, many trainings side by side, and what is built on them."""

@@ -1,0 +1,192 @@
+"""Components trained apart, put into one pipeline that says exactly what they said alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confection import Config
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ie.core.errors import UserError
+from ie.core.files import hash_path
+from ie.data import pipelines
+from ie.data.corpora import entities_doc
+from ie.data.records import Record, from_doc
+from ie.training import untrained
+
+# Scores may differ in the last bits when texts are worked on in other batches.
+TOLERANCE = 1e-3
+
+
+@dataclass
+class Parts:
+    """The pipelines that components come from, by component, and why others are left out."""
+
+    found: dict[str, Language] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def load(path: Path, command: str = "", component: str = "") -> Language:
+    """A trained pipeline from a folder, or one that needs no training from a config with that component.
+
+    Raises:
+        UserError: it isn't there, or can't be loaded.
+    """
+    if path.suffix == ".cfg" and path.is_file():
+        nlp = untrained.build(path, component)
+        nlp.initialize()
+        return nlp
+    return pipelines.load(
+        path, f"run `weasel run {command}` first" if command else "make it first", component
+    )
+
+
+def read_sources(path: Path, folder: Path) -> dict[str, Path]:
+    """Where each component of a config's [sources] comes from, in order.
+
+    A value is the name of a folder in `folder` that has a `model-best`, or a path with a slash: of a trained
+    pipeline, or of the config of one that needs no training. A scheme may need none of them.
+
+    Raises:
+        UserError: no such file, or no [sources] of names.
+    """
+    try:
+        config = Config().from_disk(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; see configs/assemble.cfg of the template.") from None
+    except ValueError as error:
+        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    sources = config.get("sources")
+    if sources is None or not all(isinstance(value, str) and value for value in sources.values()):
+        raise UserError(f'{path}: it must have [sources] with lines such as relations = "relations".')
+    return {
+        name: Path(value) if "/" in value else folder / value / "model-best"
+        for name, value in sources.items()
+    }
+
+
+def origins(sources: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Where each component comes from, with the hash by which one sees later whether that changed."""
+    return {name: {"path": path.as_posix(), "sha256": hash_path(path)} for name, path in sources.items()}
+
+
+def gather(sources: Mapping[str, Path]) -> Parts:
+    """Load what is there.
+
+    Raises:
+        UserError: nothing is, or a pipeline hasn't the component that is wanted of it.
+    """
+    parts = Parts()
+    for name, path in sources.items():
+        if not path.exists():
+            parts.missing[name] = f"{path} isn't there"
+            continue
+        parts.found[name] = load(path, component=name)
+    if sources and not parts.found:
+        raise UserError(
+            f"none of {', '.join(sources)} is there; train one first (`weasel run train-relations`)."
+        )
+    return parts
+
+
+def assemble(base: Language, parts: Mapping[str, Language]) -> Language:
+    """Add a component of each of `parts` to `base`, which is changed.
+
+    A component that listens to a token encoder goes on listening if `base` has the very same one; otherwise
+    it takes a copy of its own along.
+
+    Raises:
+        UserError: static vectors that differ from those of `base`.
+    """
+    for name, other in parts.items():
+        if other.vocab.vectors.shape[0] and other.vocab.vectors.to_bytes() != base.vocab.vectors.to_bytes():
+            raise UserError(
+                f"{name}: was trained with other static vectors than the rest; train all with the same ones."
+            )
+        for upstream in upstreams(other, name):
+            if not is_same(base, other, upstream):
+                other.replace_listeners(upstream, name, listener_paths(other, name))
+        base.add_pipe(name, source=other)
+    return base
+
+
+def upstreams(nlp: Language, name: str) -> list[str]:
+    """The components whose token vectors a component of `nlp` listens to."""
+    return [
+        other for other, component in nlp.pipeline if name in getattr(component, "listening_components", ())
+    ]
+
+
+def listener_paths(nlp: Language, name: str) -> list[str]:
+    """Dotted names of the listeners in a component's config."""
+
+    def walk(node: Any, path: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            if "Listener" in str(node.get("@architectures", "")):
+                yield path
+            for key, value in node.items():
+                yield from walk(value, f"{path}.{key}")
+
+    return list(walk(nlp.get_pipe_config(name)["model"], "model"))
+
+
+def is_same(base: Language, other: Language, name: str) -> bool:
+    """Whether both pipelines have the same weights in a component of that name."""
+    return (
+        name in base.pipe_names
+        and base.get_pipe(name).model.to_bytes() == other.get_pipe(name).model.to_bytes()
+    )
+
+
+def entities(nlp: Language, records: Sequence[Record]) -> list[Record]:
+    """The records as a pipeline sees them: their texts with the spans it finds."""
+    return [
+        Record(text=record.text, spans=from_doc(doc).spans)
+        for record, doc in zip(records, nlp.pipe(record.text for record in records), strict=True)
+    ]
+
+
+def said(doc: Doc) -> dict[str, Any]:
+    """All that a pipeline may say of a text, by what says it."""
+    return {
+        "entities": [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents],
+        "links": [ent.kb_id_ for ent in doc.ents],
+        "money": [getattr(ent._, "money", None) if ent.has_extension("money") else None for ent in doc.ents],
+        "categories": dict(doc.cats),
+        "relations": {(r["head"], r["child"], r["label"]): r["score"] for r in doc._.relations},
+    }
+
+
+SAYS = {"relations": "relations", "textcat": "categories", "linker": "links", "money": "money"}
+
+
+def changed(
+    before: Language, parts: Mapping[str, Language], after: Language, records: Sequence[Record]
+) -> dict[str, int]:
+    """On how many texts each component says something else in the assembled pipeline than it said alone.
+
+    Alone means on the entities that `before` finds. Probabilities may differ by `TOLERANCE`.
+    """
+    found = entities(before, records)
+    whole = [said(doc) for doc in after.pipe(record.text for record in records)]
+    wanted = [[(s.start, s.end, s.label) for s in record.spans] for record in found]
+    result = {"ner": sum(one != other["entities"] for one, other in zip(wanted, whole, strict=True))}
+    for name, nlp in parts.items():
+        alone = map(said, nlp.pipe(entities_doc(record, nlp) for record in found))
+        kinds = [SAYS[name]] if name in SAYS else list(SAYS.values())
+        result[name] = sum(
+            any(not alike(one[kind], other[kind]) for kind in kinds)
+            for one, other in zip(alone, whole, strict=True)
+        )
+    return result
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Equal, numbers in dicts within `TOLERANCE`."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= TOLERANCE
+    return one == other

@@ -1,0 +1,1 @@
+"""Learning curve: nested portions, projection, report."""

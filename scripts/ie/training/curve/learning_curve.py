@@ -1,0 +1,432 @@
+"""How the score grows with the training data: nested portions, several seeds, and what the last rise means.
+
+Each seed puts the examples into an order of its own, and its portions are the beginnings of that order: a
+larger portion holds the smaller ones, so a seed's difference between two is due to the examples added, while
+the spread over seeds shows both kinds of luck, that of the training and that of which examples one has.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ie.core import stats
+from ie.core.errors import UserError
+from ie.core.stats import Estimate, SeedNoise
+from ie.data.records import Record
+from ie.data.splits import nested_order
+from ie.evaluation import scoring
+from ie.training.curve import projection
+from ie.training.curve.projection import Projection
+from ie.training.jobs import Cell
+
+# Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't see it.
+SEED_NOISE = 0.01
+# The best checkpoint is chosen on dev, so its score there is too high: as measured, by .004 to .010 with 127
+# texts, .015 to .021 with 30. It falls with the root of their number; this holds the upper ends of both.
+OPTIMISM = 0.115
+ONE_SEED = SeedNoise(SEED_NOISE, math.inf)
+# With a score so high on the smallest portion already, something is wrong or the task too easy to ask.
+PERFECT = 0.995
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the last segment allows to say.
+
+    `kind`: "rise", "fall" or "noise"; "nothing" (all scores 0), "perfect" (all about 1), "single" (one
+    portion) or "untrained". `rise` is the change of F over the last segment, with its interval.
+    """
+
+    kind: str
+    text: str
+    rise: Estimate | None = None
+
+
+def parse_portions(text: str) -> list[float]:
+    """`"25,50,75,100"` as numbers.
+
+    Raises:
+        UserError: something isn't a number above 0 and at most 100.
+    """
+    try:
+        portions = sorted({float(part) for part in text.split(",") if part.strip()})
+    except ValueError:
+        portions = []
+    if not portions or not portions[0] > 0 or not portions[-1] <= 100:
+        raise UserError(
+            f"--portions {text!r} must be percentages above 0 and at most 100, such as 25,50,75,100."
+        )
+    return portions
+
+
+def sizes(portions: Sequence[float], n: int) -> list[int]:
+    """Number of examples of each portion of `n`.
+
+    Raises:
+        UserError: a portion holds no example, or two hold the same ones.
+    """
+    found = [int(n * percent / 100 + 0.5) for percent in portions]
+    if not found[0]:
+        raise UserError(
+            f"{portions[0]:g} % of {counted(n, 'training example')} is none; review some more texts, or set "
+            "larger portions."
+        )
+    for (low, a), (high, b) in zip(
+        zip(portions, found, strict=True), zip(portions[1:], found[1:], strict=True), strict=False
+    ):
+        if a == b:
+            raise UserError(
+                f"{low:g} % and {high:g} % of {counted(n, 'training example')} are the same {a}; review some "
+                "more texts, or set fewer portions."
+            )
+    return found
+
+
+def grid(
+    texts: Sequence[str],
+    labels: Sequence[set[str]],
+    percents: Sequence[float],
+    seeds: Sequence[int],
+) -> dict[Cell, list[int]]:
+    """The examples of each cell: of every portion with every seed.
+
+    Args:
+        labels: labels of each example.
+        percents: portions of the examples, rising (`parse_portions`).
+
+    Raises:
+        UserError: as `sizes`.
+    """
+    numbers = sizes(percents, len(texts))
+    orders = {seed: nested_order(texts, labels, numbers, seed) for seed in seeds}
+    return {
+        Cell(percent, size, seed): orders[seed][:size]
+        for percent, size in zip(percents, numbers, strict=True)
+        for seed in seeds
+    }
+
+
+def counted(n: int, noun: str = "example") -> str:
+    """`1 example`, `1,200 examples`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def missing_labels(labels: Sequence[set[str]], chosen: Sequence[int]) -> list[str]:
+    """Labels that some example has, but none of the chosen."""
+    held = set().union(*(labels[i] for i in chosen))
+    return sorted(set().union(*labels) - held)
+
+
+def labels_in(record: Record) -> set[str]:
+    """The labels of a record's spans."""
+    return {span.label for span in record.spans}
+
+
+def require(
+    train: Sequence[Record], dev: Sequence[Record], labels: Sequence[str], names: tuple[Any, Any]
+) -> None:
+    """Refuse data with which no score means anything, before anything is trained.
+
+    Args:
+        names: paths of train and dev, for the message.
+
+    Raises:
+        UserError: no label of the scheme in train or in dev.
+    """
+    for records, name in zip((train, dev), names, strict=True):
+        if not any(span.label in labels for record in records for span in record.spans):
+            raise UserError(
+                f"{name}: {counted(len(records))} without a single "
+                f"{', '.join(labels) or 'any label'}, so there is nothing to score; "
+                "review some more texts, then run `weasel run split`."
+            )
+
+
+def data_notes(
+    train: Sequence[Record],
+    dev: Sequence[Record],
+    labels: Sequence[str],
+    portions: Mapping[Cell, Sequence[int]],
+) -> list[str]:
+    """What the reader must know of the data, one sentence each."""
+    spans = {
+        name: Counter(span.label for record in records for span in record.spans)
+        for name, records in (("train", train), ("dev", dev))
+    }
+    notes = []
+    for label in labels:
+        if spans["dev"][label] and not spans["train"][label]:
+            notes.append(
+                f"{label} can't be learnt: dev has it {counted(spans['dev'][label], 'time')}, the "
+                "training data has none; all of them count as missed, at every portion."
+            )
+        elif spans["train"][label] and not spans["dev"][label]:
+            notes.append(f"{label} can't be scored: dev has none of it.")
+    if unknown := sorted((set(spans["train"]) | set(spans["dev"])) - set(labels)):
+        notes.append(f"Not scored, as the scheme doesn't have them: {', '.join(unknown)}.")
+    texts = {record.text for record in train}
+    if both := sum(record.text in texts for record in dev):
+        notes.append(
+            f"{counted(both, 'dev text')} of {len(dev):,} {'is' if both == 1 else 'are'} in the training "
+            "data too, so the scores are too good; run `weasel run split` again."
+        )
+    held = [labels_in(record) & set(labels) for record in train]
+    lacking: dict[float, set[str]] = {}
+    for cell, chosen in portions.items():
+        lacking.setdefault(cell.percent, set()).update(missing_labels(held, chosen))
+    shown = {cell.percent: cell.examples for cell in portions}
+    for percent, missing in lacking.items():
+        if missing:
+            notes.append(
+                f"The {percent:g} % portion ({counted(shown[percent])}) has no "
+                f"{' and no '.join(sorted(missing))}."
+            )
+    return notes
+
+
+def rows(cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[Row]:
+    """One row a portion, from 0 % (where nothing is predicted) up.
+
+    Returns:
+        `percent`, `examples`; `score` (mean F over the seeds), `scores` (F of each seed), `sd` over the seeds
+        (NaN for one), `f` (an Estimate: the mean, with the interval that dev texts and seeds leave); `labels`
+        and `label_sd` (an Estimate and an sd each); `label_scores` (F of each seed); `counts` ((documents,
+        3) of each seed); `unfinished` (trainings whose last checkpoint was the best).
+    """
+    nothing = Estimate(0.0, 0.0, 0.0)
+    found: list[Row] = [
+        {
+            "percent": 0,
+            "examples": 0,
+            "score": 0.0,
+            "scores": [],
+            "sd": float("nan"),
+            "f": nothing,
+            "labels": dict.fromkeys(labels, nothing),
+            "label_sd": dict.fromkeys(labels, float("nan")),
+            "label_scores": {label: [] for label in labels},
+            "counts": [],
+            "unfinished": 0,
+        }
+    ]
+    for percent in sorted({cell.percent for cell in cells}):
+        chosen = [i for i, cell in enumerate(cells) if cell.percent == percent]
+        tables = [np.array(results[i]["counts"], dtype=np.int64) for i in chosen]
+        micro = [table.sum(axis=1) for table in tables]
+        by_label = {label: [table[:, i] for table in tables] for i, label in enumerate(labels)}
+        scores = [_f(counts) for counts in micro]
+        label_scores = {label: [_f(counts) for counts in found] for label, found in by_label.items()}
+        found.append(
+            {
+                "percent": percent,
+                "examples": cells[chosen[0]].examples,
+                "score": float(np.mean(scores)),
+                "scores": scores,
+                "sd": _sd(scores),
+                "f": stats.mean_over_seeds(micro),
+                "labels": {label: stats.mean_over_seeds(by_label[label]) for label in labels},
+                "label_sd": {label: _sd(values) for label, values in label_scores.items()},
+                "label_scores": label_scores,
+                "counts": micro,
+                "unfinished": sum(bool(results[i].get("unfinished")) for i in chosen),
+            }
+        )
+    return found
+
+
+def _f(counts: np.ndarray) -> float:
+    return float(np.nan_to_num(stats.prf(counts.sum(axis=0))[2]))
+
+
+def _sd(values: Sequence[float]) -> float:
+    """Standard deviation of a sample; NaN for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def verdict(found: Sequence[Row], dev: int) -> Verdict:
+    """What the last portion's rise allows to say, and no more.
+
+    The interval of the rise adds the noise of the dev texts (paired bootstrap, the same texts at both
+    portions) to the noise of the seeds (`statistics.combined`). The latter is pooled over the two portions,
+    as smaller ones spread more; with a single seed it is taken from what others measured. A rise or fall
+    must stand a paired randomisation over the dev texts as well (`told_apart`).
+    """
+    trained = [row for row in found if row["examples"]]
+    if not trained:
+        return Verdict("untrained", "Nothing was trained.")
+    last = trained[-1]
+    if all(row["score"] >= PERFECT for row in trained):
+        return Verdict(
+            "perfect",
+            f"F is about 1 with {counted(trained[0]['examples'])} already (dev n={dev:,}): too good to be "
+            "true, or too easy to ask about more data. Look for dev texts in the training data first.",
+        )
+    if len(trained) < 2:
+        level = stats.format_score(last["f"], n=dev)
+        return Verdict("single", f"One portion tells no trend: F is {level} on dev.")
+    before = trained[-2]
+    seeds = len(last["counts"])
+    if not any(row["score"] for row in trained):
+        return Verdict(
+            "nothing",
+            f"The model found nothing right with {before['examples']:,} and with {last['examples']:,} "
+            f"examples (dev n={dev:,}): look for a fault in data or settings before you annotate more.",
+        )
+    rise = last_rise(found)
+    added = last["examples"] - before["examples"]
+    moved = (
+        f"The last {counted(added)} ({before['percent']:g} to {last['percent']:g} %) moved F by "
+        f"{stats.format_difference(rise, dev)}, dev n={dev:,}, {seeds} seed{'s' if seeds > 1 else ''}"
+    )
+    clear = rise.low > 0 or rise.high < 0
+    beyond = clear and told_apart(last["counts"], before["counts"])
+    if beyond and rise.low > 0:
+        return Verdict("rise", f"{moved}: more than noise, so more of this kind will probably help.", rise)
+    if beyond:
+        return Verdict(
+            "fall", f"{moved}: a fall beyond noise, so look at the examples that were added.", rise
+        )
+    # More seeds are advised only where the texts aren't what is lacking: they don't make up for these.
+    if clear:
+        doubt = ", as a paired randomisation over the dev texts gives p ≥ .05"
+    else:
+        doubt = " (a single seed: seeds alone move F by about .01)" if seeds == 1 else ""
+    remedy = "more dev texts" if clear or dev < stats.FEWEST else "more dev texts or seeds"
+    return Verdict(
+        "noise",
+        f"{moved}: this may be noise{doubt}. Whether more examples would help can't be told from it; "
+        f"{remedy} would.",
+        rise,
+    )
+
+
+def told_apart(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> bool:
+    """Whether the texts tell two systems apart (p < .05) by paired approximate randomisation.
+
+    The bootstrap draws from the texts there are, so on a few of them its intervals are too narrow: two texts
+    that both got better would make it sure. A text's outputs of all seeds are exchanged together.
+
+    Args:
+        first, second: (documents, 3) of each seed, as many seeds for both.
+    """
+    pooled = (np.sum(tables, axis=0) for tables in (first, second))
+    return stats.randomisation(*pooled) < 1 - stats.CONFIDENCE
+
+
+def last_rise(found: Sequence[Row]) -> Estimate:
+    """Change of F over the last segment, with the interval that dev texts and seeds leave it."""
+    before, last = found[-2:]
+    noise = stats.seed_noise([before["counts"], last["counts"]])
+    return stats.difference_over_seeds(last["counts"], before["counts"], noise or ONE_SEED)[0]
+
+
+def optimism(dev: int) -> float:
+    """How much too high F on so many dev texts may be, as they chose the checkpoints."""
+    return OPTIMISM / math.sqrt(dev)
+
+
+def level(f: Estimate, examples: int, dev: int) -> str:
+    """The score with all examples, and what it rests on, in a sentence or two."""
+    too_high = stats.half_width(optimism(dev), 3)
+    return (
+        f"With {counted(examples)} F is {stats.format_score(f, n=dev)} on dev, with the 95 % interval "
+        "over its texts and seeds. Dev chose the checkpoints, so F is too high: by up to "
+        f"{too_high} on so many texts."
+    )
+
+
+def training_notes(found: Sequence[Row]) -> list[str]:
+    """What the trainings themselves say of the scores."""
+    total = sum(len(row["scores"]) for row in found)
+    unfinished = sum(row["unfinished"] for row in found)
+    if not unfinished:
+        return []
+    return [
+        f"{unfinished} of {counted(total, 'training')} stopped while the score still rose: raise max_steps "
+        "in the config, or larger portions look worse than they are."
+    ]
+
+
+def overtaking(found: Sequence[Row], llm: np.ndarray | None, further: Projection) -> list[str]:
+    """From how many examples on the trained pipeline beats the prompt: a sentence, or none without an LLM.
+
+    Args:
+        llm: counts (documents, 3) of the LLM on the dev texts, in the order of the rows' counts.
+    """
+    if llm is None:
+        return []
+    prompted = stats.intervals(llm)[2]
+    allowed = optimism(len(llm))
+    places = stats.shown_digits(len(llm), prompted.half_width)
+    said = f"The LLM as prompted has F {stats.decimals(prompted.value, places)} on the same texts"
+    trained = [row for row in found if row["examples"]]
+    # Both intervals hold the noise of the same texts, so that asking for no overlap is on the safe side; but
+    # on few texts either is too narrow (`told_apart`).
+    for row in trained:
+        if row["f"].low - allowed > prompted.high and told_apart(row["counts"], [llm] * len(row["counts"])):
+            return [
+                f"{said}; with {counted(row['examples'])} the trained pipeline is better beyond noise "
+                f"and what choosing its checkpoints on them may add. {scoring.LLM_ON_DEV}"
+            ]
+    last = trained[-1]
+    if last["f"].high < prompted.low and told_apart(last["counts"], [llm] * len(last["counts"])):
+        ahead = next((n for n, f in zip(further.grid, further.f, strict=True) if f >= prompted.value), None)
+        when = f"about {ahead:,} examples would catch up" if ahead else "no projection catches up"
+        return [f"{said}, better than the trained pipeline beyond noise; {when}. {scoring.LLM_ON_DEV}"]
+    return [f"{said}, which the dev texts can't tell from the trained pipeline's. {scoring.LLM_ON_DEV}"]
+
+
+def to_json(
+    found: Sequence[Row],
+    dev: int,
+    verdict: Verdict,
+    notes: Sequence[str],
+    further: Projection | None = None,
+    llm: Estimate | None = None,
+) -> dict[str, Any]:
+    """The curve as a JSON object, without timings."""
+
+    def numbers(estimate: Estimate, sd: float, scores: Sequence[float]) -> dict[str, Any]:
+        return {
+            "f": round(estimate.value, 4),
+            "f_low": round(estimate.low, 4),
+            "f_high": round(estimate.high, 4),
+            "sd": None if np.isnan(sd) else round(sd, 4),
+            "seeds": [round(score, 4) for score in scores],
+        }
+
+    rise = verdict.rise
+    return {
+        "dev": {"documents": dev},
+        "rows": [
+            {
+                "percent": row["percent"],
+                "examples": row["examples"],
+                **numbers(row["f"], row["sd"], row["scores"]),
+                "labels": {
+                    label: numbers(estimate, row["label_sd"][label], row["label_scores"][label])
+                    for label, estimate in row["labels"].items()
+                },
+            }
+            for row in found
+        ],
+        "verdict": {
+            "kind": verdict.kind,
+            "text": verdict.text,
+            "rise": [round(x, 4) for x in (rise.value, rise.low, rise.high)] if rise else None,
+        },
+        "projection": projection.to_json(further) if further else None,
+        "llm": {
+            "f": round(llm.value, 4),
+            "f_low": round(llm.low, 4),
+            "f_high": round(llm.high, 4),
+        }
+        if llm
+        else None,
+        "notes": list(notes),
+    }

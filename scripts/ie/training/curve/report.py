@@ -1,0 +1,186 @@
+"""What people see of a learning curve: the talk's table, a picture, and a page that needs no other file."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from ie.core import stats
+from ie.core.stats import Estimate
+from ie.reports import pages
+from ie.reports.pages import COLOURS, STYLE
+from ie.training.curve.projection import CONFIDENCE, Projection
+
+SURE = f"{CONFIDENCE * 100:.0f} %"
+
+
+def places(dev: int) -> int:
+    """Digits after the point of a score on `dev` texts: the talk's two, or one, which the arrows need."""
+    return min(2, stats.shown_digits(dev))
+
+
+def figure(
+    rows: Sequence[dict[str, Any]],
+    dev: int,
+    *,
+    projection: Projection | None = None,
+    llm: Estimate | None = None,
+) -> Figure:
+    """F on dev by the share of the training data: seeds, mean, interval, and where the curve may go on.
+
+    Args:
+        rows: `percent`, `examples`, the Estimate `f` and F of each seed (`scores`, may be absent), in order;
+            the row of 0 % has no interval.
+        dev: number of dev texts.
+        projection: drawn dashed beyond 100 %, its interval shaded, unless it was refused.
+        llm: score of the language model on the same texts, a horizontal line.
+    """
+    shown = projection if projection and not projection.refused else None
+    with matplotlib.rc_context(STYLE):
+        drawing = pages.figure(8.0, 4.4)
+        axis = drawing.subplots()
+        trained = [row for row in rows if row["percent"] > 0]
+        if llm:
+            axis.axhspan(llm.low, llm.high, color=COLOURS[1], alpha=0.15, linewidth=0)
+            name = f"LLM as prompted {stats.format_score(llm, documents=dev)}"
+            axis.axhline(llm.value, color=COLOURS[1], linewidth=1.2, label=name)
+        axis.plot(
+            [row["percent"] for row in rows], [row["f"].value for row in rows], color=COLOURS[0], label="mean"
+        )
+        seeds = [(row["percent"], score) for row in trained for score in row.get("scores", ())]
+        if len(seeds) > len(trained):
+            x, y = zip(*seeds, strict=True)
+            axis.plot(x, y, ".", color=COLOURS[0], alpha=0.45, markersize=5, label="each seed")
+        axis.errorbar(
+            [row["percent"] for row in trained],
+            [row["f"].value for row in trained],
+            yerr=[
+                [row["f"].value - row["f"].low for row in trained],
+                [row["f"].high - row["f"].value for row in trained],
+            ],
+            fmt="o",
+            color=COLOURS[0],
+            capsize=4,
+            label="95 % interval",
+        )
+        ticks = [(row["percent"], row["examples"]) for row in rows]
+        if shown:
+            size = rows[-1]["examples"]
+            # No farther than the points that are told: the labels of the portions need the room.
+            told = sum(n <= shown.points[-1].examples for n in shown.grid)
+            percents = [rows[-1]["percent"] * n / size for n in shown.grid[:told]]
+            low, high = shown.low[:told], shown.high[:told]
+            axis.fill_between(percents, low, high, color=COLOURS[2], alpha=0.2, linewidth=0)
+            name = f"projection, {SURE} interval"
+            axis.plot(percents, shown.f[:told], "--", color=COLOURS[2], label=name)
+            ticks += [(rows[-1]["percent"] * p.examples / size, p.examples) for p in shown.points]
+        axis.set_xticks([p for p, _ in ticks], [f"{p:.4g} %\n{n:,}" for p, n in ticks])
+        axis.set_xlabel("share and number of training examples")
+        axis.set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
+        axis.set_ylim(0, 1)
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower right", frameon=False)
+        axis.set_title(f"Score by amount of training data (dev n={dev:,})", fontsize=10)
+    return drawing
+
+
+def table(rows: Sequence[dict[str, Any]], dev: int, component: str = "ner") -> str:
+    """The talk's table, as Prodigy's train-curve prints it: percent, score, score of the component.
+
+    Where several seeds were run, their standard deviation and the score of each label follow.
+
+    Args:
+        rows: `percent` and `score` in order, from 0 %; an arrow tells how the score moved from the row above.
+            `sd`, `labels` and `label_sd` may be absent.
+        dev: number of dev texts; decides how many digits are shown.
+    """
+    digits, fine = places(dev), places(dev) + 1
+    several = any(not math.isnan(row.get("sd", math.nan)) for row in rows)
+    labels = list(rows[-1].get("labels", ())) if several else []
+    header = ["%", "Score", component, *(["± sd"] if several else []), *labels]
+    cells, before = [], None
+    for row in rows:
+        arrow = "" if before is None or row["score"] == before else " ▲" if row["score"] > before else " ▼"
+        score = f"{row['score']:.{digits}f}{arrow}"
+        percent = f"{row['percent']:g}%"
+        more = []
+        if several and row["percent"]:
+            more = [f"±{row['sd']:.{fine}f}"]
+            more += [
+                f"{row['labels'][label].value:.{digits}f} ±{row['label_sd'][label]:.{fine}f}"
+                for label in labels
+            ]
+        cells.append([f"{percent:>4}", score, score, *more])
+        before = row["score"]
+    lines = [header, *cells]
+    widths = [4]
+    for column in range(1, len(header)):
+        widths.append(max(6, *(len(line[column]) for line in lines if column < len(line))))
+    lines.insert(1, ["-" * width for width in widths])
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=False)] for line in lines]
+    return "\n".join("   ".join(line).rstrip() for line in padded)
+
+
+def page(
+    rows: Sequence[dict[str, Any]],
+    *,
+    dev: int,
+    train: str,
+    notes: Sequence[str],
+    projection: Projection | None = None,
+    llm: Estimate | None = None,
+) -> str:
+    """The report of a train-curve, with a picture that needs no other file.
+
+    Args:
+        notes: sentences for the top, the verdict first.
+        projection, llm: as for `figure`.
+    """
+    drawing = figure(rows, dev, projection=projection, llm=llm)
+    labels = list(rows[-1]["labels"])
+
+    def shown(row: dict[str, Any], estimate: Estimate, sd: float) -> str:
+        if not row["percent"]:
+            return "0"
+        spread = "" if math.isnan(sd) else f", sd {stats.decimals(sd, places(dev) + 1)}"
+        return stats.format_score(estimate, documents=dev) + spread
+
+    cells = [
+        {
+            "percent": f"{row['percent']:g} %",
+            "examples": f"{row['examples']:,}",
+            "f": shown(row, row["f"], row.get("sd", math.nan)),
+            "labels": {
+                label: shown(row, estimate, row.get("label_sd", {}).get(label, math.nan))
+                for label, estimate in row["labels"].items()
+            },
+        }
+        for row in rows
+    ]
+    points = [
+        {
+            "percent": f"{rows[-1]['percent'] * point.examples / rows[-1]['examples']:.4g} %",
+            "examples": f"{point.examples:,}",
+            "f": stats.decimals(point.f, digits),
+            "interval": " to ".join(stats.decimals(end, digits) for end in (point.low, point.high)),
+        }
+        for point in (projection.points if projection else ())
+        # as in the sentences of `projection.sentences`
+        for digits in [stats.shown_digits(dev, (point.high - point.low) / 2)]
+    ]
+    weights = sorted((projection.families if projection else {}).items(), key=lambda item: -item[1])
+    return pages.page(
+        "curve.html.j2",
+        rows=cells,
+        labels=labels,
+        picture=pages.svg(drawing, "curve", "score on dev by share of the training data"),
+        dev=dev,
+        train=train,
+        notes=notes,
+        points=points,
+        confidence=SURE,
+        families=", ".join(f"{name} {weight:.0%}" for name, weight in weights if weight >= 0.005),
+        seeds=max(len(row.get("scores", ())) for row in rows),
+    )

@@ -1,0 +1,1 @@
+"""Better silver, and better use of it: recipes, their comparison, its report."""

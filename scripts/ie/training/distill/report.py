@@ -1,0 +1,209 @@
+"""What people see of a comparison of recipes: the table, the picture, the page and the advice."""
+
+import math
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+from wasabi import table
+
+from ie.core import stats
+from ie.core.stats import Pair
+from ie.evaluation.scoring import LLM_ON_DEV
+from ie.reports import pages
+from ie.reports.pages import COLOURS, STYLE
+from ie.training.curve.learning_curve import counted
+from ie.training.distill.comparison import Comparison, Row
+from ie.training.distill.recipes import LLM, REVIEWED, SILVER
+
+HEADER = (
+    "Recipe",
+    "Silver texts",
+    "Spans",
+    "Missing",
+    "P",
+    "R",
+    "F kept",
+    "F on dev",
+    "± sd",
+    "to reviewed alone",
+    "to the LLM",
+    "Seconds",
+)
+TITLES = {REVIEWED: "reviewed alone", SILVER: "silver alone", LLM: "LLM as prompted"}
+
+
+def title(name: str) -> str:
+    """How a row is called."""
+    return TITLES.get(name, name)
+
+
+def cells(found: Comparison, gold: int) -> list[list[str]]:
+    """The table, a row for each way of training.
+
+    Args:
+        gold: silver texts whose gold is known.
+    """
+    rows, dev = [], found.dev_texts
+    for row in found.rows.values():
+        kept = [stats.format_score(e, documents=gold) for e in row.right] or ["", "", ""]
+        places = stats.fine_digits(dev, row.f.half_width)
+        rows.append(
+            [
+                title(row.name),
+                f"{row.texts:,}",
+                f"{row.spans:,}",
+                f"{row.open:.0%}" if row.open else "",
+                *(kept if row.texts else ["", "", ""]),
+                stats.format_score(row.f, documents=dev),
+                "–" if math.isnan(row.sd) else stats.decimals(row.sd, places),
+                _short(found.pair(row.name, REVIEWED), dev),
+                _short(found.pair(row.name, LLM), dev),
+                f"{stats.two_digits(row.training + row.teaching):,}",
+            ]
+        )
+    return rows
+
+
+def _short(pair: Pair | None, n: int) -> str:
+    if pair is None:
+        return ""
+    d = pair.difference
+    places = stats.fine_digits(n, d.half_width)
+    # two digits of the ends are enough to see what they allow, and keep the columns narrow
+    low, high = (stats.decimals(x, min(2, places)) for x in (d.low, d.high))
+    return f"{stats.decimals(d.value, places)} ({low} to {high}){' *' if pair.differs() else ''}"
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows of `cells` for a terminal."""
+    aligns = ("l", "r", "r", "r", "l", "l", "l", "l", "r", "l", "l", "r")
+    return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
+
+
+def notes(found: Comparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
+    """What must be said beside the table, one sentence each."""
+    said = [
+        f"Trained on {counted(reviewed, 'reviewed text')}, the same for all rows, and of "
+        f"{counted(silver, 'silver text')} those that the recipe keeps; Missing: share of their tokens that "
+        "are left open.",
+        f"F on dev: exact spans on {counted(found.dev_texts, 'text')}, mean of "
+        f"{counted(seeds, 'training')}, ± the 95 % interval over texts and seeds; dev picks the checkpoints "
+        "too, so it flatters all rows alike.",
+        "Differences with their 95 % intervals; * is beyond noise (Holm-corrected over "
+        f"{counted(len(found.pairs), 'pair')}: the noise of texts and seeds together, and a randomisation of "
+        "the texts, both).",
+        "Seconds: of one processor, for one training and the pipelines that voted before it.",
+    ]
+    if gold:
+        said.insert(
+            1,
+            f"P, R and F of what is kept: on those of {counted(gold, 'silver text')} with hidden gold that "
+            "are kept; gold spans that are left open don't count as missed.",
+        )
+    if found.llm:
+        said.append(LLM_ON_DEV)
+    if seeds == 1:
+        said.append(
+            "With a single seed the noise of seeds is an assumption (sd .01); set seeds to 3 or more."
+        )
+    return said
+
+
+def advice(found: Comparison) -> list[str]:
+    """Which recipe to take, what that rests on, and what it scores on test."""
+    best = found.rows[found.recommended]
+    n = found.test_texts
+    if best.name == REVIEWED:
+        said = [
+            "No way of using the silver is surely better than the reviewed texts alone (dev "
+            f"n={found.dev_texts:,}): leave it out, or review more dev texts to see smaller differences."
+        ]
+    else:
+        gain = found.pair(best.name, REVIEWED)
+        moved = stats.format_difference(gain.difference, found.dev_texts)
+        said = [
+            f"Take {title(best.name)}{_means(best)}: of all rows its gain over the reviewed texts alone is "
+            f"the surest, {moved} on dev (n={found.dev_texts:,})."
+        ]
+        if found.as_good:
+            said.append(f"Not told from it on dev: {', '.join(map(title, found.as_good))}.")
+    scores = "; ".join(
+        f"{title(name)} {stats.format_score(f, documents=n)}" for name, (f, _) in found.test.items()
+    )
+    said.append(f"On test, looked at for these alone (n={n:,}): F {scores}.")
+    for pair in found.test_pairs:
+        verdict = "beyond noise" if pair.differs() else "this may be noise"
+        said.append(
+            f"On test {title(pair.first)} minus {title(pair.second)}: "
+            f"{stats.format_difference(pair.difference, n)}, {verdict} (p "
+            f"{pages.probability(pair.holm)}, Holm-corrected)."
+        )
+    return said
+
+
+def _means(row: Row) -> str:
+    return f" ({', '.join(row.recipe)})" if row.recipe else ""
+
+
+def figure(found: Comparison) -> Figure:
+    """F on dev of each way of training with its interval; lines for the reviewed ones alone and the LLM."""
+    rows = list(found.rows.values())
+    with matplotlib.rc_context(STYLE):
+        drawing = pages.figure(7, 1.2 + 0.3 * len(rows))
+        axis = drawing.subplots()
+        for place, row in enumerate(rows):
+            axis.errorbar(
+                row.f.value,
+                place,
+                xerr=[[row.f.value - row.f.low], [row.f.high - row.f.value]],
+                fmt="o",
+                color=COLOURS[2 if row.name == found.recommended else 0],
+                capsize=3,
+            )
+        lines = [(found.rows[REVIEWED].f.value, COLOURS[1], title(REVIEWED))]
+        if found.llm:
+            lines.append((found.llm.value, COLOURS[3], title(LLM)))
+        for value, colour, name in lines:
+            axis.axvline(value, color=colour, linewidth=1, zorder=0, label=name)
+        axis.set_yticks(range(len(rows)), [title(row.name) for row in rows])
+        axis.invert_yaxis()
+        axis.set_xlabel(f"F on dev (n={found.dev_texts:,} texts), 95 % interval over texts and seeds")
+        axis.grid(axis="x", alpha=0.3)
+        drawing.legend(loc="outside lower center", ncols=2, frameon=False)
+    return drawing
+
+
+def page(
+    found: Comparison,
+    rows: Sequence[Sequence[str]],
+    sentences: Sequence[str],
+    remarks: Sequence[str],
+    drawing: Figure,
+) -> str:
+    """The report, with a picture that needs no other file."""
+    pairs = [
+        {
+            "on": on,
+            "first": title(pair.first),
+            "second": title(pair.second),
+            "difference": stats.format_difference(pair.difference, n),
+            "holm": pages.probability(pair.holm),
+            "verdict": "differ" if pair.differs() else "not told apart",
+        }
+        for on, n, every in (
+            ("dev", found.dev_texts, found.pairs),
+            ("test", found.test_texts, found.test_pairs),
+        )
+        for pair in every
+    ]
+    return pages.page(
+        "distillation.html.j2",
+        header=HEADER,
+        rows=rows,
+        sentences=sentences,
+        remarks=remarks,
+        pairs=pairs,
+        means=[(title(row.name), ", ".join(row.recipe)) for row in found.rows.values() if row.recipe],
+        picture=pages.svg(drawing, "distillation", "score of each recipe with its interval"),
+    )

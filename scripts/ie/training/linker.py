@@ -1,0 +1,261 @@
+"""What the linker learns from reviewed links, and how well it links.
+
+The features say how a mention and a name match and what the text says; logistic regressions weigh them.
+What words tell (how rare each is, of which kind of company it speaks) is learnt from the same training
+texts, on other folds than those whose features are made with it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression
+from spacy.language import Language
+from spacy.tokens import Span
+
+from components.linker import (
+    FEATURES,
+    NIL,
+    Candidate,
+    Linker,
+    context_features,
+    likeliest,
+    stems,
+    word_weights,
+)
+from ie.core import stats
+from ie.core.errors import UserError
+from ie.data.gazetteer import Entry
+from ie.data.records import Record, to_doc
+
+FOLDS = 5
+# A word must be seen so often to tell a kind of company.
+SEEN = 2
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A gold mention: `gold` is its id, or "NIL"."""
+
+    record: Record
+    span: Span
+    gold: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was said of a mention; `ambiguous` if its best-matching names are of several entries."""
+
+    mention: Mention
+    answer: str
+    probability: float
+    ambiguous: bool
+    found: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether the id, or NIL, is right."""
+        return self.answer == self.mention.gold
+
+    def row(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """For the list of errors."""
+        gold = self.mention.gold
+        return {
+            "id": self.mention.record.id,
+            "mention": self.mention.span.text,
+            "gold": f"{gold} {names.get(gold, '')}".strip(),
+            "answer": f"{self.answer} {names.get(self.answer, '')}".strip(),
+            "probability": round(self.probability, 3),
+            "gold_found": self.found,
+            "text": self.mention.record.text,
+        }
+
+
+def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Entries as the component takes them."""
+    return [{"id": e.id, "name": e.name, "aliases": list(e.aliases), **e.columns} for e in entries]
+
+
+def read_forms(path: Path) -> list[str]:
+    """Legal forms, one a line.
+
+    Raises:
+        UserError: no such file, not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; create it, empty if none matters.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save the file as UTF-8.") from None
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def mentions(nlp: Language, records: Iterable[Record], labels: Sequence[str]) -> list[Mention]:
+    """The linked mentions of gold records (those that carry a `kb_id`)."""
+    found = []
+    for record in records:
+        doc = to_doc(record, nlp)
+        found += [Mention(record, ent, ent.kb_id_) for ent in doc.ents if ent.label_ in labels and ent.kb_id_]
+    return found
+
+
+def fit(linker: Linker, train: Sequence[Mention], dev: Sequence[Mention], seed: int = 0) -> None:
+    """Learn the weights on `train` and the threshold below which the answer is NIL on `dev`.
+
+    Raises:
+        UserError: nothing to learn from: no mention with candidates, right ones and wrong ones.
+    """
+    sets = cross_fitted(linker, train)
+    wanted = np.concatenate([right for _, right in sets]) if sets else np.zeros(0, bool)
+    if not wanted.any() or wanted.all():
+        raise UserError(
+            "the training texts hold no links to learn from, right and wrong ones; give some spans the kb_id "
+            "of an entry of the table, and others that of none (NIL)."
+        )
+    link = LogisticRegression(C=10.0, max_iter=2000, random_state=seed)
+    link.fit(np.concatenate([features for features, _ in sets]), wanted)
+    linker.model = learn(linker, train) | {
+        "link": {
+            "coefficients": [round(float(w), 6) for w in link.coef_[0]],
+            "intercept": round(float(link.intercept_[0]), 6),
+        },
+        "choice": choice(sets),
+        "threshold": 0.0,
+    }
+    linker.model["threshold"] = threshold(linker, dev)
+
+
+def cross_fitted(linker: Linker, train: Sequence[Mention]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Features of each mention's candidates, made with what other texts tell, and which of them is right."""
+    folds = _folds(train)
+    found = []
+    for held_out in range(FOLDS):
+        knowledge = learn(linker, [m for m, f in zip(train, folds, strict=True) if f != held_out])
+        for mention in (m for m, f in zip(train, folds, strict=True) if f == held_out):
+            candidates = linker.get_candidates(mention.span)
+            if candidates:
+                right = np.array([_id(linker, c) == mention.gold for c in candidates])
+                found.append((linker.features(mention.span, candidates, knowledge), right))
+    return found
+
+
+def choice(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    """Weights that prefer the right candidate to each other one: a conditional logit, fitted on pairs."""
+    pairs = [
+        features[right][0] - other
+        for features, right in sets
+        if right.sum() == 1
+        for other in features[~right]
+    ]
+    if not pairs:
+        return [0.0] * len(FEATURES)
+    both = np.concatenate([pairs, -np.array(pairs)])
+    model = LogisticRegression(C=0.3, fit_intercept=False, max_iter=2000)
+    model.fit(both, np.arange(len(both)) < len(pairs))
+    return [round(float(w), 6) for w in model.coef_[0]]
+
+
+def threshold(linker: Linker, dev: Sequence[Mention]) -> float:
+    """The probability of any link below which NIL is better: most right on dev, the middle of a tie."""
+    judged = []
+    for mention in dev:
+        candidates = linker.get_candidates(mention.span)
+        if candidates:
+            scores = linker.scores(mention.span, candidates)
+            best = _id(linker, candidates[likeliest(scores)])
+            judged.append((float(scores.sum()), best == mention.gold, mention.gold == NIL))
+    totals = sorted({round(total, 6) for total, _, _ in judged})
+    cuts = [0.0, *((a + b) / 2 for a, b in pairwise(totals)), 1.0]
+    right = [sum(linked if total >= cut else nil_ for total, linked, nil_ in judged) for cut in cuts]
+    best_cuts = [cut for cut, n in zip(cuts, right, strict=True) if n == max(right)]
+    return round(best_cuts[len(best_cuts) // 2], 6)
+
+
+def learn(linker: Linker, train: Sequence[Mention]) -> dict[str, Any]:
+    """What words of training texts tell: `kinds`, `idf`, `rare` (see `Linker.features`)."""
+    idf, rare = word_weights(stems(text) for text in dict.fromkeys(m.record.text for m in train))
+    return {
+        "kinds": _kind_weights(linker, [m for m in train if m.gold != NIL]),
+        "idf": {stem: round(value, 4) for stem, value in idf.items()},
+        "rare": round(rare, 4),
+    }
+
+
+def _kind_weights(linker: Linker, linked: Sequence[Mention]) -> dict[str, dict[str, float]]:
+    """Log-linear weights of context features for each kind of entry ("" is the intercept)."""
+    kinds = [linker.facts.get(m.gold, [""])[0] for m in linked]
+    known = [(m, kind) for m, kind in zip(linked, kinds, strict=True) if kind]
+    if len({kind for _, kind in known}) < 2:
+        return {}
+    contexts = [context_features(m.span, linker.neighbours(m.span)) for m, _ in known]
+    seen = Counter(name for names in contexts for name in names)
+    vectoriser = DictVectorizer()
+    matrix = vectoriser.fit_transform([{n: 1.0 for n in names if seen[n] >= SEEN} for names in contexts])
+    model = LogisticRegression(C=0.3, max_iter=2000)
+    model.fit(matrix, [kind for _, kind in known])
+    names = vectoriser.get_feature_names_out()
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        coefficients, intercepts = np.stack([-coefficients[0], coefficients[0]]) / 2, [0.0, 0.0]
+    return {
+        str(kind): {"": round(float(intercept), 4)}
+        | {str(n): round(float(w), 4) for n, w in zip(names, row, strict=True) if abs(w) > 1e-3}
+        for kind, row, intercept in zip(model.classes_, coefficients, intercepts, strict=True)
+    }
+
+
+def judge(linker: Linker, gold: Iterable[Mention]) -> list[Verdict]:
+    """Link gold mentions."""
+    found = []
+    for mention in gold:
+        candidates = linker.get_candidates(mention.span)
+        answer, probability = linker.link(mention.span)
+        best = [c for c in candidates if c.match == candidates[0].match]
+        offered = any(_id(linker, c) == mention.gold for c in candidates)
+        found.append(Verdict(mention, answer, probability, len(best) > 1, offered))
+    return found
+
+
+def share(verdicts: Sequence[Verdict], seed: int = 0) -> stats.Estimate:
+    """The share of right ones, with its bootstrap interval over texts."""
+    return stats.intervals(_counts(verdicts, lambda v: (v.right, 0, not v.right)), seed=seed)[1]
+
+
+def nil(verdicts: Sequence[Verdict], seed: int = 0) -> tuple[stats.Estimate, ...]:
+    """Precision, recall and F of the answer NIL."""
+    return stats.intervals(
+        _counts(
+            verdicts,
+            lambda v: (
+                v.answer == v.mention.gold == NIL,
+                v.answer == NIL != v.mention.gold,
+                v.mention.gold == NIL != v.answer,
+            ),
+        ),
+        seed=seed,
+    )
+
+
+def _counts(verdicts: Sequence[Verdict], count: Any) -> np.ndarray:
+    rows_: dict[str, np.ndarray] = {}
+    for verdict in verdicts:
+        row = rows_.setdefault(verdict.mention.record.text, np.zeros(3, dtype=np.int64))
+        row += np.array(count(verdict), dtype=np.int64)
+    return np.array(list(rows_.values())).reshape(-1, 3)
+
+
+def _folds(train: Sequence[Mention]) -> list[int]:
+    """A fold for each mention; those of one text share it."""
+    order = {text: i for i, text in enumerate(dict.fromkeys(m.record.text for m in train))}
+    return [order[m.record.text] % FOLDS for m in train]
+
+
+def _id(linker: Linker, candidate: Candidate) -> str:
+    assert linker.table is not None
+    return linker.table.id(candidate.entry)

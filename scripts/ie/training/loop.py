@@ -1,0 +1,388 @@
+"""Train a pipeline from a spaCy config inside this process: quiet if wanted, and the same on every run."""
+
+import configparser
+import io
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+from weakref import WeakKeyDictionary
+
+import spacy
+from catalogue import RegistryError
+from confection import ConfigValidationError
+from spacy.language import Language
+from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import DIR_MODEL_BEST, clean_output_dir
+from spacy.training.loop import train as run_training_loop
+from spacy.util import load_config
+from thinc.api import Config
+from threadpoolctl import threadpool_limits
+
+# Imported for what they register: configs name it in [corpora], [components] and [initialize].
+import ie.data.augmentation
+import ie.data.corpora
+import ie.data.tokenizer  # noqa: F401
+from ie.core import tracking
+from ie.core.errors import UserError
+from ie.data.records import accepted, read_records
+
+CAME_APART = (
+    "the loss is no longer a number, so the training came apart; "
+    "lower [training.optimizer] learn_rate or keep its grad_clip at 1.0."
+)
+# What spaCy's logger saw, by pipeline: the only hook that gets every evaluation's scores.
+_history: WeakKeyDictionary[Language, list[dict]] = WeakKeyDictionary()
+
+
+def train(
+    config_path: Path,
+    *,
+    train: Path,
+    dev: Path,
+    output: Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    seed: int = 0,
+    quiet: bool = True,
+    gpu_id: int = -1,
+    start: Path | None = None,
+) -> dict[str, Any]:
+    """Train on a DocBin file, pick the checkpoint that scores best on another.
+
+    Same inputs and machine, same weights: seeds are fixed (for the whole process, as spaCy does) and
+    linear algebra runs on one thread, so the number of cores and of trainings side by side changes nothing.
+
+    Args:
+        config_path: a complete spaCy training config.
+        train, dev: what `split` writes: `.spacy` files, or `.jsonl` for configs with `ie.Records.v1`.
+        output: folder that gets `model-best`, replaced as a whole at the end; None keeps no weights.
+        overrides: values by dotted name, such as `{"training.max_steps": 100}`.
+        quiet: no table on the terminal and no wandb run.
+        start: folder of a pipeline of the same config and labels whose weights the training goes on from.
+
+    Returns:
+        `score` (weighted, 0 to 1) and spaCy's scores (`ents_f`, `ents_per_type`, ...) of the best
+        checkpoint on `dev`, its `step` and `epoch`, `examples` in train, and `history`: one dict with
+        `step`, `epoch`, `score`, `losses` for each evaluation. JSON-serialisable, without timings.
+
+    Raises:
+        UserError: config missing, broken or not trainable; a corpus missing or empty; losses not finite.
+    """
+    config_path = Path(config_path)
+    for path in (Path(train), Path(dev)):
+        if not count_examples(path):
+            raise UserError(
+                f"{path}: holds no examples; review some more texts, then run `weasel run split`."
+            )
+    overrides = {"paths.train": str(train), "paths.dev": str(dev), "system.seed": seed, **(overrides or {})}
+    with threadpool_limits(limits=1):
+        with explained(config_path):
+            config = load_config(config_path, overrides=overrides, interpolate=False)
+            check_beginnings(config_path, config)
+            use_device(gpu_id)
+            transformer = config.get("paths", {}).get("transformer")
+            if transformer:
+                config["paths"]["transformer"] = weights_folder(transformer)
+            logger = config.get("training", {}).get("logger")
+            corpora = dict(config.get("corpora", {}))
+            config["training"]["logger"] = {
+                "@loggers": "ie.Recorder.v1",
+                "logger": None if quiet else _guard_wandb(logger),
+            }
+            if quiet:  # wandb's logger looks for the paths of corpora where the config has them
+                _read_once(config)
+            nlp = init_nlp(config, use_gpu=gpu_id)
+            if transformer:
+                _name_transformer(nlp, transformer)
+        _check_labels(nlp, Path(train))
+        if start is not None:
+            _take_weights(nlp, start)
+        history: list[dict] = []
+        _history[nlp] = history
+        if output is None:
+            _run(nlp, None, config_path, gpu_id, quiet)
+        else:
+            _run_and_publish(nlp, Path(output), config_path, gpu_id, quiet, logger, corpora)
+    best = max(history, key=lambda entry: (entry["score"], entry["step"]))
+    return {
+        "score": best["score"],
+        **best["scores"],
+        "step": best["step"],
+        "epoch": best["epoch"],
+        "examples": count_examples(Path(train)),
+        "history": [{k: v for k, v in entry.items() if k != "scores"} for entry in history],
+    }
+
+
+def count_examples(path: Path) -> int:
+    """The number of examples in a `.spacy` or `.jsonl` file, which may be 0.
+
+    Raises:
+        UserError: the file is missing or something else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.")
+    if path.suffix == ".jsonl":
+        return len(accepted(read_records(path, duplicates="first", bad_relations="drop", allow_empty=True)))
+    try:
+        return len(DocBin().from_disk(path))
+    except Exception as error:  # whatever msgpack and zlib make of other bytes
+        raise UserError(f"{path}: is no corpus in spaCy's format; run `weasel run split` again.") from error
+
+
+@spacy.registry.callbacks("ie.tok2vec.v1")
+def create_tok2vec_callback(path: str) -> Callable[[Language], Language]:
+    """For `[initialize.after_init]`: the `tok2vec` of another pipeline, for components that listen to it.
+
+    Keep it among the frozen and the annotating components: the other pipeline can then lend it to both.
+    """
+
+    def take(nlp: Language) -> Language:
+        other = spacy.load(path)
+        if "tok2vec" not in other.pipe_names:
+            raise ValueError(f"{path} has no tok2vec that could be shared")
+        nlp.get_pipe("tok2vec").model.from_bytes(other.get_pipe("tok2vec").model.to_bytes())
+        return nlp
+
+    return take
+
+
+@spacy.registry.loggers("ie.Recorder.v1")
+def create_recorder(logger: Callable | None = None) -> Callable:
+    """A training logger that keeps every evaluation for `train` and passes on to the config's own logger."""
+
+    def setup(nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr) -> tuple[Callable, Callable]:
+        log_inner, finalize = logger(nlp, stdout, stderr) if logger else (lambda info: None, lambda: None)
+        history = _history.setdefault(nlp, [])
+
+        def log_step(info: dict | None) -> None:
+            if info is not None:
+                history.append(_entry(info))
+            log_inner(info)
+
+        return log_step, finalize
+
+    return setup
+
+
+def _entry(info: dict) -> dict[str, Any]:
+    losses = {name: float(loss) for name, loss in info["losses"].items()}
+    if not all(math.isfinite(loss) for loss in losses.values()):
+        raise UserError(CAME_APART)
+    # speed is a timing, and would differ between two runs that are otherwise the same
+    scores = {name: value for name, value in info["other_scores"].items() if name != "speed"}
+    return {
+        "step": info["step"],
+        "epoch": info["epoch"],
+        "score": float(info["score"]),
+        "scores": scores,
+        "losses": losses,
+    }
+
+
+class _Terminal(io.TextIOBase):
+    """Standard output without spaCy's closing words on where it saved, as that folder is about to go."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def write(self, text: str) -> int:
+        if self._folder is None or str(self._folder) not in text:
+            sys.stdout.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, quiet: bool) -> None:
+    stdout = io.StringIO() if quiet else _Terminal(folder)
+    try:
+        with explained(config_path, only_spacy=True):
+            run_training_loop(nlp, folder, use_gpu=gpu_id, stdout=stdout, stderr=sys.stderr)
+    except OverflowError as error:
+        # spaCy puts the losses into meta.json, which can't hold what is no number, before we hear of them
+        raise UserError(CAME_APART) from error
+
+
+def _run_and_publish(
+    nlp: Language,
+    output: Path,
+    config_path: Path,
+    gpu_id: int,
+    quiet: bool,
+    logger: dict | None,
+    corpora: dict[str, Any],
+) -> None:
+    """Train beside `output`, then put the finished pipeline in its place: a kill leaves the old one whole.
+
+    Args:
+        logger, corpora: of the user's config, which is what is published.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".training-", dir=output))
+    except OSError as error:
+        raise UserError(
+            f"{output}: can't be written ({error.strerror}); make the folder writable, then train again."
+        ) from error
+    try:
+        _run(nlp, folder, config_path, gpu_id, quiet)
+        best = folder / DIR_MODEL_BEST
+        config = Config().from_disk(best / "config.cfg", interpolate=False)
+        # Our recorder is not the user's choice, and whoever loads the pipeline doesn't have it.
+        if logger is None:
+            del config["training"]["logger"]
+        else:
+            config["training"]["logger"] = logger
+        config["corpora"] = corpora
+        config.to_disk(best / "config.cfg")
+        clean_output_dir(output)
+        best.rename(output / DIR_MODEL_BEST)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_once(config: Config) -> None:
+    """Have both corpora keep their examples, which spaCy reads anew for each component and evaluation.
+
+    Weights and scores stay the same to the last bit; an augmenter that draws less often shows the vocabulary
+    fewer strings. Not with `max_epochs = -1`, which is for what doesn't fit into memory.
+    """
+    if config["training"].get("max_epochs") == -1:
+        return
+    corpora = config.get("corpora", {})
+    for role in ("train_corpus", "dev_corpus"):
+        section, _, name = str(config["training"].get(role)).partition(".")
+        if section == "corpora" and name in corpora:
+            corpora[name] = {"@readers": "ie.Kept.v1", "corpus": corpora[name]}
+
+
+def _guard_wandb(node: Any) -> Any:
+    """The logger's config with every WandbLogger guarded, or left out where wandb can't run."""
+    if not isinstance(node, dict):
+        return node
+    if str(node.get("@loggers", "")).startswith("spacy.WandbLogger."):
+        if not tracking.prepare():
+            return None
+        return {"@loggers": "ie.Guarded.v1", "logger": dict(node)}
+    return {key: _guard_wandb(value) for key, value in node.items()}
+
+
+def _check_labels(nlp: Language, train: Path) -> None:
+    """A component without a label would train to say nothing at all, with perfect losses."""
+    for name, component in nlp.pipeline:
+        # `label_data` is None for components that have no labels by design, such as tok2vec
+        if getattr(component, "label_data", None) is not None and not component.labels:
+            raise UserError(
+                f"{train}: no example has an annotation for the component {name!r}; "
+                "review some more texts, then run `weasel run split`."
+            )
+
+
+def _take_weights(nlp: Language, start: Path) -> None:
+    """Give every component the weights, and the order of labels, of its namesake in another pipeline."""
+    other = spacy.load(start)
+    for name in nlp.pipe_names:
+        saved = other.get_pipe(name).to_bytes(exclude=["vocab"])
+        nlp.get_pipe(name).from_bytes(saved, exclude=["vocab"])
+
+
+def check_beginnings(config_path: Path, config: Config) -> None:
+    """See that the vectors and weights a pipeline starts from are there: `all` doesn't make them.
+
+    Raises:
+        UserError: naming what is missing, and the commands that make or install such things.
+    """
+    factories = [component.get("factory") for component in config.get("components", {}).values()]
+    if "transformer" in factories and find_spec("spacy_transformers") is None:
+        raise UserError(
+            f"{config_path}: its transformer needs the package spacy-transformers; run `pip install -r "
+            "requirements-transformer.txt`."
+        )
+    for name in ("vectors", "init_tok2vec"):
+        value = config.get("paths", {}).get(name)
+        # vectors may also be the name of an installed package
+        if isinstance(value, str) and "/" in value and not Path(value).exists():
+            raise UserError(
+                f"{config_path}: {value}, which [paths] names as {name}, isn't there; make it first (for the "
+                "configs that ship: `weasel run init-vectors`, `weasel run init-tok2vec` or `weasel run "
+                "pretrain`)."
+            )
+
+
+def weights_folder(name: str) -> str:
+    """Where a transformer's weights are: for an installed package that ships some, the folder in it.
+
+    Any other name comes back as it is: a folder, or a model of the Hugging Face hub.
+    """
+    package = find_spec(name) if name.isidentifier() else None
+    for place in (package and package.submodule_search_locations) or ():
+        # The model's own config lies above those of its parts.
+        configs = sorted(Path(place).rglob("config.json"), key=lambda path: (len(path.parts), path))
+        if configs:
+            return str(configs[0].parent)
+    return name
+
+
+def _name_transformer(nlp: Language, name: str) -> None:
+    """Put the name back for the folder of the weights, which is of this machine and would be published."""
+    folder = nlp.config["paths"]["transformer"]
+    nlp.config["paths"]["transformer"] = name
+    for _, component in nlp.pipeline:
+        for layer in component.model.walk() if hasattr(component, "model") else ():
+            if folder != name and layer.attrs.get("name") == folder:
+                layer.attrs["name"] = layer.transformer.config.name_or_path = name
+
+
+def use_device(gpu_id: int) -> None:
+    """Work on that GPU from here on, or on the processor for -1.
+
+    Raises:
+        UserError: there is no such GPU, or what spaCy works with on it isn't installed.
+    """
+    if gpu_id < 0:
+        spacy.require_cpu()
+        return
+    try:
+        spacy.require_gpu(gpu_id)
+    except ValueError as error:
+        raise UserError(
+            f"GPU {gpu_id} can't be used ({_one_line(error)}); docs/variants.md says what it takes, and "
+            "--vars.gpu_id -1 works without."
+        ) from error
+
+
+@contextmanager
+def explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
+    """Turn what spaCy says of a broken config or corpus into one sentence."""
+    try:
+        yield
+    except ConfigValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault.get('loc', []))}: {fault.get('msg', '')}"
+            for fault in error.errors or []
+        ]
+        detail = "; ".join(faults) or error.desc or error.title
+        raise UserError(f"{config_path}: {_one_line(detail)}; correct the config.") from error
+    except (configparser.Error, RegistryError) as error:
+        raise UserError(f"{config_path}: {_one_line(error)}; correct the config.") from error
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
+        # In the training loop only spaCy's own messages are about the input; the rest are faults of code.
+        if only_spacy and not str(error).startswith("[E"):
+            raise
+        raise UserError(
+            f"{config_path}: can't be trained ({_one_line(error)}); correct the config."
+        ) from error
+
+
+def _one_line(message: object) -> str:
+    # spaCy closes some messages with pages of everything that it does know
+    text = " ".join(str(message).split()).split(" Available names:")[0]
+    return text.rstrip(".")

@@ -1,0 +1,1 @@
+"""Scores on perturbed texts, with other seeds and other batches."""

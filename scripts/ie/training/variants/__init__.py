@@ -1,0 +1,1 @@
+"""Configs side by side: what each costs and what it scores."""

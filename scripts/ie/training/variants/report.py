@@ -1,0 +1,246 @@
+"""What people see of a comparison of variants: the table, the Pareto picture, the page and the advice."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from wasabi import table
+
+from ie.core import stats
+from ie.reports import pages
+from ie.reports.pages import COLOURS, STYLE
+from ie.training.curve.learning_curve import counted
+from ie.training.variants import comparison as variants
+from ie.training.variants.comparison import Comparison, Cost, Tested
+
+HEADER = (
+    "Variant",
+    "Share",
+    "F",
+    "± sd",
+    "Group",
+    "In lower case",
+    "MB",
+    "Words/s",
+    "Training, s",
+    "Memory, MB",
+)
+
+
+def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> list[list[str]]:
+    """The table, a row for each variant and portion; costs stand beside the largest portion."""
+    found = []
+    for name, cost in costs.items():
+        for comparison in compared:
+            row, last = comparison.rows[name], comparison is compared[-1]
+            found.append(
+                [
+                    name if comparison is compared[0] else "",
+                    f"{comparison.percent:g} % ({comparison.examples:,})",
+                    stats.format_score(row["f"], documents=dev),
+                    stats.decimals(row["sd"], stats.fine_digits(dev, row["f"].half_width)),
+                    comparison.letters(name),
+                    _drop(comparison.drops[name], dev),
+                    pages.size(cost.mb) if last else "",
+                    pages.rate(_rates(cost)) if last else "",
+                    f"{stats.two_digits(cost.train_seconds):,}" if last else "",
+                    f"{stats.two_digits(cost.peak_mb):,}" if last else "",
+                ]
+            )
+    return found
+
+
+def _drop(estimate: stats.Estimate, dev: int) -> str:
+    places = stats.shown_digits(dev, estimate.half_width)
+    half = stats.half_width(estimate.half_width, places)
+    return f"{stats.decimals(estimate.value, places)} ±{half}"
+
+
+def _rates(cost: Cost) -> tuple[float, float, float] | None:
+    return (median(cost.rates), min(cost.rates), max(cost.rates)) if cost.rates else None
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows of `cells` for a terminal."""
+    aligns = ("l", "r", "l", "r", "l", "l", "r", "r", "r", "r")
+    return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
+
+
+def notes(compared: Sequence[Comparison], seeds: int, dev: int) -> list[str]:
+    """What must be said beside the table, one sentence each."""
+    last = compared[-1]
+    found = [
+        f"F of exact spans on {counted(dev, 'dev text')}, mean of {counted(seeds, 'training')}, ± the 95 % "
+        "interval over texts and seeds; sd over seeds. In lower case: change of F, ± over texts.",
+        "Dev picks the checkpoints too, so it flatters all variants alike.",
+        "MB, words/s, processor seconds of a training and its peak of memory are of the largest portion.",
+        f"Variants that share a letter can't be told apart on that portion (Holm-corrected over "
+        f"{counted(len(last.pairs), 'pair')}, p ≥ .05, n={dev:,}: the noise of texts and seeds together, "
+        "and a randomisation of the texts, both).",
+    ]
+    if seeds == 1:
+        found.append(
+            "With a single seed the noise of seeds is an assumption (sd .01); set seeds to 3 or more."
+        )
+    for comparison in compared:
+        stopped = {name: row["unfinished"] for name, row in comparison.rows.items() if row["unfinished"]}
+        if stopped:
+            names = ", ".join(f"{name} {n}" for name, n in stopped.items())
+            found.append(
+                f"At {comparison.percent:g} % some trainings stopped while their score still rose ({names}): "
+                "with more max_steps they may score higher."
+            )
+    return found
+
+
+def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> str:
+    """Which variant to take, and what that rests on, in a few sentences."""
+    last = compared[-1]
+    name = variants.recommended(last, {other: cost.mb for other, cost in costs.items()})
+    about = f"{pages.size(costs[name].mb)} MB"
+    if len(costs) == 1:
+        return f"There is nothing to compare {name} ({about}) with; list more variants."
+    best = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
+    others = [other for other in last.candidates if other != last.best]
+    if others:
+        reason = f"{best}; {_list(others)} can't be told from it"
+        reason += f". Of these {name} is the smallest ({about})"
+    else:
+        reason = f"{best}, and every other variant is worse beyond noise"
+    rates = {other: costs[other].rates for other in last.candidates if costs[other].rates}
+    if len(rates) > 1 and name in rates:
+        quickest = max(rates, key=lambda other: median(rates[other]))
+        if quickest == name:
+            reason += " and the fastest"
+        # Only what no run contradicts is said to be faster.
+        elif min(rates[quickest]) > max(rates[name]):
+            reason += f", while {quickest} is faster ({pages.rate(_rates(costs[quickest]))} words/s against "
+            reason += f"{pages.rate(_rates(costs[name]))})"
+    return f"{reason}. With {counted(last.examples)}, take {name}."
+
+
+def small_data(compared: Sequence[Comparison], dev: int) -> list[str]:
+    """For each smaller portion, which variants are better there beyond noise than the first one listed."""
+    found = []
+    for comparison in compared[:-1]:
+        base = next(iter(comparison.rows))
+        gains = [
+            f"{pair.second} by {stats.format_difference(_reversed(pair.difference), dev)}"
+            for pair in comparison.pairs
+            if pair.first == base and pair.differs() and pair.difference.value < 0
+        ]
+        with_ = f"With {counted(comparison.examples)} ({comparison.percent:g} %)"
+        verb = "beats" if len(gains) == 1 else "beat"
+        found.append(
+            f"{with_}, {_list(gains)} {verb} {base} (n={dev:,})."
+            if gains
+            else f"{with_}, no variant beats {base} beyond noise (n={dev:,})."
+        )
+    return found
+
+
+def on_test(tested: Tested) -> str:
+    """What the chosen variant scores on test, and how that compares with the first one listed."""
+    n = tested.documents
+    scores = "; ".join(f"{name} {stats.format_score(f, documents=n)}" for name, f in tested.scores.items())
+    these = "these" if len(tested.scores) > 1 else "this one"
+    said = f"On test, looked at for {these} alone (n={n:,}): F {scores}."
+    if tested.pair:
+        verdict = "beyond noise" if tested.pair.differs() else "this may be noise"
+        moved = stats.format_difference(tested.pair.difference, n)
+        p = pages.probability(tested.pair.p)
+        said += f" {tested.pair.first} minus {tested.pair.second}: {moved}, {verdict} (p {p})."
+    return said
+
+
+def _reversed(estimate: stats.Estimate) -> stats.Estimate:
+    return stats.Estimate(-estimate.value, -estimate.high, -estimate.low)
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> Figure:
+    """F against size and against speed; the line joins those that nothing else beats in both (Pareto)."""
+    axes_of = [("MB on disk", {name: cost.mb for name, cost in costs.items()}, True)]
+    if all(cost.rates for cost in costs.values()):
+        axes_of.append(("words per second", {n: median(c.rates) for n, c in costs.items()}, False))
+    last = compared[-1]
+    with matplotlib.rc_context(STYLE):
+        drawing = pages.figure(1.2 + 3.6 * len(axes_of), 4)
+        axes = drawing.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
+        for axis, (label, values, less) in zip(axes, axes_of, strict=True):
+            best = variants.front(last, values, less=less)
+            axis.plot(
+                [values[name] for name in best],
+                [last.rows[name]["score"] for name in best],
+                color="#888888",
+                linewidth=1,
+                zorder=0,
+            )
+            for i, name in enumerate(costs):
+                colour = COLOURS[i % len(COLOURS)]
+                for comparison in compared:
+                    f = comparison.rows[name]["f"]
+                    axis.errorbar(
+                        values[name],
+                        f.value,
+                        yerr=[[f.value - f.low], [f.high - f.value]],
+                        fmt="o",
+                        color=colour,
+                        capsize=3,
+                        # hollow: trained on less
+                        markerfacecolor=colour if comparison is last else "white",
+                        label=name if comparison is last else None,
+                    )
+            axis.set_xlabel(label)
+            axis.set_xlim(0, max(values.values()) * 1.15)
+            axis.grid(alpha=0.3)
+        axes[0].set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
+        drawing.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False
+        )
+        shares = ", ".join(f"hollow {c.examples:,}" for c in compared[:-1])
+        title = f"Trained on {counted(last.examples)}" + (f" ({shares})" if shares else "")
+        drawing.suptitle(f"{title}; the line is the Pareto front", fontsize=10)
+    return drawing
+
+
+def page(
+    compared: Sequence[Comparison],
+    costs: Mapping[str, Cost],
+    *,
+    dev: int,
+    sentences: Sequence[str],
+    remarks: Sequence[str],
+    drawing: Figure,
+) -> str:
+    """The report, with a picture that needs no other file.
+
+    Args:
+        sentences: the advice, for the top. remarks: what the table means, for below it.
+    """
+    pairs: list[dict[str, Any]] = [
+        {
+            "portion": f"{comparison.percent:g} %",
+            "first": pair.first,
+            "second": pair.second,
+            "difference": stats.format_difference(pair.difference, dev),
+            "holm": pages.probability(pair.holm),
+            "verdict": "differ" if pair.differs() else "not told apart",
+        }
+        for comparison in compared
+        for pair in comparison.pairs
+    ]
+    return pages.page(
+        "variants.html.j2",
+        header=HEADER,
+        rows=cells(compared, costs, dev),
+        sentences=sentences,
+        remarks=remarks,
+        pairs=pairs,
+        picture=pages.svg(drawing, "variants", "score of each variant by its size and its speed"),
+    )

@@ -1,0 +1,185 @@
+"""Does the diagnosis name faults that were put into a healthy project, and is it silent without one?"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks import faults
+
+from ie.data import records, splits
+from ie.data.records import ReadReport, Record, Span
+from ie.diagnosis import verdict
+from ie.diagnosis.project import Project
+from ie.training import jobs as grid
+
+# Texts of each side: small enough for fifty diagnoses, large enough for statistics.
+SIZES = {"train": 400, "dev": 120, "test": 150}
+# As printed; plain ASCII would hide in which unit offsets are counted.
+TYPOGRAPHY = str.maketrans({"'": "’", '"': "”"})
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Files of annotated texts, and the names that labels have elsewhere.
+
+    Attributes:
+        same: label here -> label in the other data set, for dev from another domain.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    same: dict[str, str]
+
+
+def load(data: DataSet, lang: str) -> splits.Split:
+    """All texts of a data set, split as the project does, so that the healthy ones don't leak."""
+    nlp = records.blank(lang)
+    found: dict[str, Record] = {}
+    for path in data.paths:
+        report = ReadReport()
+        read = records.read_records(
+            path,
+            tokenizer=nlp.tokenizer,
+            misaligned="drop",
+            duplicates="first",
+            bad_relations="drop",
+            report=report,
+        )
+        for record in records.accepted(read):
+            text = record.text.translate(TYPOGRAPHY)
+            spans = [Span(start=s.start, end=s.end, label=s.label) for s in record.spans]
+            found.setdefault(text, Record(text=text, spans=spans))
+    return splits.assign(list(found.values()), [], test_percent=30, dev_percent=15)
+
+
+def sample(split: splits.Split, config: Path, lang: str, seed: int) -> Project:
+    """A healthy project of some of the texts."""
+    rng = np.random.default_rng(seed)
+    texts = {}
+    for side, size in SIZES.items():
+        rows: list[Record] = getattr(split, side)
+        some = rng.choice(len(rows), min(size, len(rows)), replace=False)
+        texts[side] = [rows[i] for i in sorted(some.tolist())]
+    labels = tuple(sorted({s.label for side in SIZES for r in getattr(split, side) for s in r.spans}))
+    return Project(config, labels, texts, lang=lang, overrides={"nlp.lang": lang}, seed=seed)
+
+
+def renamed(project: Project, same: dict[str, str]) -> Project:
+    """The project with the labels of another; spans of labels that the other hasn't are left out."""
+    texts = {
+        side: [
+            Record(
+                text=r.text,
+                spans=[
+                    Span(start=s.start, end=s.end, label=same[s.label]) for s in r.spans if s.label in same
+                ],
+            )
+            for r in rows
+        ]
+        for side, rows in project.texts.items()
+    }
+    return Project(project.config, project.labels, texts, lang=project.lang)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One diagnosis: of a fault by name, or of the healthy project (fault "")."""
+
+    data: DataSet
+    other: DataSet
+    fault: str
+    config: Path
+    lang: str
+    seed: int
+
+
+def diagnosed(job: Job) -> dict[str, Any]:
+    """What the diagnosis says of one project.
+
+    Returns:
+        `named`, the finding named first (None for none), its `cause`; of healthy projects also the `case` and
+        the findings to `watch`; `seconds`.
+    """
+    project = sample(load(job.data, job.lang), job.config, job.lang, job.seed)
+    began = time.perf_counter()
+    told: dict[str, Any] = {"data": job.data.name, "fault": job.fault, "seed": job.seed}
+    if job.fault:
+        other = renamed(sample(load(job.other, job.lang), job.config, job.lang, job.seed), job.other.same)
+        fault = next(fault for fault in faults.all_faults() if fault.name == job.fault)
+        broken = fault.inject(project, other, np.random.default_rng(job.seed))
+        began = time.perf_counter()
+        first = verdict.first_broken(broken)
+        told["expected"] = fault.finding
+    else:
+        found = verdict.diagnose(faults.healthy(project))
+        first = found.first
+        told |= {"case": found.case, "watch": [f.name for f in found.findings if f.verdict == "watch"]}
+        told["false_alarms"] = [f.name for f in found.findings if f.verdict == "broken"]
+    told |= {"named": first.name if first else None, "cause": first.cause if first else ""}
+    return told | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def run(
+    data: Sequence[DataSet],
+    *,
+    config: Path,
+    lang: str,
+    healthy: int,
+    seed: int,
+    workers: int,
+    only: Sequence[str] = (),
+    progress: Callable[[dict[str, Any]], Any],
+) -> list[dict[str, Any]]:
+    """Every fault and `healthy` subsamples without one, on each of two data sets.
+
+    Args:
+        workers: diagnoses at a time; 0 for one a core as far as the memory goes.
+        only: names of the faults to try; all if empty.
+        progress: told each result.
+
+    Raises:
+        UserError: a diagnosis failed, or was killed.
+    """
+    names = [fault.name for fault in faults.all_faults() if not only or fault.name in only]
+    jobs = []
+    for mine, other in zip(data, reversed(data), strict=True):
+        jobs += [Job(mine, other, name, config, lang, seed) for name in names]
+        jobs += [Job(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
+    found: dict[int, dict[str, Any]] = {}
+
+    def done(i: int, result: dict[str, Any]) -> None:
+        found[i] = result
+        progress(result)
+
+    workers = min(workers or grid.default_workers(), max(len(jobs), 1))
+    grid.on_cores(enumerate(jobs), workers, done, work=diagnosed, what="diagnoses", kept=False)
+    return [found[i] for i in range(len(jobs))]
+
+
+def table(results: Sequence[dict[str, Any]], data: Sequence[DataSet]) -> list[tuple[str, ...]]:
+    """A row a fault, then the healthy runs: what was named first on each data set, ✔ if it is right."""
+    rows = []
+    for name in dict.fromkeys(r["fault"] for r in results if r["fault"]):
+        cells = []
+        for one in data:
+            entry = next(r for r in results if r["fault"] == name and r["data"] == one.name)
+            right = entry["named"] == entry["expected"]
+            cells.append(f"✔ {entry['cause']}" if right else f"✘ {entry['cause'] or 'nothing'}")
+        rows.append((name, *cells))
+    faulty = [[r for r in results if r["fault"] and r["data"] == one.name] for one in data]
+    rows.append(("named", *(f"{sum(r['named'] == r['expected'] for r in f)} of {len(f)}" for f in faulty)))
+    calm = [[r for r in results if not r["fault"] and r["data"] == one.name] for one in data]
+    rows.append(("healthy: false alarms", *(f"{sum(bool(r['named']) for r in c)} of {len(c)}" for c in calm)))
+    rows.append(
+        (
+            "healthy: case",
+            *(
+                ", ".join(f"{k} {sum(r['case'] == k for r in c)}" for k in sorted({r["case"] for r in c}))
+                for c in calm
+            ),
+        )
+    )
+    return rows

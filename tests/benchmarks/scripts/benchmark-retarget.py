@@ -1,0 +1,75 @@
+"""Take public data sets through the whole workflow, each in a fresh copy, editing no code."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import srsly
+import typer
+from benchmarks import retarget
+from benchmarks.retarget import Size
+from tqdm import tqdm
+from wasabi import msg, table
+
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with the sets, a folder each.")] = Path("data"),
+    words: Annotated[Path, typer.Option(help="Folder with a .cfg of definitions for each set.")] = Path(
+        "tests/end_to_end/retarget"
+    ),
+    sets: Annotated[str, typer.Option(help="Which sets, separated by commas; empty for all.")] = "",
+    reviewed: Annotated[int, typer.Option(help="Annotated texts of a set at most.", min=50)] = 1000,
+    llm_texts: Annotated[int, typer.Option(help="Texts that the LLM is asked about.", min=20)] = 200,
+    max_steps: Annotated[int, typer.Option(help="Updates per training; 0 leaves it to the config.")] = 400,
+    output: Annotated[Path, typer.Option(help="The table as JSON.")] = Path(
+        "training/benchmark-retarget.json"
+    ),
+) -> None:
+    """Print the table and write it."""
+    known = sorted(path.stem for path in words.glob("*.cfg"))
+    chosen = [name.strip() for name in sets.split(",") if name.strip()] or known
+    if unknown := [name for name in chosen if name not in known]:
+        raise UserError(f"{words}: there is no {unknown[0]}.cfg (there are {', '.join(known) or 'none'}).")
+    if absent := [name for name in chosen if not (data / name).is_dir()]:
+        raise UserError(
+            f"{data / absent[0]}: there is no such set; set --vars.benchmark_data to their folder."
+        )
+    commands = srsly.read_yaml("project.yml")["workflows"]["all"]
+    found: list[retarget.Outcome] = []
+    with tqdm(total=len(chosen) * (len(commands) + 1), desc="retarget") as bar:
+        for name in chosen:
+
+            def told(command: str, name: str = name) -> None:
+                bar.set_postfix_str(f"{name}: {command}")
+                bar.update()
+
+            with TemporaryDirectory(prefix=f"{name}-") as folder:
+                found.append(
+                    retarget.retarget(
+                        name,
+                        data,
+                        words / f"{name}.cfg",
+                        Path.cwd(),
+                        Path(folder),
+                        size=Size(reviewed, llm_texts),
+                        overrides={"max_steps": max_steps, "seeds": 1, "portions": "50,100"},
+                        commands=commands,
+                        progress=told,
+                    )
+                )
+    rows = [outcome.row() for outcome in found]
+    print(table(rows, header=retarget.HEADER, divider=True, aligns=["l", *"r" * 10]))
+    print(
+        "F of exact spans or of categories on n test texts, ± the 95 % bootstrap interval over texts. Your "
+        "lines: of definitions and prompt words. Minutes: everything, the package's trial included."
+    )
+    write_json(output, retarget.to_json(found))
+    msg.good(str(output))
+
+
+if __name__ == "__main__":
+    run(main)

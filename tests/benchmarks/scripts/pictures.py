@@ -1,0 +1,158 @@
+"""Take the pictures of the documentation anew: each state of the review page, and what the last run drew."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+from wasabi import msg
+
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import atomic_write
+from ie.data import records
+
+COLOURS = 96
+SIZE = {"width": 1180, "height": 720}
+# One text after the other, all questions about each, whatever side it is on.
+SETTINGS = """
+[review]
+batch = 1
+blind = {blind}
+[order]
+first = ""
+then = "file"
+[sources]
+llm = "{silver}"
+earlier = "{gold}"
+"""
+
+
+def main(
+    silver: Annotated[Path, typer.Option(help="What the LLM suggests")] = Path("corpus/llm.jsonl"),
+    gold: Annotated[Path, typer.Option(help="Reviewed texts, of which some are shown")] = Path(
+        "corpus/dev.jsonl"
+    ),
+    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    guidelines: Annotated[Path, typer.Option(help="Guidelines beside the text")] = Path(
+        "assets/guidelines.md"
+    ),
+    curve: Annotated[Path, typer.Option(help="Picture of the learning curve")] = Path(
+        "training/efficient/curve/curve.png"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for the pictures")] = Path("docs"),
+) -> None:
+    """Write review*.png and curve.png into OUTPUT."""
+    found = [record for record in records.read_records(gold) if record.relations and record.cats]
+    if not found:
+        raise UserError(f"{gold}: no text has relations and a category to show; take another file.")
+    # short, and with something to see of each kind
+    shown = min(found, key=lambda record: (len(record.relations) < 2, len(record.text)))
+    taken: list[Path] = []
+
+    def take(page: Any, name: str) -> None:
+        path = output / f"{name}.png"
+        taken.extend([path] if path not in taken else [])
+        with atomic_write(path, "wb") as file:
+            # a page has few colours, and pictures stay in git for good
+            Image.open(BytesIO(page.screenshot(full_page=True))).quantize(COLOURS).save(file, "png")
+
+    for blind in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            prepare(Path(folder), shown, silver.resolve(), blind=blind)
+            with server(Path(folder), scheme, guidelines) as url, browser() as page:
+                page.goto(url)
+                page.wait_for_selector("#task:not([hidden])")
+                (blind_state if blind else states)(page, take)
+    if curve.is_file():
+        taken.append(output / "curve.png")
+        with atomic_write(taken[-1], "wb") as file:
+            file.write(curve.read_bytes())
+    else:
+        msg.warn(f"{curve}: isn't there, so curve.png stays as it is; run `weasel run train-curve`.")
+    msg.good(f"{len(taken)} pictures: {', '.join(map(str, taken))}")
+
+
+def prepare(folder: Path, shown: records.Record, silver: Path, *, blind: bool) -> None:
+    """A project of one text, which has been reviewed before."""
+    bare = shown.model_copy(update={"spans": [], "relations": [], "cats": {}})
+    records.write_records(folder / "texts.jsonl", [bare])
+    records.write_records(folder / "earlier.jsonl", [shown])
+    sides = '["train","dev","test"]' if blind else "[]"
+    text = SETTINGS.format(blind=sides, silver=silver, gold=folder / "earlier.jsonl")
+    (folder / "review.cfg").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def server(folder: Path, scheme: Path, guidelines: Path) -> Iterator[str]:
+    """The review page of that project; its address."""
+    command = [sys.executable, "-u", str(Path(__file__).parents[3] / "scripts" / "review.py")]
+    command += ["--texts", str(folder / "texts.jsonl"), "--reviewed", str(folder / "reviewed.jsonl")]
+    command += ["--journal", str(folder / "log.jsonl"), "--settings", str(folder / "review.cfg")]
+    command += ["--cache", str(folder / "cache"), "--port", "0"]
+    command += ["--scheme", str(scheme), "--guidelines", str(guidelines)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            said = ""
+            for line in process.stdout or ():
+                said += line
+                if address := re.search(r"http://localhost:\d+/\?token=\S+", line):
+                    yield address[0]
+                    return
+            raise UserError(f"The review page doesn't start: {' '.join(said.split())}")
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A page in a headless Chromium, the machine's own."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise UserError("playwright isn't installed; pip install -r requirements-dev.txt") from None
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not program:
+        raise UserError("There is no Chromium; install it, or set CHROMIUM to its path.")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started.new_page(viewport=SIZE)
+        started.close()
+
+
+def states(page: Any, take: Callable[[Any, str], None]) -> None:
+    """All questions about the text: spans of each label, relations, categories; then nothing is left."""
+    take(page, "review")
+    page.keyboard.press("f")
+    page.locator("#note").fill("Is the fund itself a COMPANY here, or its manager?")
+    take(page, "review-meeting")
+    page.locator("#note").fill("")
+    page.locator("#flag").click()
+    names = {"Draw": "review-relations", "What": "review-categories"}
+    while page.locator("#task").is_visible():
+        first = page.locator("#question").inner_text().split()[0]
+        if first in names:
+            take(page, names[first])
+        with page.expect_response(lambda response: "/api/answer" in response.url):
+            page.locator("#accept").click()
+        page.locator("#accept:enabled:visible, #empty:visible").wait_for()
+    take(page, "review-done")
+
+
+def blind_state(page: Any, take: Callable[[Any, str], None]) -> None:
+    """The first question about a text that is shown bare."""
+    take(page, "review-blind")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,103 @@
+"""The benchmark puts in what it says, and counts what is named."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from benchmarks import diagnosis, faults
+from running import ROOT, real_data, run_command
+
+from ie.core.errors import UserError
+from ie.diagnosis.project import SIDES
+
+DEMO = diagnosis.DataSet(
+    "demo", (ROOT / "assets" / "reviewed.jsonl",), {"COMPANY": "Company", "MONEY": "Money"}
+)
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return diagnosis.sample(diagnosis.load(DEMO, "en"), ROOT / "configs" / "efficient.cfg", "en", 0)
+
+
+def spans(project, side):
+    return {r.text: {(s.start, s.end, s.label) for s in r.spans} for r in project[side]}
+
+
+@pytest.mark.parametrize("fault", faults.all_faults(), ids=lambda fault: fault.name)
+def test_every_fault_changes_the_project_and_leaves_the_healthy_one_alone(healthy, fault):
+    before = {side: spans(healthy, side) for side in SIDES}, dict(healthy.overrides)
+    broken = fault.inject(healthy, healthy, np.random.default_rng(0))
+    assert ({side: spans(healthy, side) for side in SIDES}, dict(healthy.overrides)) == before
+    same_bytes = all(
+        broken.bins[side].to_bytes() == faults.healthy(healthy).bins[side].to_bytes() for side in SIDES
+    )
+    if fault.name == "dev drawn from another domain":
+        assert same_bytes  # the other domain is this one here
+    else:
+        assert not same_bytes or broken.overrides != healthy.overrides
+
+
+def test_shares_are_as_said(healthy):
+    rng = np.random.default_rng(0)
+    count = {side: sum(len(r.spans) for r in healthy[side]) for side in SIDES}
+    fewer = faults.missing(healthy, healthy, rng)
+    left = sum(len(r.spans) for r in fewer["train"])
+    assert left / count["train"] == pytest.approx(0.7, abs=0.05)
+    more = faults.leaked(healthy, healthy, rng)
+    assert len(more["train"]) - len(healthy["train"]) == int(0.3 * len(healthy["test"]))
+
+
+def test_subsamples_differ_by_seed_only():
+    split = diagnosis.load(DEMO, "en")
+    texts = [
+        [r.text for r in diagnosis.sample(split, ROOT / "configs" / "efficient.cfg", "en", seed)["train"]]
+        for seed in (0, 0, 1)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_table_counts_what_is_right():
+    results = [
+        {"data": "demo", "fault": "f", "named": "leak", "expected": "leak", "cause": "a leak"},
+        {"data": "fire", "fault": "f", "named": None, "expected": "leak", "cause": ""},
+        {"data": "demo", "fault": "", "named": None, "case": "decent", "cause": ""},
+        {"data": "fire", "fault": "", "named": "drift", "case": "decent", "cause": "drift"},
+    ]
+    rows = diagnosis.table(results, [DEMO, diagnosis.DataSet("fire", (), {})])
+    assert rows[0] == ("f", "✔ a leak", "✘ nothing")
+    assert rows[1][1:] == ("1 of 1", "0 of 1")
+    assert rows[2][1:] == ("0 of 1", "1 of 1")
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path, capsys):
+    folder = real_data("fire/train.jsonl").parents[1]
+    options = ["--first", DEMO.paths[0], "--data", folder, "--healthy", 0, "--only", "test leaked into train"]
+    options += ["--config", ROOT / "configs" / "efficient.cfg", "--output", tmp_path / "found.json"]
+    outcome = run_command("benchmark-diagnosis", options, capsys)
+    assert outcome.status == 0
+    assert outcome.output.count("✔ texts of dev or test are in train") == 2
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert [(r["data"], r["named"]) for r in found] == [("demo", "leak"), ("fire", "leak")]
+
+
+def die(job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_diagnosis_that_was_killed_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(diagnosis, "diagnosed", die)
+    names = ["test leaked into train", "learning rate 0"]
+    options = {"lang": "en", "healthy": 0, "seed": 0, "workers": 2, "only": names, "progress": print}
+    with pytest.raises(UserError, match=r"one of 2 diagnoses at a time was killed, .* --vars.workers 1\.$"):
+        diagnosis.run([DEMO, DEMO], config=ROOT / "configs" / "efficient.cfg", **options)
+
+
+def test_missing_file(tmp_path, capsys):
+    outcome = run_command("benchmark-diagnosis", ["--first", tmp_path / "none.jsonl"], capsys)
+    assert outcome.status == 1
+    assert "none.jsonl: there is no such file" in outcome.output

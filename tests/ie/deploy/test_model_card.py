@@ -1,0 +1,110 @@
+"""The model card tells scores with their n and interval, the versions of the data, and what is missing."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from running import ROOT
+
+from ie.core.errors import UserError
+from ie.deploy import model_card
+
+META = {
+    "lang": "en",
+    "name": "deal_news",
+    "version": "0.1.0",
+    "license": "MIT",
+    "spacy_version": ">=3.8,<3.9",
+    "components": ["tok2vec", "ner"],
+    "labels": {"tok2vec": [], "ner": ["COMPANY", "MONEY"]},
+}
+
+
+def make(tmp_path: Path, scores: str = "", **more) -> str:
+    options = {"written": "## Limits\n\nMany.", "system": "reviewed", "data": []} | more
+    return model_card.write(META, scores=model_card.sources(scores), **options)
+
+
+def test_scores_of_the_packaged_system_alone(tmp_path: Path):
+    path = ROOT / "training" / "efficient" / "metrics.json"
+    text = make(tmp_path, f"spans:{path}")
+    known = json.loads(path.read_text())["systems"]
+    (row,) = [line for line in text.splitlines() if "| all |" in line]
+    assert f"| {known['reviewed']['all']['gold']:,} |" in row
+    assert f".{round(100 * known['reviewed']['all']['f']):02d} ±" in row
+    assert text != make(tmp_path, f"spans:{path}", system="silver")
+
+
+def test_figures_of_every_component(tmp_path: Path):
+    kinds = {
+        "links": ROOT / "training" / "linker" / "metrics.json",
+        "amounts": ROOT / "training" / "money" / "metrics.json",
+        "relations": tmp_path / "relations.json",
+        "categories": tmp_path / "categories.json",
+        "rows": tmp_path / "rows.json",
+    }
+    three = [0.8, 0.75, 0.85]
+    prf = {"p": three, "r": three, "f": three}
+    (tmp_path / "relations.json").write_text(
+        json.dumps(
+            {"test_documents": 500, "systems": {"gold": {"RAISED": prf | {"correct": 30, "missing": 10}}}}
+        )
+    )
+    (tmp_path / "categories.json").write_text(
+        json.dumps(
+            {
+                "test_documents": 500,
+                "systems": {"component": {"FUNDING": prf | {"n": 77}, "accuracy": {"n": 500, "f": three}}},
+            }
+        )
+    )
+    (tmp_path / "rows.json").write_text(
+        json.dumps({"test_documents": 500, "rows": {"pipeline": prf | {"exact": 300, "missing": 99}}})
+    )
+    text = make(tmp_path, ",".join(f"{kind}:{path}" for kind, path in kinds.items()))
+    assert "| relations between gold entities | RAISED | 500 | 40 | .80 ±.05 | .80 ±.05 | .80 ±.05 |" in text
+    assert "| categories | accuracy | 500 | 500 |  |  | .80 ±.05 |" in text
+    assert "| database rows, from the text alone | all | 500 | 399 |" in text
+    assert "| links of gold mentions | linked | 491 | 947 |  |  | .98 ±.01 |" in text
+    # what it was developed on isn't a score
+    assert text.count("amounts of gold mentions") == 1
+
+
+def test_a_pipeline_that_found_nothing_has_a_card(tmp_path: Path):
+    nothing = {"p": None, "p_low": None, "p_high": None}
+    none = {m: 0.0 for metric in ("r", "f") for m in (metric, f"{metric}_low", f"{metric}_high")}
+    one = {"MONEY": {"gold": 20, "predicted": 0, "correct": 0, **nothing, **none}, "mb": 3.9}
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"test": {"documents": 40}, "systems": {"reviewed": one}}))
+    assert "| exact spans | MONEY | 40 | 20 | – | .00 to " in make(tmp_path, f"spans:{path}")
+
+
+def test_versions_are_those_of_dvc_and_training_is_told(tmp_path: Path):
+    data, train = tmp_path / "train.jsonl", tmp_path / "train.json"
+    data.write_bytes(b"{}\r\n")
+    train.write_text('{"reviewed": {"examples": 1764, "step": 20, "dev_documents": 9}}')
+    text = make(tmp_path, data=[data, tmp_path / "gone.jsonl"], train=train)
+    assert f"| {data} | `{hashlib.md5(b'{}' + bytes([13, 10])).hexdigest()}` |" in text
+    assert "gone" not in text
+    assert "On 1,764 reviewed examples" in text
+    assert model_card.NOT_MEASURED in text
+    assert "## Limits" in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "content", "said"),
+    [
+        ("spams:a.json", None, "--scores spams:a.json: is no kind:file"),
+        ("spans:", None, "is no kind:file"),
+        ("spans:{path}", "{", "can't be read"),
+        ("spans:{path}", '{"rows": 1}', "holds no figures of spans"),
+        ("rows:{path}", "[1]", "holds no figures of rows"),
+    ],
+)
+def test_bad_figures_end_in_a_sentence(tmp_path: Path, scores: str, content: str | None, said: str):
+    path = tmp_path / "scores.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=said.replace("(", r"\(")):
+        make(tmp_path, scores.format(path=path))

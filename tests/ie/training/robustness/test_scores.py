@@ -1,0 +1,147 @@
+"""What counts as a fall, and what few or empty texts must not be taken for."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ie.core.errors import UserError
+from ie.data.records import Record, Span
+from ie.evaluation import perturbations
+from ie.training.robustness import report, scores
+from ie.training.robustness.scores import Batch, Robustness
+
+LABELS = ("X",)
+
+
+def table(right: int, wrong: int, documents: int = 60) -> np.ndarray:
+    """`right` documents with one hit each, then `wrong` with a miss, the rest empty."""
+    counts = np.zeros((documents, 1, 3), dtype=int)
+    counts[:right, 0, 0] = 1
+    counts[right : right + wrong, 0, 2] = 1
+    return counts
+
+
+def result(counted: dict[str, np.ndarray], n: int = 60, seeds: int = 2) -> Robustness:
+    gold = [Record(text=f"Velto {i}", spans=[Span(start=0, end=5, label="X")]) for i in range(n)]
+    names = [name for name in counted if name != "original"]
+    perturbed = [perturbations.unchanged(gold)]
+    perturbed += [perturbations.perturb(name, gold, perturbations.Settings(gold)) for name in names]
+    f = scores.micro_f(counted)
+    return Robustness(
+        gold=gold,
+        inspected="both",
+        titles={"both": "Both"},
+        missing={},
+        perturbed=perturbed,
+        changes=scores.changes({"both": counted}),
+        labels=scores.by_label(counted, LABELS),
+        seeds={name: [f[name]] * seeds for name in counted},
+        first_seed=0,
+        batches=[Batch(1, 0, 0.0, None, [1.0]), Batch(8, 0, 0.0, None, [1.0])],
+        words=2 * n,
+    )
+
+
+def test_a_fall_beyond_noise_is_named_and_a_small_one_is_not():
+    told = result({"original": table(60, 0), "lower": table(20, 40), "typos": table(59, 1)})
+    changes = told.changes["both"]
+    assert changes["lower"].verdict() == "falls"
+    assert changes["lower"].difference.value == pytest.approx(-0.5)
+    assert changes["lower"].difference.high < 0
+    assert changes["typos"].verdict() == "not told apart"
+    assert "loses most to lower case" in scores.summary(told)[0]
+    assert "1 of 2 perturbations" in scores.summary(told)[0]
+
+
+@pytest.mark.parametrize(("n", "places"), [(3, 1), (60, 2)])
+def test_changes_have_no_more_digits_than_the_texts_allow(n, places):
+    counted = {"original": table(n, 0, n), "lower": table(n // 3, n - n // 3, n)}
+    told = result(counted, n)
+    shown = " ".join([*scores.summary(told), *(row["change"] for row in report.rows(told))])
+    shown += " ".join(row["f"] for row in report.batch_rows(told))
+    assert {len(found) for found in re.findall(r"\.(\d+)", shown)} == {places}
+
+
+def test_holm_corrects_over_all_systems():
+    counted = {"original": table(60, 0), "lower": table(53, 7)}
+    alone = scores.changes({"a": counted})["a"]["lower"]
+    many = scores.changes(dict.fromkeys("abcdefgh", counted))["a"]["lower"]
+    assert alone.p == many.p
+    assert (alone.verdict(), many.verdict()) == ("falls", "not told apart")
+
+
+@pytest.mark.parametrize(
+    ("counted", "n", "verdict", "sentence"),
+    [
+        (
+            {"original": table(0, 60), "lower": table(0, 60)},
+            60,
+            "finds nothing either way",
+            "finds nothing, so",
+        ),
+        ({"original": table(60, 0), "lower": table(60, 0)}, 60, "not told apart", "no perturbation lowers F"),
+        (
+            {"original": table(1, 0, 1), "lower": table(0, 1, 1)},
+            1,
+            "not told apart",
+            "so few texts can't show",
+        ),
+    ],
+)
+def test_nothing_wrong_is_said_of_extremes(counted, n, verdict, sentence):
+    told = result(counted, n)
+    assert told.changes["both"]["lower"].verdict() == verdict
+    assert sentence in scores.summary(told)[0]
+
+
+def test_a_label_nobody_has_changes_by_nothing_that_is_known():
+    nothing = np.zeros((4, 1, 3), dtype=int)
+    change = scores.by_label({"original": nothing, "lower": nothing}, LABELS)["lower"]["X"]
+    assert np.isnan(change.difference.value)
+    assert change.verdict() == "finds nothing either way"
+
+
+def test_one_seed_has_no_spread():
+    told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
+    assert "One seed shows no spread" in " ".join(scores.summary(told))
+    assert scores.to_json(told)["seeds"]["f"]["original"]["sd"] is None
+    assert scores.spread([0.5, 0.7])[1] == pytest.approx(0.1414, abs=1e-4)
+
+
+def test_answers_that_depend_on_the_batch_are_reported():
+    told = result({"original": table(50, 10), "lower": table(50, 10)})
+    told.batches = [Batch(1, 0, 0.0, None, []), Batch(8, 3, -0.01, 0.2, [])]
+    assert "up to 3 of 60 texts are answered otherwise" in scores.summary(told)[-1]
+
+
+@pytest.mark.parametrize("text", ["", "1,x", "0", "1.5"])
+def test_batch_sizes_are_whole_numbers(text):
+    with pytest.raises(UserError, match="whole numbers above 0"):
+        scores.parse_sizes(text)
+
+
+def die(*given: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_seed_that_was_killed_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(scores, "_train_and_count", die)
+    nowhere = Path("nowhere")
+    with pytest.raises(UserError, match=r"one of 2 trainings at a time was killed, .* --vars.workers 1\.$"):
+        scores.over_seeds(nowhere, nowhere, nowhere, [], [], seeds=[1, 2], overrides={}, workers=2)
+
+
+def test_what_has_no_seeds_by_design_says_why():
+    told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
+    told.seedless = "Other seeds are left out."
+    summary = " ".join(scores.summary(told))
+    assert "Other seeds are left out." in summary
+    assert "robustness_seeds" not in summary
+    page = report.page(told)
+    assert page.count("Other seeds") == 1
+    assert "Standard deviation" not in page

@@ -1,0 +1,287 @@
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from running import ROOT
+from spacy.tokens import Doc, DocBin
+
+from ie.core import ray_cluster
+from ie.core.errors import UserError
+from ie.data.records import Record, Span, blank, to_doc, write_docbin
+from ie.training import jobs, loop
+from ie.training.jobs import Cell
+
+CONFIG = Path(__file__).parents[3] / "configs" / "efficient.cfg"
+SHORT = {"training.max_steps": 20, "training.eval_frequency": 10}
+PORTIONS = {Cell(50, 8, 0): list(range(8)), Cell(100, 16, 0): list(range(16))}
+
+
+def corpus(path: Path, n: int) -> list[Doc]:
+    nlp = blank("en")
+    companies = ("Velto", "Hooli", "Anker", "Orchard")
+    gold = [
+        Record(
+            text=f"{companies[i % 4]} sold {i} boats.",
+            spans=[Span(start=0, end=len(companies[i % 4]), label="COMPANY")],
+        )
+        for i in range(n)
+    ]
+    write_docbin(path, gold, nlp)
+    return [to_doc(record, nlp) for record in gold]
+
+
+def test_a_corpus_that_can_not_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none.spacy: there is no such corpus"):
+        jobs.read_corpus(tmp_path / "none.spacy")
+    (tmp_path / "bad.spacy").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"bad.spacy: is no spaCy corpus"):
+        jobs.read_corpus(tmp_path / "bad.spacy")
+    DocBin().to_disk(tmp_path / "empty.spacy")
+    with pytest.raises(UserError, match=r"empty.spacy: holds no examples"):
+        jobs.read_corpus(tmp_path / "empty.spacy")
+
+
+def test_what_split_wrote_is_read(tmp_path):
+    written = corpus(tmp_path / "train.spacy", 5)
+    assert [doc.text for doc in jobs.read_corpus(tmp_path / "train.spacy")] == [d.text for d in written]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> list[Doc]:
+    corpus(tmp_path / "dev.spacy", 6)
+    return corpus(tmp_path / "train.spacy", 16)
+
+
+def train(tmp_path: Path, docs: list[Doc], **options: Any) -> list[dict[str, Any]]:
+    given = {"config": CONFIG, "dev": tmp_path / "dev.spacy", "overrides": SHORT, "workers": 1, **options}
+    portions = given.pop("portions", PORTIONS)
+    return jobs.run(portions, docs, labels=("COMPANY",), **given)
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[int]:
+    """Seeds of the trainings that really took place in this process."""
+    seeds = []
+    original = loop.train
+
+    def counted(*args: Any, **options: Any) -> dict[str, Any]:
+        seeds.append(options["seed"])
+        return original(*args, **options)
+
+    monkeypatch.setattr(loop, "train", counted)
+    return seeds
+
+
+@pytest.mark.slow
+def test_trainings_side_by_side_give_what_one_after_another_gives(tmp_path, data):
+    before = os.environ.get("OMP_NUM_THREADS")
+    done: list[int] = []
+    side_by_side = train(tmp_path, data, workers=2, progress=lambda: done.append(1))
+    assert os.environ.get("OMP_NUM_THREADS") == before
+    assert side_by_side == train(tmp_path, data)
+    assert len(done) == 2
+    assert [r["cell"]["examples"] for r in side_by_side] == [8, 16]
+    assert np.array(side_by_side[1]["counts"]).shape == (6, 1, 3)
+
+
+def test_the_whole_is_trained_as_train_does_it(tmp_path, data):
+    shuffled = list(reversed(range(16)))
+    (result,) = train(tmp_path, data, portions={Cell(100, 16, 3): shuffled})
+    alone = loop.train(
+        CONFIG, train=tmp_path / "train.spacy", dev=tmp_path / "dev.spacy", overrides=SHORT, seed=3
+    )
+    tp, fp, fn = np.array(result["counts"]).sum(axis=(0, 1))
+    assert 2 * tp / (2 * tp + fp + fn) == pytest.approx(alone["ents_f"])
+    assert result["best_step"] == alone["step"]
+
+
+def test_a_training_that_was_stopped_while_it_rose_is_marked(tmp_path, data, monkeypatch):
+    history = [{"step": 0}, {"step": 10}, {"step": 20}]
+    monkeypatch.setattr(jobs.spacy, "load", lambda path: blank("en"))
+    for best, unfinished in ((20, True), (10, False), (0, False)):
+        monkeypatch.setattr(loop, "train", lambda *a, best=best, **o: {"step": best, "history": history})
+        assert train(tmp_path, data)[0]["unfinished"] is unfinished
+
+
+def test_finished_trainings_are_not_repeated(tmp_path, data, trained):
+    kept = []
+    first = train(tmp_path, data, cache=tmp_path / "cache", started=kept.append)
+    assert len(trained) == 2
+    next((tmp_path / "cache").glob("*.json")).unlink()
+    assert train(tmp_path, data, cache=tmp_path / "cache", started=kept.append) == first
+    assert len(trained) == 3
+    assert kept == [0, 1]
+    # half a file, as a full disk leaves it
+    damaged = next((tmp_path / "cache").glob("*.json"))
+    damaged.write_text(damaged.read_text()[:40])
+    assert train(tmp_path, data, cache=tmp_path / "cache") == first
+    assert len(trained) == 4
+
+
+def test_another_percentage_of_the_same_examples_is_the_same_training(tmp_path, data, trained):
+    train(tmp_path, data, cache=tmp_path / "cache")
+    (found,) = train(tmp_path, data, cache=tmp_path / "cache", portions={Cell(25, 8, 0): list(range(8))})
+    assert len(trained) == 2
+    assert found["cell"]["percent"] == 25
+
+
+def test_what_a_training_depends_on_makes_it_another(tmp_path, data, trained):
+    one = {Cell(50, 8, 0): list(range(8))}
+    cache = tmp_path / "cache"
+    train(tmp_path, data, cache=cache, portions=one)
+    corpus(tmp_path / "dev2.spacy", 7)
+    train(tmp_path, data, cache=cache, portions=one, dev=tmp_path / "dev2.spacy")
+    train(tmp_path, data, cache=cache, portions=one, overrides=SHORT | {"training.dropout": 0.2})
+    train(tmp_path, data, cache=cache, portions={Cell(50, 8, 0): list(range(1, 9))})
+    train(tmp_path, data, cache=cache, portions={Cell(50, 8, 1): list(range(8))})
+    assert len(trained) == 5
+    train(tmp_path, data, cache=cache, portions=one)
+    assert len(trained) == 5
+
+
+def test_other_code_makes_it_another_training(tmp_path, data, trained, monkeypatch):
+    one = {Cell(50, 8, 0): list(range(8))}
+    train(tmp_path, data, cache=tmp_path / "cache", portions=one)
+    monkeypatch.setattr(jobs, "hash_code", lambda *packages: "edited" * (packages == jobs.CODE))
+    train(tmp_path, data, cache=tmp_path / "cache", portions=one)
+    assert len(trained) == 2
+
+
+def test_the_code_of_a_training_is_all_of_ours():
+    """Whatever a training imports is inside the packages that its key hashes."""
+    code = (
+        "import sys, ie.training.distill.teachers, ie.training.variants.comparison, components.relations\n"
+        "from pathlib import Path\n"
+        "root = Path(ie.training.distill.teachers.__file__).parents[1]\n"
+        "files = [getattr(m, '__file__', None) for m in list(sys.modules.values())]\n"
+        "print(*(f for f in files if f and root in Path(f).parents), sep='\\n')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    loaded = {Path(line).relative_to(ROOT / "scripts") for line in run.stdout.split()}
+    assert len(loaded) > 10
+    folders = [Path(*package.split(".")) for package in jobs.CODE]
+    assert not [path for path in loaded if not any(folder in path.parents for folder in folders)]
+
+
+@pytest.mark.slow
+def test_a_fault_in_a_worker_reaches_the_user(tmp_path, data):
+    broken = tmp_path / "broken.cfg"
+    broken.write_text(CONFIG.read_text(encoding="utf-8").replace("spacy.Tok2Vec.v2", "no.Such.v1"))
+    with pytest.raises(UserError, match=r"portion with seed 0: .*broken\.cfg"):
+        train(tmp_path, data, config=broken, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_losses_that_are_no_number_are_told_with_their_portion(tmp_path, data, workers):
+    overrides = SHORT | {"training.optimizer.learn_rate": 1e30, "training.optimizer.grad_clip": 0.0}
+    with pytest.raises(
+        UserError, match=r"the (50|100) % portion with seed 0: the loss is no longer a number"
+    ):
+        train(tmp_path, data, overrides=overrides, workers=workers)
+
+
+def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(tmp_path, data, trained):
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    cache = tmp_path / "cache"
+    with pytest.raises(
+        UserError, match=r"1 of 2 trainings are done and are kept .* run the same command again"
+    ):
+        train(tmp_path, data, cache=cache, progress=stop)
+    train(tmp_path, data, cache=cache)
+    assert len(trained) == 2
+    with pytest.raises(UserError, match="1 of 2 trainings are done and are lost"):
+        train(tmp_path, data, progress=stop)
+
+
+def test_workers_fit_cores_and_memory(monkeypatch):
+    monkeypatch.setattr(jobs, "cores", lambda: 64)
+
+    class Memory:
+        available = 3 * jobs.WORKER_MB * 1_000_000 + 1
+
+    monkeypatch.setattr(jobs.psutil, "virtual_memory", Memory)
+    assert jobs.default_workers() == 3
+    assert jobs.default_workers(gpu_id=0) == 1
+    Memory.available = 1
+    assert jobs.default_workers() == 1
+
+
+def test_workers_are_fewer_where_each_has_a_large_corpus_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "cores", lambda: 64)
+
+    class Memory:
+        available = 10 * jobs.WORKER_MB * 1_000_000
+
+    monkeypatch.setattr(jobs.psutil, "virtual_memory", Memory)
+    small, large = tmp_path / "small.spacy", tmp_path / "large.spacy"
+    small.write_bytes(b"x")
+    with large.open("wb") as file:
+        file.truncate(jobs.WORKER_MB * 1_000_000 // jobs.TIMES_FILE)
+    assert jobs.default_workers(corpora=[small]) == 9
+    assert jobs.default_workers(corpora=[small, large]) == jobs.default_workers(corpora=[large]) == 5
+    assert jobs.default_workers(corpora=[tmp_path / "none.spacy"]) == 10
+
+
+def test_a_run_reckons_with_the_size_of_its_examples(tmp_path, data, monkeypatch):
+    asked: list[list[Path]] = []
+
+    def workers(gpu_id: int, corpora: list[Path]) -> int:
+        asked.append(list(corpora))
+        return 1
+
+    monkeypatch.setattr(jobs, "default_workers", workers)
+    monkeypatch.setattr(jobs, "train_cell", lambda job: {})
+    train(tmp_path, data, workers=0)
+    assert [len({path.name for path in paths}) for paths in asked] == [2]
+
+
+def die(job: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "options", "sentence"),
+    [
+        (
+            2,
+            {},
+            r"one of 2 trainings at a time was killed, .* --vars.workers 1 \(what was finished is kept\)\.$",
+        ),
+        (1, {"what": "diagnoses", "kept": False}, r"one of 1 diagnoses .*; free some, then run it again\.$"),
+    ],
+)
+def test_a_worker_that_was_killed_is_one_sentence(processes, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        jobs.on_cores([(0, 0), (1, 1)], processes, lambda i, result: None, work=die, **options)
+
+
+def test_ray_that_is_not_installed_is_one_sentence(tmp_path, data, monkeypatch, trained):
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="--executor ray needs Ray, which isn't installed; run `pip install"):
+        train(tmp_path, data, executor="ray")
+    assert not trained
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray isn't installed")
+def test_ray_gives_what_the_cores_give(tmp_path, data):
+    kept = []
+    found = train(tmp_path, data, executor="ray", cache=tmp_path / "cache")
+    assert found == train(tmp_path, data)
+    assert train(tmp_path, data, executor="ray", cache=tmp_path / "cache", started=kept.append) == found
+    assert kept == [2]
