@@ -11,10 +11,11 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, finite, json_text
 from ie.data import options
+from ie.data.config import load_data_config
 from ie.data.guidelines import Guidelines
-from ie.data.records import Reader, blank, write_records
+from ie.data.records import write_records
 from ie.data.scheme import load_scheme
-from ie.data.splits import SIDES, assign
+from ie.data.splits import SIDES
 from ie.evaluation.scoring import labels_of
 from ie.review import agenda, agreement, disagreements
 
@@ -32,38 +33,26 @@ def main(
     scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: Annotated[Path, typer.Option(help="Annotation guidelines.")] = Path("assets/guidelines.md"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
     repeats: Annotated[int, typer.Option(help="So often makes a string a pattern of its own.", min=1)] = 3,
     least: Annotated[float, typer.Option(help="Cosine a fitting sentence of the guidelines has.")] = 0.1,
     patterns: Annotated[int, typer.Option(help="Patterns of each kind on the agenda.", min=1)] = 12,
     examples: Annotated[int, typer.Option(help="Examples of each pattern.", min=1)] = 3,
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for scores, agenda and disagreements.")] = Path(
         "training/agreement"
     ),
 ) -> None:
     """Write agreement.json, agenda.html, agenda.md and disagreements.jsonl; print the scores."""
-    labels, nlp = load_scheme(scheme), blank(lang)
+    config = load_data_config(data)
+    labels, nlp = load_scheme(scheme), config.blank()
     rules = Guidelines(guidelines, nlp)
     both = agreement.sides(first, second, (first_name, second_name), labels)
     only = None
     if wanted := [side.strip() for side in sides.split(",") if side.strip()]:
         if unknown := [side for side in wanted if side not in SIDES]:
             raise UserError(f"--sides {unknown[0]!r} is no part of the split; there are {', '.join(SIDES)}.")
-        reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
-        split = assign(
-            reader.read_reviewed(reviewed),
-            [],
-            test_percent=test_percent,
-            dev_percent=dev_percent,
-            near_duplicate=near_duplicate,
-        )
+        split = config.assign(config.reader(labels, nlp).read_reviewed(reviewed), [])
         only = {record.text for side in wanted for record in getattr(split, side)}
     matched = agreement.match(*both, only)
     span_labels = labels_of([*matched.first, *matched.second], labels.span_labels)

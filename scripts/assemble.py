@@ -17,8 +17,8 @@ def main(
     config: Annotated[Path, typer.Option(help="Which components, and where they come from")] = Path(
         "configs/assemble.cfg"
     ),
-    models: Annotated[Path, typer.Option(help="Folder with a folder for each component")] = Path(
-        "training/efficient"
+    components: Annotated[Path, typer.Option(help="Folder of `train-components`")] = Path(
+        "training/efficient/components"
     ),
     ner: Annotated[Path, typer.Option(help="Pipeline that finds the entities")] = Path(
         "training/efficient/reviewed/model-best"
@@ -29,7 +29,7 @@ def main(
     ),
 ) -> None:
     """Write OUTPUT/model-best and assemble.json; fail if a component says something else in it than alone."""
-    sources = assembly.read_sources(config, models)
+    sources = assembly.read_sources(config, components)
     before, base = assembly.load(ner, "train"), assembly.load(ner, "train")
     if sources and "ner" not in base.pipe_names:
         raise UserError(

@@ -13,9 +13,10 @@ from weasel.util import get_checksum
 
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.data import options, records, splits
+from ie.data import options, splits
+from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
-from ie.data.records import Reader, Record
+from ie.data.records import Record
 from ie.data.scheme import KINDS, load_scheme
 
 
@@ -24,32 +25,29 @@ def main(
     texts: options.Texts = Path("assets/texts.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
-    gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
-    gazetteer_label: Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")] = "",
+    gazetteer: options.Gazetteer = "assets/companies.csv",
+    gazetteer_label: options.GazetteerLabel = "",
     config: Annotated[str, typer.Option(help="Training config; empty for none.")] = "",
-    project: Annotated[str, typer.Option(help="Project file with checksums of assets; empty for none.")] = "",
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
+    project: Annotated[
+        str, typer.Option(help="Project file with checksums of assets; empty for none.")
+    ] = "project.yml",
     train_on: options.TrainOn = "reviewed",
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
     gaps: Annotated[
         Literal["error", "warn"], typer.Option(help="A side or label without reviewed examples.")
     ] = "error",
 ) -> None:
     """Check every file and setting of the project; print what there is, or the first mistake."""
-    labels, nlp = load_scheme(scheme), records.blank(lang)
+    settings = load_data_config(data)
+    labels = load_scheme(scheme)
     kinds = {kind: labels.labels(kind) for kind in KINDS if labels.labels(kind)}
     if project:
         check_assets(Path(project))
     found = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
     if config:
-        check_config(Path(config), lang)
+        check_config(Path(config), settings.lang)
         found.append((config, "can be read"))
-    reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
+    reader = settings.reader(labels)
     # Without any, no side has an example: a gap like others.
     gold = reader.read_reviewed(reviewed) if gaps == "error" else reader.read(reviewed, allow_empty=True)
     answers = Counter(record.answer for record in gold)
@@ -60,9 +58,7 @@ def main(
     found.append((str(reviewed), listing(answers) or "nothing"))
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
-    split = splits.assign(
-        gold, raw, test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate
-    )
+    split = settings.assign(gold, raw)
     found.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
     parts = {"train": split.train, "dev": split.dev, "test": split.test}
     # What the LLM will add to train isn't known yet.

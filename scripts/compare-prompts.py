@@ -14,9 +14,9 @@ from ie.core.errors import UserError
 from ie.core.files import write_json
 from ie.core.stats import compare, format_score, groups, intervals
 from ie.data import options
-from ie.data.records import Reader, blank, write_records
+from ie.data.config import load_data_config
+from ie.data.records import write_records
 from ie.data.scheme import Scheme, load_scheme
-from ie.data.splits import assign
 from ie.evaluation.scoring import count, view
 from ie.llm import pipeline
 
@@ -32,30 +32,22 @@ def main(
     answers: Annotated[
         Path | None, typer.Option(help="Folder for each form's annotation of dev, for `agreement`.")
     ] = None,
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
     limit: Annotated[int, typer.Option(help="First so many dev texts only (0: all).")] = 0,
     only: Annotated[str, typer.Option(help="Names of forms, separated by commas.")] = "",
 ) -> None:
     """Print P, R and F on dev, seconds a text and dropped answers of each form."""
     scheme = load_scheme(config)
-    reader = Reader(scheme, blank(lang).tokenizer, misaligned, duplicates, bad_relations)
-    split = assign(
+    settings = load_data_config(data)
+    reader = settings.reader(scheme)
+    split = settings.assign(
         reader.read_reviewed(reviewed),
         [],
-        test_percent=test_percent,
-        dev_percent=dev_percent,
-        near_duplicate=near_duplicate,
     )
     dev = split.dev[:limit] if limit else split.dev
     if not dev:
         raise UserError(f"{reviewed}: no reviewed text is for dev; review more, or raise dev_percent.")
-    common = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
+    common = pipeline.shot_overrides(reviewed, settings)
     sections = read_forms(forms, only)
     results, counts = [], {}
     for name, settings in sections.items():

@@ -11,9 +11,10 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, write_json
 from ie.data import options, records
+from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.reports import pages
-from ie.training import jobs
+from ie.training import jobs, loop
 from ie.training.curve import learning_curve
 from ie.training.variants import report
 from ie.training.variants.comparison import (
@@ -43,11 +44,11 @@ def main(
     scheme: options.Scheme = Path("configs/llm.cfg"),
     portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,100",
     seeds: Annotated[int, typer.Option(help="Trainings of each variant and portion", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="The first seed")] = 0,
-    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
-    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
-    lang: options.Lang = "en",
-    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
+    seed: options.Seed = 0,
+    max_steps: options.MaxSteps = 0,
+    gpu_id: options.GpuId = -1,
+    data: options.Data = Path("configs/data.cfg"),
+    workers: options.Workers = 0,
     repeats: Annotated[int, typer.Option(help="Timed runs of each pipeline", min=1)] = 5,
     cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings")] = Path(
         ".cache/compare-variants"
@@ -82,14 +83,14 @@ def main(
             test=test,
             labels=labels,
             cache=cache,
-            overrides={"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {}),
+            overrides=loop.overrides(load_data_config(data).lang, max_steps),
             gpu_id=gpu_id,
             workers=workers,
             started=lambda reused: jobs.resume(bar, reused),
             progress=bar.update,
         )
     compared = compare(cells, results, labels)
-    nlp = records.blank(lang)
+    nlp = load_data_config(data).blank()
     texts = [record.text for record in gold]
     words = sum(len(nlp.make_doc(text)) for text in texts)
     costs = measure(models, results, texts, words, repeats=repeats)

@@ -14,6 +14,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import sha256_file
 from ie.data import options, pipelines, records
+from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.database import filling, schema, writing
 from ie.training import assembly
@@ -36,14 +37,14 @@ def main(
     ),
     output: Annotated[Path, typer.Option(help="SQLite file")] = Path("database/deals.db"),
     vanished: Annotated[str, typer.Option(help="Documents whose text is gone: keep or remove")] = "keep",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Write OUTPUT and its Parquet files; a second run reads nothing again."""
     if vanished not in ("keep", "remove"):
         raise UserError(f"vanished = {vanished!r}: it must be keep or remove.")
     columns = schema.read_mapping(config)
     entries = read_gazetteer(companies, allow_empty=True) if companies.exists() else []
-    source = from_gold(lang) if gold else from_pipeline(model, package, columns, config)
+    source = from_gold(load_data_config(data)) if gold else from_pipeline(model, package, columns, config)
     found = records.read_records(
         Path(gold) if gold else texts, misaligned="snap", duplicates="first", bad_relations="drop"
     )
@@ -59,9 +60,9 @@ def main(
     tell(report, output, source.model_id)
 
 
-def from_gold(lang: str) -> writing.Source:
+def from_gold(settings: DataConfig) -> writing.Source:
     """Reviewed annotation as the source of the rows."""
-    nlp = records.blank(lang)
+    nlp = settings.blank()
     return writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
 
 

@@ -10,8 +10,11 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, write_json
+from ie.data import options
+from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.diagnosis import project, report, verdict
+from ie.training import loop
 
 
 def main(
@@ -21,17 +24,17 @@ def main(
         "corpus"
     ),
     llm: Annotated[str, typer.Option(help="The LLM's annotations; empty for none")] = "corpus/llm.jsonl",
-    patterns: Annotated[str, typer.Option(help="Token patterns of the rules baseline; empty for none")] = "",
-    gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
-    gazetteer_label: Annotated[str, typer.Option(help="Label of the gazetteer's names")] = "",
+    patterns: options.Patterns = "assets/patterns.jsonl",
+    gazetteer: options.Gazetteer = "assets/companies.csv",
+    gazetteer_label: options.GazetteerLabel = "",
     output: Annotated[Path, typer.Option(help="Folder for page, JSON and label-errors.jsonl")] = Path(
         "training/efficient"
     ),
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
-    seed: Annotated[int, typer.Option(help="Seed of samples and trainings")] = 0,
+    data: options.Data = Path("configs/data.cfg"),
+    seed: options.Seed = 0,
 ) -> None:
     """Print the table of hypotheses and the case; write page, JSON and label-errors.jsonl."""
-    asked = load_scheme(scheme)
+    asked, language = load_scheme(scheme), load_data_config(data).lang
     asked.require_spans("the diagnosis")
     labels = asked.span_labels
     checked = project.read(
@@ -39,8 +42,8 @@ def main(
         {side: corpus / f"{side}.spacy" for side in project.SIDES},
         config=config,
         labels=labels,
-        lang=lang,
-        overrides={"nlp.lang": lang},
+        lang=language,
+        overrides=loop.overrides(language),
         seed=seed,
     )
     for problem in checked.problems.values():

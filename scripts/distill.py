@@ -13,6 +13,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, check_writable, write_json
 from ie.data import options, records
+from ie.data.config import load_data_config
 from ie.data.records import Reader
 from ie.data.scheme import load_scheme
 from ie.training.distill import comparison, recipes, teachers
@@ -36,15 +37,13 @@ def main(
     ),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     patterns: options.Patterns = "assets/patterns.jsonl",
-    gazetteer: options.Gazetteer = "",
+    gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
-    max_steps: Annotated[
-        int, typer.Option(help="Stop after so many updates; 0 leaves it to the config.")
-    ] = 0,
-    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none.")] = -1,
-    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core.", min=0)] = 0,
-    lang: options.Lang = "en",
+    seed: options.Seed = 0,
+    max_steps: options.MaxSteps = 0,
+    gpu_id: options.GpuId = -1,
+    workers: options.Workers = 0,
+    data: options.Data = Path("configs/data.cfg"),
     cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings.")] = Path(
         ".cache/compare-distillation"
     ),
@@ -62,6 +61,7 @@ def main(
     for path in targets:
         check_writable(path)
     gold = comparison.read_reviewed(reviewed, dev, labels.span_labels)
+    lang = load_data_config(data).lang
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
     _, found, _ = comparison.read_silver(reader, llm, silver, None, gold, 0)
     helpers, missing = comparison.helpers(

@@ -12,7 +12,8 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, write_json
 from ie.core.stats import METRICS
-from ie.data import records
+from ie.data import options, records
+from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import history, scoring
@@ -34,13 +35,9 @@ def main(
         "training/llm-timings.jsonl"
     ),
     llm_parallel: Annotated[int, typer.Option(help="Its calls in flight at a time", min=1)] = 1,
-    patterns: Annotated[str, typer.Option(help="Token patterns of the rules baseline; empty for none")] = (
-        "assets/patterns.jsonl"
-    ),
-    gazetteer: Annotated[str, typer.Option(help="CSV of known names for it; empty for none")] = "",
-    gazetteer_label: Annotated[
-        str, typer.Option(help="Label of the gazetteer's names; empty for no gazetteer")
-    ] = "",
+    patterns: options.Patterns = "assets/patterns.jsonl",
+    gazetteer: options.Gazetteer = "assets/companies.csv",
+    gazetteer_label: options.GazetteerLabel = "",
     models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
         "training/efficient"
     ),
@@ -51,8 +48,8 @@ def main(
     meta_key: Annotated[str, typer.Option(help="Key of meta by which scores are broken down")] = "writer",
     worst: Annotated[int, typer.Option(help="How many of the worst texts the report shows", min=0)] = 30,
     repeats: Annotated[int, typer.Option(help="Timed runs of each system", min=0)] = 3,
-    lang: Annotated[str, typer.Option(help="Language whose tokenizer is used")] = "en",
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
+    data: options.Data = Path("configs/data.cfg"),
+    seed: options.Seed = 0,
 ) -> None:
     """Write metrics.json, scores.json (for DVC), analysis.json, documents.jsonl, speed.json and report.html;
     print the table."""
@@ -61,7 +58,8 @@ def main(
     evaluation.require(scoring.view(gold, labels.scored), test)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     texts = [record.text for record in gold]
-    nlp = records.blank(lang)
+    settings = load_data_config(data)
+    nlp = settings.blank()
     counted = [len(nlp.make_doc(text)) for text in texts]
 
     if not gazetteer_label:
@@ -86,7 +84,7 @@ def main(
         lambda: evaluation.rules(
             "rules",
             "Rules",
-            records.blank(lang),
+            settings.blank(),
             gold,
             patterns=Path(patterns) if patterns else None,
             gazetteer=Path(gazetteer) if gazetteer else None,
@@ -128,7 +126,7 @@ def main(
     }.items():
         write_json(output / name, content)
     counts = {name: by_label[evaluation.ALL] for name, by_label in result.counts.items()}
-    history.write_documents(output / "documents.jsonl", [record.id for record in gold], counts)
+    history.write_documents(output / "documents.jsonl", gold, counts)
     with atomic_write(output / "report.html") as file:
         file.write(
             pages.evaluation_page(result, inspected=inspected or result.present[0].name, documents=worst)

@@ -10,9 +10,10 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.data import options
+from ie.data.config import load_data_config
 from ie.data.formats import convert, labelstudio
 from ie.data.formats.job import Job
-from ie.data.records import blank, read_answers
+from ie.data.records import read_answers
 from ie.data.scheme import load_scheme
 
 
@@ -24,7 +25,7 @@ def main(
         str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Write the other tool's file; print how many records it holds and what was lost."""
     check_writable(target)
@@ -32,7 +33,7 @@ def main(
         if target.exists() and kept.exists() and target.samefile(kept):
             raise UserError(f"{target}: this is {what}; name another target.")
     labels = load_scheme(Path(scheme)) if scheme else None
-    job = Job(blank(lang), labels)
+    job = Job(load_data_config(data).blank(), labels)
     n = convert.write(target, format, read_answers(source, labels), job)
     rows = [("records", f"{n:,}"), *((f"lost: {name}", f"{m:,}") for name, m in convert.losses(job))]
     print(table(rows, aligns=("l", "r"), max_col=60))

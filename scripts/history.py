@@ -45,7 +45,7 @@ def main(
     scores = read_metrics(metrics)
     new = history.entry(
         scores,
-        history.read_documents(documents),
+        *history.read_documents(documents),
         system=system,
         settings=parse(setting or []),
         data={"test": sha256_file(test), "train": sha256_file(train), "config": sha256_file(config)},
@@ -62,8 +62,9 @@ def main(
     n = new["documents"]
     print(
         "F of exact spans or of categories, ± the 95 % interval over n test texts. Differences are paired on "
-        "the same texts; noise: p ≥ .05 by approximate randomisation, Holm-corrected over the table. Seeds "
-        "of training add noise that no test shows (`weasel run robustness`)."
+        "the texts whose gold is the same in both results (n where these are fewer); noise: p ≥ .05 by "
+        "approximate randomisation, Holm-corrected over the table. Seeds of training add noise that no test "
+        "shows (`weasel run robustness`)."
     )
     (to_baseline,) = history.compare(
         [(new, first if first and first["id"] != new["id"] else None)], seed=seed

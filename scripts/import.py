@@ -10,9 +10,10 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.data import options
+from ie.data.config import load_data_config
 from ie.data.formats import convert
 from ie.data.formats.job import Job, Offsets
-from ie.data.records import blank, read_answers, write_records
+from ie.data.records import read_answers, write_records
 from ie.data.scheme import load_scheme
 
 
@@ -27,14 +28,14 @@ def main(
     offsets: Annotated[
         Offsets, typer.Option(help="What doccano's offsets count, if texts have emoji or the like.")
     ] = "",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Write records to a new file, or add them to one; print how many came in and what was lost."""
     check_writable(target)
     if target.exists() and not append:
         raise UserError(f"{target}: exists, and nothing is overwritten; name another file, or add --append.")
     labels = load_scheme(Path(scheme)) if scheme else None
-    job = Job(blank(lang), labels, offsets)
+    job = Job(load_data_config(data).blank(), labels, offsets)
     known = read_answers(target, labels) if target.exists() and target.stat().st_size else []
     intake = convert.read(source, format, job, known)
     if not intake.records and not intake.repeated and not intake.otherwise:

@@ -11,9 +11,10 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, check_writable, json_text, write_json
 from ie.data import options
-from ie.data.records import Reader, Record, blank, write_records
+from ie.data.config import load_data_config
+from ie.data.records import Record, write_records
 from ie.data.scheme import load_scheme
-from ie.data.splits import assign, choose
+from ie.data.splits import choose
 from ie.data.tokenizer import STRETCH
 from ie.llm import pipeline, results
 from ie.llm.client import Model
@@ -31,13 +32,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Annotated texts.")] = Path("corpus/llm.jsonl"),
     stats: Annotated[Path, typer.Option(help="Counts, tokens and cost.")] = Path("corpus/llm.json"),
     timings: Annotated[Path, typer.Option(help="Seconds per text.")] = Path("training/llm-timings.jsonl"),
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
     stretch: options.Stretch = STRETCH,
     part: Annotated[
         Part, typer.Option(help="What is annotated: what a run uses, or the reviewed training texts.")
@@ -54,15 +49,13 @@ def main(
     text is shown the examples most like it, these come from `--reviewed-examples` texts alone, the ones that
     `compare-distillation` trains on: it takes the gold of all others for unknown.
     """
-    reader = Reader(load_scheme(config), blank(lang).tokenizer, misaligned, duplicates, bad_relations)
-    split = assign(
+    data_config = load_data_config(data)
+    reader = data_config.reader(load_scheme(config))
+    split = data_config.assign(
         reader.read(reviewed, allow_empty=True) if reviewed.exists() else [],
         reader.read(texts, allow_empty=True),
-        test_percent=test_percent,
-        dev_percent=dev_percent,
-        near_duplicate=near_duplicate,
     )
-    overrides = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
+    overrides = pipeline.shot_overrides(reviewed, data_config)
     settings = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(settings, config)
     models = pipeline.llm_models(nlp)

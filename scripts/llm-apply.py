@@ -11,6 +11,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.data import options
+from ie.data.config import load_data_config
 from ie.deploy.apply import llm as llm_applying
 from ie.deploy.apply import results
 from ie.deploy.apply import run as applying
@@ -29,17 +30,14 @@ def main(
     shard: options.Shard = 1000,
     max_chars: options.MaxChars = 100_000,
     stretch: options.Stretch = 1000,
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Write OUTPUT/rows with what the model says, OUTPUT/rejected with the rows set aside, and why.
 
     The prompts show the same examples as those of `llm-annotate`, out of the reviewed training texts.
     """
     started = time.perf_counter()
-    overrides = pipeline.shot_overrides(reviewed, test_percent, dev_percent, near_duplicate, lang)
+    overrides = pipeline.shot_overrides(reviewed, load_data_config(data))
     loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(loaded, config)
     settings = results.Settings(

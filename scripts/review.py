@@ -14,7 +14,8 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.core.settings import load_settings
-from ie.data import options, records, splits
+from ie.data import options, splits
+from ie.data.config import load_data_config
 from ie.data.records import Reader, RecordFile
 from ie.data.scheme import load_scheme
 from ie.review import app, selection
@@ -56,30 +57,29 @@ def main(
         str, typer.Option(help="Who answers, unless the address has ?annotator=")
     ] = "reviewer",
     cache: Annotated[Path, typer.Option(help="Folder for the page's key")] = Path(".cache/review"),
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
-    labels, wanted, nlp = load_scheme(scheme), load_settings(settings, Settings), records.blank(lang)
+    labels, wanted, data_config = (
+        load_scheme(scheme),
+        load_settings(settings, Settings),
+        load_data_config(data),
+    )
+    nlp, reading = data_config.blank(), data_config.reading
     questions = units(wanted, labels)
     kinds = [label for kind in ("span", "relation", "category") for label in labels.labels(kind)]
     rules = {
         "labels": labels,
         "tokenizer": nlp.tokenizer,
-        "duplicates": duplicates,
-        "bad_relations": bad_relations,
+        "duplicates": reading.duplicates,
+        "bad_relations": reading.bad_relations,
     }
-    shares = {"test_percent": test_percent, "dev_percent": dev_percent, "near_duplicate": near_duplicate}
-    reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
+    shares = data_config.split.model_dump()
+    reader = data_config.reader(labels, nlp)
     check_writable(reviewed)
     with uncollected(), closing(Journal(journal)) as log:  # from here on nobody else writes the gold
         gold = Gold(reviewed, reader.read(reviewed, allow_empty=True) if reviewed.exists() else [])
-        raw = RecordFile(texts, misaligned=misaligned, **rules)
+        raw = RecordFile(texts, misaligned=reading.misaligned, **rules)
         files = {}
         for name, path in wanted.sources.items():
             if Path(path).exists():
@@ -111,7 +111,7 @@ def main(
             wanted.order.then = best
         measure = disagreement if wanted.order.then == "disagreement" else uncertainty
         if select == "errors":
-            split = splits.assign(list(gold.records.values()), [], **shares)
+            split = data_config.assign(gold.records.values(), [])
             chosen = selection.likely_errors(folder / "label-errors.jsonl", model, split)
         else:
             chosen = selection.disagreements(Path(select), reader.read(Path(select))) if select else []

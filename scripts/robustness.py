@@ -13,11 +13,13 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, write_json
 from ie.data import options, records
+from ie.data.config import load_data_config
 from ie.data.pipelines import load as load_pipeline
 from ie.data.scheme import load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import perturbations, scoring, systems
 from ie.reports import pages
+from ie.training import loop
 from ie.training.robustness import report
 from ie.training.robustness import scores as robustness
 
@@ -49,11 +51,11 @@ def main(
         str, typer.Option(help="Texts a batch; the first is compared with")
     ] = "1,8,64,256",
     repeats: Annotated[int, typer.Option(help="Timed runs of each batch size", min=0)] = 3,
-    seed: Annotated[int, typer.Option(help="First seed; also of perturbations and bootstrap")] = 0,
-    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
-    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
-    lang: options.Lang = "en",
-    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
+    seed: options.Seed = 0,
+    max_steps: options.MaxSteps = 0,
+    gpu_id: options.GpuId = -1,
+    data: options.Data = Path("configs/data.cfg"),
+    workers: options.Workers = 0,
     output: Annotated[Path, typer.Option(help="Folder for tables, picture and page")] = Path(
         "training/efficient/robustness"
     ),
@@ -92,7 +94,7 @@ def main(
             perturbed,
             shown,
             seeds=range(seed + 1, seed + seeds),
-            overrides={"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {}),
+            overrides=loop.overrides(load_data_config(data).lang, max_steps),
             gpu_id=gpu_id,
             workers=workers,
             progress=bar.update,

@@ -11,7 +11,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write, write_json
 from ie.core.stats import expected_half_width, half_width, resolved_digits
 from ie.data import options, records, splits
-from ie.data.records import Reader
+from ie.data.config import load_data_config
 from ie.data.scheme import Scheme, load_scheme
 
 
@@ -21,24 +21,16 @@ def main(
     silver: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("corpus"),
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
     train_on: options.TrainOn = "reviewed",
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Write train, dev and test (.spacy, .jsonl), the two kinds of training data, and split.json."""
-    labels, nlp = load_scheme(scheme), records.blank(lang)
-    reader = Reader(labels, nlp.tokenizer, misaligned, duplicates, bad_relations)
-    split = splits.assign(
+    settings = load_data_config(data)
+    labels, nlp = load_scheme(scheme), settings.blank()
+    reader = settings.reader(labels, nlp)
+    split = settings.assign(
         reader.read_reviewed(reviewed),
         reader.read(texts, allow_empty=True),
-        test_percent=test_percent,
-        dev_percent=dev_percent,
-        near_duplicate=near_duplicate,
     )
     if train_on != "reviewed" and not silver.exists():
         raise UserError(f"{silver}: there is no such file; run llm-annotate, or set train_on to reviewed.")
@@ -55,12 +47,7 @@ def main(
         "both": [*split.train, *usable],
     }
     summary = {
-        "settings": {
-            "test_percent": test_percent,
-            "dev_percent": dev_percent,
-            "near_duplicate": near_duplicate,
-            "train_on": train_on,
-        },
+        "settings": settings.split.model_dump() | {"train_on": train_on},
         "splits": {name: splits.count(part, labels) for name, part in parts.items()},
         "precision": {name: precision(len(parts[name])) for name in ("dev", "test")},
         "near_duplicates": [

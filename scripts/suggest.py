@@ -14,7 +14,8 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable, write_json
 from ie.data import options
-from ie.data.records import Reader, accepted, blank, write_records
+from ie.data.config import load_data_config
+from ie.data.records import Reader, accepted, write_records
 from ie.data.scheme import load_scheme
 from ie.evaluation.scoring import LLM_ON_DEV
 from ie.training.distill import suggestions
@@ -29,16 +30,13 @@ def main(
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     dev: Annotated[Path, typer.Option(help="Gold dev records to score on.")] = Path("corpus/dev.jsonl"),
     llm: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
-    patterns: Annotated[str, typer.Option(help="Token patterns of the rules; empty for none.")] = (
-        "assets/patterns.jsonl"
-    ),
-    gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
-    gazetteer_label: Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")] = "",
+    patterns: options.Patterns = "assets/patterns.jsonl",
+    gazetteer: options.Gazetteer = "assets/companies.csv",
+    gazetteer_label: options.GazetteerLabel = "",
     model: Annotated[Path, typer.Option(help="Folder of a trained pipeline.")] = Path(
         "training/efficient/reviewed/model-best"
     ),
-    duplicates: options.Duplicates = "error",
-    lang: options.Lang = "en",
+    data: options.Data = Path("configs/data.cfg"),
     output: Annotated[Path, typer.Option(help="Suggestions.")] = Path("corpus/suggest.jsonl"),
     scores: Annotated[Path, typer.Option(help="Scores on dev.")] = Path("training/suggest.json"),
 ) -> None:
@@ -46,7 +44,8 @@ def main(
     labels = load_scheme(scheme)
     labels.require_spans("this combination of sources")
     rules = suggestions.load_rules(config, labels)
-    reader = Reader(labels, blank(lang).tokenizer, "snap", duplicates, "drop")
+    settings = load_data_config(data)
+    reader = Reader(labels, settings.blank().tokenizer, "snap", settings.reading.duplicates, "drop")
     done = {record.text for record in reader.read(reviewed, allow_empty=True)} if reviewed.exists() else set()
     todo = [record for record in reader.read(texts, allow_empty=True) if record.text not in done]
     gold = accepted(reader.read(dev, allow_empty=True)) if dev.exists() else []
@@ -55,7 +54,7 @@ def main(
     asked = [*todo, *gold]
     used = {name for rule in rules.values() for name in rule.sources}
     makers = {
-        "rules": lambda: suggestions.from_rules(asked, lang, patterns, gazetteer, gazetteer_label),
+        "rules": lambda: suggestions.from_rules(asked, settings.lang, patterns, gazetteer, gazetteer_label),
         "model": lambda: suggestions.from_model(asked, model),
         "llm": lambda: suggestions.from_llm(asked, llm, reader),
     }

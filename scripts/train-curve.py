@@ -11,12 +11,13 @@ from wasabi import msg
 from ie.core import ray_cluster, stats, tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, write_json
-from ie.data import records
+from ie.data import options, records
+from ie.data.config import load_data_config
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.evaluation import scoring, systems
 from ie.reports import pages
-from ie.training import jobs
+from ie.training import jobs, loop
 from ie.training.curve import learning_curve, projection, report, review_speed
 
 # What the curve is projected to, in percent of the largest portion.
@@ -40,7 +41,7 @@ def main(
     ),
     portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,50,75,100",
     seeds: Annotated[int, typer.Option(help="Trainings of each portion", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="The first seed")] = 0,
+    seed: options.Seed = 0,
     targets: Annotated[
         str, typer.Option(help="Scores to tell the needed examples of; empty for none")
     ] = "0.9",
@@ -53,13 +54,11 @@ def main(
     train_on: Annotated[
         str, typer.Option(help="What the training examples are; only reviewed ones cost a person's time")
     ] = "reviewed",
-    test_percent: Annotated[float, typer.Option(help="Share of the reviewed texts that goes to test")] = 0,
-    dev_percent: Annotated[float, typer.Option(help="Share of the reviewed texts that goes to dev")] = 0,
-    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
-    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
-    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
+    max_steps: options.MaxSteps = 0,
+    gpu_id: options.GpuId = -1,
+    data: options.Data = Path("configs/data.cfg"),
     executor: Annotated[ray_cluster.Executor, typer.Option(help="Where the trainings run")] = "local",
-    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core", min=0)] = 0,
+    workers: options.Workers = 0,
     cache: Annotated[str, typer.Option(help="Folder that keeps finished trainings; empty for none")] = (
         ".cache/train-curve"
     ),
@@ -81,7 +80,8 @@ def main(
     seconds, source = review_speed.reviewing(
         [Path(path.strip()) for path in review_logs.split(",") if path.strip()], seconds_per_example
     )
-    overrides = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
+    settings = load_data_config(data)
+    overrides = loop.overrides(settings.lang, max_steps)
     percents = sorted({cell.percent for cell in cells})
     print(f"Training {len(cells)} times with {', '.join(f'{p:g}%' for p in percents)} of the data")
     with tqdm(total=len(cells), desc="trainings", leave=False) as bar:
@@ -103,9 +103,7 @@ def main(
     rows = learning_curve.rows(list(cells), results, labels)
     verdict = learning_curve.verdict(rows, len(checks))
     have = rows[-1]["examples"]
-    cost = projection.Reviewing(
-        seconds, source, share=1 - (test_percent + dev_percent) / 100, spare=len(examples) - have
-    )
+    cost = projection.Reviewing(seconds, source, share=settings.split.train_share, spare=len(examples) - have)
     further = projection.project(
         [row["examples"] for row in rows[1:]],
         [row["scores"] for row in rows[1:]],

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import spacy
@@ -19,6 +19,8 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
 from ie.core.stats import Estimate, format_score, intervals
+from ie.data import options
+from ie.data.config import load_data_config
 from ie.data.records import from_doc
 from ie.data.scheme import Scored, load_scheme
 from ie.data.splits import TrainOn
@@ -39,17 +41,17 @@ def main(
     ),
     output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path("training/efficient"),
     scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
-    lang: Annotated[str, typer.Option(help="Language of the texts")] = "en",
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches")] = 0,
-    max_steps: Annotated[int, typer.Option(help="Stop after so many updates; 0 leaves it to the config")] = 0,
-    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none")] = -1,
-    workers: Annotated[int, typer.Option(help="Trainings beside the main one; 0: one a core")] = 0,
+    data: options.Data = Path("configs/data.cfg"),
+    seed: options.Seed = 0,
+    max_steps: options.MaxSteps = 0,
+    gpu_id: options.GpuId = -1,
+    workers: options.Workers = 0,
 ) -> None:
     """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json."""
     sources = {"reviewed": reviewed, "silver": silver, "both": both}
     # That pipeline is `distill`'s; these are what it is compared with.
     train_on = "both" if train_on == "distilled" else train_on
-    overrides: dict[str, Any] = {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
+    overrides = loop.overrides(load_data_config(data).lang, max_steps)
     options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
     comparisons = {
         name: path for name, path in sources.items() if name != train_on and has_examples(path, output / name)

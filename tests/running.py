@@ -13,12 +13,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 import srsly
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "tests" / "benchmarks" / "scripts"
+BENCHMARK_COMMANDS = {path.stem for path in BENCHMARKS.glob("*.py")}
 
 
 def scheme(*spans: str, relations: Iterable[str] = (), categories: Iterable[str] = ()) -> str:
@@ -33,6 +36,24 @@ def scheme(*spans: str, relations: Iterable[str] = (), categories: Iterable[str]
     return "".join(['[nlp]\nlang = "en"\n[components]\n', *sections])
 
 
+DATA_SETTINGS = {
+    "texts": {"lang": "en"},
+    "split": {"test_percent": 37, "dev_percent": 10, "near_duplicate": 0.8},
+    "reading": {"misaligned": "error", "duplicates": "error", "bad_relations": "error"},
+}
+
+
+def data_config(path: Path, **settings: object) -> Path:
+    """Write a data.cfg: the defaults, with these settings instead."""
+    lines = []
+    for section, values in DATA_SETTINGS.items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {json.dumps(settings.pop(name, value))}" for name, value in values.items()]
+    assert not settings, f"no such data settings: {settings}"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 class Outcome:
     """How a command ended; `output` has its line breaks and colours taken out."""
 
@@ -41,17 +62,33 @@ class Outcome:
         self.output = " ".join(output.split())
 
 
-def run_command(name: str, options: Iterable[object], capsys: pytest.CaptureFixture) -> Outcome:
-    """Run scripts/NAME.py in this process."""
-    argv, sys.argv = sys.argv, [name, *map(str, options)]
+def run_command(
+    name: str, options: Iterable[object], capsys: pytest.CaptureFixture, **settings: object
+) -> Outcome:
+    """Run scripts/NAME.py in this process; `settings` are those of its data.cfg.
+
+    Options that are data settings (`--test-percent 30`) are taken for such.
+    """
+    folder = BENCHMARKS if name in BENCHMARK_COMMANDS else ROOT / "scripts"
+    script, words = folder / f"{name}.py", [*map(str, options)]
+    known = {f"--{key.replace('_', '-')}": key for section in DATA_SETTINGS.values() for key in section}
+    for option in [word for word in words if word in known]:
+        at = words.index(option)
+        value = words.pop(at + 1)
+        settings[known[words.pop(at)]] = float(value) if value.replace(".", "", 1).isdigit() else value
+    argv = sys.argv
     capsys.readouterr()
-    try:
-        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
-        status = 0
-    except SystemExit as end:
-        status = int(end.code or 0)
-    finally:
-        sys.argv = argv
+    with TemporaryDirectory() as own:
+        if "--data" not in words and "data: options.Data" in script.read_text(encoding="utf-8"):
+            words += ["--data", str(data_config(Path(own) / "data.cfg", **settings))]
+        sys.argv = [name, *words]
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            sys.argv = argv
     told = capsys.readouterr()
     return Outcome(status, told.out + told.err)
 

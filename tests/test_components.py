@@ -88,32 +88,49 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TRAINED = {"train-relations": "relations", "train-categories": "categories"}
+SCORED = {"evaluate-relations": "relations", "evaluate-categories": "categories", "evaluate-rows": "rows"}
+
+
 def command(project: Path, name: str, capsys: pytest.CaptureFixture, **more: object) -> Outcome:
+    """One component trained or scored, or all assembled."""
     models = project / "models"
-    options: dict[str, object] = {
-        "train-relations": {"config": project / "relations.cfg", "output": models / "relations"},
-        "train-categories": {"config": project / "categories.cfg", "output": models / "categories"},
-        "evaluate-relations": {"model": models / "relations/model-best", "output": models / "relations"},
-        "evaluate-categories": {"model": models / "categories/model-best", "output": models / "categories"},
-        "assemble": {"config": project / "assemble.cfg", "models": models, "output": models / "pipeline"},
-        "evaluate-rows": {"model": models / "pipeline/model-best", "output": models / "pipeline"},
-    }[name]  # fmt: skip
-    files = {
-        "train-": ("scheme", "train", "dev"),
-        "evaluate-r": ("scheme", "train", "test", "ner"),
-        "evaluate-c": ("scheme", "train", "test"),
-        "assemble": ("ner", "dev"),
-        "evaluate-rows": ("test",),
-    }
-    wanted = max((prefix for prefix in files if name.startswith(prefix)), key=len)
-    for option in files[wanted]:
-        options[option] = {
+    options: dict[str, object]
+    if name in TRAINED:
+        script, part = "train-components", TRAINED[name]
+        options = {
+            "only": part,
             "scheme": project / "llm.cfg",
+            "train": project / "train.jsonl",
+            "dev": project / "dev.jsonl",
+            "table": project / "none.csv",
+            part: more.pop("config", project / f"{part}.cfg"),
             "ner": models / "reviewed" / "model-best",
-        }.get(option, project / f"{option}.jsonl")
-    options |= {"max-steps": 60} if name.startswith("train") else {}
+            "max-steps": 60,
+            "output": models,
+        }
+    elif name in SCORED:
+        script = "evaluate-components"
+        options = {
+            "only": SCORED[name],
+            "scheme": project / "llm.cfg",
+            "train": project / "train.jsonl",
+            "test": project / "test.jsonl",
+            "components": models,
+            "pipeline": models / "pipeline" / "model-best",
+            "output": models / "scores",
+        }
+    else:
+        script = name
+        options = {
+            "config": project / "assemble.cfg",
+            "components": models,
+            "ner": models / "reviewed" / "model-best",
+            "dev": project / "dev.jsonl",
+            "output": models / "pipeline",
+        }
     options |= {key.replace("_", "-"): value for key, value in more.items()}
-    return run_command(name, [word for k, v in options.items() for word in (f"--{k}", v)], capsys)
+    return run_command(script, [word for k, v in options.items() for word in (f"--{k}", v)], capsys)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +150,7 @@ def trained(project: Path) -> Path:
 def test_relations_are_scored_on_gold_and_predicted_entities(trained, capsys):
     outcome = command(trained, "evaluate-relations", capsys)
     assert outcome.status == 0, outcome.output
-    metrics = json.loads((trained / "models/relations/metrics.json").read_text())
+    metrics = json.loads((trained / "models/scores/relations.json").read_text())
     assert set(metrics["systems"]) == {"gold", "majority", "rule", "predicted", "rule predicted"}
     f = {name: found["all"]["f"][0] for name, found in metrics["systems"].items()}
     assert f["gold"] > 0.9
@@ -150,7 +167,7 @@ def test_relations_are_scored_on_gold_and_predicted_entities(trained, capsys):
 @pytest.mark.slow
 def test_training_again_gives_the_same_weights(trained, capsys, tmp_path):
     for name, kept in (("train-relations", "relations"), ("train-categories", "categories")):
-        assert command(trained, name, capsys, output=tmp_path / kept).status == 0
+        assert command(trained, name, capsys, output=tmp_path).status == 0
         one, other = (
             spacy.load(folder / kept / "model-best").to_bytes(exclude=["vocab"])
             for folder in (trained / "models", tmp_path)
@@ -162,7 +179,7 @@ def test_training_again_gives_the_same_weights(trained, capsys, tmp_path):
 def test_categories_are_scored(trained, capsys):
     outcome = command(trained, "evaluate-categories", capsys)
     assert outcome.status == 0, outcome.output
-    metrics = json.loads((trained / "models/categories/metrics.json").read_text())["systems"]
+    metrics = json.loads((trained / "models/scores/categories.json").read_text())["systems"]
     assert metrics["component"]["accuracy"]["f"][0] > metrics["majority"]["accuracy"]["f"][0]
     assert set(metrics["component"]) == {"FUNDING", "OTHER", "macro", "accuracy"}
 
@@ -174,7 +191,7 @@ def test_texts_without_a_category_are_counted_and_left_out(trained, capsys, tmp_
     outcome = command(trained, "train-categories", capsys, train=train, output=tmp_path / "out", max_steps=2)
     assert outcome.status == 0, outcome.output
     assert "12 of 48 texts don't have one category and aren't used" in outcome.output
-    told = json.loads((tmp_path / "out/train.json").read_text())
+    told = json.loads((tmp_path / "out/categories/train.json").read_text())
     assert told["without_category"] == 12
     assert sum(told["examples"].values()) == 36
 
@@ -208,19 +225,21 @@ class TestAssembly:
             "train-categories",
             capsys,
             config=trained / "categories-shared.cfg",
-            tok2vec=models / "reviewed/model-best",
             output=models / "shared",
         )
         assert outcome.status == 0, outcome.output
         config = tmp_path / "assemble.cfg"
-        config.write_text('[sources]\ntextcat = "shared"\nrelations = "relations"\n', encoding="utf-8")
+        config.write_text(
+            f'[sources]\ntextcat = "{models}/shared/categories/model-best"\nrelations = "relations"\n',
+            encoding="utf-8",
+        )
         assert command(trained, "assemble", capsys, config=config, output=tmp_path / "out").status == 0
         nlp = spacy.load(tmp_path / "out" / "model-best")
         assert nlp.get_pipe("tok2vec").listening_components == ["ner", "textcat"]
 
     def test_components_of_another_tok2vec_take_theirs_along(self, trained):
         models = trained / "models"
-        parts = assembly.gather({"textcat": models / "shared" / "model-best"})
+        parts = assembly.gather({"textcat": models / "shared/categories/model-best"})
         base = spacy.load(models / "reviewed" / "model-best")
         weights = parts.found["textcat"].get_pipe("tok2vec").model
         for node in weights.walk():
@@ -235,7 +254,7 @@ class TestAssembly:
     def test_rows_and_their_budget(self, trained, capsys):
         outcome = command(trained, "evaluate-rows", capsys)
         assert outcome.status == 0, outcome.output
-        metrics = json.loads((trained / "models/pipeline/metrics.json").read_text())
+        metrics = json.loads((trained / "models/scores/rows.json").read_text())
         assert set(metrics["rows"]) == {"pipeline", "ner", "relations"}
         found = metrics["rows"]
         assert all(entry["exact"] + entry["missing"] == 40 for entry in found.values())
@@ -287,14 +306,14 @@ def test_what_changes_is_told(project):
         ("train-categories", {"scheme": "spans.cfg"}, "spans.cfg: the scheme has no categories"),
         ("train-categories", {"train": "one.jsonl"}, "one.jsonl: no example of the category 'FUNDING'"),
         ("train-relations", {"train": "none.jsonl"}, "none.jsonl: there is no such file"),
-        ("evaluate-relations", {"model": "none"}, "none: there is no trained pipeline; run `weasel"),
-        ("evaluate-categories", {"model": "none"}, "none: there is no trained pipeline; run `weasel"),
+        ("evaluate-relations", {"components": "none"}, "there is no trained pipeline; run `weasel"),
+        ("evaluate-categories", {"components": "none"}, "there is no trained pipeline; run `weasel run tr"),
         ("assemble", {"config": "none.cfg"}, "none.cfg: there is no such file"),
         ("assemble", {"config": "llm.cfg"}, "llm.cfg: it must have [sources]"),
         ("assemble", {"config": "absent.cfg"}, "none of money is there"),
         ("assemble", {"config": "wrong.cfg"}, "has no component 'relations'; it has: tok2vec, ner"),
         ("assemble", {"ner": "none"}, "none: there is no trained pipeline; run `weasel run train` first"),
-        ("evaluate-rows", {"model": "models/reviewed/model-best"}, "has no relations, so there are no rows"),
+        ("evaluate-rows", {"pipeline": "models/reviewed/model-best"}, "no relations, so there are no rows"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_writes_nothing(project, capsys, tmp_path, name, options, fault):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, real_data, run_command, write_lines
+from running import ROOT, Outcome, real_data, run_command, scheme, write_lines
 
 from ie.data.records import Record, blank
 from ie.evaluation import amounts
@@ -29,9 +29,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def evaluate(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
-    options = [part for side in ("train", "dev", "test") for part in (f"--{side}", folder / f"{side}.jsonl")]
-    config = ["--config", ROOT / "configs" / "money.cfg", "--output", folder / "out"]
-    return run_command("evaluate-money", [*options, *config, *more], capsys)
+    (folder / "llm.cfg").write_text(scheme("MONEY"), encoding="utf-8")
+    files = [part for side in ("train", "test") for part in (f"--{side}", folder / f"{side}.jsonl")]
+    words = ["--only", "amounts", "--scheme", folder / "llm.cfg", *files, "--output", folder / "out"]
+    if "--money" not in more:
+        words += ["--money", ROOT / "configs" / "money.cfg"]
+    return run_command("evaluate-components", [*words, *more], capsys)
 
 
 def test_amount_and_currency_must_both_be_right(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -46,11 +49,11 @@ def test_amount_and_currency_must_both_be_right(folder: Path, capsys: pytest.Cap
     write_lines(folder / "test.jsonl", lines)
     outcome = evaluate(folder, capsys)
     assert outcome.status == 0, outcome.output
-    test = json.loads((folder / "out" / "metrics.json").read_text())[str(folder / "test.jsonl")]
+    test = json.loads((folder / "out" / "amounts.json").read_text())[str(folder / "test.jsonl")]
     assert (test["amounts"], test["texts"], test["right"]) == (20, 20, 0.85)
     assert test["low"] < 0.85 < test["high"]
     assert test["rules"]["range"] == {"amounts": 2, "right": 1}
-    wrong = [json.loads(line) for line in (folder / "out" / "errors.jsonl").read_text().splitlines()]
+    wrong = [json.loads(line) for line in (folder / "out" / "amounts-errors.jsonl").read_text().splitlines()]
     assert [error["id"] for error in wrong] == ["t21", "t22", "t23"]
     assert wrong[0]["gold"] == "5000000 USD"
     assert wrong[0]["answer"]["currency"] == "EUR"
@@ -66,14 +69,14 @@ def test_values_of_recognizers_text_are_understood(folder: Path, capsys: pytest.
     ]
     more = write_lines(folder / "spec.jsonl", lines)
     assert evaluate(folder, capsys, "--more", more).status == 0
-    spec = json.loads((folder / "out" / "metrics.json").read_text())[str(more)]
+    spec = json.loads((folder / "out" / "amounts.json").read_text())[str(more)]
     assert (spec["amounts"], spec["right"]) == (4, 0.75)
 
 
 def test_on_the_recognizers_own_specification(folder: Path, capsys: pytest.CaptureFixture) -> None:
     more = real_data("money_recognizers/test.jsonl")
     assert evaluate(folder, capsys, "--more", more).status == 0
-    spec = json.loads((folder / "out" / "metrics.json").read_text())[str(more)]
+    spec = json.loads((folder / "out" / "amounts.json").read_text())[str(more)]
     assert spec["amounts"] == 190
     assert spec["right"] > 0.95
 
@@ -105,7 +108,7 @@ def test_bad_input_is_one_sentence(
         (lambda s: s.replace('"XXX"\n', '"euro"\n'), "default_currency 'euro' is no ISO 4217 code"),
         (lambda s: s.replace('"1e18"', '"much"'), "largest 'much' is no number"),
         (lambda s: s.replace('factory = "money"', 'factory = "monney"'), "monney"),
-        (lambda s: s.replace('pipeline = ["money"]', "pipeline = []"), "has no component money"),
+        (lambda s: s.replace('pipeline = ["money"]', "pipeline = []"), "money"),
         (lambda s: s.replace("[nlp]", "[nlp"), "money.cfg"),
         (
             lambda s: s.replace('["MONEY"]', '["PRICE"]'),
@@ -116,7 +119,7 @@ def test_bad_input_is_one_sentence(
 def test_a_bad_config_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture, change, fault) -> None:
     config = folder / "money.cfg"
     config.write_text(change((ROOT / "configs" / "money.cfg").read_text(encoding="utf-8")), encoding="utf-8")
-    outcome = evaluate(folder, capsys, "--config", config)
+    outcome = evaluate(folder, capsys, "--money", config)
     assert outcome.status == 1
     assert fault in outcome.output
     assert "Traceback" not in outcome.output

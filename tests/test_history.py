@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from running import Outcome, run_command, write_lines
 
+from ie.data.records import Record
 from ie.evaluation import history
 
 FILES = ("test.jsonl", "train.jsonl", "config.cfg")
@@ -20,12 +21,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def evaluated(folder: Path, counts: list[list[int]]) -> None:
+def evaluated(folder: Path, counts: list[list[int]], texts: str = "abc") -> None:
     """What evaluate leaves, as far as it matters here."""
     scores = {"all": {"f": 0.75, "f_low": 0.5, "f_high": 1.0}}
     metrics = {"test": {"documents": 3}, "systems": {"both": scores}, "missing": {"silver": "not trained."}}
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    history.write_documents(folder / "documents.jsonl", ["a", "b", "c"], {"both": np.array(counts)})
+    gold = [Record(text=text) for text in texts]
+    history.write_documents(folder / "documents.jsonl", gold, {"both": np.array(counts)})
 
 
 def log(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
@@ -54,6 +56,7 @@ def test_a_result_is_added_once_and_shown_against_the_first(project, capsys):
 def test_another_test_file_starts_a_baseline_of_its_own(project, capsys):
     log(project, capsys)
     write_lines(project / FILES[0], ["others"])
+    evaluated(project, [[1, 0, 0], [2, 1, 0], [0, 0, 1]], texts="xyz")
     assert "other test texts" in log(project, capsys).output
 
 

@@ -1,14 +1,15 @@
-"""train-linker, evaluate-linker and benchmark-linker from end to end, on a small world of companies."""
+"""The linker trained and scored by the commands, on a small world of companies."""
 
 import json
 from pathlib import Path
 
 import pytest
 import spacy
-from running import ROOT, Outcome, real_data, run_command, write_lines
+from running import ROOT, Outcome, real_data, run_command, scheme, write_lines
 
 from ie.data import records
 from ie.data.gazetteer import read_gazetteer
+from ie.evaluation import links
 from ie.training import linker as linking
 
 TABLE = """id,name,aliases,kind,country,description
@@ -40,6 +41,7 @@ def row(i: int, n: int) -> dict:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "table.csv").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "llm.cfg").write_text(scheme("COMPANY"), encoding="utf-8")
     for first, side in ((0, "train"), (100, "dev"), (200, "test")):
         write_lines(
             tmp_path / f"{side}.jsonl", [row(i, first + n) for n in range(6) for i in range(len(TEXTS))]
@@ -49,34 +51,39 @@ def folder(tmp_path: Path) -> Path:
 
 def train(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     options = {
-        "--config": ROOT / "configs" / "linker.cfg",
+        "--only": "linker",
+        "--linker": ROOT / "configs" / "linker.cfg",
         "--table": folder / "table.csv",
         "--legal-forms": ROOT / "assets" / "legal_forms.txt",
+        "--scheme": folder / "llm.cfg",
         "--train": folder / "train.jsonl",
         "--dev": folder / "dev.jsonl",
-        "--output": folder / "out" / "model",
+        "--output": folder / "out",
     }
-    return run_command("train-linker", [part for pair in options.items() for part in pair] + [*more], capsys)
+    words = [part for pair in options.items() for part in pair]
+    return run_command("train-components", [*words, *more], capsys)
 
 
 def evaluate(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     options = {
-        "--model": folder / "out" / "model",
+        "--only": "links",
+        "--components": folder / "out",
         "--table": folder / "table.csv",
+        "--scheme": folder / "llm.cfg",
         "--test": folder / "test.jsonl",
-        "--output": folder / "out",
+        "--output": folder / "scores",
     }
-    return run_command(
-        "evaluate-linker", [part for pair in options.items() for part in pair] + [*more], capsys
-    )
+    words = [part for pair in options.items() for part in pair]
+    return run_command("evaluate-components", [*words, *more], capsys)
 
 
 def test_it_learns_what_the_text_tells(folder: Path, capsys: pytest.CaptureFixture) -> None:
     outcome = train(folder, capsys)
     assert outcome.status == 0, outcome.output
-    assert "5 entries, 7 names" in outcome.output
+    told = json.loads((folder / "out" / "linker" / "train.json").read_text())
+    assert (told["entries"], told["names"], told["mentions"]) == (5, 7, 42)
     assert evaluate(folder, capsys).status == 0
-    metrics = json.loads((folder / "out" / "metrics.json").read_text())
+    metrics = json.loads((folder / "scores" / "links.json").read_text())
     assert metrics["linker"]["all"] == {
         "mentions": 42,
         "right": {"value": 1.0, "low": 0.9159, "high": 1.0, "texts": 42, "shown": ".91 to 1.00"},
@@ -86,7 +93,7 @@ def test_it_learns_what_the_text_tells(folder: Path, capsys: pytest.CaptureFixtu
     # The best match alone takes the first Meridian and the name most like "Hoolis".
     assert metrics["best match"]["ambiguous"]["right"]["value"] == 0.5
     assert metrics["best match"]["nil"]["r"]["value"] == 0.5
-    assert (folder / "out" / "errors.jsonl").read_text() == ""
+    assert [path.name for path in (folder / "scores").iterdir()] == ["links.json"]
 
 
 def test_errors_say_what_was_taken_for_what(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -95,7 +102,7 @@ def test_errors_say_what_was_taken_for_what(folder: Path, capsys: pytest.Capture
     wrong["spans"][0]["kb_id"] = "4"
     write_lines(folder / "test.jsonl", [wrong])
     assert evaluate(folder, capsys).status == 0
-    error = json.loads((folder / "out" / "errors.jsonl").read_text())
+    error = json.loads((folder / "scores" / "links-errors.jsonl").read_text())
     assert (error["gold"], error["answer"], error["gold_found"]) == ("4 Harbour Fund", "1 Hooli", False)
 
 
@@ -113,14 +120,14 @@ def test_an_index_of_another_version_is_refused(folder: Path, capsys: pytest.Cap
 
 def test_the_same_data_gives_the_same_bytes(folder: Path, capsys: pytest.CaptureFixture) -> None:
     def contents() -> dict[str, bytes]:
-        model = folder / "out" / "model"
+        model = folder / "out" / "linker"
         return {str(p.relative_to(model)): p.read_bytes() for p in model.rglob("*") if p.is_file()}
 
     assert train(folder, capsys).status == 0
     before = contents()
     assert train(folder, capsys).status == 0
     assert contents() == before
-    assert [path.name for path in (folder / "out").iterdir()] == ["model"]
+    assert [path.name for path in (folder / "out").iterdir()] == ["linker"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ def test_the_same_data_gives_the_same_bytes(folder: Path, capsys: pytest.Capture
         ("table.csv", "id,name\n", "there is no entry"),
         ("table.csv", "id,name\n1,A\n1,B\n", "table.csv:3: the id '1' is already used by line 2"),
         ("table.csv", 'id,name\n1,"A\n', "not valid CSV"),
-        ("table.csv", "id,name\n1,Hooli\n", "train.jsonl: 4 ids aren't in"),
+        ("table.csv", "id,name\n1,Hooli\n", "train.jsonl: 4 ids are not in"),
         ("train.jsonl", "", "hold no links to learn from"),
         ("train.jsonl", "{broken\n", "train.jsonl:1"),
     ],
@@ -151,8 +158,9 @@ def test_missing_files_are_one_sentence(folder: Path, capsys: pytest.CaptureFixt
     assert (outcome.status, "nope.txt: there is no such file" in outcome.output) == (1, True)
     outcome = evaluate(folder, capsys)
     assert (outcome.status, "there is no trained pipeline; run" in outcome.output) == (1, True)
-    (folder / "out" / "model").mkdir(parents=True)
-    (folder / "out" / "model" / "meta.json").write_text("{}")
+    model = folder / "out" / "linker" / "model-best"
+    model.mkdir(parents=True)
+    (model / "meta.json").write_text("{}")
     outcome = evaluate(folder, capsys)
     assert (outcome.status, "can't be loaded" in outcome.output) == (1, True)
 
@@ -173,21 +181,7 @@ def test_the_talks_sentence_gets_both_ids() -> None:
     nlp.add_pipe("linker").initialize(rows=table)
     doc = nlp("Hooli raises $5m to revolutionize search, led by ACME Ventures")
     assert [ent.kb_id_ for ent in doc.ents] == ["5923214", "1681056"]
-    assert linking.mentions(records.blank("en"), [], ["COMPANY"]) == []
-
-
-@pytest.mark.slow
-def test_benchmark(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    forms = ["--legal-forms", ROOT / "assets" / "legal_forms.txt"]
-    outcome = run_command("benchmark-linker", ["--sizes", "300", "--mentions", 20, *forms], capsys)
-    assert outcome.status == 0, outcome.output
-    assert "300 made as written" in outcome.output
-    assert "100%" in outcome.output
-
-
-def test_benchmark_refuses_sizes_that_are_no_numbers(capsys: pytest.CaptureFixture) -> None:
-    outcome = run_command("benchmark-linker", ["--sizes", "many"], capsys)
-    assert (outcome.status, "--sizes 'many' must be numbers" in outcome.output) == (1, True)
+    assert links.mentions(records.blank("en"), [], ["COMPANY"]) == []
 
 
 @pytest.mark.slow

@@ -126,9 +126,9 @@ def write(path: Path, texts: Sequence[str], n: int) -> Path:
 
 def timed(way: Way, model: Path, texts: Path, shard: int, batch_size: int) -> tuple[float, dict[str, Any]]:
     """Seconds of a command, and what it says: `words`, `peak_mb`."""
-
     command = [sys.executable, "-m", "benchmarks.apply", way.executor, way.workers, model, texts]
-    path = str(Path(__file__).parents[1])
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join((str(tests.parent / "scripts"), str(tests)))
     # Ray's workers give way to all other processes, which on a busy machine would be measured as their cost.
     equal = {"PYTHONPATH": path, "RAY_worker_niceness": "0"}
     environment = os.environ | dict.fromkeys(THREADS, "1") | equal

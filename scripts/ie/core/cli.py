@@ -37,7 +37,7 @@ def run(main: Callable) -> None:
     app.command()(_interruptible(main))
     with _escaping():
         try:
-            check_overrides(runner_arguments(), Path("project.yml"))
+            check_overrides(runner_arguments(), runner_folder() / "project.yml")
             app()
         except UserError as error:
             msg.fail(escaped(str(error)))
@@ -116,6 +116,15 @@ def runner_arguments() -> list[str]:
     """Command line of the runner: the only place where an override with a typo can be seen."""
     process = runner()
     return process.cmdline() if process else []
+
+
+def runner_folder() -> Path:
+    """Where the runner works: the folder of its project.yml."""
+    process = runner()
+    try:
+        return Path(process.cwd()) if process else Path()
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return Path()
 
 
 def check_overrides(arguments: list[str], project: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -93,6 +93,16 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     text = json_text(finite(value), indent=indent)
     with atomic_write(path) as file:
         file.write(text + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write a JSONL file, all or nothing; figures that are not defined are null.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    with atomic_write(path) as file:
+        file.writelines(json_text(finite(row)) + "\n" for row in rows)
 
 
 def check_writable(path: Path) -> None:

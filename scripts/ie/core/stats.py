@@ -41,6 +41,10 @@ class Estimate:
         """The distance from the value to the farther end of the interval."""
         return max(self.value - self.low, self.high - self.value)
 
+    def as_dict(self) -> dict[str, float]:
+        """Value, low and high with four digits, by name, for JSON."""
+        return {name: round(getattr(self, name), 4) for name in ("value", "low", "high")}
+
     def rounded(self) -> list[float] | None:
         """Value, low and high with four digits, for JSON; None where it isn't defined."""
         return None if np.isnan(self.value) else [round(x, 4) for x in (self.value, self.low, self.high)]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ie.data import records, splits
+from ie.data import splits
 
 Reviewed = Annotated[Path, typer.Option(help="Reviewed examples.")]
 Texts = Annotated[Path, typer.Option(help="All raw texts.")]
@@ -27,14 +27,13 @@ Provider = Annotated[
     str,
     typer.Option(help="File of configs/providers (without .cfg) that replaces the model; empty for none."),
 ]
-TestPercent = Annotated[float, typer.Option(help="Share of the reviewed texts for test.")]
-DevPercent = Annotated[float, typer.Option(help="Share of the reviewed texts for dev.")]
-NearDuplicate = Annotated[float, typer.Option(help="Similarity (0 to 1) that joins two texts.")]
 TrainOn = Annotated[splits.TrainOn, typer.Option(help="What is trained on.")]
-Misaligned = Annotated[records.Misaligned, typer.Option(help="Reviewed spans off the tokens' edges.")]
-Duplicates = Annotated[records.Duplicates, typer.Option(help="A text twice in one file.")]
-BadRelations = Annotated[records.BadRelations, typer.Option(help="Relations that join nothing.")]
+Data = Annotated[Path, typer.Option(help="Data settings: language, split, what reading forgives.")]
 Lang = Annotated[str, typer.Option(help="Language whose tokenizer is used.")]
 Patterns = Annotated[str, typer.Option(help="Token patterns of the rules; empty for none.")]
 Gazetteer = Annotated[str, typer.Option(help="CSV of known names; empty for none.")]
 GazetteerLabel = Annotated[str, typer.Option(help="Label of these names; empty for no gazetteer.")]
+Seed = Annotated[int, typer.Option(help="Seed of weights, batches and samples; of the first, if several.")]
+MaxSteps = Annotated[int, typer.Option(help="Updates at most; 0 leaves it to the config.", min=0)]
+GpuId = Annotated[int, typer.Option(help="Number of the GPU; -1 for none.")]
+Workers = Annotated[int, typer.Option(help="Processes at a time; 0: one per core.", min=0)]

@@ -100,7 +100,7 @@ def assign(
     Raises:
         UserError: shares or similarity out of range.
     """
-    _check_shares(test_percent, dev_percent, near_duplicate)
+    check_shares(test_percent, dev_percent, near_duplicate)
     seen = {record.text for record in reviewed}
     unreviewed = [record for record in raw if record.text not in seen]
     split = Split(reviewed_texts=len(raw) - len(unreviewed))
@@ -153,7 +153,7 @@ class Sides:
         dev_percent: float,
         near_duplicate: float = 0.8,
     ) -> None:
-        _check_shares(test_percent, dev_percent, near_duplicate)
+        check_shares(test_percent, dev_percent, near_duplicate)
         self._shares = test_percent, dev_percent
         self._threshold = near_duplicate
         words = [normalise(record.text) for record in reviewed]
@@ -436,7 +436,7 @@ def _side(words: Sequence[str], test_percent: float, dev_percent: float) -> str:
     return "dev" if percent < test_percent + dev_percent else "train"
 
 
-def _check_shares(test_percent: float, dev_percent: float, near_duplicate: float) -> None:
+def check_shares(test_percent: float, dev_percent: float, near_duplicate: float) -> None:
     if not (test_percent > 0 and dev_percent > 0 and test_percent + dev_percent < 100):
         raise UserError(
             f"test_percent {test_percent} and dev_percent {dev_percent} must be above 0 and together below "

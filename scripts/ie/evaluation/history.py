@@ -1,7 +1,8 @@
 """The history of results: one line a distinct result, kept in git, compared with what was before it.
 
-Each line holds the counts of every test document, so that any two results on the same test texts can be
-compared document by document, long after the pipelines are gone.
+Each line holds the counts of every test document and a key of its text and gold. Any two results can so be
+compared on the documents they share, long after the pipelines are gone: what corrections of the gold changed,
+too. Texts whose gold was corrected in between are left out of the comparison.
 """
 
 import base64
@@ -20,8 +21,10 @@ from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.stats import Estimate
+from ie.data.records import Record
 from ie.evaluation.systems import ALL
 
+KEY_LENGTH = 8
 KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "counts")
 
 
@@ -30,10 +33,12 @@ class Comparison:
     """F of one entry minus F of another, paired on the same test documents.
 
     `holm`: p of no difference by paired randomisation, corrected for all comparisons made together.
+    `documents`: how many test documents both results share.
     """
 
     difference: Estimate
     p: float
+    documents: int
     holm: float = float("nan")
 
     def verdict(self) -> str:
@@ -74,6 +79,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def entry(
     metrics: dict[str, Any],
     documents: dict[str, np.ndarray],
+    keys: Sequence[str],
     *,
     system: str,
     settings: dict[str, str],
@@ -85,6 +91,7 @@ def entry(
     Args:
         metrics: what `evaluate` wrote into metrics.json.
         documents: (documents, 3) of each system.
+        keys: `gold_key` of each document.
         system: the packaged one, whose score counts.
         data: SHA-256 of each file that decides the result; "test" is one of them.
         date: when it was recorded; not part of its identity.
@@ -103,8 +110,31 @@ def entry(
         "scores": metrics["systems"],
         "counts": {name: pack(table) for name, table in documents.items()},
     }
+    # the keys follow from the test file's hash, so they are no part of the identity
     identity = hashlib.sha256(json_text(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:10]
-    return {"id": identity, "date": date} | content
+    return {"id": identity, "date": date} | content | {"keys": "".join(keys)}
+
+
+def gold_key(record: Record) -> str:
+    """Eight characters that stand for a document's text and its gold spans and categories."""
+    spans = sorted((span.start, span.end, span.label) for span in record.spans)
+    text = json_text([record.text, spans, record.cats], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def shared(new: dict[str, Any], old: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """The rows of both results that are of the same document with the same gold."""
+    if new["data"]["test"] == old["data"]["test"]:
+        return [*range(new["documents"])], [*range(new["documents"])]
+    rows = {key: row for row, key in enumerate(_keys(old))}
+    pairs = [(row, rows[key]) for row, key in enumerate(_keys(new)) if key in rows]
+    return [row for row, _ in pairs], [row for _, row in pairs]
+
+
+def _keys(entry: dict[str, Any]) -> list[str]:
+    """The keys of an entry's documents; none for entries written before there were keys."""
+    text = entry.get("keys", "")
+    return [text[i : i + KEY_LENGTH] for i in range(0, len(text), KEY_LENGTH)]
 
 
 def append(path: Path, history: Sequence[dict[str, Any]], new: dict[str, Any]) -> bool:
@@ -136,17 +166,22 @@ def baseline_of(history: Sequence[dict[str, Any]], wanted: str, test: str) -> di
 def compare(
     pairs: Sequence[tuple[dict[str, Any], dict[str, Any] | None]], *, seed: int = 0
 ) -> list[Comparison | None]:
-    """Each first entry against its second; None where there is none, or where the test texts are others."""
+    """Each first entry against its second on the documents they share; None where there are none."""
     found: list[Comparison | None] = []
     for new, old in pairs:
-        if old is None or old["id"] == new["id"] or old["data"]["test"] != new["data"]["test"]:
+        rows = shared(new, old) if old is not None and old["id"] != new["id"] else ([], [])
+        if not rows[0]:
             found.append(None)
             continue
-        first, second = (unpack(e["counts"][e["system"]], e["documents"]) for e in (new, old))
+        first, second = (
+            unpack(entry["counts"][entry["system"]], entry["documents"])[kept]
+            for entry, kept in zip((new, old), rows, strict=True)
+        )
         found.append(
             Comparison(
                 stats.difference(first, second, seed=seed),
                 stats.randomisation(first, second, seed=seed),
+                len(first),
             )
         )
     made = [i for i, comparison in enumerate(found) if comparison]
@@ -218,8 +253,9 @@ def rows(
 def _shown(comparison: Comparison | None, documents: int) -> str:
     if comparison is None:
         return ""
-    places = stats.fine_digits(documents, comparison.difference.half_width)
-    return f"{stats.decimals(comparison.difference.value, places)} {comparison.verdict()}"
+    places = stats.fine_digits(comparison.documents, comparison.difference.half_width)
+    on = f" (n={comparison.documents:,})" if comparison.documents < documents else ""
+    return f"{stats.decimals(comparison.difference.value, places)} {comparison.verdict()}{on}"
 
 
 def pack(counts: np.ndarray) -> str:
@@ -237,28 +273,30 @@ def unpack(text: str, documents: int) -> np.ndarray:
     return flat.reshape(documents, 3).astype(np.int64)
 
 
-def write_documents(path: Path, ids: Sequence[str], counts: dict[str, np.ndarray]) -> None:
-    """Hits, false alarms and misses of each system on each document, one document a line."""
+def write_documents(path: Path, gold: Sequence[Record], counts: dict[str, np.ndarray]) -> None:
+    """Hits, false alarms and misses of each system on each document, one document per line."""
     with atomic_write(path) as file:
-        for row, name in enumerate(ids):
-            line = {"id": name} | {system: table[row].tolist() for system, table in counts.items()}
+        for row, record in enumerate(gold):
+            line = {"id": record.id, "key": gold_key(record)}
+            line |= {system: table[row].tolist() for system, table in counts.items()}
             file.write(json_text(line) + "\n")
 
 
-def read_documents(path: Path) -> dict[str, np.ndarray]:
-    """The counts that `write_documents` wrote.
+def read_documents(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The counts of each system, and the documents' keys, as `write_documents` wrote them.
 
     Raises:
         UserError: no such file, or something else in it.
     """
     try:
         lines = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
-        systems = [name for name in dict(lines[0]) if name != "id"]
+        systems = [name for name in dict(lines[0]) if name not in ("id", "key")]
         if not systems:
             raise ValueError
-        return {
+        counts = {
             name: np.array([line[name] for line in lines], dtype=np.int64).reshape(-1, 3) for name in systems
         }
+        return counts, [line["key"] for line in lines]
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run `weasel run evaluate` first.") from None
     except (ValueError, KeyError, TypeError, IndexError):

@@ -16,10 +16,11 @@ from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
 
 from ie.core.errors import UserError
-from ie.data.records import Record
-from ie.data.tokenizer import STRETCH, stretch_fault
 
 # Imported for what they register.
+from ie.data.config import DataConfig
+from ie.data.records import Record
+from ie.data.tokenizer import STRETCH, stretch_fault
 from ie.llm import models, shots, streaming, tasks  # noqa: F401
 from ie.llm.client import Ledger, Model, Stats
 from ie.llm.tasks import Task, trace
@@ -28,16 +29,12 @@ from ie.llm.types import Answer
 PROVIDERS = Path("configs/providers")
 
 
-def shot_overrides(
-    reviewed: Path, test_percent: float, dev_percent: float, near_duplicate: float, lang: str
-) -> dict[str, Any]:
+def shot_overrides(reviewed: Path, settings: DataConfig) -> dict[str, Any]:
     """Overrides of the config by which prompts show reviewed training texts as `split` makes them."""
     return {
         "paths.reviewed": str(reviewed),
-        "split.test_percent": test_percent,
-        "split.dev_percent": dev_percent,
-        "split.near_duplicate": near_duplicate,
-        "nlp.lang": lang,
+        **{f"split.{name}": value for name, value in settings.split.model_dump().items()},
+        "nlp.lang": settings.lang,
     }
 
 

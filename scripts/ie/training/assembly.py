@@ -43,6 +43,20 @@ def load(path: Path, command: str = "", component: str = "") -> Language:
     )
 
 
+def load_money(config: Path, label: str) -> Language:
+    """The money component alone, which needs no training.
+
+    Raises:
+        UserError: it reads no entities of that label.
+    """
+    nlp = load(config, component="money")
+    if label not in (labels := nlp.get_pipe("money").cfg["labels"]):
+        raise UserError(
+            f"{config}: its labels are {', '.join(labels)}, but vars.money_label is {label}; add it there."
+        )
+    return nlp
+
+
 def read_sources(path: Path, folder: Path) -> dict[str, Path]:
     """Where each component of a config's [sources] comes from, in order.
 
@@ -85,9 +99,7 @@ def gather(sources: Mapping[str, Path]) -> Parts:
             continue
         parts.found[name] = load(path, component=name)
     if sources and not parts.found:
-        raise UserError(
-            f"none of {', '.join(sources)} is there; train one first (`weasel run train-relations`)."
-        )
+        raise UserError(f"none of {', '.join(sources)} is there; run `weasel run train-components` first.")
     return parts
 
 

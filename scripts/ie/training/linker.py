@@ -1,4 +1,4 @@
-"""What the linker learns from reviewed links, and how well it links.
+"""What the linker learns from reviewed links.
 
 The features say how a mention and a name match and what the text says; logistic regressions weigh them.
 What words tell (how rare each is, of which kind of company it speaks) is learnt from the same training
@@ -6,8 +6,7 @@ texts, on other folds than those whose features are made with it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,65 +14,15 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
-from spacy.language import Language
-from spacy.tokens import Span
 
-from components.linker import (
-    FEATURES,
-    NIL,
-    Candidate,
-    Linker,
-    context_features,
-    likeliest,
-    stems,
-    word_weights,
-)
-from ie.core import stats
+from components.linker import FEATURES, NIL, Linker, context_features, likeliest, stems, word_weights
 from ie.core.errors import UserError
 from ie.data.gazetteer import Entry
-from ie.data.records import Record, to_doc
+from ie.evaluation.links import Mention, entry_id
 
 FOLDS = 5
 # A word must be seen so often to tell a kind of company.
 SEEN = 2
-
-
-@dataclass(frozen=True)
-class Mention:
-    """A gold mention: `gold` is its id, or "NIL"."""
-
-    record: Record
-    span: Span
-    gold: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was said of a mention; `ambiguous` if its best-matching names are of several entries."""
-
-    mention: Mention
-    answer: str
-    probability: float
-    ambiguous: bool
-    found: bool
-
-    @property
-    def right(self) -> bool:
-        """Whether the id, or NIL, is right."""
-        return self.answer == self.mention.gold
-
-    def row(self, names: Mapping[str, str]) -> dict[str, Any]:
-        """For the list of errors."""
-        gold = self.mention.gold
-        return {
-            "id": self.mention.record.id,
-            "mention": self.mention.span.text,
-            "gold": f"{gold} {names.get(gold, '')}".strip(),
-            "answer": f"{self.answer} {names.get(self.answer, '')}".strip(),
-            "probability": round(self.probability, 3),
-            "gold_found": self.found,
-            "text": self.mention.record.text,
-        }
 
 
 def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -94,15 +43,6 @@ def read_forms(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8; save the file as UTF-8.") from None
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-
-
-def mentions(nlp: Language, records: Iterable[Record], labels: Sequence[str]) -> list[Mention]:
-    """The linked mentions of gold records (those that carry a `kb_id`)."""
-    found = []
-    for record in records:
-        doc = to_doc(record, nlp)
-        found += [Mention(record, ent, ent.kb_id_) for ent in doc.ents if ent.label_ in labels and ent.kb_id_]
-    return found
 
 
 def fit(linker: Linker, train: Sequence[Mention], dev: Sequence[Mention], seed: int = 0) -> None:
@@ -140,7 +80,7 @@ def cross_fitted(linker: Linker, train: Sequence[Mention]) -> list[tuple[np.ndar
         for mention in (m for m, f in zip(train, folds, strict=True) if f == held_out):
             candidates = linker.get_candidates(mention.span)
             if candidates:
-                right = np.array([_id(linker, c) == mention.gold for c in candidates])
+                right = np.array([entry_id(linker, c) == mention.gold for c in candidates])
                 found.append((linker.features(mention.span, candidates, knowledge), right))
     return found
 
@@ -168,7 +108,7 @@ def threshold(linker: Linker, dev: Sequence[Mention]) -> float:
         candidates = linker.get_candidates(mention.span)
         if candidates:
             scores = linker.scores(mention.span, candidates)
-            best = _id(linker, candidates[likeliest(scores)])
+            best = entry_id(linker, candidates[likeliest(scores)])
             judged.append((float(scores.sum()), best == mention.gold, mention.gold == NIL))
     totals = sorted({round(total, 6) for total, _, _ in judged})
     cuts = [0.0, *((a + b) / 2 for a, b in pairwise(totals)), 1.0]
@@ -210,52 +150,7 @@ def _kind_weights(linker: Linker, linked: Sequence[Mention]) -> dict[str, dict[s
     }
 
 
-def judge(linker: Linker, gold: Iterable[Mention]) -> list[Verdict]:
-    """Link gold mentions."""
-    found = []
-    for mention in gold:
-        candidates = linker.get_candidates(mention.span)
-        answer, probability = linker.link(mention.span)
-        best = [c for c in candidates if c.match == candidates[0].match]
-        offered = any(_id(linker, c) == mention.gold for c in candidates)
-        found.append(Verdict(mention, answer, probability, len(best) > 1, offered))
-    return found
-
-
-def share(verdicts: Sequence[Verdict], seed: int = 0) -> stats.Estimate:
-    """The share of right ones, with its bootstrap interval over texts."""
-    return stats.intervals(_counts(verdicts, lambda v: (v.right, 0, not v.right)), seed=seed)[1]
-
-
-def nil(verdicts: Sequence[Verdict], seed: int = 0) -> tuple[stats.Estimate, ...]:
-    """Precision, recall and F of the answer NIL."""
-    return stats.intervals(
-        _counts(
-            verdicts,
-            lambda v: (
-                v.answer == v.mention.gold == NIL,
-                v.answer == NIL != v.mention.gold,
-                v.mention.gold == NIL != v.answer,
-            ),
-        ),
-        seed=seed,
-    )
-
-
-def _counts(verdicts: Sequence[Verdict], count: Any) -> np.ndarray:
-    rows_: dict[str, np.ndarray] = {}
-    for verdict in verdicts:
-        row = rows_.setdefault(verdict.mention.record.text, np.zeros(3, dtype=np.int64))
-        row += np.array(count(verdict), dtype=np.int64)
-    return np.array(list(rows_.values())).reshape(-1, 3)
-
-
 def _folds(train: Sequence[Mention]) -> list[int]:
     """A fold for each mention; those of one text share it."""
     order = {text: i for i, text in enumerate(dict.fromkeys(m.record.text for m in train))}
     return [order[m.record.text] % FOLDS for m in train]
-
-
-def _id(linker: Linker, candidate: Candidate) -> str:
-    assert linker.table is not None
-    return linker.table.id(candidate.entry)

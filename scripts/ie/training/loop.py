@@ -120,6 +120,11 @@ def train(
     }
 
 
+def overrides(lang: str, max_steps: int = 0) -> dict[str, Any]:
+    """What commands change in a training config: the language, and the number of updates unless it is 0."""
+    return {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
+
+
 def count_examples(path: Path) -> int:
     """The number of examples in a `.spacy` or `.jsonl` file, which may be 0.
 
@@ -312,8 +317,7 @@ def check_beginnings(config_path: Path, config: Config) -> None:
         if isinstance(value, str) and "/" in value and not Path(value).exists():
             raise UserError(
                 f"{config_path}: {value}, which [paths] names as {name}, isn't there; make it first (for the "
-                "configs that ship: `weasel run init-vectors`, `weasel run init-tok2vec` or `weasel run "
-                "pretrain`)."
+                "configs that ship: `weasel run prepare-variants`)."
             )
 
 

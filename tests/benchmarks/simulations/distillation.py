@@ -12,7 +12,7 @@ from benchmarks.simulations.part import Part, Row, share
 
 from ie.training.distill import comparison
 from ie.training.distill.recipes import LLM, REVIEWED
-from ie.training.variants import comparison
+from ie.training.variants import comparison as variants
 
 # The demo has 127 dev texts; silver alone and 12 recipes are compared with the reviewed texts alone.
 TEXTS = (30, 127)
@@ -62,7 +62,7 @@ def _recommended(rng: np.random.Generator, texts: int, spread: float, gain: floa
     counts = {name: tables[i * SEEDS : (i + 1) * SEEDS] for i, name in enumerate(ways)}
     counts[LLM] = [said] * SEEDS
     asked = [(name, other) for other in (REVIEWED, LLM) for name in ways if name != other]
-    pairs = comparison.pairs(counts, asked, fixed=(LLM,))
+    pairs = variants.pairs(counts, asked, fixed=(LLM,))
     gains = {pair.first: pair.difference.low for pair in pairs if pair.second == REVIEWED}
     highest = max(gains, key=lambda name: gains[name])
     return highest if gains[highest] > 0 else REVIEWED, comparison.recommend(pairs)

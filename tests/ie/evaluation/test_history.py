@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ie.core.errors import UserError
+from ie.data.records import Record
 from ie.evaluation import history
 
 
@@ -16,7 +17,7 @@ def table(right: int, documents: int = 60) -> np.ndarray:
     return counts
 
 
-def entry(right: int, *, documents: int = 60, test: str = "t", seed: int = 0) -> dict:
+def entry(right: int, *, documents: int = 60, test: str = "t", corrected: int = 10**6, seed: int = 0) -> dict:
     counts = table(right, documents)
     f = 2 * right / (documents + right)
     scores = {"both": {"all": {"f": f, "f_low": f - 0.01, "f_high": min(1, f + 0.01)}}}
@@ -24,6 +25,7 @@ def entry(right: int, *, documents: int = 60, test: str = "t", seed: int = 0) ->
     return history.entry(
         metrics,
         {"both": counts},
+        [f"{test if n < corrected else 't'}{n:07}" for n in range(documents)],
         system="both",
         settings={"seed": str(seed)},
         data={"test": test, "train": "a"},
@@ -108,11 +110,38 @@ def test_a_line_that_is_no_entry_is_named(tmp_path, line):
         history.read(path)
 
 
-def test_documents_are_written_one_a_line(tmp_path):
+def test_texts_whose_gold_was_corrected_are_left_out_of_the_comparison():
+    before, after = entry(20), entry(50, test="u", corrected=10)
+    (comparison,) = history.compare([(after, before)])
+    assert (comparison.documents, comparison.verdict()) == (50, "better")
+    # rows 10 to 59: right 10 before, 40 after
+    assert comparison.difference.value == pytest.approx(2 * 40 / 90 - 2 * 10 / 60)
+    assert history.rows([before, after], None)[1][4].endswith("better (n=50)")
+    assert history.compare([(entry(5, test="u"), before)]) == [None]
+    # entries of before there were keys
+    assert history.compare([(after, {k: v for k, v in before.items() if k != "keys"})]) == [None]
+
+
+def test_a_key_stands_for_text_and_gold():
+    one = Record(text="Hooli", spans=[{"start": 0, "end": 5, "label": "ORG"}])
+    other = one.model_copy(update={"spans": []})
+    assert history.gold_key(one) == history.gold_key(one.model_copy(update={"meta": {"id": "7"}}))
+    assert len({history.gold_key(one), history.gold_key(other), history.gold_key(Record(text="ACME"))}) == 3
+
+
+def test_documents_are_written_one_per_line(tmp_path):
     path = tmp_path / "documents.jsonl"
-    history.write_documents(path, ["a", "b"], {"x": np.array([[1, 0, 2], [0, 0, 0]])})
-    assert path.read_text(encoding="utf-8").splitlines()[0] == '{"id": "a", "x": [1, 0, 2]}'
-    assert history.read_documents(path)["x"].tolist() == [[1, 0, 2], [0, 0, 0]]
+    gold = [Record(text="Hooli", meta={"id": "a"}), Record(text="ACME", meta={"id": "b"})]
+    history.write_documents(path, gold, {"x": np.array([[1, 0, 2], [0, 0, 0]])})
+    key = history.gold_key(gold[0])
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0]) == {
+        "id": "a",
+        "key": key,
+        "x": [1, 0, 2],
+    }
+    counts, keys = history.read_documents(path)
+    assert counts["x"].tolist() == [[1, 0, 2], [0, 0, 0]]
+    assert keys == [key, history.gold_key(gold[1])]
     path.write_text("[]\n", encoding="utf-8")
     with pytest.raises(UserError, match="isn't what `evaluate` writes"):
         history.read_documents(path)

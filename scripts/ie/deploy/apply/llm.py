@@ -1,4 +1,4 @@
-"""What a language model says of shards of texts, as files of results: `ie.deploy.apply.run` with requests as work.
+"""What a language model says of shards of texts, as files of results: `run`, with requests as its work.
 
 Requests go on over the borders of shards, so the endpoint never waits for the last answer of one.
 """

@@ -10,6 +10,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, check_writable, write_json
 from ie.data import options, records
+from ie.data.config import load_data_config
 from ie.data.records import Reader
 from ie.data.scheme import load_scheme
 from ie.reports import pages
@@ -40,16 +41,14 @@ def main(
     ),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     patterns: options.Patterns = "assets/patterns.jsonl",
-    gazetteer: options.Gazetteer = "",
+    gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
     seeds: Annotated[int, typer.Option(help="Trainings of each recipe.", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    max_steps: Annotated[
-        int, typer.Option(help="Stop after so many updates; 0 leaves it to the config.")
-    ] = 0,
-    gpu_id: Annotated[int, typer.Option(help="Number of the GPU, or -1 for none.")] = -1,
-    workers: Annotated[int, typer.Option(help="Trainings at a time; 0: one a core.", min=0)] = 0,
-    lang: options.Lang = "en",
+    seed: options.Seed = 0,
+    max_steps: options.MaxSteps = 0,
+    gpu_id: options.GpuId = -1,
+    workers: options.Workers = 0,
+    data: options.Data = Path("configs/data.cfg"),
     cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings.")] = Path(
         ".cache/compare-distillation"
     ),
@@ -63,6 +62,7 @@ def main(
     for name in names:
         check_writable(output / name)
     gold = comparison.read_reviewed(reviewed, dev, labels.span_labels)
+    lang = load_data_config(data).lang
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
     chosen, found, hidden = comparison.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
     helpers, missing = comparison.helpers(

@@ -1,0 +1,120 @@
+"""Score the components after the entities on test: amounts, links, relations, categories, database rows."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from spacy.language import Language
+from wasabi import msg
+
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import write_json, write_jsonl
+from ie.data import options
+from ie.data.config import load_data_config
+from ie.data.gazetteer import read_gazetteer
+from ie.data.scheme import load_scheme
+from ie.evaluation import component_scores as scores
+from ie.evaluation import rows
+from ie.training import assembly
+
+PARTS = ("amounts", "links", "relations", "categories", "rows")
+
+
+def main(
+    only: Annotated[
+        str, typer.Option(help="Parts to score, with commas; empty for those whose component is there")
+    ] = "",
+    pipeline: Annotated[Path, typer.Option(help="Assembled pipeline")] = Path(
+        "training/efficient/pipeline/model-best"
+    ),
+    components: Annotated[Path, typer.Option(help="Folder of `train-components`")] = Path(
+        "training/efficient/components"
+    ),
+    money: Annotated[Path, typer.Option(help="Config of the money component")] = Path("configs/money.cfg"),
+    money_label: Annotated[str, typer.Option(help="Label of the amounts; empty for none")] = "MONEY",
+    scheme: options.Scheme = Path("configs/llm.cfg"),
+    data: options.Data = Path("configs/data.cfg"),
+    table: Annotated[Path, typer.Option(help="CSV with the names, for the list of errors")] = Path(
+        "assets/companies.csv"
+    ),
+    train: Annotated[Path, typer.Option(help="Training records: what the baselines know")] = Path(
+        "corpus/train.jsonl"
+    ),
+    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    more: Annotated[Path | None, typer.Option(help="Another file with gold amounts")] = None,
+    seed: options.Seed = 0,
+    output: Annotated[Path, typer.Option(help="Folder for figures and errors")] = Path(
+        "training/efficient/component-scores"
+    ),
+) -> None:
+    """Write OUTPUT/{amounts,links,relations,categories,rows}.json and lists of errors; print the tables."""
+    labels, blank = load_scheme(scheme), load_data_config(data).blank()
+
+    @cache
+    def whole() -> Language:
+        return assembly.load(pipeline, "assemble")
+
+    def component(name: str) -> Language:
+        return assembly.load(components / name / "model-best", "train-components")
+
+    jobs: dict[str, Callable[[], scores.Report]] = {
+        "amounts": lambda: scores.score_amounts(
+            assembly.load_money(money, money_label),
+            [*([more] if more else []), train, test],
+            money_label,
+            seed,
+        ),
+        "links": lambda: scores.score_links(
+            component("linker"), test, {entry.id: entry.name for entry in read_gazetteer(table)}, seed
+        ),
+        "relations": lambda: scores.score_relations(
+            component("relations"),
+            lambda gold: assembly.entities(whole(), gold),
+            train,
+            test,
+            labels,
+            blank,
+            seed,
+        ),
+        "categories": lambda: scores.score_categories(
+            component("categories"), train, test, labels, blank, seed
+        ),
+        "rows": lambda: scores.score_rows(whole(), test, seed),
+    }
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in PARTS]:
+        raise UserError(f"--only {unknown[0]!r}: there are {', '.join(PARTS)}.")
+    for name in wanted or parts_of(whole(), money_label):
+        report = jobs[name]()
+        msg.divider(name)
+        aligns = ["l", *("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])]
+        msg.table(report.rows, header=report.header, divider=True, aligns=aligns)
+        for note in report.notes:
+            print(note)
+        write_json(output / f"{name}.json", report.figures)
+        if report.errors:
+            write_jsonl(output / f"{name}-errors.jsonl", report.errors)
+            msg.info(f"{output / f'{name}-errors.jsonl'}: {len(report.errors):,} errors")
+        with tracking.run(f"evaluate-{name}") as tracker:
+            tracker.table(name, report.header, report.rows)
+    msg.good(str(output))
+
+
+def parts_of(nlp: Language, money_label: str) -> list[str]:
+    """The parts that a pipeline has components for."""
+    there = {
+        "amounts": bool(money_label) and "money" in nlp.pipe_names,
+        "links": "linker" in nlp.pipe_names,
+        "relations": "relations" in nlp.pipe_names,
+        "categories": "textcat" in nlp.pipe_names,
+        "rows": rows.RELATIONS in rows.components(nlp),
+    }
+    return [name for name in PARTS if there[name]]
+
+
+if __name__ == "__main__":
+    run(main)

