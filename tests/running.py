@@ -102,10 +102,10 @@ def real_data(name: str) -> Path:
 
 
 def require(*packages: str) -> None:
-    """Skip the test where a package of requirements-variants.txt isn't installed."""
+    """Skip the test where a package of requirements/variants.txt isn't installed."""
     for name in packages:
         if find_spec(name) is None:
-            pytest.skip(f"{name} isn't installed; pip install -r requirements-variants.txt")
+            pytest.skip(f"{name} isn't installed; pip install -r requirements/variants.txt")
 
 
 def write_lines(path: Path, lines: Iterable[object]) -> Path:

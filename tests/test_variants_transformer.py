@@ -25,7 +25,7 @@ SHORT = {
 }
 needs_packages = pytest.mark.skipif(
     not (find_spec("spacy_transformers") and find_spec(PACKAGE)),
-    reason=f"spacy-transformers or {PACKAGE} isn't installed; pip install -r requirements-transformer.txt",
+    reason=f"spacy-transformers or {PACKAGE} isn't installed; pip install -r requirements/transformer.txt",
 )
 
 
@@ -52,7 +52,7 @@ def test_without_the_packages_it_says_what_to_install(
     monkeypatch.setattr(loop, "find_spec", lambda name: None)
     corpus = tmp_path / "train.spacy"
     write_docbin(corpus, gold(2), blank("en"))
-    with pytest.raises(UserError, match=r"transformer\.cfg: .*pip install -r requirements-transformer\.txt"):
+    with pytest.raises(UserError, match=r"transformer\.cfg: .*pip install -r requirements/transformer\.txt"):
         loop.train(CONFIG, train=corpus, dev=corpus, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

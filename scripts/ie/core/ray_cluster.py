@@ -31,7 +31,7 @@ def require() -> None:
     """
     if find_spec("ray") is None:
         raise UserError(
-            "--executor ray needs Ray, which isn't installed; run `pip install -r requirements-ray.txt`, or "
+            "--executor ray needs Ray, which isn't installed; run `pip install -r requirements/ray.txt`, or "
             "leave it at local."
         )
 

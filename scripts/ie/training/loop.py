@@ -309,7 +309,7 @@ def check_beginnings(config_path: Path, config: Config) -> None:
     if "transformer" in factories and find_spec("spacy_transformers") is None:
         raise UserError(
             f"{config_path}: its transformer needs the package spacy-transformers; run `pip install -r "
-            "requirements-transformer.txt`."
+            "requirements/transformer.txt`."
         )
     for name in ("vectors", "init_tok2vec"):
         value = config.get("paths", {}).get(name)

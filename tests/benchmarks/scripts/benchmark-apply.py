@@ -46,7 +46,7 @@ def main(
             f"--workers {workers!r}, --price-per-core-hour {price_per_core_hour!r}: must be numbers."
         ) from None
     if not find_spec("ray"):
-        msg.info("Ray isn't installed, so it is left out; see requirements-ray.in.")
+        msg.info("Ray isn't installed, so it is left out; see requirements/ray.in.")
     ways = apply.ways(counts, ray=bool(find_spec("ray")))
     examples = [record.text for record in records.read_unchecked(texts)]
     with tqdm(total=rounds * len(ways), desc="timed", leave=False) as bar:

@@ -119,7 +119,9 @@ def browser() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise UserError("playwright isn't installed; pip install -r requirements-dev.txt") from None
+        raise UserError(
+            "playwright isn't installed; run: pip install -r tests/benchmarks/requirements.txt"
+        ) from None
     names = ("chromium", "chromium-browser", "google-chrome")
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if not program:

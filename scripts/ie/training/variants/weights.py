@@ -28,7 +28,7 @@ from ie.data import records, splits
 from ie.data.records import Record
 from ie.training import loop
 
-INSTALL = "pip install -r requirements-variants.txt"
+INSTALL = "pip install -r requirements/variants.txt"
 # Files of the wordllama package, whose own loader looks for them on the network.
 WEIGHTS = "wordllama/weights/l2_supercat_256.safetensors"
 TOKENIZER = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"

@@ -111,7 +111,7 @@ class TestVectors:
             raise PackageNotFoundError(name)
 
         monkeypatch.setattr(initialising, "distribution", absent)
-        with pytest.raises(UserError, match=r"wordllama; run `pip install -r requirements-variants\.txt`"):
+        with pytest.raises(UserError, match=r"wordllama; run `pip install -r requirements/variants\.txt`"):
             initialising.subword_vectors(["sea"])
 
 
