@@ -13,7 +13,8 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import sha256_file
-from ie.data import options, pipelines, records
+from ie.core.pipelines import load_pipeline
+from ie.data import options, records
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.database import filling, schema, writing
@@ -73,7 +74,7 @@ def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Pa
         UserError: it isn't there, or has none of the relations that make a deal.
     """
     if package:
-        nlp = pipelines.load(package, "run pip install on its wheel")
+        nlp = load_pipeline(package, "run pip install on its wheel")
         folder = spacy.util.get_package_path(package)
     else:
         nlp, folder = assembly.load(model, "components"), model

@@ -10,7 +10,8 @@ from wasabi import msg
 from ie.core import stats
 from ie.core.cli import run
 from ie.core.files import atomic_write
-from ie.data import options, pipelines, records
+from ie.core.pipelines import load_pipeline
+from ie.data import options, records
 from ie.data.records import Record
 from ie.data.scheme import load_scheme
 from ie.evaluation import model_view, scoring, systems
@@ -34,7 +35,7 @@ def main(
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
     systems.require(gold, dev)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
-    nlp = pipelines.load(model, "run `weasel run train`")
+    nlp = load_pipeline(model, "run `weasel run train`")
     view = model_view.read_view(nlp)
     seen = model_view.count_values((nlp.make_doc(record.text) for record in known), view.attrs)
     predicted = model_view.predict(nlp, gold)

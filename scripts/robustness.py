@@ -12,9 +12,9 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, write_json
+from ie.core.pipelines import load_pipeline
 from ie.data import options, records
 from ie.data.config import load_data_config
-from ie.data.pipelines import load as load_pipeline
 from ie.data.scheme import load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import perturbations, scoring, systems

@@ -16,9 +16,9 @@ from spacy.language import Language
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import json_text
+from ie.core.pipelines import load_pipeline
 from ie.core.stats import Estimate, Pair
 from ie.data import records
-from ie.data.pipelines import load as load_pipeline
 from ie.data.records import Record
 from ie.data.scheme import Scored
 from ie.evaluation import baselines, categories, scoring

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from spacy.language import Language
 
 from ie.core.errors import UserError
-from ie.data import pipelines
+from ie.core.pipelines import load_pipeline
 from ie.data.records import Record, RecordFile, from_doc
 
 Key = tuple[int, int, str]
@@ -169,7 +169,7 @@ def load_model(path: Path) -> Language:
     Raises:
         UserError: there is none.
     """
-    return pipelines.load(path, "train one, or set use = false below [model]")
+    return load_pipeline(path, "train one, or set use = false below [model]")
 
 
 def disagreement(suggested: Suggested) -> float:

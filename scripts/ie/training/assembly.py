@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from ie.core.errors import UserError
 from ie.core.files import hash_path
-from ie.data import pipelines
+from ie.core.pipelines import load_pipeline
 from ie.data.corpora import entities_doc
 from ie.data.records import Record, from_doc
 from ie.training import untrained
@@ -38,9 +38,7 @@ def load(path: Path, command: str = "", component: str = "") -> Language:
         nlp = untrained.build(path, component)
         nlp.initialize()
         return nlp
-    return pipelines.load(
-        path, f"run `weasel run {command}` first" if command else "make it first", component
-    )
+    return load_pipeline(path, f"run `weasel run {command}` first" if command else "make it first", component)
 
 
 def load_money(config: Path, label: str) -> Language:

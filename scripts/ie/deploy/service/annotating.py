@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from ie.core.errors import UserError
 from ie.core.files import hash_path
-from ie.data import pipelines
+from ie.core.pipelines import load_pipeline, pipeline_exists
 from ie.data.pipeline_records import to_record
 
 COMPONENTS = ("linker", "money", "relations")
@@ -30,14 +30,14 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
         UserError: there is none.
     """
     if model:
-        if pipelines.exists(model):
+        if pipeline_exists(model):
             return model, ""
         raise UserError(
             f"{model}: is neither the folder of a pipeline nor an installed package; correct "
             "--vars.serve_model, or install the wheel of `weasel run package-pipeline` with pip."
         )
     assembled, ner = training / ASSEMBLED / "model-best", training / train_on / "model-best"
-    if pipelines.exists(assembled):
+    if pipeline_exists(assembled):
         # All that is in it fits together, so it is as good as it was: no reason to serve nothing.
         changed = ", ".join(overtaken(assembled, ner))
         warning = (
@@ -45,7 +45,7 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
             "as it is; run `weasel run assemble`, or name what to serve with --vars.serve_model."
         )
         return str(assembled), warning if changed else ""
-    if pipelines.exists(ner):
+    if pipeline_exists(ner):
         return str(ner), ""
     raise UserError(
         f"{training}: there is no trained pipeline; run `weasel run all` first, or name a folder or an "
@@ -91,7 +91,7 @@ def load(model: str) -> Language:
         # A package brings the code of its components along; a folder needs ours.
         for name in COMPONENTS:
             import_module(f"components.{name}")
-    return pipelines.load(model, "make it again")
+    return load_pipeline(model, "make it again")
 
 
 def bound(nlp: Language, entities: int) -> Language:

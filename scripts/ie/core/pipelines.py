@@ -9,12 +9,12 @@ from spacy.util import is_package
 from ie.core.errors import UserError
 
 
-def exists(model: Path | str) -> bool:
+def pipeline_exists(model: Path | str) -> bool:
     """Whether it is the folder of a pipeline, or the name of an installed package."""
     return (Path(model) / "meta.json").is_file() or is_package(str(model))
 
 
-def load(model: Path | str, remedy: str, component: str = "") -> Language:
+def load_pipeline(model: Path | str, remedy: str, component: str = "") -> Language:
     """A trained pipeline: a folder, or the name of an installed package.
 
     Whoever has components of their own in it imports what registers them first; a package brings its own.
@@ -26,7 +26,7 @@ def load(model: Path | str, remedy: str, component: str = "") -> Language:
     Raises:
         UserError: it isn't there, can't be loaded, or lacks the component.
     """
-    if not exists(model):
+    if not pipeline_exists(model):
         raise UserError(f"{model}: there is no trained pipeline; {remedy}.")
     try:
         nlp = spacy.load(model)
