@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import ROOT, run_command, write_lines
+from running import run_command, write_lines
 
 CONFIG = """
 [components]
@@ -179,20 +179,6 @@ def test_a_mistake_is_one_sentence(project, break_it, options, message):
     assert message in outcome.output
     assert outcome.output.count("✘") == 1
     assert "no mistake found" not in outcome.output
-
-
-def test_the_demo_has_no_mistake(project):
-    outcome = project.check(
-        reviewed=ROOT / "assets/reviewed.jsonl",
-        texts=ROOT / "assets/texts.jsonl",
-        scheme=ROOT / "configs/llm.cfg",
-        guidelines=ROOT / "assets/guidelines.md",
-        gazetteer=ROOT / "assets/companies.csv",
-        config=ROOT / "configs/efficient.cfg",
-        **{"test-percent": 37, "dev-percent": 10, "train-on": "reviewed"},
-    )
-    assert outcome.status == 0, outcome.output
-    assert "link to ids" not in outcome.output
 
 
 @pytest.mark.parametrize(("source", "status"), [({}, 0), ({"url": "http://localhost/texts.jsonl"}, 1)])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import ROOT, real_data, run_command, write_lines
+from running import real_data, run_command, write_lines
 from spacy.tokens import DocBin
 
 CONFIG = """
@@ -299,19 +299,3 @@ def test_real_data_can_be_split(project, name, labels):
     counts = project.summary["splits"]
     used = sum(counts[side]["documents"] for side in ("train", "dev", "test"))
     assert used + len(project.summary["set_aside"]) == len(lines)
-
-
-def test_the_demo(project):
-    options = {
-        "reviewed": ROOT / "assets/reviewed.jsonl",
-        "texts": ROOT / "assets/texts.jsonl",
-        "train-on": "reviewed",
-        "test-percent": 37,
-        "dev-percent": 10,
-    }
-    (project.corpus / "llm.jsonl").unlink()
-    assert project.split(**options).status == 0
-    counts = project.summary["splits"]
-    assert counts["test"]["documents"] >= 500
-    assert counts["dev"]["documents"] >= 120
-    assert project.summary["precision"]["test"]["digits"] == 2

@@ -1,0 +1,44 @@
+"""The demo's data as shipped: they pass `check`, and `split` makes of them what the docs say."""
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from running import ROOT, run_command
+
+from ie.data.gazetteer import read_gazetteer
+from ie.training import linker as linking
+
+ASSETS = ROOT / "assets"
+FILES = ("--reviewed", ASSETS / "reviewed.jsonl", "--texts", ASSETS / "texts.jsonl")
+DATA = ("--data", ROOT / "configs/data.cfg", "--scheme", ROOT / "configs/llm.cfg")
+
+
+def test_check_finds_no_mistake(capsys: pytest.CaptureFixture) -> None:
+    more = ["--guidelines", ASSETS / "guidelines.md", "--gazetteer", ASSETS / "companies.csv"]
+    more += ["--gazetteer-label", "COMPANY", "--config", ROOT / "configs/efficient.cfg"]
+    outcome = run_command("check", [*FILES, *DATA, *more], capsys)
+    assert outcome.status == 0, outcome.output
+    assert "link to ids" not in outcome.output
+
+
+def test_test_and_dev_are_large_enough(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    more = ["--silver", tmp_path / "none.jsonl", "--train-on", "reviewed", "--output", tmp_path]
+    outcome = run_command("split", [*FILES, *DATA, *more], capsys)
+    assert outcome.status == 0, outcome.output
+    summary = json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))
+    assert summary["splits"]["test"]["documents"] >= 500
+    assert summary["splits"]["dev"]["documents"] >= 120
+    assert summary["precision"]["test"]["digits"] == 2
+
+
+def test_both_companies_of_the_talk_are_linked() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [{"label": "COMPANY", "pattern": name} for name in ("Hooli", "ACME Ventures")]
+    )
+    table = linking.rows(read_gazetteer(ASSETS / "companies.csv"))
+    nlp.add_pipe("linker").initialize(rows=table)
+    doc = nlp("Hooli raises $5m to revolutionize search, led by ACME Ventures")
+    assert [ent.kb_id_ for ent in doc.ents] == ["5923214", "1681056"]
