@@ -35,7 +35,7 @@ def main(
         raise UserError(
             f"{ner}: has no component 'ner', but {', '.join(base.pipe_names)}; name another pipeline."
         )
-    parts = assembly.gather(sources)
+    parts = assembly.gather(sources, base.get_pipe("ner").labels if sources else None)
     for name, reason in parts.missing.items():
         msg.warn(f"{name} is left out: {reason}.")
     alone = assembly.gather({name: sources[name] for name in parts.found})

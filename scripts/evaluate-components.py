@@ -88,7 +88,12 @@ def main(
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in PARTS]:
         raise UserError(f"--only {unknown[0]!r}: there are {', '.join(PARTS)}.")
-    for name in wanted or parts_of(whole(), money_label):
+    parts = wanted or parts_of(whole(), money_label)
+    if not parts:
+        msg.info(f"{pipeline}: it finds entities alone, which `evaluate` scores.")
+    # `package-pipeline` depends on the folder, whatever there was to score.
+    output.mkdir(parents=True, exist_ok=True)
+    for name in parts:
         report = jobs[name]()
         msg.divider(name)
         aligns = ["l", *("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])]

@@ -49,7 +49,7 @@ def main(
         "training/efficient/components"
     ),
 ) -> None:
-    """Write OUTPUT/{linker,relations,categories}/model-best and train.json (what dev says)."""
+    """Write model-best and train.json (what dev says) of each into a folder of OUTPUT, and left_out.json."""
     settings, labels = load_data_config(data), load_scheme(scheme)
     corpus = components.Corpus(train, dev, labels)
     missing = components.without_data(corpus, table)
@@ -74,6 +74,8 @@ def main(
         write_json(output / name / "train.json", summary)
         msg.table([(key.replace("_", " "), str(value)) for key, value in summary.items()])
         msg.good(str(output / name / "model-best"))
+    # `assemble` depends on the folder, which must be there even if nothing in it is.
+    write_json(output / "left_out.json", {} if wanted else missing)
     msg.info(
         "Dev chose checkpoints and thresholds, so its scores are optimistic: `evaluate-components` uses test."
     )

@@ -1,6 +1,6 @@
 """Components trained apart, put into one pipeline that says exactly what they said alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from ie.training import untrained
 
 # Scores may differ in the last bits when texts are worked on in other batches.
 TOLERANCE = 1e-3
+# Components whose setting `labels` names the entities that they read.
+READ_ENTITIES = ("linker", "money")
 
 
 @dataclass
@@ -84,20 +86,27 @@ def origins(sources: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     return {name: {"path": path.as_posix(), "sha256": hash_path(path)} for name, path in sources.items()}
 
 
-def gather(sources: Mapping[str, Path]) -> Parts:
-    """Load what is there.
+def gather(sources: Mapping[str, Path], entities: Collection[str] | None = None) -> Parts:
+    """Load the components that are there; none is no mistake, as a scheme may have spans alone.
+
+    Args:
+        entities: labels that the pipeline finds. Components that read entities of other labels only are left
+            out. None checks nothing.
 
     Raises:
-        UserError: nothing is, or a pipeline hasn't the component that is wanted of it.
+        UserError: a pipeline lacks the component of its name.
     """
     parts = Parts()
     for name, path in sources.items():
         if not path.exists():
             parts.missing[name] = f"{path} isn't there"
             continue
-        parts.found[name] = load(path, component=name)
-    if sources and not parts.found:
-        raise UserError(f"none of {', '.join(sources)} is there; run `weasel run train-components` first.")
+        nlp = load(path, component=name)
+        read = nlp.get_pipe(name).cfg["labels"] if name in READ_ENTITIES else []
+        if read and entities is not None and not {*read} & {*entities}:
+            parts.missing[name] = f"it reads {', '.join(read)}, which the pipeline doesn't find"
+        else:
+            parts.found[name] = nlp
     return parts
 
 
