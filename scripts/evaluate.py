@@ -28,13 +28,9 @@ def main(
     ),
     scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
     llm: Annotated[Path, typer.Option(help="The LLM's annotations")] = Path("corpus/llm.jsonl"),
-    llm_mb: Annotated[
-        float | None, typer.Option(help="Size of the LLM's weights in MB, for the table")
-    ] = None,
     llm_timings: Annotated[Path, typer.Option(help="Seconds of the LLM's calls by text")] = Path(
         "training/llm-timings.jsonl"
     ),
-    llm_parallel: Annotated[int, typer.Option(help="Its calls in flight at a time", min=1)] = 1,
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
@@ -76,9 +72,7 @@ def main(
             "LLM as prompted",
             llm,
             gold,
-            mb=llm_mb,
             timings=llm_timings,
-            parallel=llm_parallel,
             words=counted,
         ),
         lambda: evaluation.rules(

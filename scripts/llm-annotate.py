@@ -98,6 +98,8 @@ def main(
     write_records(output, found)
     write_json(stats, counts)
     with atomic_write(timings) as file:
+        provider = models[0].provider
+        file.write(json_text({"parallel": models[0].concurrency, "mb": provider.megabytes}) + "\n")
         file.writelines(f"{json_text(line)}\n" for line in spent)
     with tracking.run("llm-annotate", config=counts["models"]) as tracker:
         tracker.summary({name: counts[name] for name in counts if name != "models"})

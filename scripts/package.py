@@ -10,11 +10,22 @@ import typer
 from wasabi import msg
 
 from ie.core.cli import run
+from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.core.settings import load_settings
-from ie.deploy import model_card
-from ie.deploy import wheel as packaging
-from ie.deploy.sentence import DEMO
+from ie.deploy import model_card, wheels
+from ie.deploy.example import EXAMPLE, read_example
+
+# Those the pipeline was made from, and what it was measured on.
+DATA = ",".join(
+    (
+        "assets/reviewed.jsonl",
+        "corpus/llm.jsonl",
+        "corpus/train.jsonl",
+        "corpus/dev.jsonl",
+        "corpus/test.jsonl",
+    )
+)
 
 
 def main(
@@ -22,59 +33,72 @@ def main(
         "training/efficient/reviewed/model-best"
     ),
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
-    name: Annotated[str, typer.Option(help="Name of the package, after the language's code")] = "deal_news",
+    name: Annotated[str, typer.Option(help="Name of the package; it begins with the language")] = (
+        "en_deal_news"
+    ),
     version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
-    licence: Annotated[str, typer.Option(help="Its licence, as SPDX names it")] = "",
-    settings: Annotated[Path | None, typer.Option(help="Description, author and address")] = None,
-    sentence: Annotated[str, typer.Option(help="Text to try the installed package on; empty for ours")] = "",
+    settings: Annotated[Path, typer.Option(help="Description, author and licence")] = Path(
+        "configs/package.cfg"
+    ),
+    example: Annotated[Path, typer.Option(help="The text it is tried on")] = EXAMPLE,
     code: Annotated[Path, typer.Option(help="Folder with the code of our own components")] = Path(
         "scripts/components"
     ),
-    written: Annotated[Path, typer.Option(help="What people say of its use and limits, in Markdown")] = Path(
+    written: Annotated[Path, typer.Option(help="Intended use and limits, in Markdown")] = Path(
         "assets/model_card.md"
     ),
-    scores: Annotated[str, typer.Option(help="Figures for the card, as kind:file, separated by commas")] = "",
+    scores: Annotated[Path, typer.Option(help="Folder with the figures for the card")] = Path(
+        "training/efficient"
+    ),
     system: Annotated[str, typer.Option(help="Whose figures they are: what was trained on")] = "reviewed",
-    train: Annotated[Path | None, typer.Option(help="train.json of its training")] = None,
-    data: Annotated[str, typer.Option(help="Files it was made from, separated by commas")] = "",
+    data: Annotated[str, typer.Option(help="Files it was made from, separated by commas")] = DATA,
+    table: Annotated[Path, typer.Option(help="The company table, if it links entities")] = Path(
+        "assets/companies.csv"
+    ),
     constraints: Annotated[Path, typer.Option(help="Pinned versions for the try")] = Path("requirements.txt"),
     check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
 ) -> None:
-    """Write OUTPUT/{lang}_{name}-{version}-py3-none-any.whl, which needs spaCy and nothing of ours."""
-    told = written.read_text(encoding="utf-8") if written.is_file() else ""
+    """Write OUTPUT/NAME-VERSION-py3-none-any.whl, which needs spaCy and nothing of ours."""
+    card_text = written.read_text(encoding="utf-8") if written.is_file() else ""
     if not written.is_file():
         msg.warn(f"{written}: there is no such file, so the model card won't say what the pipeline is for.")
-    elif model_card.UNWRITTEN in told:
+    elif model_card.UNWRITTEN in card_text:
         msg.warn(
             f"{written}: still says {model_card.UNWRITTEN!r}, and so does the package; write it, then repeat."
         )
-    figures = model_card.sources(scores)
-    asked = (load_settings(settings, packaging.Settings) if settings else packaging.Settings()).package
-    about = {name: value for name, value in asked.model_dump().items() if value}
-    about = {"description": model_card.first_paragraph(told)} | about
-    about["performance"] = model_card.performance(figures, system) or packaging.on_dev(model)
-    make = partial(
+    config = load_settings(settings, wheels.PackageConfig).package
+    meta = wheels.read_meta(model)
+    language = f"{meta['lang']}_"
+    if not name.startswith(language):
+        raise UserError(f"--name {name}: must begin with the language, as in {language}{name}.")
+    components = meta.get("pipeline", [])
+    figures = model_card.sources(scores, components)
+    files = [Path(path.strip()) for path in data.split(",") if path.strip()]
+    about = {key: value for key, value in config.model_dump().items() if value}
+    about = {"description": model_card.first_paragraph(card_text)} | about
+    about["performance"] = model_card.performance(figures, system) or wheels.on_dev(model)
+    make_card = partial(
         model_card.write,
-        written=told,
+        written=card_text,
         scores=figures,
         system=system,
-        data=[Path(path.strip()) for path in data.split(",") if path.strip()],
-        train=train,
+        data=[*files, *([table] if "linker" in components else [])],
+        train=scores / "train.json",
     )
     with tempfile.TemporaryDirectory() as folder:
-        wheel = packaging.build(
-            model, name, version, code, Path(folder), licence=licence, about=about, card=make
+        wheel = wheels.build(
+            model, name.removeprefix(language), version, code, Path(folder), about=about, card=make_card
         )
         published = output / wheel.name
         with atomic_write(published, "wb") as file:
             file.write(wheel.read_bytes())
     msg.good(f"{published} ({published.stat().st_size / 1e6:.1f} MB)")
     if check:
-        sentence = sentence or DEMO
+        sentence = read_example(example)
         with tempfile.TemporaryDirectory() as folder:
-            entities = packaging.attempt(published, constraints, sentence, Path(folder))
+            entities = wheels.attempt(published, constraints, sentence, Path(folder))
         msg.good(f"Installed in an empty environment, it says of {sentence!r}:")
-        columns = packaging.COLUMNS
+        columns = wheels.COLUMNS
         used = [i for i in range(len(columns)) if i < 2 or any(entity[i] for entity in entities)]
         rows = [[entity[i] for i in used] for entity in entities or [("(nothing)", "")]]
         msg.table(rows, header=[columns[i] for i in used], divider=True)

@@ -11,7 +11,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.settings import load_settings
 from ie.data import options
-from ie.deploy.sentence import DEMO
+from ie.deploy.example import EXAMPLE, read_example
 from ie.deploy.service import annotating, logs
 from ie.deploy.service.app import make_app
 from ie.deploy.service.settings import Settings
@@ -34,7 +34,7 @@ def main(
     workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for a thread", min=0)] = 1,
     port: Annotated[int, typer.Option(help="Port on this machine", min=0, max=65535)] = 8090,
     hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
-    sentence: Annotated[str, typer.Option(help="Text that its page offers to try; empty for ours")] = "",
+    example: Annotated[Path, typer.Option(help="The text that its page offers to try")] = EXAMPLE,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; what was accepted by then is finished first."""
     wanted = load_settings(settings, Settings)
@@ -47,13 +47,13 @@ def main(
         faults.append(fault)
         server.should_exit = True
 
-    sock = web.listen(port, "--vars.serve_port")
+    sock = web.listen(port, "--port")
     logs.start()
     page = make_app(
         Workers(chosen, workers, wanted),
         wanted,
         hosts=hosts,
-        example=sentence or DEMO,
+        example=read_example(example),
         failed=failed,
         name="" if model else annotating.packaged_name(chosen, name),
         version="" if model else version,

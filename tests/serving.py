@@ -77,7 +77,9 @@ class Server(serve.Server):
         **changes: float,
     ):
         given = settings(folder, **changes)
-        more = {"sentence": sentence, "training": training, "name": name, "version": version}
+        example = folder / "example.txt"
+        example.write_text(sentence, encoding="utf-8")
+        more = {"example": example, "training": training, "name": name, "version": version}
         super().__init__(str(model), given, folder, port=port, workers=workers, **more)
         self.client = httpx2.Client(base_url=self.url, timeout=60)
 

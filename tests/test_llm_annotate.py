@@ -198,6 +198,7 @@ def test_what_is_written(project, server):
         "errors": {},
     }
     timings = [json.loads(line) for line in Path("training/llm-timings.jsonl").read_text().splitlines()]
+    assert timings.pop(0) == {"parallel": 16, "mb": None}
     assert [timing["id"] for timing in timings] == [record.id for record in records]
     assert all(seconds > 0 for timing in timings for seconds in timing["seconds"])
     assert f"{n} asked, 0 kept" in outcome.output

@@ -12,7 +12,7 @@ from running import ROOT, Outcome, run_command
 
 import components.money  # noqa: F401  (registers the factory)
 from ie.core.errors import UserError
-from ie.deploy import wheel as packaging
+from ie.deploy import wheels
 from ie.setup import project
 
 WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
@@ -38,6 +38,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_package(model: Path, folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     options = ["--model", model, "--output", folder / "packages", "--constraints", ROOT / "requirements.txt"]
+    options += [] if "--settings" in more else ["--settings", ROOT / "configs" / "package.cfg"]
+    options += [] if "--scores" in more else ["--scores", folder / "scores"]
     return run_command("package", [*options, *more], capsys)
 
 
@@ -65,10 +67,13 @@ def test_wheel_carries_its_card_and_licence(
     card = tmp_path / "card.md"
     card.write_text("Finds\ndeals.\n\n## Intended use\n\nTo look at.")
     settings = tmp_path / "package.cfg"
-    settings.write_text('[package]\nauthor = "Acme Lab"\nurl = "https://acme.example"\n')
-    scores = f"spans:{ROOT / 'training' / 'efficient' / 'metrics.json'}"
-    options = ["--no-check", "--written", card, "--scores", scores, "--licence", "CC0-1.0"]
-    options += ["--settings", settings]
+    about = 'author = "Acme Lab"\nurl = "https://acme.example"\nlicense = "CC0-1.0"\n'
+    settings.write_text(f"[package]\n{about}")
+    score = {f"{m}{end}": 0.9061 for m in ("p", "r", "f") for end in ("", "_low", "_high")} | {"gold": 100}
+    figures = {"all": score, "COMPANY": score, "MONEY": score}
+    metrics = {"test": {"documents": 532}, "systems": {"reviewed": figures}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    options = ["--no-check", "--written", card, "--scores", tmp_path, "--settings", settings]
     outcome = run_package(model, tmp_path, capsys, *options)
     assert outcome.status == 0, outcome.output
     with zipfile.ZipFile(tmp_path / "packages" / WHEEL) as wheel:
@@ -80,9 +85,6 @@ def test_wheel_carries_its_card_and_licence(
     meta = json.loads(meta)
     assert meta["license"] == "CC0-1.0"
     # what the card says, not what dev said while training
-    figures = json.loads((ROOT / "training" / "efficient" / "metrics.json").read_text())["systems"][
-        "reviewed"
-    ]
     assert meta["performance"]["ents_f"] == figures["all"]["f"]
     assert meta["performance"]["ents_per_type"]["MONEY"]["r"] == figures["MONEY"]["r"]
     assert "test texts" in meta["performance"]["source"]
@@ -104,7 +106,7 @@ def test_a_card_that_nobody_wrote_is_told(model: Path, tmp_path: Path, capsys: p
 def test_dvc_is_behind_until_the_results_are_recorded(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packaging, "build", lambda *args, **options: model / "meta.json")
+    monkeypatch.setattr(wheels, "build", lambda *args, **options: model / "meta.json")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     said = "Until `weasel run record`, `dvc status` shows"
@@ -116,9 +118,9 @@ def test_dvc_is_behind_until_the_results_are_recorded(
 
 
 def test_scores_without_a_test_are_said_to_be_of_dev(tmp_path: Path) -> None:
-    assert packaging.on_dev(tmp_path) == {}
+    assert wheels.on_dev(tmp_path) == {}
     (tmp_path / "meta.json").write_text('{"performance": {"ents_f": 0.92}}')
-    found = packaging.on_dev(tmp_path)
+    found = wheels.on_dev(tmp_path)
     assert found["ents_f"] == 0.92
     assert "dev texts" in found["source"]
 
@@ -144,12 +146,12 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
         calls.append([str(word) for word in command])
         return 'a warning\n[["Hooli", "COMPANY", "", ""]]\n'
 
-    monkeypatch.setattr(packaging, "call", call)
-    monkeypatch.setattr(packaging.shutil, "which", lambda name: None)
+    monkeypatch.setattr(wheels, "call", call)
+    monkeypatch.setattr(wheels.shutil, "which", lambda name: None)
     pins = tmp_path / "requirements.txt"
     lines = ["# a comment", "spacy==3.8.18 \\", "    --hash=sha256:00", "win==1 ; os_name == 'nt' \\"]
     pins.write_text("\n".join(lines))
-    found = packaging.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
+    found = wheels.attempt(tmp_path / WHEEL, pins, "a text", tmp_path)
     assert found == [["Hooli", "COMPANY", "", ""]]
     install, attempt = calls
     assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; os_name == 'nt'\n"
@@ -160,16 +162,17 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
 
 
 def test_empty_environment_is_empty(tmp_path: Path) -> None:
-    python = packaging.create_environment(tmp_path / "env")
+    python = wheels.create_environment(tmp_path / "env")
     with pytest.raises(UserError, match="no spacy; really"):
-        packaging.call([str(python), "-I", "-c", "import spacy"], "no spacy", "really")
+        wheels.call([str(python), "-I", "-c", "import spacy"], "no spacy", "really")
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--name", "Deal-News"], "'Deal-News' can't name a package"),
-        (["--name", "a__b"], "'a__b' can't name a package"),
+        (["--name", "en_Deal-News"], "'Deal-News' can't name a package"),
+        (["--name", "en_a__b"], "'a__b' can't name a package"),
+        (["--name", "deal_news"], "must begin with the language, as in en_deal_news"),
         (["--version", "one"], "'one' is no version"),
         (["--version", "1.0-beta"], "would become 1.0b0"),
         (["--settings", "none.cfg"], "none.cfg: can't be read"),

@@ -27,19 +27,23 @@ UNWRITTEN = "To be written"
 NOT_MEASURED = "Nothing was measured of this pipeline before it was packaged."
 
 
-def sources(text: str) -> dict[str, Path]:
-    """`kind:file` pairs, separated by commas.
+def sources(folder: Path, components: Sequence[str]) -> dict[str, Path]:
+    """The files of figures by kind, of what a pipeline with these components does.
 
-    Raises:
-        UserError: an unknown kind, or no file to it.
+    Args:
+        folder: of `evaluate`; the components' scores are in its folder component-scores.
     """
-    found = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, _, path = part.partition(":")
-        if kind not in KINDS or not path:
-            raise UserError(f"--scores {part}: is no kind:file; the kinds are {', '.join(KINDS)}.")
-        found[kind] = Path(path)
-    return found
+    needs = {
+        "links": "linker",
+        "amounts": "money",
+        "relations": "relations",
+        "categories": "textcat",
+        "rows": "relations",
+    }
+    wanted = [kind for kind in KINDS if kind in needs and needs[kind] in components]
+    return {"spans": folder / "metrics.json"} | {
+        kind: folder / "component-scores" / f"{kind}.json" for kind in wanted
+    }
 
 
 def write(

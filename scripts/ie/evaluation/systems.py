@@ -404,9 +404,7 @@ def llm(
     path: Path,
     gold: Sequence[Record],
     *,
-    mb: float | None = None,
     timings: Path | None = None,
-    parallel: int = 1,
     words: Sequence[int] = (),
 ) -> Answers:
     """The LLM's stored annotations of the test texts; missing if some text has none.
@@ -414,8 +412,9 @@ def llm(
     A text on which the model failed counts as one where it found nothing, and a note says how many.
 
     Args:
-        timings: JSONL with the `id` of a text and `seconds` of each of its calls; no speed without it.
-        parallel: calls that were in flight at a time, so that their seconds overlap.
+        timings: JSONL as `llm-annotate` writes it: first how many calls were in flight at a time (`parallel`)
+            and the size of the weights (`mb`), then the `id` of each text and the `seconds` of its calls. No
+            speed without it.
         words: words of each text, for the speed.
 
     Raises:
@@ -447,9 +446,9 @@ def llm(
             else Record(text=record.text, spans=answer.spans, cats=answer.cats)
         )
     notes = [f"{failed:,} of {len(gold):,} texts got no usable answer and count as empty."] if failed else []
-    answer = Answers(name, title, found, mb=mb, notes=notes)
+    answer = Answers(name, title, found, notes=notes)
     if timings and timings.exists():
-        seconds = _seconds(timings)
+        parallel, answer.mb, seconds = _timings(timings)
         timed = [i for i, record in enumerate(gold) if seconds.get(record.id)]
         if timed:
             answer.timed_words = sum(words[i] for i in timed)
@@ -457,14 +456,17 @@ def llm(
     return answer
 
 
-def _seconds(path: Path) -> dict[str, float]:
-    """Seconds of all calls for a text, by its id."""
+def _timings(path: Path) -> tuple[int, float | None, dict[str, float]]:
+    """Calls in flight, size of the weights in MB, and the seconds of all calls for a text by its id."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-        return {str(line["id"]): float(sum(line["seconds"])) for line in lines}
-    except (ValueError, KeyError, TypeError):
+        head, *lines = [
+            json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()
+        ] or [{"parallel": 1}]
+        seconds = {str(line["id"]): float(sum(line["seconds"])) for line in lines}
+        return int(head["parallel"]), head.get("mb"), seconds
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f'{path}: each line must be like {{"id": "a1", "seconds": [0.5]}}; run `weasel run llm-annotate`.'
+            f"{path}: is not what `llm-annotate` writes; run `weasel run llm-annotate` again."
         ) from None
 
 

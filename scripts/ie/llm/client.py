@@ -85,6 +85,11 @@ class Provider(ABC):
     max_retries: int = 0
 
     @property
+    def megabytes(self) -> float | None:
+        """Size of the weights, where they are on this machine."""
+        return None
+
+    @property
     def where(self) -> str:
         return self.name
 

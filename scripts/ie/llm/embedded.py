@@ -113,6 +113,11 @@ class EmbeddedProvider(Provider):
             }
         return self._identity
 
+    @property
+    def megabytes(self) -> float:
+        """See `Provider.megabytes`."""
+        return round(find_weights(self.weights, self.sha256, self.folder)[0].stat().st_size / 1e6)
+
     def bucket(self, prompt: Prompt) -> Hashable:
         """One request has one prefix and one set of parameters."""
         schema = json_text(prompt.schema, sort_keys=True, ensure_ascii=True) if prompt.schema else None

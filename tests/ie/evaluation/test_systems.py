@@ -171,7 +171,7 @@ def stored(tmp_path: Path, **extra: object) -> Path:
 
 
 def test_the_llms_answers_are_found_by_text(tmp_path):
-    found = systems.llm("llm", "LLM", stored(tmp_path), GOLD[10:20], mb=253)
+    found = systems.llm("llm", "LLM", stored(tmp_path), GOLD[10:20])
     assert [r.text for r in found.predicted] == [r.text for r in GOLD[10:20]]
     assert not found.notes
     assert not found.seconds
@@ -192,12 +192,17 @@ def test_an_llm_that_has_not_seen_the_test_is_missing(tmp_path):
 def test_the_llms_speed_is_of_the_test_texts_it_was_timed_on(tmp_path):
     timings = write_lines(
         tmp_path / "t.jsonl",
-        [{"id": "1", "seconds": [1, 2]}, {"id": "2", "seconds": [0]}, {"id": "x", "seconds": [9]}],
+        [
+            {"parallel": 2, "mb": 253},
+            {"id": "1", "seconds": [1, 2]},
+            {"id": "2", "seconds": [0]},
+            {"id": "x", "seconds": [9]},
+        ],
     )
-    found = systems.llm("llm", "LLM", stored(tmp_path), GOLD, timings=timings, parallel=2, words=[3] * 60)
-    assert (found.timed_words, found.seconds) == (3, [1.5])
+    found = systems.llm("llm", "LLM", stored(tmp_path), GOLD, timings=timings, words=[3] * 60)
+    assert (found.timed_words, found.seconds, found.mb) == (3, [1.5], 253)
     broken = write_lines(tmp_path / "b.jsonl", [{"id": "1"}])
-    with pytest.raises(UserError, match=r"b.jsonl: each line must be"):
+    with pytest.raises(UserError, match=r"b.jsonl: is not what `llm-annotate` writes"):
         systems.llm("llm", "LLM", stored(tmp_path), GOLD, timings=broken, words=[3] * 60)
 
 

@@ -46,15 +46,28 @@ class About(Section):
     author: str = ""
     email: str = ""
     url: str = ""
+    license: str = ""
 
 
-class Settings(Section):
+class PackageConfig(Section):
     """configs/package.cfg."""
 
     package: About = About()
 
 
 COLUMNS = ("Text", "Label", "Id", "Amount")
+
+
+def read_meta(model: Path) -> dict[str, Any]:
+    """The pipeline's meta.json.
+
+    Raises:
+        UserError: there is no trained pipeline.
+    """
+    try:
+        return {"lang": "", **srsly.read_json(model / "meta.json")}
+    except (OSError, ValueError):
+        raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.") from None
 
 
 def build(
@@ -64,7 +77,6 @@ def build(
     code: Path,
     folder: Path,
     *,
-    licence: str = "",
     about: Mapping[str, Any] | None = None,
     card: Callable[[dict[str, Any]], str] | None = None,
 ) -> Path:
@@ -79,13 +91,11 @@ def build(
         UserError: no such pipeline, or one that can't be packaged.
     """
     check_name(name, version)
-    if not (model / "meta.json").is_file():
-        raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
     try:
         modules = own_modules(model, code)
         meta = srsly.read_json(model / "meta.json")
         meta["requirements"] = sorted({*meta.get("requirements", []), *required(modules)})
-        meta |= (about or {}) | ({"license": licence} if licence else {})
+        meta |= about or {}
         srsly.write_json(folder / "meta.json", meta)
         if card:
             model = Path(shutil.copytree(model, folder / "model"))
