@@ -16,7 +16,7 @@ from ie.core import generated
 from ie.core.cli import run
 from ie.core.errors import UserError
 
-HEADER = "# Written by `weasel run dvc-files` from project.yml: edit that file instead.\n"
+HEADER = "# Written by `python scripts/dvc-files.py` from project.yml: edit that file instead.\n"
 VARIABLE = re.compile(r"\$\{vars\.(\w+)\}")
 # Outputs with figures to compare between commits (`dvc metrics diff`), by file name ...
 METRICS = ("scores.json",)
