@@ -46,7 +46,9 @@ def main(
     )
     dev = split.dev[:limit] if limit else split.dev
     if not dev:
-        raise UserError(f"{reviewed}: no reviewed text is for dev; review more, or raise dev_percent.")
+        raise UserError(
+            f"{reviewed}: no reviewed text is for dev; review more, or raise dev_percent in {data}."
+        )
     common = pipeline.shot_overrides(reviewed, settings)
     sections = read_forms(forms, only)
     results, counts = [], {}

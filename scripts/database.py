@@ -111,7 +111,7 @@ def tell(report: writing.Report, output: Path, model_id: str) -> None:
     if report.vanished:
         msg.warn(
             f"{len(report.vanished):,} documents whose text is gone were kept (first: {report.vanished[0]}); "
-            "set vars.vanished to remove to drop them."
+            "run `python scripts/database.py --vanished remove` to drop them."
         )
     if not report.written:
         msg.good(f"{output} is up to date; nothing was added.")

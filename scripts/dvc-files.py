@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import srsly
 import typer
+from wasabi import msg
 from weasel.util import load_project_config
 
-from ie.core import generated
 from ie.core.cli import run
 from ie.core.errors import UserError
+from ie.core.files import atomic_write
 
 HEADER = "# Written by `python scripts/dvc-files.py` from project.yml: edit that file instead.\n"
 VARIABLE = re.compile(r"\$\{vars\.(\w+)\}")
@@ -35,7 +36,15 @@ def main(
 ) -> None:
     """Write dvc.yaml, or check that it is up to date."""
     text = render(project, workflow)
-    generated.keep(output, text, sources=str(project), command="dvc-files", check=check)
+    current = output.read_text(encoding="utf-8") if output.exists() else ""
+    if text == current:
+        msg.good(f"{output} is up to date")
+    elif check:
+        raise UserError(f"{output} no longer matches {project}; run `python scripts/dvc-files.py`.")
+    else:
+        with atomic_write(output) as file:
+            file.write(text)
+        msg.good(f"{output} is written; commit it with {project}")
 
 
 def render(project: Path, workflow: str) -> str:

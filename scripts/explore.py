@@ -38,7 +38,7 @@ def main(
 
     reading.open_readonly(database).close()
     with closing(Questions(config, provider, questions, amounts)) as ask:
-        sock = web.listen(port, "--port")
+        sock = web.listen(port, "scripts/explore.py")
         port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
         page = make_app(database, ask=ask, secret=secret, port=port, hosts=hosts)

@@ -137,7 +137,7 @@ def main(
         if engine.repaired:
             msg.info(f"{engine.repaired} finished text(s) that a crash kept from {reviewed} are there now")
         closest = aims.read_closest(folder / "analysis.json")
-        sock = web.listen(port, "--port")
+        sock = web.listen(port, "scripts/review.py")
         port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
         page = app.make_app(

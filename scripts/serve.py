@@ -47,7 +47,7 @@ def main(
         faults.append(fault)
         server.should_exit = True
 
-    sock = web.listen(port, "--port")
+    sock = web.listen(port, "scripts/serve.py")
     logs.start()
     page = make_app(
         Workers(chosen, workers, wanted),

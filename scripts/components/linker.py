@@ -409,7 +409,7 @@ class Linker(Pipe):
         rows: Iterable[Mapping[str, Any]] = (),
         legal_forms: Iterable[str] = (),
     ) -> None:
-        """Index the table; the weights come from `train-linker`, and without them the best match wins.
+        """Index the table; the weights come from `train-components`, and without them the best match wins.
 
         Args:
             rows: `id`, `name`, `aliases` (a list) and, where known, `kind`, `country`, `description`.

@@ -150,7 +150,7 @@ class Lexicon:
     """All writings by their key, for some languages in order of preference.
 
     Args:
-        data: as `make-currencies` writes it.
+        data: as `weasel run make-currencies tests/benchmarks` writes it.
         locales: languages whose separators and scale words go before those of others.
     """
 

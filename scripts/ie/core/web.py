@@ -329,11 +329,11 @@ def make_server(app: ASGIApp, **options: Any) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def listen(port: int, option: str) -> socket.socket:
+def listen(port: int, script: str) -> socket.socket:
     """A socket on this machine's loopback address.
 
     Args:
-        option: what chooses the port, for the remedy.
+        script: the command, for the remedy.
 
     Raises:
         UserError: the port is taken, or not ours to take.
@@ -347,8 +347,8 @@ def listen(port: int, option: str) -> socket.socket:
     except OSError as error:
         found.close()
         raise UserError(
-            f"port {port} can't be used ({error.strerror}); stop what is using it, or choose another one "
-            f"with {option}."
+            f"port {port} can't be used ({error.strerror}); stop what is using it, or choose another one: "
+            f"`python {script} --port 9000`."
         ) from None
     return found
 

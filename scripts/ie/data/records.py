@@ -265,7 +265,7 @@ class RecordFile:
             if first != number and duplicates == "error":
                 raise UserError(
                     f"{self.path}:{number}: the same text as line {first}; delete one of them, or set "
-                    "duplicates to 'first' to keep the first of each."
+                    "duplicates to 'first' in configs/data.cfg to keep the first of each."
                 )
 
     @property
@@ -627,7 +627,7 @@ def _check_relations(
         if bad_relations == "error":
             raise UserError(
                 f"{where}: relation {relation.label!r} {fault}; correct its head and child, or set "
-                "bad_relations to 'drop'."
+                "bad_relations to 'drop' in configs/data.cfg."
             )
         told.dropped_relations += 1
         told.notes.append(f"line {number}: relation {relation.label!r} {fault}; dropped")
@@ -665,7 +665,7 @@ def _duplicate(
     if duplicates == "error":
         raise UserError(
             f"{path}:{number}: the same text as line {line}; delete one of them, or set duplicates to "
-            "'first' to keep the first of each."
+            "'first' in configs/data.cfg to keep the first of each."
         )
     told.duplicates += 1
     differs = annotation(record) != annotation(first)
@@ -700,7 +700,8 @@ def _align(
             fault = "has whitespace at its edge" if bare != bare.strip() else "starts or ends inside a token"
             raise UserError(
                 f"{path}:{number}: span {shown} {fault} (the nearest is {start}-{end} {text[start:end]!r}); "
-                f"correct it, or set misaligned to 'snap' or 'drop'{_unit_hint(text)}."
+                f"correct it, or set misaligned to 'snap' or 'drop' in configs/data.cfg"
+                f"{_unit_hint(text)}."
             )
         # Widened over another span ("Ledger—$33" as one token) it would say what nobody annotated.
         taken = any(o.start < end and start < o.end for o in original if o is not span)

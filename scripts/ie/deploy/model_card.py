@@ -204,7 +204,7 @@ def first_paragraph(written: str) -> str:
 
 
 def relations(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of `evaluate-relations`."""
+    """Rows of relations.json."""
     texts = figures["test_documents"]
     return [
         (
@@ -218,7 +218,7 @@ def relations(figures: dict, system: str) -> list[tuple[str, ...]]:
 
 
 def categories(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of `evaluate-categories`."""
+    """Rows of categories.json."""
     texts = figures["test_documents"]
     return [
         (label, f"{texts:,}", f"{one['n']:,}", *(shown(one.get(m), texts) for m in METRICS))
@@ -227,7 +227,7 @@ def categories(figures: dict, system: str) -> list[tuple[str, ...]]:
 
 
 def links(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of `evaluate-linker`."""
+    """Rows of links.json."""
     return [
         (name, f"{one['right']['texts']:,}", f"{one['mentions']:,}", "", "", one["right"]["shown"])
         for name, one in figures["linker"].items()
@@ -236,7 +236,7 @@ def links(figures: dict, system: str) -> list[tuple[str, ...]]:
 
 
 def amounts(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of `evaluate-money`, of the test texts alone."""
+    """Rows of amounts.json, of the test texts alone."""
     return [
         (
             "amount and currency",
@@ -252,7 +252,7 @@ def amounts(figures: dict, system: str) -> list[tuple[str, ...]]:
 
 
 def database_rows(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """The row of `evaluate-rows`."""
+    """The row of rows.json."""
     texts, one = figures["test_documents"], figures["rows"]["pipeline"]
     n = one["exact"] + one["missing"]
     return [("all", f"{texts:,}", f"{n:,}", *(shown(one[m], texts) for m in METRICS))]

@@ -76,7 +76,8 @@ def texts(project: Project) -> Finding:
         else "the same texts are there again and again"
         if worst > at.REPEATED
         else "empty or repeated texts",
-        "Delete empty lines, keep one of equal texts (`duplicates: first`), and agree on its annotation.",
+        'Delete empty lines, keep one of equal texts (`duplicates = "first"` in configs/data.cfg), and agree '
+        "on its annotation.",
         {"texts": n, "empty": empty, "repeated": twice, "annotated_otherwise": otherwise},
     )
 
@@ -181,7 +182,7 @@ def off_token(project: Project) -> Finding:
         f"Of {n:,} spans {told or 'all lie on whole tokens'}.",
         verdict,
         "spans off the tokens" if faulty else "punctuation at the edges of spans",
-        "Correct the offsets (the examples show some), or let `split` do it with `misaligned: snap`.",
+        'Correct the offsets (the examples show some), or set `misaligned = "snap"` in configs/data.cfg.',
         {"spans": n} | {kind: count for kind, count in sorted(counts.items()) if kind},
         tuple(examples[:5]),
     )

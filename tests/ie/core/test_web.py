@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 from starlette.applications import Starlette
 from ie import web
-web.run_page(Starlette(), web.listen(0, "--port"), "key", "A page.")
+web.run_page(Starlette(), web.listen(0, "server.py"), "key", "A page.")
 """
 
 
@@ -53,7 +53,7 @@ class Page:
             middleware=[web.fence("page", "key", 0, "")],
             exception_handlers={Refused: web.refused},
         )
-        self.sock = web.listen(0, "--port")
+        self.sock = web.listen(0, "server.py")
         self.port = self.sock.getsockname()[1]
         self.server = web.make_server(app, log_level="critical", timeout_graceful_shutdown=1)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.sock]})

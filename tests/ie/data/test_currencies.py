@@ -21,7 +21,7 @@ def test_what_ships_is_current(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     output = tmp_path / "money.json"
     assert run_command("make-currencies", ["--additions", ADDITIONS, "--output", output], capsys).status == 0
     shipped = ROOT / "scripts" / "components" / "money.json"
-    assert output.read_bytes() == shipped.read_bytes(), "run `weasel run make-currencies`"
+    assert output.read_bytes() == shipped.read_bytes(), "run `weasel run make-currencies tests/benchmarks`"
 
 
 def test_a_shared_writing_stands_for_all_its_currencies(data: dict) -> None:

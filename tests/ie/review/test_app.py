@@ -184,10 +184,12 @@ def test_names_are_names(client: TestClient, query: str) -> None:
 
 
 def test_a_taken_port_is_one_sentence() -> None:
-    with listen(0, "--vars.review_port") as taken:
+    with listen(0, "scripts/review.py") as taken:
         taken.listen()
-        with pytest.raises(UserError, match=r"port \d+ can't be used .* --vars.review_port"):
-            listen(taken.getsockname()[1], "--vars.review_port")
+        with pytest.raises(
+            UserError, match=r"port \d+ can't be used .* `python scripts/review.py --port 9000`"
+        ):
+            listen(taken.getsockname()[1], "scripts/review.py")
         assert taken.getsockname()[0] == "127.0.0.1"
         assert taken.proto == socket.IPPROTO_TCP
 

@@ -337,7 +337,7 @@ def summary(result: Robustness) -> list[str]:
             f"{stats.decimals(sd, places)}; two trainings that differ by no more may differ by luck."
         )
     else:
-        told.append("One seed shows no spread: set robustness_seeds to 3 or more.")
+        told.append("One seed shows no spread: choose 3 or more with --seeds.")
     differing = [batch for batch in result.batches[1:] if batch.texts]
     if len(result.batches) > 1:
         sizes = ", ".join(str(batch.size) for batch in result.batches)

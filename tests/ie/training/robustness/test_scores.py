@@ -141,7 +141,7 @@ def test_what_has_no_seeds_by_design_says_why():
     told.seedless = "Other seeds are left out."
     summary = " ".join(scores.summary(told))
     assert "Other seeds are left out." in summary
-    assert "robustness_seeds" not in summary
+    assert "--seeds" not in summary
     page = report.page(told)
     assert page.count("Other seeds") == 1
     assert "Standard deviation" not in page
