@@ -98,7 +98,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
 
 def test_a_variant_that_was_not_prepared_is_told_before_any_is_trained(project, capsys):
     text = (ROOT / "configs" / "vectors.cfg").read_text(encoding="utf-8")
-    broken = text.replace('"corpus/init-vectors"', f'"{project}/none"')
+    broken = text.replace('"corpus/variants/vectors"', f'"{project}/none"')
     assert broken != text
     (project / "configs" / "vectors.cfg").write_text(broken, encoding="utf-8")
     outcome = compare(project, capsys, "--variants", "plain,vectors")

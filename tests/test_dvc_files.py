@@ -245,7 +245,7 @@ class TestStages:
 class TestCommand:
     def test_ours_is_up_to_date(self) -> None:
         current = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-        assert dvc_files.render(ROOT / "project.yml", "all") == current, "run `weasel run dvc-files`"
+        assert dvc_files.render(ROOT / "project.yml", "all") == current, "run `python scripts/dvc-files.py`"
 
     def test_check_tells_a_stale_file(self, toy: Path, capsys: pytest.CaptureFixture) -> None:
         options = ["--project", toy / "project.yml", "--output", toy / "dvc.yaml"]

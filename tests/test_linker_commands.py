@@ -108,14 +108,14 @@ def test_errors_say_what_was_taken_for_what(folder: Path, capsys: pytest.Capture
 
 def test_an_index_of_another_version_is_refused(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert train(folder, capsys).status == 0
-    version = folder / "out" / "model" / "linker" / "table" / "version.json"
+    version = folder / "out" / "linker" / "model-best" / "linker" / "table" / "version.json"
     version.write_text('"0123456789abcdef"', encoding="utf-8")
     outcome = evaluate(folder, capsys)
     assert outcome.status == 1
     assert "indexed by another version of the linker" in outcome.output
-    assert "weasel run train-linker" in outcome.output
+    assert "weasel run train-components" in outcome.output
     assert "Traceback" not in outcome.output
-    assert not (folder / "out" / "metrics.json").exists()
+    assert not list(folder.glob("scores/*"))
 
 
 def test_the_same_data_gives_the_same_bytes(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -127,7 +127,7 @@ def test_the_same_data_gives_the_same_bytes(folder: Path, capsys: pytest.Capture
     before = contents()
     assert train(folder, capsys).status == 0
     assert contents() == before
-    assert [path.name for path in (folder / "out").iterdir()] == ["linker"]
+    assert {path.name for path in (folder / "out").iterdir()} == {"linker", "left_out.json"}
 
 
 @pytest.mark.parametrize(
