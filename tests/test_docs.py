@@ -1,27 +1,79 @@
-"""README and pages name nothing that isn't there."""
+"""README and pages name only commands, vars, options, files and links that exist."""
 
 import re
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 import srsly
-from running import ROOT
+import typer
+from running import BENCHMARKS, ROOT
 
-PROJECT = srsly.read_yaml(ROOT / "project.yml")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+MADE = ("corpus/", "training/", "packages/", "database/", "assets/annotators", "assets/review-log")
+ROOMS = ("assets/", "configs/", "scripts/", "tests/", "requirements/", ".github/")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_vars_and_links_exist(page: Path):
+def names(project: Path) -> set[str]:
+    """Commands and workflows of a project file."""
+    content = srsly.read_yaml(project)
+    return {command["name"] for command in content["commands"]} | set(content.get("workflows", {}))
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to a part of a page may name, as GitHub makes it from the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@cache
+def options(name: str) -> frozenset[str]:
+    """The options of a script, of the project or of the benchmarks."""
+    script = ROOT / "scripts" / f"{name}.py"
+    spec = spec_from_file_location(name, script if script.exists() else BENCHMARKS / f"{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    app = typer.Typer(add_completion=False)
+    app.command()(module.main)
+    parameters = typer.main.get_command(app).params
+    return frozenset({"--help"}.union(*([*option.opts, *option.secondary_opts] for option in parameters)))
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_commands_and_vars_exist(page: Path):
     text = page.read_text(encoding="utf-8")
-    commands = {command["name"] for command in PROJECT["commands"]} | set(PROJECT["workflows"])
-    assert set(re.findall(r"weasel run ([a-z][a-z0-9-]*)", text)) <= commands
-    assert set(re.findall(r"(?:--|`)vars\.(\w+)", text)) <= set(PROJECT["vars"])
-    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-        if "://" not in link and not link.startswith(("training/", "corpus/")):
-            assert (page.parent / link).exists(), link
+    project = ROOT / "project.yml"
+    benchmarks = ROOT / "tests" / "benchmarks" / "project.yml"
+    for name, benchmark in re.findall(r"weasel run ([a-z][a-z0-9-]*)( tests/benchmarks)?", text):
+        assert name in names(benchmarks if benchmark else project), name
+    assert set(re.findall(r"(?:--|`)vars\.(\w+)", text)) <= set(srsly.read_yaml(project)["vars"])
 
 
-def test_every_page_is_in_the_readme():
-    text = PAGES[0].read_text(encoding="utf-8")
-    assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in text] == []
+def test_options_of_scripts_exist(page: Path):
+    calls = r"python (?:scripts/|tests/benchmarks/run\.py )([\w-]+)(?:\.py)?((?: +[^\s`]+)*)"
+    for name, words in re.findall(calls, page.read_text(encoding="utf-8")):
+        assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", words.split("#")[0])) <= options(name), name
+
+
+def test_links_lead_somewhere(page: Path):
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8")):
+        if "://" in link or link.startswith(MADE):
+            continue
+        target = (page.parent / link) if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
+
+
+def test_files_exist(page: Path):
+    for path in re.findall(r"`([\w./-]+)`", page.read_text(encoding="utf-8")):
+        if path.startswith(ROOMS) and not path.startswith(MADE):
+            assert (ROOT / path).exists(), path
