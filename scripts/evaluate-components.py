@@ -91,8 +91,6 @@ def main(
     parts = wanted or parts_of(whole(), money_label)
     if not parts:
         msg.info(f"{pipeline}: it finds entities alone, which `evaluate` scores.")
-    # `package-pipeline` depends on the folder, whatever there was to score.
-    output.mkdir(parents=True, exist_ok=True)
     for name in parts:
         report = jobs[name]()
         msg.divider(name)
@@ -106,6 +104,8 @@ def main(
             msg.info(f"{output / f'{name}-errors.jsonl'}: {len(report.errors):,} errors")
         with tracking.run(f"evaluate-{name}") as tracker:
             tracker.table(name, report.header, report.rows)
+    # `package-pipeline` depends on the folder, whatever there was to score.
+    output.mkdir(parents=True, exist_ok=True)
     msg.good(str(output))
 
 
