@@ -79,7 +79,9 @@ def run_command(
     argv = sys.argv
     capsys.readouterr()
     with TemporaryDirectory() as own:
-        if "--data" not in words and "data: options.Data" in script.read_text(encoding="utf-8"):
+        if any(word.partition("=")[0] == "--data" for word in words):
+            assert not settings, "settings belong into the file that --data names"
+        elif "data: options.Data" in script.read_text(encoding="utf-8"):
             words += ["--data", str(data_config(Path(own) / "data.cfg", **settings))]
         sys.argv = [name, *words]
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_llm import FakeLLM, answers, html, status
-from running import ROOT, run_command, write_lines
+from running import ROOT, data_config, run_command, write_lines
 
 from ie.data.records import read_records
 from ie.data.splits import assign, choose
@@ -96,6 +96,7 @@ class Project:
         template = ROOT / "configs/prompts/lines.jinja"
         (folder / "llm.cfg").write_text(CONFIG.replace("TEMPLATE", str(template)))
         self.provider(PROVIDER.replace("URL", url))
+        data_config(folder / "configs/data.cfg", **SHARES)
 
     @staticmethod
     def line(text: str, number: int) -> dict:
@@ -115,7 +116,7 @@ class Project:
         given = {
             "config": "llm.cfg",
             "provider": "fake",
-            **{name.replace("_", "-"): value for name, value in SHARES.items()},
+            "data": "configs/data.cfg",
             **{name.replace("_", "-"): value for name, value in changes.items()},
         }
         return [str(part) for name, value in given.items() for part in (f"--{name}", value)]
@@ -198,7 +199,7 @@ def test_what_is_written(project, server):
         "errors": {},
     }
     timings = [json.loads(line) for line in Path("training/llm-timings.jsonl").read_text().splitlines()]
-    assert timings.pop(0) == {"parallel": 16, "mb": None}
+    assert timings.pop(0) == {"parallel": 8, "mb": None}
     assert [timing["id"] for timing in timings] == [record.id for record in records]
     assert all(seconds > 0 for timing in timings for seconds in timing["seconds"])
     assert f"{n} asked, 0 kept" in outcome.output
@@ -398,14 +399,25 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_spent(optio
         ({"texts": "no.jsonl"}, "no.jsonl: there is no such file"),
         ({"config": "no.cfg"}, "no.cfg: there is no such file"),
         ({"provider": "no"}, "configs/providers/no.cfg: there is no such provider; the folder has fake"),
-        ({"test_percent": 90}, "test_percent 90"),
-        ({"lang": "xyz"}, "xyz"),
+        ({"data": "no.cfg"}, "no.cfg: can't be read"),
     ],
 )
-def test_missing_files_and_bad_options_are_one_sentence(changes, message, project, server):
+def test_missing_files_are_one_sentence(changes, message, project, server):
     outcome = project.run(**changes)
     assert outcome.status == 1
     assert message in outcome.output
+    assert "Traceback" not in outcome.output
+    assert server.requests == []
+    assert not Path("corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"test_percent": 90}, "test_percent 90"), ({"lang": "xyz"}, "xyz")]
+)
+def test_bad_data_settings_are_one_sentence(settings, message, project, server):
+    data_config(Path("configs/data.cfg"), **settings)
+    outcome = project.run()
+    assert (outcome.status, message in outcome.output) == (1, True)
     assert "Traceback" not in outcome.output
     assert server.requests == []
     assert not Path("corpus").exists()

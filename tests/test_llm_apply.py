@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_llm import FakeLLM, answers, status
-from running import ROOT, Outcome, full_disk, run_command, write_lines
+from running import ROOT, Outcome, data_config, full_disk, run_command, write_lines
 from test_llm_annotate import CONFIG, PROVIDER, SHARES, reply
 
 from ie.data.records import read_records
@@ -56,6 +56,7 @@ class Project:
         (folder / "in/more").mkdir()
         pq.write_table(table, folder / "in/more/b.parquet", row_group_size=4)
         self.provider()
+        data_config(folder / "configs/data.cfg", **SHARES)
 
     def provider(self, more: str = "", url: str = "") -> None:
         path = self.folder / "configs/providers/fake.cfg"
@@ -63,7 +64,8 @@ class Project:
         path.write_text(PROVIDER.replace("URL", url or self.server.url) + more)
 
     def options(self, **changes: Any) -> list[str]:
-        given = {"config": "llm.cfg", "provider": "fake", "texts": "in", "output": "out", "shard": 10}
+        given = {"config": "llm.cfg", "provider": "fake", "data": "configs/data.cfg"}
+        given |= {"texts": "in", "output": "out", "shard": 10}
         return [f"--{name.replace('_', '-')}={value}" for name, value in {**given, **changes}.items()]
 
     def run(self, **changes: Any) -> Outcome:
@@ -149,12 +151,11 @@ def test_requests_run_together_over_the_borders_of_shards(project, server):
 
 
 def test_the_spans_are_those_of_llm_annotate(project, server):
-    assert project.run(format="jsonl", **SHARES).status == 0
+    assert project.run(format="jsonl").status == 0
     write_lines(project.folder / "assets/texts.jsonl", [line(i) for i in range(25)])
     asked = len(server.requests)
-    options = {"config": "llm.cfg", "provider": "fake", **SHARES}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    annotated = run_command("llm-annotate", flags, project.capsys)
+    options = ["--config", "llm.cfg", "--provider", "fake", "--data", "configs/data.cfg"]
+    annotated = run_command("llm-annotate", options, project.capsys)
     assert annotated.status == 0, annotated.output
     assert not set(project.asked()[asked:]) & set(TEXTS), "the prompts are the same, and so are the answers"
     wanted = {record.text: record for record in read_records(Path("corpus/llm.jsonl"))}
