@@ -9,12 +9,11 @@ import pytest
 from running import ROOT
 
 from ie.core import tracking
-from ie.training.loop import _guard_wandb
 
 RECORD = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from ie import tracking
+from ie.core import tracking
 with tracking.run("evaluate", config={"seed": 1, "paths": {"test": "SECRETPATH"}, "api_key": "SECRETKEY"},
                   remove=["paths"]) as tracker:
     tracker.log({"f": {"micro": 0.5}})
@@ -140,15 +139,6 @@ class TestFailure:
         finalize()
         assert calls == [{"step": 0}, {"step": 1}]
         assert capsys.readouterr().out.count("can't record") == 1
-
-    def test_without_wandb_the_console_keeps_its_logger(self, fresh: pytest.MonkeyPatch) -> None:
-        node = {
-            "@loggers": "spacy.ChainLogger.v1",
-            "logger1": {"@loggers": "spacy.ConsoleLogger.v3"},
-            "logger2": {"@loggers": "spacy.WandbLogger.v5", "project_name": "x"},
-        }
-        fresh.setattr(tracking, "prepare", lambda: False)
-        assert _guard_wandb(node) == node | {"logger2": None}
 
     def test_a_command_that_fails_still_fails(self, fresh: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyError), tracking.run("evaluate"):

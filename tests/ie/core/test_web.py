@@ -22,7 +22,7 @@ PAGE = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 from starlette.applications import Starlette
-from ie import web
+from ie.core import web
 web.run_page(Starlette(), web.listen(0, "server.py"), "key", "A page.")
 """
 

@@ -156,3 +156,13 @@ class TestBadInput:
     def test_override_of_nothing(self, corpus: Path) -> None:
         with pytest.raises(UserError, match=r"training\.optimiser\.learn_rate"):
             loop.train(CONFIG, train=corpus, dev=corpus, overrides={"training.optimiser.learn_rate": 1})
+
+
+def test_without_wandb_the_console_keeps_its_logger(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {
+        "@loggers": "spacy.ChainLogger.v1",
+        "logger1": {"@loggers": "spacy.ConsoleLogger.v3"},
+        "logger2": {"@loggers": "spacy.WandbLogger.v5", "project_name": "x"},
+    }
+    monkeypatch.setattr(loop.tracking, "prepare", lambda: False)
+    assert loop._guard_wandb(node) == node | {"logger2": None}
