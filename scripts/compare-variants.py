@@ -13,7 +13,7 @@ from ie.core.files import atomic_write, write_json
 from ie.data import options, records
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
-from ie.reports import pages
+from ie.reports import figures
 from ie.training import jobs, loop
 from ie.training.curve import learning_curve
 from ie.training.variants import report
@@ -104,7 +104,7 @@ def main(
     ]
     remarks = report.notes(compared, seeds, n)
     drawing = report.figure(compared, costs, n)
-    picture = pages.png(drawing)
+    picture = figures.png(drawing)
     page = report.page(compared, costs, dev=n, sentences=sentences, remarks=remarks, drawing=drawing)
     found = to_json(compared, mb, n, tested)
     for name, content in {"variants.json": found, "costs.json": costs_json(costs)}.items():

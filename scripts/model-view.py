@@ -14,9 +14,10 @@ from ie.core.pipelines import load_pipeline
 from ie.data import options, records
 from ie.data.records import Record
 from ie.data.scheme import load_scheme
-from ie.evaluation import model_view, scoring, systems
+from ie.evaluation import model_view, scoring
 from ie.evaluation.model_view import Case, View
-from ie.reports import pages
+from ie.evaluation.report import describe_error
+from ie.reports import html
 
 
 def main(
@@ -33,7 +34,7 @@ def main(
     labels = load_scheme(scheme)
     labels.require_spans("this view of tokens")
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
-    systems.require(gold, dev)
+    scoring.require_scorable(gold, dev)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     nlp = load_pipeline(model, "run `weasel run train`")
     view = model_view.read_view(nlp)
@@ -41,7 +42,7 @@ def main(
     predicted = model_view.predict(nlp, gold)
     cases = model_view.cases(nlp, view, gold, predicted, seen, known)
     names = scoring.labels_of([*gold, *predicted], labels.span_labels)
-    content = pages.page(
+    content = html.page(
         "model-view.html.j2",
         model=f"{model.parent.name}/{model.name}",
         view=view,
@@ -81,10 +82,10 @@ def novelty_rows(view: View, found: dict, seen: dict[str, Counter[str]]) -> list
 
 def shown(case: Case, labels: tuple[str, ...]) -> dict:
     """A case for the page."""
-    colours = pages.label_colours(labels)
+    colours = html.label_colours(labels)
 
     def marked(record: Record) -> str:
-        return pages.marked(record, colours)
+        return html.marked(record, colours)
 
     span = case.error.gold
     return {
@@ -92,7 +93,7 @@ def shown(case: Case, labels: tuple[str, ...]) -> dict:
         "columns": case.columns,
         "before": case.start > 0,
         "after": case.start + len(case.columns) < case.tokens,
-        "told": pages.describe(case.record, case.error),
+        "description": describe_error(case.record, case.error),
         "known": case.known,
         "string": f'"{case.record.text[span.start : span.end]}"' if span else "",
         "gold": marked(case.record),

@@ -18,7 +18,7 @@ from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import perturbations, scoring, systems
-from ie.reports import pages
+from ie.reports import figures
 from ie.training import loop
 from ie.training.robustness import report
 from ie.training.robustness import scores as robustness
@@ -66,7 +66,7 @@ def main(
     names = perturbations.parse(perturb)
     sizes = robustness.parse_sizes(batch_sizes)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
-    systems.require(gold, test)
+    scoring.require_scorable(gold, test)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     pipelines, missing = load(models)
     if inspect not in pipelines:
@@ -105,7 +105,7 @@ def main(
     result = robustness.Robustness(
         gold=gold,
         inspected=inspect,
-        titles=systems.pipelines(models),
+        titles=systems.trained_pipelines(models),
         missing={systems.PIPELINES[name]: reason for name, reason in missing.items()},
         perturbed=perturbed,
         changes=robustness.changes(counted, seed=seed),
@@ -126,7 +126,7 @@ def main(
 def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
     """The trained pipelines by name, and why others aren't there."""
     found, missing = {}, {}
-    for name in systems.pipelines(models):
+    for name in systems.trained_pipelines(models):
         try:
             found[name] = load_pipeline(models / name / "model-best", "run `weasel run train`")
         except UserError as error:
@@ -138,7 +138,7 @@ def save(result: robustness.Robustness, output: Path) -> None:
     """Write all files; timings have one of their own."""
     contents = {"robustness.json": robustness.to_json(result), "speed.json": robustness.speeds(result)}
     page = report.page(result)
-    picture = pages.png(report.changes_figure(result))
+    picture = figures.png(report.changes_figure(result))
     for name, content in contents.items():
         write_json(output / name, content)
     with atomic_write(output / "robustness.png", "wb") as file:

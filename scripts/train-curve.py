@@ -16,7 +16,7 @@ from ie.data.config import load_data_config
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.evaluation import scoring, systems
-from ie.reports import pages
+from ie.reports import figures
 from ie.training import jobs, loop
 from ie.training.curve import learning_curve, projection, report, review_speed
 
@@ -121,7 +121,7 @@ def main(
         *learning_curve.training_notes(rows),
         *learning_curve.data_notes(known, gold, labels, cells),
     ]
-    picture = pages.png(report.figure(rows, len(checks), projection=further, llm=prompted))
+    picture = figures.png(report.figure(rows, len(checks), projection=further, llm=prompted))
     page = report.page(rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted)
     content = learning_curve.to_json(rows, len(checks), verdict, notes, further, prompted)
     write_json(output / "curve.json", content)
@@ -146,7 +146,7 @@ def main(
 
 def llm_counts(path: Path, gold: list[Record], asked: Scheme) -> tuple[np.ndarray | None, str]:
     """Counts (documents, 3) of the LLM's stored annotations of dev, or None and a sentence on why."""
-    answers = systems.llm("llm", "LLM as prompted", path, gold)
+    answers = systems.stored_llm(path, gold)
     if answers.predicted is None:
         return None, f"No score of the LLM: {answers.missing}".replace("test texts", "dev texts")
     found = scoring.view(answers.predicted, asked.scored)

@@ -28,6 +28,7 @@ def project(tmp_path: Path) -> Path:
     write_lines(tmp_path / "test.jsonl", [row(n) for n in range(40)])
     write_lines(tmp_path / "train.jsonl", [row(n, "{} bought a harbour for € {}.") for n in range(100, 130)])
     write_lines(tmp_path / "llm.jsonl", [row(n) for n in range(40)])
+    write_lines(tmp_path / "timings.jsonl", [{"parallel": 1, "mb": 253}])
     write_lines(
         tmp_path / "patterns.jsonl",
         [{"label": "MONEY", "pattern": [{"TEXT": "€"}, {"TEXT": {"REGEX": r"^\d+$"}}]}],
@@ -47,21 +48,22 @@ def evaluate(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Out
         "--train": "train.jsonl",
         "--scheme": "llm.cfg",
         "--llm": "llm.jsonl",
+        "--llm-timings": "timings.jsonl",
         "--patterns": "patterns.jsonl",
         "--gazetteer": "names.csv",
         "--models": "models",
         "--output": "out",
     }
     paths = [part for name, file in options.items() for part in (name, project / file)]
-    return run_command("evaluate", [*paths, "--gazetteer-label", "COMPANY", "--repeats", 1, *more], capsys)
+    return run_command("evaluate", [*paths, "--gazetteer-label", "COMPANY", *more], capsys)
 
 
 def test_systems_are_scored_side_by_side(project, capsys):
-    outcome = evaluate(project, capsys, "--llm-mb", 253)
+    outcome = evaluate(project, capsys)
     assert outcome.status == 0
     metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
     f = {name: scores["all"]["f"] for name, scores in metrics["systems"].items()}
-    # The rules miss a third of the companies; the memoriser knows them all, and no amount.
+    # The rules miss a third of the companies; the dictionary has them all, and no amount.
     assert f == {"llm": 1.0, "rules": 0.9116, "memoriser": 0.6667, "both": 0.2979}
     assert metrics["systems"]["llm"]["mb"] == 253
     assert set(metrics["missing"]) == {"silver", "reviewed"}

@@ -45,6 +45,11 @@ class Estimate:
         """Value, low and high with four digits, by name, for JSON."""
         return {name: round(getattr(self, name), 4) for name in ("value", "low", "high")}
 
+    def flat(self, name: str) -> dict[str, float | None]:
+        """`name`, `name_low` and `name_high` with four digits, for JSON; None where undefined."""
+        parts = {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+        return {key: None if np.isnan(value) else round(value, 4) + 0.0 for key, value in parts.items()}
+
     def rounded(self) -> list[float] | None:
         """Value, low and high with four digits, for JSON; None where it isn't defined."""
         return None if np.isnan(self.value) else [round(x, 4) for x in (self.value, self.low, self.high)]
@@ -563,6 +568,13 @@ def format_score(
     if value - float(half) < bounds[0] - 1e-9 or value + float(half) > bounds[1] + 1e-9:
         return f"{ends(estimate, max(2, places))}{shown}"
     return f"{decimals(estimate.value, places)} ±{half}{shown}"
+
+
+def format_p(p: float) -> str:
+    """A p-value: `.0001`, `.03`, `.4`."""
+    if p >= 0.1:
+        return decimals(p, 1 if p < 0.95 else 0)
+    return decimals(p, 2 if p >= 0.01 else 4)
 
 
 def format_difference(estimate: Estimate, n: int) -> str:

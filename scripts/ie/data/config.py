@@ -13,9 +13,10 @@ from ie.data.scheme import Scheme
 
 
 class TextSettings(Section):
-    """[texts]: the language, by spaCy's code."""
+    """[texts]: the language, by spaCy's code, and the key of `meta` by which scores are sliced."""
 
     lang: str = "en"
+    slice_by: str = ""
 
 
 class SplitSettings(Section):

@@ -12,7 +12,7 @@ from ie.core import stats
 from ie.core.files import json_text
 from ie.diagnosis.project import Finding
 from ie.diagnosis.verdict import CASES, Diagnosis
-from ie.reports import pages
+from ie.reports import figures, html
 
 MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "not tested": "– not tested", "fine": "✔ fine"}
 # Those that ask for something are shown in full.
@@ -102,7 +102,7 @@ def page(diagnosis: Diagnosis) -> str:
     """The diagnosis as a page that needs no other file."""
     by_name = {finding.name: finding for finding in diagnosis.findings}
     pictures = [
-        (title, pages.svg(drawing(finding), name, title))
+        (title, figures.svg(drawing(finding), name, title))
         for name, title, drawing in (
             ("learning-rate", "Fall of the loss by learning rate", sweep_figure),
             ("gradients", "Norm of the gradients by layer", gradient_figure),
@@ -111,7 +111,7 @@ def page(diagnosis: Diagnosis) -> str:
     ]
     n = len(diagnosis.reference.docs.get("dev", []))
     tested = len(diagnosis.reference.docs.get("test", []))
-    return pages.page(
+    return html.page(
         "diagnosis.html.j2",
         diagnosis=diagnosis,
         case=CASES[diagnosis.case],
@@ -131,12 +131,12 @@ def sweep_figure(finding: Finding) -> Figure:
     """How far the loss fell with each learning rate; the config's own is marked."""
     falls = {float(k): v for k, v in finding.figures.items() if k not in ("configured", "best")}
     rates = sorted(falls)
-    with rc_context(pages.STYLE):
-        drawing = pages.figure(5.6, 2.6)
+    with rc_context(figures.STYLE):
+        drawing = figures.figure(5.6, 2.6)
         axis = drawing.subplots()
         heights = [100 * (falls[rate] if falls[rate] is not None else -1) for rate in rates]
         own = [math.isclose(rate, finding.figures["configured"], rel_tol=0.01) for rate in rates]
-        colours = [pages.COLOURS[0] if mine else pages.TINTS[0] for mine in own]
+        colours = [figures.COLOURS[0] if mine else figures.TINTS[0] for mine in own]
         axis.bar(range(len(rates)), [max(height, -100) for height in heights], color=colours)
         axis.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         axis.axhline(0, color="black", linewidth=0.8)
@@ -147,13 +147,13 @@ def sweep_figure(finding: Finding) -> Figure:
 
 def gradient_figure(finding: Finding) -> Figure:
     """Norm of each layer's gradients, step by step."""
-    with rc_context(pages.STYLE):
-        drawing = pages.figure(7.4, 1.2 + 0.19 * len(finding.figures))
+    with rc_context(figures.STYLE):
+        drawing = figures.figure(7.4, 1.2 + 0.19 * len(finding.figures))
         axis = drawing.subplots()
         for i, (name, entry) in enumerate(finding.figures.items()):
             # a norm of 0 has no place on a log axis
             norms = [norm or math.nan for norm in entry["steps"]["norm"]]
-            style = ("-", "--", ":")[i // len(pages.COLOURS) % 3]
+            style = ("-", "--", ":")[i // len(figures.COLOURS) % 3]
             axis.plot(range(1, len(norms) + 1), norms, style, linewidth=1.2, label=name)
         axis.set_yscale("log")
         axis.set_xlabel("step")

@@ -15,7 +15,7 @@ from ie.diagnosis import annotations, data, learning, runs
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Finding, Project, untested
 from ie.evaluation import scoring, systems
-from ie.evaluation.systems import Answers
+from ie.evaluation.systems import SystemResult
 
 # Which finding is named first: what makes the others meaningless comes before them.
 ORDER = (
@@ -162,15 +162,13 @@ def compared(
     known = [from_doc(doc) for doc in project.docs("train", project.nlp.vocab)]
     missing = {}
     answers = [
-        Answers("chance", "Chance: as many spans at random", at_random(gold, known, project)),
-        Answers("majority", "Majority: no span", [Record(text=text) for text in texts]),
-        systems.memoriser("memoriser", "Memoriser", project.nlp, known, texts, repeats=0),
+        SystemResult("chance", "Chance: as many spans at random", at_random(gold, known, project)),
+        SystemResult("majority", "Majority: no span", [Record(text=text) for text in texts]),
+        systems.run_dictionary(project.nlp, known, texts, repeats=0),
     ]
     if patterns or gazetteer:
         answers.append(
-            systems.rules(
-                "rules",
-                "Rules",
+            systems.run_rules(
                 blank(project.lang),
                 gold,
                 patterns=patterns,
@@ -182,7 +180,7 @@ def compared(
     else:
         missing["Rules"] = "neither patterns nor a gazetteer are given; write some."
     if llm:
-        answers.append(systems.llm("llm", "LLM as prompted", llm, gold))
+        answers.append(systems.stored_llm(llm, gold))
     for answer in answers:
         if answer.predicted is None:
             missing[answer.title] = answer.missing

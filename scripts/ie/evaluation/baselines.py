@@ -1,4 +1,4 @@
-"""What a trained model has to beat: rules that somebody wrote, and a memory of what was annotated."""
+"""Baselines that a trained model has to beat: hand-written rules, and a dictionary of annotated strings."""
 
 import hashlib
 import json
@@ -18,25 +18,25 @@ from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, Span, from_doc
 
 Predict = Callable[[Sequence[str]], list[Record]]
-# Token sequence -> (label, times it was annotated so, times it occurred)
+# Token sequence -> (most frequent label, number of annotations with it, number of occurrences)
 Counts = dict[tuple[str, ...], tuple[str, int, int]]
 
 
 def rules(
     nlp: Language, *, patterns: Path | None = None, gazetteer: Path | None = None, label: str = ""
 ) -> Language:
-    """A pipeline of one `entity_ruler`: patterns written by hand, and every name of a list.
+    """A pipeline of one `entity_ruler`: hand-written patterns, and every name of a gazetteer.
 
-    Where two matches overlap the longer wins. Names are matched as they are written, case included.
+    Where two matches overlap, the longer one wins. Names are matched with their case.
 
     Args:
         nlp: an empty pipeline, changed in place.
-        patterns: spaCy's pattern JSONL: `{"label": ..., "pattern": "text" or [token, ...]}` a line.
-        gazetteer: list of known names (see `ie.data.gazetteer`), aliases included.
+        patterns: spaCy's pattern JSONL, `{"label": ..., "pattern": "text" or [token, ...]}` per line.
+        gazetteer: list of known names and aliases (see `ie.data.gazetteer`).
         label: label of the gazetteer's names.
 
     Raises:
-        UserError: a file is missing, a line is no pattern, the list is no gazetteer.
+        UserError: a file is missing, or a line is not a pattern or not an entry of a gazetteer.
     """
     ruler = nlp.add_pipe("entity_ruler", config={"validate": True})
     assert isinstance(ruler, EntityRuler)
@@ -66,9 +66,9 @@ def _patterns(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             pattern = json.loads(line)
         except ValueError as error:
-            raise UserError(f"{path}:{number}: not JSON ({error}); write one pattern a line.") from None
-        good = isinstance(pattern, dict) and isinstance(pattern.get("label"), str)
-        if not good or not isinstance(pattern.get("pattern"), str | list) or not pattern["pattern"]:
+            raise UserError(f"{path}:{number}: not JSON ({error}); write one pattern per line.") from None
+        labelled = isinstance(pattern, dict) and isinstance(pattern.get("label"), str)
+        if not labelled or not isinstance(pattern.get("pattern"), str | list) or not pattern["pattern"]:
             raise UserError(
                 f"{path}:{number}: not a pattern; it must be like "
                 '{"label": "PRODUCT", "pattern": [{"LOWER": "coat"}]}.'
@@ -77,13 +77,14 @@ def _patterns(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def names(path: Path) -> list[str]:
-    """Names and aliases of a gazetteer in the order of the file, each once.
+    """Names and aliases of a gazetteer in the order of the file, without repeats.
 
     Raises:
-        UserError: the file is no gazetteer.
+        UserError: the file is not a gazetteer.
     """
-    found = [name for entry in read_gazetteer(path) for name in (entry.name, *entry.aliases)]
-    return list(dict.fromkeys(found))
+    return list(
+        dict.fromkeys(name for entry in read_gazetteer(path) for name in (entry.name, *entry.aliases))
+    )
 
 
 def _read(path: Path) -> str:
@@ -96,10 +97,10 @@ def _read(path: Path) -> str:
 
 
 def predict_with(nlp: Language) -> Predict:
-    """The records that a spaCy pipeline makes of texts, its entities as spans."""
+    """A function from texts to the records that a pipeline predicts, its entities as spans."""
 
     def predict(texts: Sequence[str]) -> list[Record]:
-        # The limit guards parsers; a long text is slow here, but no danger.
+        # spaCy's limit protects parsers; a long text is merely slow here.
         nlp.max_length = max(nlp.max_length, *(len(text) + 1 for text in texts), 0)
         return [from_doc(doc) for doc in nlp.pipe(texts)]
 
@@ -107,22 +108,24 @@ def predict_with(nlp: Language) -> Predict:
 
 
 @dataclass(frozen=True)
-class Memoriser:
-    """Marks whatever was annotated in training, wherever it occurs again: longest match, majority label.
+class Dictionary:
+    """Marks strings that were annotated in training wherever they occur: longest match, majority label.
 
-    Only strings annotated at least `min_count` times, and at least in the share `min_precision` of their
-    occurrences, are marked ("Atlas" the map is then left alone). `memory` maps tokens to labels.
+    Attributes:
+        labels: label of each string, a tuple of tokens. It holds only strings annotated at least
+            `min_count` times, and in at least the share `min_precision` of their occurrences, which leaves
+            out "Atlas" if it is mostly the book of maps.
     """
 
     tokenize: Callable[[str], Sequence[Any]]
-    memory: dict[tuple[str, ...], str]
+    labels: dict[tuple[str, ...], str]
     min_count: int
     min_precision: float
 
     @property
     def longest(self) -> int:
-        """Tokens in the longest remembered string."""
-        return max((len(tokens) for tokens in self.memory), default=0)
+        """Tokens in the longest string."""
+        return max(map(len, self.labels), default=0)
 
     def __call__(self, texts: Sequence[str]) -> list[Record]:
         longest = self.longest
@@ -132,71 +135,67 @@ class Memoriser:
         doc = self.tokenize(text)
         words = [token.text for token in doc]
         spans = []
-        for start, end, key in _longest_matches(words, self.memory, longest):
+        for start, end, key in _longest_matches(words, self.labels, longest):
             last = doc[end - 1]
-            spans.append(Span(start=doc[start].idx, end=last.idx + len(last), label=self.memory[key]))
+            spans.append(Span(start=doc[start].idx, end=last.idx + len(last), label=self.labels[key]))
         return Record(text=text, spans=spans)
 
 
-def memoriser(
+def build_dictionary(
     train: Sequence[Record],
     tokenize: Callable[[str], Sequence[Any]],
     *,
     counts: Iterable[int] = (1, 2, 3),
     precisions: Iterable[float] = (0.0, 0.25, 0.5, 0.75, 0.9),
     folds: int = 5,
-) -> Memoriser:
-    """Remember the spans of the training records; the thresholds are those with the best F on them.
+) -> Dictionary:
+    """Collect the annotated strings of the training records; the thresholds are those with the best F.
 
-    F is cross-validated: what a text adds to the memory is not used on that text, or remembering all
-    would always look best. Texts are dealt into folds by the hash of their text.
+    F is cross-validated on these records: a text is never marked with its own annotations, which would
+    always favour the lowest thresholds. The hash of its text decides the fold of a record.
     """
     tokens = [[token.text for token in tokenize(record.text)] for record in train]
     gold = [_token_spans(record, tokenize) for record in train]
     fold = [int(hashlib.sha256(r.text.encode()).hexdigest()[:8], 16) % folds for r in train]
-    everything = _annotated(tokens, gold)
-    occurrences = [_occurrences(words, everything) for words in tokens]
+    annotated = {tuple(words[s:e]) for words, spans in zip(tokens, gold, strict=True) for s, e, _ in spans}
+    occurrences = [_occurrences(words, annotated) for words in tokens]
     thresholds = list(product(counts, precisions))
     tally = dict.fromkeys(thresholds, (0, 0, 0))
     for held_out in range(folds):
         rest = [i for i in range(len(train)) if fold[i] != held_out]
         known = _count(rest, gold, tokens, occurrences)
         for threshold in thresholds:
-            memory = _filter(known, *threshold)
-            longest = max((len(key) for key in memory), default=0)
-            tp, predicted, wanted = tally[threshold]
+            labels = _filter(known, *threshold)
+            longest = max(map(len, labels), default=0)
+            tp, predicted, expected = tally[threshold]
             for i in (i for i in range(len(train)) if fold[i] == held_out):
-                found = {
-                    (start, end, memory[key])
-                    for start, end, key in _longest_matches(tokens[i], memory, longest)
+                matches = {
+                    (start, end, labels[key])
+                    for start, end, key in _longest_matches(tokens[i], labels, longest)
                 }
-                tp += len(found & gold[i])
-                predicted, wanted = predicted + len(found), wanted + len(gold[i])
-            tally[threshold] = tp, predicted, wanted
+                tp += len(matches & gold[i])
+                predicted, expected = predicted + len(matches), expected + len(gold[i])
+            tally[threshold] = tp, predicted, expected
 
     def quality(threshold: tuple[int, float]) -> tuple[float, int]:
-        tp, predicted, wanted = tally[threshold]
-        return 2 * tp / max(predicted + wanted, 1), -predicted
+        tp, predicted, expected = tally[threshold]
+        return 2 * tp / max(predicted + expected, 1), -predicted
 
-    # Of thresholds with equal F the one with fewer false alarms; max takes the first, loosest, of the rest.
+    # Among thresholds with equal F, prefer fewer predictions; then max takes the first, lowest ones.
     best = max(thresholds, key=quality)
-    everyone = _count(range(len(train)), gold, tokens, occurrences)
-    return Memoriser(tokenize, _filter(everyone, *best), *best)
+    known = _count(range(len(train)), gold, tokens, occurrences)
+    return Dictionary(tokenize, _filter(known, *best), *best)
 
 
 def _token_spans(record: Record, tokenize: Callable[[str], Any]) -> set[tuple[int, int, str]]:
-    """(first token, last token + 1, label) of the spans that lie on token edges; others can't be recalled."""
+    """(first token, last token + 1, label) of the spans that align with tokens; others are left out."""
     doc = tokenize(record.text)
-    found = ((doc.char_span(span.start, span.end), span.label) for span in record.spans)
-    return {(span.start, span.end, label) for span, label in found if span is not None}
-
-
-def _annotated(tokens: list[list[str]], gold: list[set[tuple[int, int, str]]]) -> set[tuple[str, ...]]:
-    return {tuple(words[s:e]) for words, spans in zip(tokens, gold, strict=True) for s, e, _ in spans}
+    aligned = ((doc.char_span(span.start, span.end), span.label) for span in record.spans)
+    return {(span.start, span.end, label) for span, label in aligned if span is not None}
 
 
 def _occurrences(words: list[str], keys: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Every stretch of the text that is annotated somewhere, overlapping ones included."""
+    """Every occurrence of a string that is annotated somewhere, overlapping ones included."""
     first = {key[0] for key in keys}
     lengths = sorted({len(key) for key in keys})
     return [
@@ -220,11 +219,11 @@ def _count(
         occurred.update(occurrences[i])
         for start, end, label in gold[i]:
             labels[tuple(tokens[i][start:end])][label] += 1
-    found = {}
-    for key, seen in labels.items():
-        label, n = min(seen.items(), key=lambda item: (-item[1], item[0]))
-        found[key] = (label, n, occurred[key])
-    return found
+    counts = {}
+    for key, by_label in labels.items():
+        label, n = min(by_label.items(), key=lambda item: (-item[1], item[0]))
+        counts[key] = (label, n, occurred[key])
+    return counts
 
 
 def _filter(known: Counts, min_count: int, min_precision: float) -> dict[tuple[str, ...], str]:
@@ -232,14 +231,14 @@ def _filter(known: Counts, min_count: int, min_precision: float) -> dict[tuple[s
 
 
 def _longest_matches(
-    words: list[str], memory: dict[tuple[str, ...], str], longest: int
+    words: list[str], labels: dict[tuple[str, ...], str], longest: int
 ) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """From left to right, the longest remembered string at each place, none overlapping."""
+    """The longest known string at each position from left to right, without overlaps."""
     start = 0
     while start < len(words):
         for end in range(min(len(words), start + longest), start, -1):
             key = tuple(words[start:end])
-            if key in memory:
+            if key in labels:
                 yield start, end, key
                 start = end
                 break

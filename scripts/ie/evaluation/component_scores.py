@@ -14,7 +14,7 @@ from ie.core.stats import FP, TP, Estimate, format_score
 from ie.data import corpora, records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
-from ie.evaluation import amounts, categories, links, relations
+from ie.evaluation import amounts, categories, links, relations, scoring
 from ie.evaluation import rows as database_rows
 from ie.evaluation.links import NIL, Judged
 
@@ -179,7 +179,7 @@ def score_relations(
     }
     scored = relations.score(gold, answers, labels.relation_labels, seed)
     rows = [[SYSTEMS.get(row[0], ""), *row[1:]] for row in relations.rows(scored, len(gold))]
-    apart = stats.difference(*(scored.counts[name][relations.ALL] for name in ("gold", "rule")), seed=seed)
+    apart = stats.difference(*(scored.counts[name][scoring.ALL] for name in ("gold", "rule")), seed=seed)
     notes = [
         f"Exact relations (label, and edges and labels of both ends) on {len(gold):,} test texts; n = "
         "annotated relations, ± = 95 % bootstrap interval over texts.",

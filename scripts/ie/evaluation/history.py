@@ -22,7 +22,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.stats import Estimate
 from ie.data.records import Record
-from ie.evaluation.systems import ALL
+from ie.evaluation.scoring import ALL
 
 KEY_LENGTH = 8
 KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "counts")

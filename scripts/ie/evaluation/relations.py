@@ -12,8 +12,8 @@ from ie.core import stats
 from ie.core.stats import Estimate
 from ie.data.corpora import entities_doc, full_record
 from ie.data.records import Record, Relation
+from ie.evaluation.scoring import ALL
 
-ALL = "all"
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 Types = tuple[str, str]
 

@@ -6,13 +6,16 @@ Where categories are scored, `view` turns them into spans over the whole text fi
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ie.core.errors import UserError
 from ie.data.records import Record, Span
 from ie.data.scheme import Scored
 
+ALL = "all"
 KINDS = ("boundary", "type", "both", "missing", "spurious")
 Known = set[tuple[str, str]]
 # To be said wherever dev's score of the LLM stands alone.
@@ -243,6 +246,23 @@ def worst(gold: Sequence[Record], predicted: Sequence[Record], n: int = 30) -> l
         if wrong:
             ranked.append((-wrong, len(_keys(right.spans) & _keys(answer.spans)), right.id, i))
     return [i for *_, i in sorted(ranked)[:n]]
+
+
+def require_scorable(gold: Sequence[Record], path: Path) -> None:
+    """Refuse a set of gold records on which nothing can be measured.
+
+    Raises:
+        UserError: no accepted record, or no span in any.
+    """
+    if not gold:
+        raise UserError(
+            f"{path}: holds no accepted example to test on; review some, then run `weasel run split`."
+        )
+    if not any(record.spans for record in gold):
+        raise UserError(
+            f"{path}: none of its {len(gold):,} examples has a span or category, so nothing can be scored; "
+            "review some that have, then run `weasel run split`."
+        )
 
 
 def _aligned(gold: Sequence[Record], predicted: Sequence[Record]) -> Iterable[tuple[Record, Record]]:

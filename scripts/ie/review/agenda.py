@@ -7,7 +7,7 @@ from typing import Any
 
 from ie.core import stats
 from ie.data.guidelines import Guidelines
-from ie.reports.pages import page
+from ie.reports.html import page
 from ie.review.agreement import Matched, Row, Side
 from ie.review.disagreements import KINDS, Difference, Group
 

@@ -13,7 +13,7 @@ from ie.data import options, records
 from ie.data.config import load_data_config
 from ie.data.records import Reader
 from ie.data.scheme import load_scheme
-from ie.reports import pages
+from ie.reports import figures
 from ie.training.distill import comparison, recipes, report, teachers
 
 
@@ -98,7 +98,7 @@ def main(
     for name, content in zip(names, contents, strict=False):
         write_json(output / name, content)
     with atomic_write(output / "distillation.png", "wb") as file:
-        file.write(pages.png(drawing))
+        file.write(figures.png(drawing))
     with atomic_write(output / "distillation.html") as file:
         file.write(report.page(compared, rows, sentences, remarks, drawing))
     print(f"\n{report.text_table(rows)}\n")

@@ -107,56 +107,56 @@ def test_money_patterns_are_valid_and_of_one_label():
     assert {json.loads(line)["label"] for line in lines} == {"MONEY"}
 
 
-def memoriser(*train: Record, **options: object) -> baselines.Memoriser:
-    return baselines.memoriser(train, blank("en").make_doc, **options)
+def dictionary(*train: Record, **options: object) -> baselines.Dictionary:
+    return baselines.build_dictionary(train, blank("en").make_doc, **options)
 
 
-def test_the_memoriser_marks_what_it_saw_longest_first():
-    memory = memoriser(
+def test_the_dictionary_marks_what_it_saw_longest_first():
+    names = dictionary(
         *[record(f"{day}: Atlas Growth Fund buys Velto", "Atlas Growth Fund", "Velto") for day in "abcdefgh"],
         *[record(f"{day}: Atlas sells", "Atlas") for day in "ijkl"],
     )
-    assert found(memory(["Velto, Atlas Growth Fund and Atlas; Veltox."])) == [
+    assert found(names(["Velto, Atlas Growth Fund and Atlas; Veltox."])) == [
         [("Velto", "COMPANY"), ("Atlas Growth Fund", "COMPANY"), ("Atlas", "COMPANY")]
     ]
 
 
-def test_the_memoriser_takes_the_label_seen_most_often():
+def test_the_dictionary_takes_the_label_seen_most_often():
     train = [record(f"{day} Orchard", "Orchard", label="COMPANY") for day in "abcde"]
     train += [record(f"{day} Orchard", "Orchard", label="FUND") for day in "fgh"]
-    assert found(memoriser(*train)(["Orchard"])) == [[("Orchard", "COMPANY")]]
+    assert found(dictionary(*train)(["Orchard"])) == [[("Orchard", "COMPANY")]]
 
 
-def test_the_memoriser_forgets_what_is_mostly_something_else():
+def test_the_dictionary_forgets_what_is_mostly_something_else():
     train = [record(f"Text {n}: the orchard Apple grows", *(["Apple"] if n < 10 else [])) for n in range(60)]
     train += [record(f"Text {n}: Velto sells", "Velto") for n in range(60)]
-    memory = memoriser(*train)
-    assert memory.min_precision > 10 / 60
-    assert found(memory(["Apple and Velto"])) == [[("Velto", "COMPANY")]]
+    names = dictionary(*train)
+    assert names.min_precision > 10 / 60
+    assert found(names(["Apple and Velto"])) == [[("Velto", "COMPANY")]]
 
 
 def test_thresholds_are_not_chosen_by_recalling_the_same_text():
     # Every string occurs once: recall on its own text would be perfect, on others it is nothing.
     train = [record(f"Name{n} is here", f"Name{n}") for n in range(40)]
-    memory = memoriser(*train)
-    assert found(memory(["Name3 is Name41"])) == [[("Name3", "COMPANY")]]
+    names = dictionary(*train)
+    assert found(names(["Name3 is Name41"])) == [[("Name3", "COMPANY")]]
     noisy = [record(f"{'ABCD'[n % 4]} was {n} here", *("ABCD"[n % 4] if n < 4 else "")) for n in range(80)]
-    assert memoriser(*noisy).min_precision > 4 / 80
+    assert dictionary(*noisy).min_precision > 4 / 80
 
 
-def test_the_memoriser_without_examples_says_nothing():
-    assert found(memoriser()(["Velto"])) == [[]]
+def test_the_dictionary_without_examples_says_nothing():
+    assert found(dictionary()(["Velto"])) == [[]]
 
 
 def test_spans_inside_a_token_are_no_memory():
     text = "Veltoxyz is here"
-    assert found(memoriser(Record(text=text, spans=[Span(start=0, end=5, label="COMPANY")]))([text])) == [[]]
+    assert found(dictionary(Record(text=text, spans=[Span(start=0, end=5, label="COMPANY")]))([text])) == [[]]
 
 
 def test_baselines_on_the_demo_are_no_strangers_to_it():
     gold = read_records(ASSETS / "reviewed.jsonl", tokenizer=blank("en").tokenizer, misaligned="snap")[:300]
-    memory = memoriser(*gold[:200])
+    names = dictionary(*gold[:200])
     recalled = [
-        s for r, g in zip(memory([g.text for g in gold[200:]]), gold[200:], strict=True) for s in r.spans
+        s for r, g in zip(names([g.text for g in gold[200:]]), gold[200:], strict=True) for s in r.spans
     ]
     assert recalled

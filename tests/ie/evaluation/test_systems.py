@@ -9,9 +9,10 @@ from running import write_lines
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.data.records import Record, Span, blank
-from ie.evaluation import systems
-from ie.evaluation.systems import Answers
-from ie.reports import pages
+from ie.evaluation import comparison, scoring, systems
+from ie.evaluation.comparison import SystemComparison, compare_systems
+from ie.evaluation.report import evaluation_page, overall_table, scores_notes
+from ie.evaluation.systems import SystemResult
 
 LABELS = ("COMPANY", "MONEY")
 
@@ -30,13 +31,13 @@ def without(record: Record, label: str) -> Record:
 GOLD = [example(n, writer=f"w{n % 2}") for n in range(1, 61)]
 
 
-def run(*answers: Answers, gold: list[Record] = GOLD) -> systems.Evaluation:
-    return systems.evaluate(gold, gold[:5], answers, LABELS, words=[3] * len(gold), meta_key="writer")
+def run(*answers: SystemResult, gold: list[Record] = GOLD) -> SystemComparison:
+    return compare_systems(gold, gold[:5], answers, LABELS, words=[3] * len(gold), meta_key="writer")
 
 
-PERFECT = Answers("perfect", "Perfect", GOLD, mb=1.25)
-HALF = Answers("half", "Half", [without(r, "MONEY") if i % 2 else r for i, r in enumerate(GOLD)])
-ABSENT = Answers("absent", "Absent", missing="run it first.")
+PERFECT = SystemResult("perfect", "Perfect", GOLD, mb=1.25)
+HALF = SystemResult("half", "Half", [without(r, "MONEY") if i % 2 else r for i, r in enumerate(GOLD)])
+ABSENT = SystemResult("absent", "Absent", missing="run it first.")
 
 
 def test_scores_by_label_and_all_together():
@@ -53,27 +54,27 @@ def test_two_systems_that_differ_are_in_no_common_group():
     assert result.letters("perfect") == "a"
     assert result.letters("half") == "b"
     assert result.closest is None
-    assert "differ" in systems.closest_sentence(result)
+    assert "differ" in comparison.closest_sentence(result)
 
 
 def test_two_systems_that_hardly_differ_say_what_it_takes():
-    nearly = Answers(
+    nearly = SystemResult(
         "nearly", "Nearly", [without(r, "MONEY") if i in (3, 9) else r for i, r in enumerate(GOLD)]
     )
     result = run(PERFECT, nearly)
     assert result.letters("perfect") == result.letters("nearly") == "a"
     assert 60 < result.closest["more"] < 600
-    sentence = systems.closest_sentence(result)
+    sentence = comparison.closest_sentence(result)
     assert f"about {result.closest['more']:,} more gold test texts would show it (80 % power)." in sentence
     assert "(n=60)" in sentence
     assert "anything from" not in sentence
 
 
-def halves(n: int, right: int) -> systems.Evaluation:
+def halves(n: int, right: int) -> SystemComparison:
     """All right against a system that finds no amount in all but the first `right` of `n` texts."""
     gold = GOLD[:n]
     worse = [r if i < right else without(r, "MONEY") for i, r in enumerate(gold)]
-    return run(Answers("a", "A", gold), Answers("b", "B", worse), gold=gold)
+    return run(SystemResult("a", "A", gold), SystemResult("b", "B", worse), gold=gold)
 
 
 @pytest.mark.parametrize(("n", "right"), [(1, 0), (5, 0), (10, 5), (49, 47)])
@@ -81,10 +82,10 @@ def test_too_few_texts_tell_no_number(n, right):
     result = halves(n, right)
     assert not result.pairs[0].differs()
     assert result.closest == {"first": "a", "second": "b", "more": None, "why": "few"}
-    sentence = systems.closest_sentence(result)
+    sentence = comparison.closest_sentence(result)
     assert sentence == f"{n} test texts are too few to compare A and B; review {50 - n} more."
-    assert sentence in pages.scores_notes(result)
-    assert "too few to compare" in pages.evaluation_page(result, inspected="b")
+    assert sentence in scores_notes(result)
+    assert "too few to compare" in evaluation_page(result, inspected="b")
 
 
 def test_few_texts_that_tell_two_systems_apart_are_enough():
@@ -96,29 +97,29 @@ def test_a_difference_that_many_times_the_texts_would_not_show_gets_no_number():
     gold = GOLD
     first = [without(r, "MONEY") if i < 30 else r for i, r in enumerate(gold)]
     second = [without(r, "MONEY") if i >= 31 else r for i, r in enumerate(gold)]
-    result = run(Answers("a", "A", first), Answers("b", "B", second))
+    result = run(SystemResult("a", "A", first), SystemResult("b", "B", second))
     assert result.closest == {"first": "a", "second": "b", "more": None, "why": "far"}
-    sentence = systems.closest_sentence(result)
-    assert sentence.endswith("To show so small a difference takes more than 10 times as many test texts.")
+    sentence = comparison.closest_sentence(result)
+    assert sentence.endswith("Showing so small a difference takes more than 10 times as many test texts.")
 
 
 def test_equal_systems_never_get_a_number():
-    result = run(PERFECT, Answers("twin", "Twin", GOLD))
+    result = run(PERFECT, SystemResult("twin", "Twin", GOLD))
     assert result.closest["more"] is None
-    assert "score the same" in systems.closest_sentence(result)
-    json.dumps(systems.analysis(result), allow_nan=False)
+    assert "score the same" in comparison.closest_sentence(result)
+    json.dumps(comparison.analysis(result), allow_nan=False)
 
 
 def test_a_single_system_is_compared_with_nothing():
     result = run(PERFECT, ABSENT)
     assert result.pairs == []
-    assert "only one system" in systems.closest_sentence(result)
+    assert "only one system" in comparison.closest_sentence(result)
 
 
 def test_metrics_are_json_without_timings_and_name_what_is_missing():
-    timed = Answers("half", "Half", HALF.predicted, seconds=[0.1, 0.3, 0.2])
-    metrics = systems.metrics(run(PERFECT, timed, ABSENT))
-    assert metrics == systems.metrics(run(PERFECT, HALF, ABSENT))
+    timed = SystemResult("half", "Half", HALF.predicted, seconds=[0.1, 0.3, 0.2])
+    metrics = comparison.metrics(run(PERFECT, timed, ABSENT))
+    assert metrics == comparison.metrics(run(PERFECT, HALF, ABSENT))
     assert metrics["missing"] == {"absent": "run it first."}
     assert metrics["test"] == {
         "documents": 60,
@@ -133,16 +134,16 @@ def test_metrics_are_json_without_timings_and_name_what_is_missing():
 
 
 def test_a_score_that_is_not_defined_is_null():
-    silent = Answers("silent", "Silent", [Record(text=r.text) for r in GOLD])
-    metrics = systems.metrics(run(silent))
+    silent = SystemResult("silent", "Silent", [Record(text=r.text) for r in GOLD])
+    metrics = comparison.metrics(run(silent))
     assert metrics["systems"]["silent"]["all"]["p"] is None
     assert metrics["systems"]["silent"]["all"]["f"] == 0
     json.dumps(metrics, allow_nan=False)
 
 
 def test_speeds_are_median_slowest_and_fastest():
-    timed = Answers("half", "Half", HALF.predicted, seconds=[0.1, 0.3, 0.2])
-    assert systems.speeds(run(timed, PERFECT)) == {
+    timed = SystemResult("half", "Half", HALF.predicted, seconds=[0.1, 0.3, 0.2])
+    assert comparison.speeds(run(timed, PERFECT)) == {
         "half": {"words_per_second": 900, "slowest": 600, "fastest": 1800, "runs": 3, "words": 180}
     }
 
@@ -159,7 +160,7 @@ def test_slices_cover_novelty_length_and_meta():
 
 def test_labels_outside_the_scheme_count_as_wrong():
     odd = [Record(text=r.text, spans=[Span(start=0, end=5, label="CITY")]) for r in GOLD]
-    result = run(Answers("odd", "Odd", odd))
+    result = run(SystemResult("odd", "Odd", odd))
     assert result.labels == ("COMPANY", "MONEY", "CITY")
     assert result.counts["odd"]["all"].sum(axis=0).tolist() == [0, 60, 120]
 
@@ -171,22 +172,22 @@ def stored(tmp_path: Path, **extra: object) -> Path:
 
 
 def test_the_llms_answers_are_found_by_text(tmp_path):
-    found = systems.llm("llm", "LLM", stored(tmp_path), GOLD[10:20])
+    found = systems.stored_llm(stored(tmp_path), GOLD[10:20])
     assert [r.text for r in found.predicted] == [r.text for r in GOLD[10:20]]
     assert not found.notes
     assert not found.seconds
 
 
 def test_a_failed_answer_counts_as_empty_and_is_told(tmp_path):
-    found = systems.llm("llm", "LLM", stored(tmp_path, llm={"error": "content_filter"}), GOLD)
+    found = systems.stored_llm(stored(tmp_path, llm={"error": "content_filter"}), GOLD)
     assert found.predicted[0].spans == []
     assert found.notes == ["1 of 60 texts got no usable answer and count as empty."]
 
 
 def test_an_llm_that_has_not_seen_the_test_is_missing(tmp_path):
     new = [*GOLD, example(1000)]
-    assert "1 of 61 test texts" in systems.llm("llm", "LLM", stored(tmp_path), new).missing
-    assert "weasel run llm-annotate" in systems.llm("llm", "LLM", tmp_path / "none.jsonl", new).missing
+    assert "1 of 61 test texts" in systems.stored_llm(stored(tmp_path), new).missing
+    assert "weasel run llm-annotate" in systems.stored_llm(tmp_path / "none.jsonl", new).missing
 
 
 def test_the_llms_speed_is_of_the_test_texts_it_was_timed_on(tmp_path):
@@ -199,24 +200,26 @@ def test_the_llms_speed_is_of_the_test_texts_it_was_timed_on(tmp_path):
             {"id": "x", "seconds": [9]},
         ],
     )
-    found = systems.llm("llm", "LLM", stored(tmp_path), GOLD, timings=timings, words=[3] * 60)
+    found = systems.stored_llm(stored(tmp_path), GOLD, timings=timings, words=[3] * 60)
     assert (found.timed_words, found.seconds, found.mb) == (3, [1.5], 253)
     broken = write_lines(tmp_path / "b.jsonl", [{"id": "1"}])
     with pytest.raises(UserError, match=r"b.jsonl: is not what `llm-annotate` writes"):
-        systems.llm("llm", "LLM", stored(tmp_path), GOLD, timings=broken, words=[3] * 60)
+        systems.stored_llm(stored(tmp_path), GOLD, timings=broken, words=[3] * 60)
 
 
 def test_pipelines_that_can_not_be_used_are_missing_with_a_remedy(tmp_path):
-    assert "run `weasel run train`" in systems.pipeline("p", "P", tmp_path / "none", [], repeats=1).missing
+    assert (
+        "run `weasel run train`" in systems.run_pipeline("p", "P", tmp_path / "none", [], repeats=1).missing
+    )
     (tmp_path / "meta.json").write_text("{}", encoding="utf-8")
-    assert "can't be loaded" in systems.pipeline("p", "P", tmp_path, [], repeats=1).missing
+    assert "can't be loaded" in systems.run_pipeline("p", "P", tmp_path, [], repeats=1).missing
 
 
 def test_a_pipeline_is_run_timed_and_weighed(tmp_path):
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "COMPANY", "pattern": "Velto"}])
     nlp.to_disk(tmp_path / "model")
-    found = systems.pipeline("p", "P", tmp_path / "model", [r.text for r in GOLD], repeats=2)
+    found = systems.run_pipeline("p", "P", tmp_path / "model", [r.text for r in GOLD], repeats=2)
     assert [s.label for r in found.predicted for s in r.spans] == ["COMPANY"] * 60
     assert len(found.seconds) == 2
     files = [f for f in (tmp_path / "model").rglob("*") if f.is_file()]
@@ -228,43 +231,45 @@ def test_the_rules_tell_how_much_the_gazetteer_knows(tmp_path):
     names.write_text("id,name,aliases\n1,Velto,\n", encoding="utf-8")
     gold = [*GOLD[:3], Record(text="Hooli", spans=[Span(start=0, end=5, label="COMPANY")])]
     options = {"patterns": None, "label": "COMPANY", "repeats": 0}
-    found = systems.rules("rules", "Rules", blank("en"), gold, gazetteer=names, **options)
-    assert found.notes[0].startswith("75% of the 4 annotated COMPANY spans are names of names.csv")
-    assert systems.rules("rules", "Rules", blank("en"), gold, gazetteer=None, **options).missing
+    found = systems.run_rules(blank("en"), gold, gazetteer=names, **options)
+    assert found.notes[0].startswith("75% of the 4 annotated COMPANY spans are names in names.csv")
+    assert systems.run_rules(blank("en"), gold, gazetteer=None, **options).missing
 
 
 def test_nothing_to_measure_is_said(tmp_path):
     with pytest.raises(UserError, match="no accepted example"):
-        systems.require([], tmp_path)
+        scoring.require_scorable([], tmp_path)
     with pytest.raises(UserError, match="none of its 1 examples has a span"):
-        systems.require([example(1, spans=False)], tmp_path)
-    systems.require(GOLD, tmp_path)
+        scoring.require_scorable([example(1, spans=False)], tmp_path)
+    scoring.require_scorable(GOLD, tmp_path)
 
 
 def test_results_do_not_depend_on_chance():
     first, second = run(PERFECT, HALF), run(PERFECT, HALF)
-    assert json.dumps(systems.analysis(first)) == json.dumps(systems.analysis(second))
+    assert json.dumps(comparison.analysis(first)) == json.dumps(comparison.analysis(second))
     assert np.array_equal(first.counts["half"]["all"], second.counts["half"]["all"])
     assert first.scores["half"]["all"][2] == stats.intervals(first.counts["half"]["all"])[2]
 
 
 def test_categories_are_scored_beside_constant_answers():
     gold = [Record(text=f"text {n}", cats={"A": float(n % 4 == 0), "B": 0.0}) for n in range(40)]
-    found = systems.constants(gold, ("A", "B"), "categories", [record.text for record in gold])
+    found = systems.constant_systems(gold, ("A", "B"), "categories", [record.text for record in gold])
     assert [(a.name, a.notes) for a in found] == [
-        ("majority", ["says no category of every text."]),
-        ("every", ["says A, B of every text."]),
+        ("majority", ["predicts no category for every text."]),
+        ("every", ["predicts A, B for every text."]),
     ]
-    system = Answers("model", "Model", [Record(text=r.text, cats={"A": 0.6 * r.cats["A"]}) for r in gold])
-    result = systems.evaluate(
+    system = SystemResult(
+        "model", "Model", [Record(text=r.text, cats={"A": 0.6 * r.cats["A"]}) for r in gold]
+    )
+    result = compare_systems(
         gold, gold, [system, *found], ("A", "B"), scored="categories", words=[2] * len(gold)
     )
     assert result.scores["model"]["A"][2].value == result.scores["model"]["all"][2].value == 1
     assert result.overall["model"]["accuracy"].value == 1
     assert result.overall["majority"]["accuracy"].value == 0.75
     assert result.scores["every"]["A"][0].value == 0.25
-    assert systems.metrics(result)["overall"]["majority"]["accuracy"][0] == 0.75
-    page = pages.evaluation_page(result, inspected="every", documents=3)
+    assert comparison.metrics(result)["overall"]["majority"]["accuracy"][0] == 0.75
+    page = evaluation_page(result, inspected="every", documents=3)
     assert "spurious: B" in page
     assert "annotated spans" not in page
-    assert "Accuracy" in pages.overall_table(result)
+    assert "Accuracy" in overall_table(result)

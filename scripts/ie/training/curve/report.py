@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.reports import pages
-from ie.reports.pages import COLOURS, STYLE
+from ie.reports import figures, html
+from ie.reports.figures import COLOURS, STYLE
 from ie.training.curve.projection import CONFIDENCE, Projection
 
 SURE = f"{CONFIDENCE * 100:.0f} %"
@@ -39,7 +39,7 @@ def figure(
     """
     shown = projection if projection and not projection.refused else None
     with matplotlib.rc_context(STYLE):
-        drawing = pages.figure(8.0, 4.4)
+        drawing = figures.figure(8.0, 4.4)
         axis = drawing.subplots()
         trained = [row for row in rows if row["percent"] > 0]
         if llm:
@@ -171,11 +171,11 @@ def page(
         for digits in [stats.shown_digits(dev, (point.high - point.low) / 2)]
     ]
     weights = sorted((projection.families if projection else {}).items(), key=lambda item: -item[1])
-    return pages.page(
+    return html.page(
         "curve.html.j2",
         rows=cells,
         labels=labels,
-        picture=pages.svg(drawing, "curve", "score on dev by share of the training data"),
+        picture=figures.svg(drawing, "curve", "score on dev by share of the training data"),
         dev=dev,
         train=train,
         notes=notes,

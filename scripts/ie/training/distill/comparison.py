@@ -153,8 +153,8 @@ def helpers(
         else:
             notes.append(f"rules: {source.missing}")
     if "memory" in settings.rules.sources and reviewed:
-        memory = baselines.memoriser(reviewed, records.blank(lang).make_doc)
-        found.append({record.text: record for record in memory([record.text for record in texts])})
+        dictionary = baselines.build_dictionary(reviewed, records.blank(lang).make_doc)
+        found.append({record.text: record for record in dictionary([record.text for record in texts])})
     return found, notes
 
 
@@ -363,7 +363,7 @@ def _row(
 
 
 def _llm(path: Path, gold: Sequence[Record], labels: Sequence[str]) -> np.ndarray | None:
-    found = systems.llm(LLM, "", path, gold).predicted
+    found = systems.stored_llm(path, gold).predicted
     return scoring.count(gold, found, labels).sum(axis=1) if found else None
 
 

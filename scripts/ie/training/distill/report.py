@@ -10,8 +10,8 @@ from wasabi import table
 from ie.core import stats
 from ie.core.stats import Pair
 from ie.evaluation.scoring import LLM_ON_DEV
-from ie.reports import pages
-from ie.reports.pages import COLOURS, STYLE
+from ie.reports import figures, html
+from ie.reports.figures import COLOURS, STYLE
 from ie.training.curve.learning_curve import counted
 from ie.training.distill.comparison import Comparison, Row
 from ie.training.distill.recipes import LLM, REVIEWED, SILVER
@@ -137,7 +137,7 @@ def advice(found: Comparison) -> list[str]:
         said.append(
             f"On test {title(pair.first)} minus {title(pair.second)}: "
             f"{stats.format_difference(pair.difference, n)}, {verdict} (p "
-            f"{pages.probability(pair.holm)}, Holm-corrected)."
+            f"{stats.format_p(pair.holm)}, Holm-corrected)."
         )
     return said
 
@@ -150,7 +150,7 @@ def figure(found: Comparison) -> Figure:
     """F on dev of each way of training with its interval; lines for the reviewed ones alone and the LLM."""
     rows = list(found.rows.values())
     with matplotlib.rc_context(STYLE):
-        drawing = pages.figure(7, 1.2 + 0.3 * len(rows))
+        drawing = figures.figure(7, 1.2 + 0.3 * len(rows))
         axis = drawing.subplots()
         for place, row in enumerate(rows):
             axis.errorbar(
@@ -188,7 +188,7 @@ def page(
             "first": title(pair.first),
             "second": title(pair.second),
             "difference": stats.format_difference(pair.difference, n),
-            "holm": pages.probability(pair.holm),
+            "holm": stats.format_p(pair.holm),
             "verdict": "differ" if pair.differs() else "not told apart",
         }
         for on, n, every in (
@@ -197,7 +197,7 @@ def page(
         )
         for pair in every
     ]
-    return pages.page(
+    return html.page(
         "distillation.html.j2",
         header=HEADER,
         rows=rows,
@@ -205,5 +205,5 @@ def page(
         remarks=remarks,
         pairs=pairs,
         means=[(title(row.name), ", ".join(row.recipe)) for row in found.rows.values() if row.recipe],
-        picture=pages.svg(drawing, "distillation", "score of each recipe with its interval"),
+        picture=figures.svg(drawing, "distillation", "score of each recipe with its interval"),
     )

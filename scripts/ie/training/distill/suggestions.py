@@ -193,7 +193,7 @@ def from_rules(
 
 def from_model(asked: Sequence[Record], folder: Path) -> Source:
     """What a trained pipeline predicts."""
-    found = systems.pipeline("model", "", folder, [record.text for record in asked], repeats=0)
+    found = systems.run_pipeline("model", "", folder, [record.text for record in asked], repeats=0)
     return Source("model", {record.text: record for record in found.predicted or ()}, missing=found.missing)
 
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from wasabi import table
 
 from ie.core import stats
-from ie.reports import pages
+from ie.evaluation.report import format_rate
+from ie.reports import figures, html
 from ie.training.robustness import scores as robustness
 from ie.training.robustness.scores import Change, Robustness
 
@@ -28,7 +29,7 @@ def rows(result: Robustness) -> list[dict[str, str]]:
                     "perturbation": each.title,
                     "texts": "" if original else f"{each.changed(result.gold):,}",
                     **shown,
-                    "p": "" if original else pages.probability(by_name[each.name].holm),
+                    "p": "" if original else stats.format_p(by_name[each.name].holm),
                     "verdict": "" if original else by_name[each.name].verdict(),
                 }
             )
@@ -77,7 +78,7 @@ def batch_rows(result: Robustness) -> list[dict[str, str]]:
             "texts": f"{batch.texts:,} of {len(result.gold):,}",
             "f": stats.decimals(batch.f, stats.fine_digits(len(result.gold))),
             "vectors": "–" if batch.vectors is None else f"{batch.vectors:.0e}" if batch.vectors else "0",
-            "rate": pages.rate(robustness.words_per_second(batch, result.words)),
+            "rate": format_rate(robustness.words_per_second(batch, result.words)),
         }
         for batch in result.batches
     ]
@@ -93,15 +94,15 @@ def changes_figure(result: Robustness) -> Figure:
     """F of each system under each perturbation, with its interval."""
     names = [each.name for each in result.perturbed]
     n = len(result.gold)
-    with matplotlib.rc_context(pages.STYLE):
-        drawing = pages.figure(7.5, 1.4 + 0.5 * len(names))
+    with matplotlib.rc_context(figures.STYLE):
+        drawing = figures.figure(7.5, 1.4 + 0.5 * len(names))
         axis = drawing.subplots()
         systems = list(result.changes)
         for k, system in enumerate(systems):
             shift = (k - (len(systems) - 1) / 2) * 0.22
             found = [(row, result.changes[system][name].f) for row, name in enumerate(names)]
             found = [(row, f) for row, f in found if not math.isnan(f.value)]
-            colour = pages.COLOURS[k % len(pages.COLOURS)]
+            colour = figures.COLOURS[k % len(figures.COLOURS)]
             axis.errorbar(
                 [f.value for _, f in found],
                 [row + shift for row, _ in found],
@@ -136,13 +137,15 @@ def page(result: Robustness) -> str:
         }
         for each in result.perturbed
     }
-    return pages.page(
+    return html.page(
         "robustness.html.j2",
         result=result,
         n=n,
         spans=sum(len(record.spans) for record in result.gold),
         summary=robustness.summary(result),
-        picture=pages.svg(changes_figure(result), "robustness", f"F under each perturbation, {n} test texts"),
+        picture=figures.svg(
+            changes_figure(result), "robustness", f"F under each perturbation, {n} test texts"
+        ),
         rows=rows(result),
         labels=labels,
         seeds=seed_rows(result),
@@ -155,8 +158,8 @@ def page(result: Robustness) -> str:
 def examples_of(result: Robustness, name: str, most: int = 2) -> list[Any]:
     """The first texts that a perturbation changed and that have spans, with the spans where they are now."""
     names = sorted({span.label for record in result.gold for span in record.spans})
-    colours = pages.label_colours(names)
+    colours = html.label_colours(names)
     each = next(p for p in result.perturbed if p.name == name)
     pairs = zip(result.gold, each.records, strict=True)
     changed = [new for old, new in pairs if new.spans and new.text != old.text]
-    return [pages.marked(record, colours) for record in changed[:most]]
+    return [html.marked(record, colours) for record in changed[:most]]

@@ -19,9 +19,8 @@ from ie.core.errors import UserError
 from ie.core.stats import Estimate
 from ie.data.records import Record, from_doc
 from ie.evaluation import scoring
-from ie.evaluation import systems as evaluation
 from ie.evaluation.perturbations import Perturbed
-from ie.evaluation.systems import ALL
+from ie.evaluation.scoring import ALL
 from ie.training import jobs, loop
 
 # (documents, labels, 3) by name of the perturbation
@@ -253,7 +252,7 @@ def to_json(result: Robustness) -> dict[str, Any]:
 
     def change(found: Change) -> dict[str, Any]:
         tested = {} if np.isnan(found.p) else {"p": round(found.p, 4), "holm": round(found.holm, 4)}
-        return evaluation.numbers("f", found.f) | evaluation.numbers("change", found.difference) | tested
+        return found.f.flat("f") | found.difference.flat("change") | tested
 
     seeds = {}
     for name, scores in result.seeds.items():

@@ -160,7 +160,7 @@ def read_gold(path: Path) -> list[Record]:
     if not path.exists():
         raise UserError(f"{path}: there is no such file; run `weasel run split` first.")
     gold = records.accepted(records.read_records(path, allow_empty=True))
-    systems.require(gold, path)
+    scoring.require_scorable(gold, path)
     return gold
 
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from wasabi import table
 
 from ie.core import stats
-from ie.reports import pages
-from ie.reports.pages import COLOURS, STYLE
+from ie.evaluation.report import format_megabytes, format_rate
+from ie.reports import figures, html
+from ie.reports.figures import COLOURS, STYLE
 from ie.training.curve.learning_curve import counted
 from ie.training.variants import comparison as variants
 from ie.training.variants.comparison import Comparison, Cost, Tested
@@ -43,8 +44,8 @@ def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -
                     stats.decimals(row["sd"], stats.fine_digits(dev, row["f"].half_width)),
                     comparison.letters(name),
                     _drop(comparison.drops[name], dev),
-                    pages.size(cost.mb) if last else "",
-                    pages.rate(_rates(cost)) if last else "",
+                    format_megabytes(cost.mb) if last else "",
+                    format_rate(_rates(cost)) if last else "",
                     f"{stats.two_digits(cost.train_seconds):,}" if last else "",
                     f"{stats.two_digits(cost.peak_mb):,}" if last else "",
                 ]
@@ -99,7 +100,7 @@ def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) 
     """Which variant to take, and what that rests on, in a few sentences."""
     last = compared[-1]
     name = variants.recommended(last, {other: cost.mb for other, cost in costs.items()})
-    about = f"{pages.size(costs[name].mb)} MB"
+    about = f"{format_megabytes(costs[name].mb)} MB"
     if len(costs) == 1:
         return f"There is nothing to compare {name} ({about}) with; list more variants."
     best = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
@@ -116,8 +117,8 @@ def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) 
             reason += " and the fastest"
         # Only what no run contradicts is said to be faster.
         elif min(rates[quickest]) > max(rates[name]):
-            reason += f", while {quickest} is faster ({pages.rate(_rates(costs[quickest]))} words/s against "
-            reason += f"{pages.rate(_rates(costs[name]))})"
+            reason += f", while {quickest} is faster ({format_rate(_rates(costs[quickest]))} words/s against "
+            reason += f"{format_rate(_rates(costs[name]))})"
     return f"{reason}. With {counted(last.examples)}, take {name}."
 
 
@@ -150,7 +151,7 @@ def on_test(tested: Tested) -> str:
     if tested.pair:
         verdict = "beyond noise" if tested.pair.differs() else "this may be noise"
         moved = stats.format_difference(tested.pair.difference, n)
-        p = pages.probability(tested.pair.p)
+        p = stats.format_p(tested.pair.p)
         said += f" {tested.pair.first} minus {tested.pair.second}: {moved}, {verdict} (p {p})."
     return said
 
@@ -170,7 +171,7 @@ def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) 
         axes_of.append(("words per second", {n: median(c.rates) for n, c in costs.items()}, False))
     last = compared[-1]
     with matplotlib.rc_context(STYLE):
-        drawing = pages.figure(1.2 + 3.6 * len(axes_of), 4)
+        drawing = figures.figure(1.2 + 3.6 * len(axes_of), 4)
         axes = drawing.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
         for axis, (label, values, less) in zip(axes, axes_of, strict=True):
             best = variants.front(last, values, less=less)
@@ -229,18 +230,18 @@ def page(
             "first": pair.first,
             "second": pair.second,
             "difference": stats.format_difference(pair.difference, dev),
-            "holm": pages.probability(pair.holm),
+            "holm": stats.format_p(pair.holm),
             "verdict": "differ" if pair.differs() else "not told apart",
         }
         for comparison in compared
         for pair in comparison.pairs
     ]
-    return pages.page(
+    return html.page(
         "variants.html.j2",
         header=HEADER,
         rows=cells(compared, costs, dev),
         sentences=sentences,
         remarks=remarks,
         pairs=pairs,
-        picture=pages.svg(drawing, "variants", "score of each variant by its size and its speed"),
+        picture=figures.svg(drawing, "variants", "score of each variant by its size and its speed"),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ie.core.stats import Estimate
-from ie.reports import pages
+from ie.reports import figures
 from ie.training.curve import projection, report
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -84,7 +84,7 @@ def test_many_dev_texts_keep_the_talks_two_digits():
 
 
 def text_of(figure) -> str:
-    return " ".join("".join(ET.fromstring(pages.svg(figure, "curve", "")).itertext()).split())
+    return " ".join("".join(ET.fromstring(figures.svg(figure, "curve", "")).itertext()).split())
 
 
 def test_the_curve_is_drawn_with_numbers_of_examples():
@@ -93,7 +93,7 @@ def test_the_curve_is_drawn_with_numbers_of_examples():
         assert shown in text
     for absent in ("projection", "LLM", "each seed"):
         assert absent not in text
-    png = pages.png(report.figure(ONE, 120))
+    png = figures.png(report.figure(ONE, 120))
     assert png.startswith(b"\x89PNG")
     assert b"Software" not in png
 

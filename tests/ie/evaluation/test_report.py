@@ -8,9 +8,17 @@ import pytest
 
 from ie.core import stats
 from ie.data.records import Record, Span
-from ie.evaluation import systems
-from ie.evaluation.systems import Answers
-from ie.reports import pages
+from ie.evaluation.comparison import SystemComparison, compare_systems
+from ie.evaluation.report import (
+    evaluation_page,
+    format_megabytes,
+    format_rate,
+    scores_figure,
+    scores_notes,
+    scores_table,
+)
+from ie.evaluation.systems import SystemResult
+from ie.reports import figures, html
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = '<script>alert("x")</script>'
@@ -33,20 +41,20 @@ def without(record: Record, label: str) -> Record:
     return Record(text=record.text, spans=[s for s in record.spans if s.label != label])
 
 
-def result(gold: list[Record] = GOLD) -> systems.Evaluation:
+def result(gold: list[Record] = GOLD) -> SystemComparison:
     """Four systems whose scores can be reckoned by hand, one of them missing."""
     answers = [
-        Answers("llm", "LLM as prompted", missing="corpus/llm.jsonl: there is no such file."),
-        Answers(
+        SystemResult("llm", "LLM as prompted", missing="corpus/llm.jsonl: there is no such file."),
+        SystemResult(
             "rules", "Rules", [without(r, "COMPANY") for r in gold], mb=0.01, seconds=[0.02, 0.021, 0.025]
         ),
-        Answers(
+        SystemResult(
             "memoriser",
-            "Memoriser",
+            "Dictionary",
             [without(r, "MONEY") if i % 2 else r for i, r in enumerate(gold)],
             notes=["1 string."],
         ),
-        Answers(
+        SystemResult(
             "both",
             "Pipeline",
             [without(r, "MONEY") if i % 2 and i != 1 else r for i, r in enumerate(gold)],
@@ -54,11 +62,11 @@ def result(gold: list[Record] = GOLD) -> systems.Evaluation:
             seconds=[0.05, 0.05, 0.05],
         ),
     ]
-    return systems.evaluate(gold, gold[:60], answers, ("COMPANY", "MONEY"), words=[5] * len(gold))
+    return compare_systems(gold, gold[:60], answers, ("COMPANY", "MONEY"), words=[5] * len(gold))
 
 
 @pytest.fixture(scope="module")
-def evaluated() -> systems.Evaluation:
+def evaluated() -> SystemComparison:
     return result()
 
 
@@ -72,8 +80,8 @@ def check(found: str, name: str) -> None:
 
 
 def test_the_terminal_table(evaluated):
-    notes = "\n".join(pages.scores_notes(evaluated))
-    lines = [line.rstrip() for line in pages.scores_table(evaluated).split("\n")]
+    notes = "\n".join(scores_notes(evaluated))
+    lines = [line.rstrip() for line in scores_table(evaluated).split("\n")]
     check("\n".join(lines) + "\n\n" + notes, "scores_table.txt")
 
 
@@ -103,13 +111,13 @@ class Page(HTMLParser):
 
 
 def test_the_report_has_everything_and_fetches_nothing(evaluated):
-    html = pages.evaluation_page(evaluated, inspected="both", documents=7)
+    html = evaluation_page(evaluated, inspected="both", documents=7)
     page = Page(html)
     assert page.fetched == []
     assert "script" not in page.tags
     assert "url(" not in re.sub(r"url\(#", "", html)
     text = page.all_text()
-    for shown in ("Better, or noise?", "boundary", "in training", "Memoriser: 1 string.", "(n=120"):
+    for shown in ("Better, or noise?", "boundary", "in training", "Dictionary: 1 string.", "(n=120"):
         assert shown in text
     assert "LLM as prompted missing: corpus/llm.jsonl" in text
     assert "the 7 worst of 59 texts with errors" in text
@@ -119,22 +127,22 @@ def test_the_report_has_everything_and_fetches_nothing(evaluated):
 
 @pytest.mark.parametrize(("n", "places"), [(2, 1), (12, 2), (120, 3)])
 def test_pairs_have_no_more_digits_than_the_texts_allow(n, places):
-    html = pages.evaluation_page(result(GOLD[:n]), inspected="both")
+    html = evaluation_page(result(GOLD[:n]), inspected="both")
     shown = re.findall(r"(\S+) \(95 % interval (\S+) to (\S+)\)", Page(html).all_text())
     # an interval as wide as .1 leaves a score one digit, however many texts there are
     assert max(len(number.split(".")[1]) for numbers in shown for number in numbers) == places
 
 
 def test_pages_and_pictures_have_the_same_bytes_every_time(evaluated):
-    first = pages.evaluation_page(evaluated, inspected="both")
-    assert first == pages.evaluation_page(result(), inspected="both")
-    assert pages.png(pages.scores_figure(evaluated)) == pages.png(pages.scores_figure(result()))
+    first = evaluation_page(evaluated, inspected="both")
+    assert first == evaluation_page(result(), inspected="both")
+    assert figures.png(scores_figure(evaluated)) == figures.png(scores_figure(result()))
 
 
 def test_a_report_without_errors_says_so():
     gold = GOLD[:20]
-    perfect = systems.evaluate(gold, [], [Answers("both", "P", gold)], ("COMPANY",), words=[5] * 20)
-    text = Page(pages.evaluation_page(perfect, inspected="both")).all_text()
+    perfect = compare_systems(gold, [], [SystemResult("both", "P", gold)], ("COMPANY",), words=[5] * 20)
+    text = Page(evaluation_page(perfect, inspected="both")).all_text()
     assert "None: every text is right" in text
     assert "Better, or noise?" not in text
 
@@ -146,15 +154,15 @@ def test_texts_labels_and_names_are_escaped_everywhere():
         for i in range(3)
     ]
     wrong = [Record(text=r.text, spans=[Span(start=3, end=12, label=HOSTILE)]) for r in gold]
-    answers = [Answers("a", HOSTILE, wrong, notes=[HOSTILE]), Answers("b", "b", missing=HOSTILE)]
-    hostile = systems.evaluate(gold, gold, answers, (HOSTILE,), words=[3, 4, 5], meta_key="id")
-    page = Page(pages.evaluation_page(hostile, inspected="a"))
+    answers = [SystemResult("a", HOSTILE, wrong, notes=[HOSTILE]), SystemResult("b", "b", missing=HOSTILE)]
+    hostile = compare_systems(gold, gold, answers, (HOSTILE,), words=[3, 4, 5], meta_key="id")
+    page = Page(evaluation_page(hostile, inspected="a"))
     assert "script" not in page.tags
     assert HOSTILE in page.all_text()
 
 
 def test_svg_is_well_formed_and_described(evaluated):
-    drawing = pages.svg(pages.scores_figure(evaluated), "scores", 'F & its "interval"')
+    drawing = figures.svg(scores_figure(evaluated), "scores", 'F & its "interval"')
     root = ET.fromstring(drawing)
     assert root.get("aria-label") == 'F & its "interval"'
     assert "Pipeline" in "".join(root.itertext())
@@ -162,27 +170,27 @@ def test_svg_is_well_formed_and_described(evaluated):
 
 
 def test_ids_of_two_pictures_on_a_page_do_not_clash(evaluated):
-    figure = pages.scores_figure(evaluated)
-    ids = [set(re.findall(r'clip-path="url\(#(\w+)\)', pages.svg(figure, name, ""))) for name in ("a", "b")]
+    figure = scores_figure(evaluated)
+    ids = [set(re.findall(r'clip-path="url\(#(\w+)\)', figures.svg(figure, name, ""))) for name in ("a", "b")]
     assert all(ids)
     assert not ids[0] & ids[1]
 
 
 def test_rates_and_sizes_deserve_few_digits():
-    assert pages.rate(None) == "–"
-    assert pages.rate((11234.0, 10900.0, 11300.0)) == "11,000 ±330"
-    assert pages.rate((11234.0, 11234.0, 11234.0)) == "11,000"
-    assert [pages.size(mb) for mb in (None, 0.01, 3.56, 253.1)] == ["–", "<.1", "3.6", "253"]
+    assert format_rate(None) == "–"
+    assert format_rate((11234.0, 10900.0, 11300.0)) == "11,000 ±330"
+    assert format_rate((11234.0, 11234.0, 11234.0)) == "11,000"
+    assert [format_megabytes(mb) for mb in (None, 0.01, 3.56, 253.1)] == ["–", "<.1", "3.6", "253"]
     assert [stats.two_digits(x) for x in (0, 7.4, 1234, 98765)] == [0, 7, 1200, 99000]
 
 
 def test_probabilities():
-    assert [pages.probability(p) for p in (0.0001, 0.034, 0.42, 1.0)] == [".0001", ".03", ".4", "1"]
+    assert [stats.format_p(p) for p in (0.0001, 0.034, 0.42, 1.0)] == [".0001", ".03", ".4", "1"]
 
 
 def test_spans_are_marked_where_they_are():
     record = Record(text="ab & cd", spans=[Span(start=5, end=7, label="X")])
-    page = Page(str(pages.marked(record, {"X": "#9fd0ee"})))
+    page = Page(str(html.marked(record, {"X": "#9fd0ee"})))
     assert page.all_text() == "ab & cd X"
     assert page.tags.count("mark") == 1
 
@@ -190,6 +198,6 @@ def test_spans_are_marked_where_they_are():
 def test_a_system_with_nothing_to_score_is_shown_as_undefined():
     gold = GOLD[:30]
     silent = [Record(text=r.text) for r in gold]
-    found = systems.evaluate(gold, [], [Answers("a", "A", silent)], ("COMPANY",), words=[5] * 30)
-    assert "–" in pages.scores_table(found)
+    found = compare_systems(gold, [], [SystemResult("a", "A", silent)], ("COMPANY",), words=[5] * 30)
+    assert "–" in scores_table(found)
     assert np.isnan(found.scores["a"]["all"][0].value)
