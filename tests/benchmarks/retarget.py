@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -152,9 +153,7 @@ def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
             read = read_records(source / f"{side}.jsonl", duplicates="first", bad_relations="drop")
             found |= {record.text: record for record in read if record.text not in found}
     if not found:
-        raise UserError(
-            f"{source}: there is no train.jsonl; set --vars.benchmark_data to the folder of the sets."
-        )
+        raise UserError(f"{source}: there is no train.jsonl; set --vars.data to the folder of the sets.")
     fitting = [r for r in found.values() if not size.words or len(r.text.split()) <= size.words]
     shuffled = sorted(fitting, key=lambda r: hashlib.sha256(r.text.encode()).digest())
     raw = shuffled[: min(size.raw, len(shuffled) // 4)]
@@ -196,6 +195,7 @@ def retarget(
     reviewed, raw = prepare(data / name, folder, size)
     copy = folder / "project"
     copy_project(root, copy)
+    edit_config(copy / "configs/data.cfg", {**LENIENT, **size.shares(reviewed)})
     config = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
     git(copy, "add", "-A")
     git(copy, *config, "commit", "--quiet", "--allow-empty", "-m", "as shipped")
@@ -205,13 +205,12 @@ def retarget(
         "init_definitions": words.resolve(),
         "init_name": name,
     }
-    shares = size.shares(reviewed)
     progress("init")
-    run(copy, "init", {**LENIENT, **shares, **given})
+    run(copy, "init", given)
     added, removed = edits(copy)
     for command in commands:
         progress(command)
-        run(copy, command, {**LENIENT, **shares, **overrides})
+        run(copy, command, overrides)
     return Outcome(
         name=name,
         reviewed=reviewed,
@@ -238,6 +237,15 @@ def run(copy: Path, command: str, overrides: Mapping[str, Any]) -> str:
     if done.returncode:
         raise UserError(f"{copy.parent.name}: `weasel run {command}` failed: {done.stdout[-1500:]}")
     return done.stdout
+
+
+def edit_config(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace values of a config by their names, as somebody does in an editor."""
+    text = path.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, n = re.subn(rf"(?m)^{name} = .*$", f"{name} = {json.dumps(value)}", text)
+        assert n == 1, f"{path}: {name}"
+    path.write_text(text, encoding="utf-8")
 
 
 def edits(copy: Path) -> tuple[int, int]:

@@ -35,9 +35,7 @@ def main(
     if unknown := [name for name in chosen if name not in known]:
         raise UserError(f"{words}: there is no {unknown[0]}.cfg (there are {', '.join(known) or 'none'}).")
     if absent := [name for name in chosen if not (data / name).is_dir()]:
-        raise UserError(
-            f"{data / absent[0]}: there is no such set; set --vars.benchmark_data to their folder."
-        )
+        raise UserError(f"{data / absent[0]}: there is no such set; set --vars.data to their folder.")
     commands = srsly.read_yaml("project.yml")["workflows"]["all"]
     found: list[retarget.Outcome] = []
     with tqdm(total=len(chosen) * (len(commands) + 1), desc="retarget") as bar:
