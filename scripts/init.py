@@ -1,23 +1,27 @@
-"""Set the project up for your own texts and labels, in the place of the demo's."""
+"""Set the project up for your own texts and labels, which take the place of the demo's."""
 
 import re
 import shutil
 import subprocess
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from wasabi import msg, table
+from weasel.cli.document import project_document
 
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.data import options
+from ie.data.config import load_data_config
 from ie.data.formats import convert
-from ie.setup import inputs, project, project_file
-
-GOLD = Path("assets/reviewed.jsonl")
+from ie.setup import demo
+from ie.setup.inputs import Sources, read_inputs
+from ie.setup.plan import GOLD, Plan, Target, make_plan
+from ie.setup.project_file import md5
 
 
 def main(
@@ -32,101 +36,102 @@ def main(
     gazetteer: Annotated[str, typer.Option(help="CSV of known names; empty for none.")] = "",
     gazetteer_label: Annotated[str, typer.Option(help="Label of these names.")] = "",
     money_label: Annotated[str, typer.Option(help="Label of the amounts of money.")] = "",
-    name: Annotated[str, typer.Option(help="Name of the package; empty for that of the file.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the project; empty for that of the file.")] = "",
+    lang: Annotated[
+        str, typer.Option(help="Language, by spaCy's code; empty for that of the data settings.")
+    ] = "",
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    lang: options.Lang = "en",
-    test_percent: options.TestPercent = 37,
-    dev_percent: options.DevPercent = 10,
-    near_duplicate: options.NearDuplicate = 0.8,
-    misaligned: options.Misaligned = "error",
-    duplicates: options.Duplicates = "error",
-    bad_relations: options.BadRelations = "error",
-    replaceable: Annotated[str, typer.Option(help="MD5 of gold that may be replaced: the demo's.")] = "",
-    overwrite: Annotated[str, typer.Option(help="yes: replace whatever gold there is.")] = "no",
+    data: options.Data = Path("configs/data.cfg"),
+    overwrite: Annotated[str, typer.Option(help="yes: replace gold that isn't the demo's.")] = "no",
 ) -> None:
-    """Write assets, configs and vars: all of them, or none if anything is wrong."""
-    refuse_loss(GOLD, replaceable, overwrite)
-    found = inputs.gather(
+    """Write README, assets, configs and project.yml: all of them, or none if anything is wrong."""
+    if not texts and not annotations:
+        raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
+    settings = load_data_config(data)
+    if lang:
+        settings.texts.lang = lang
+    sources = Sources(
         texts=Path(texts) if texts else None,
         annotations=Path(annotations) if annotations else None,
-        form=format,
+        format=format,
         labels=labels,
         categories=categories,
         definitions=Path(definitions) if definitions else None,
-        lang=lang,
-        rules={"misaligned": misaligned, "duplicates": duplicates, "bad_relations": bad_relations},
+        names=Path(gazetteer) if gazetteer else None,
     )
-    settings = project.Settings(
-        lang=lang,
-        name=name or package_name(Path(texts or annotations)),
-        test_percent=test_percent,
-        dev_percent=dev_percent,
-        near_duplicate=near_duplicate,
-        gazetteer=Path(gazetteer) if gazetteer else None,
-        gazetteer_label=gazetteer_label,
+    target = Target(
+        lang=settings.lang,
+        name=name or project_name(Path(texts or annotations)),
+        names_label=gazetteer_label,
         money_label=money_label,
         scheme=scheme,
-        brought=[Path(path) for path in (texts, annotations, definitions, gazetteer) if path],
     )
-    made = project.plan(found, settings)
-    warn_uncommitted(made)
-    publish(made)
-    print(table([*found.told, *made.told], header=("What", "Found or made"), divider=True, max_col=90))
+    inputs = read_inputs(sources, settings)
+    plan = make_plan(inputs, sources, target, settings)
+    if overwrite != "yes":
+        refuse_loss(GOLD, plan.files[GOLD] or "")
+    warn_uncommitted(plan)
+    write(plan)
+    rows = [*inputs.findings, *plan.summary]
+    print(table(rows, header=("What", "Found or written"), divider=True, max_col=90))
+    if plan.linked:
+        msg.warn(
+            f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."
+        )
+    msg.good("`git diff` shows every change; `git checkout .` undoes all but the removal of outputs.")
     print("Next:")
-    for number, sentence in enumerate(made.todo, start=1):
-        print(f"{number}. {sentence}")
-    if made.made:
-        msg.info(f"Removed, as commands make it: {', '.join(map(str, made.made))}")
-    if made.left:
-        msg.warn(f"of the demo, but outside of this folder, so left there: {', '.join(map(str, made.left))}")
-    msg.good("`git diff` shows every change; `git checkout .` takes all back but what commands make.")
+    for number, step in enumerate(plan.steps, start=1):
+        print(f"{number}. {step}")
 
 
-def refuse_loss(gold: Path, replaceable: str, overwrite: str) -> None:
-    """Refuse to replace what people annotated: only gold of that checksum, or none, may go.
+def refuse_loss(gold: Path, replacement: str) -> None:
+    """Refuse to replace what people annotated, unless it is the demo's gold or the same.
 
     Raises:
         UserError: the file holds something else.
     """
-    if overwrite == "yes" or not gold.exists() or not gold.stat().st_size:
-        return
-    if project_file.md5(gold.read_text(encoding="utf-8")) != replaceable:
+    current = gold.read_text(encoding="utf-8") if gold.exists() else ""
+    if current and current != replacement and md5(current) != demo.GOLD_MD5:
         raise UserError(
             f"{gold}: holds annotations that aren't the demo's, which would be replaced; keep a copy, then "
             "add --vars.init_overwrite yes."
         )
 
 
-def package_name(path: Path) -> str:
-    """A name for the package from that of a file: lower-case letters, digits, single underscores."""
+def project_name(path: Path) -> str:
+    """A name for the project from that of a file: lower-case letters, digits, single underscores."""
     name = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")
     return name if name[:1].isalpha() else f"texts_{name}".strip("_")
 
 
-def warn_uncommitted(made: project.Plan) -> None:
-    """Tell which of the files git couldn't bring back."""
-    names = [str(path) for path in made.files]
-    command = ["git", "status", "--porcelain", "--", *names]
+def listing(paths: list[Path]) -> str:
+    """Paths, separated by commas."""
+    return ", ".join(path.as_posix() for path in paths)
+
+
+def warn_uncommitted(plan: Plan) -> None:
+    """Name the files that git can't restore."""
+    command = ["git", "status", "--porcelain", "--", *map(str, plan.files)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        msg.warn("this is no git repository, so nothing of it can be taken back.")
+        msg.warn("This is no git repository, so no change can be undone.")
         return
     if changed := [line[3:] for line in done.stdout.splitlines()]:
-        msg.warn(f"git can't bring back what wasn't committed in {', '.join(changed)}.")
+        msg.warn(f"Not committed, so git can't restore it: {', '.join(changed)}.")
 
 
-def publish(made: project.Plan) -> None:
+def write(plan: Plan) -> None:
     """Write every file beside its place, and put all into place only when all are written.
 
-    What can be run can be run afterwards, and a folder that is left without content goes with it.
+    Files keep their permissions, and a folder that is left empty goes with its content.
     """
-    modes = {path: path.stat().st_mode for path in made.files if path.is_file()}
+    modes = {path: path.stat().st_mode for path in plan.files if path.is_file()}
     with ExitStack() as stack:
-        for path, content in made.files.items():
+        for path, content in plan.files.items():
             if content is not None:
                 stack.enter_context(atomic_write(path)).write(content)
-    for path, content in made.files.items():
+    for path, content in plan.files.items():
         if content is not None:
             if path in modes:
                 path.chmod(modes[path])
@@ -134,10 +139,12 @@ def publish(made: project.Plan) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    emptied = {parent for path in made.made for parent in path.parents if len(parent.parts) > 1}
+    emptied = {parent for path in plan.outputs for parent in path.parents if len(parent.parts) > 1}
     for folder in sorted(emptied, reverse=True):  # a folder after those in it
         with suppress(OSError):
             folder.rmdir()
+    with redirect_stdout(StringIO()):  # its tables go into the README, its messages nowhere
+        project_document(Path.cwd(), Path("README.md"), no_emoji=True)
 
 
 if __name__ == "__main__":

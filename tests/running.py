@@ -67,12 +67,12 @@ def run_command(
 ) -> Outcome:
     """Run scripts/NAME.py in this process; `settings` are those of its data.cfg.
 
-    Options that are data settings (`--test-percent 30`) are taken for such.
+    Options that are data settings (`--test-percent 30`) are taken for such, unless a data.cfg is named.
     """
     folder = BENCHMARKS if name in BENCHMARK_COMMANDS else ROOT / "scripts"
     script, words = folder / f"{name}.py", [*map(str, options)]
     known = {f"--{key.replace('_', '-')}": key for section in DATA_SETTINGS.values() for key in section}
-    for option in [word for word in words if word in known]:
+    for option in [word for word in words if word in known and "--data" not in words]:
         at = words.index(option)
         value = words.pop(at + 1)
         settings[known[words.pop(at)]] = float(value) if value.replace(".", "", 1).isdigit() else value

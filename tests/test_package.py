@@ -12,8 +12,7 @@ from running import ROOT, Outcome, run_command
 
 import components.money  # noqa: F401  (registers the factory)
 from ie.core.errors import UserError
-from ie.deploy import wheels
-from ie.setup import project
+from ie.deploy import model_card, wheels
 
 WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
 
@@ -97,7 +96,7 @@ def test_wheel_carries_its_card_and_licence(
 
 def test_a_card_that_nobody_wrote_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     card = tmp_path / "card.md"
-    card.write_text(project.MODEL_CARD)
+    card.write_text(f"{model_card.UNWRITTEN}.")
     outcome = run_package(model, tmp_path, capsys, "--no-check", "--written", card)
     assert outcome.status == 0, outcome.output
     assert "card.md: still says 'To be written'" in outcome.output

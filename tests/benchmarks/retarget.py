@@ -204,6 +204,7 @@ def retarget(
         "init_texts": folder / "texts.jsonl",
         "init_definitions": words.resolve(),
         "init_name": name,
+        "init_overwrite": "yes",
     }
     progress("init")
     run(copy, "init", given)

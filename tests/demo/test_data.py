@@ -8,11 +8,17 @@ import spacy
 from running import ROOT, run_command
 
 from ie.data.gazetteer import read_gazetteer
+from ie.setup import demo, project_file
 from ie.training import linker as linking
 
 ASSETS = ROOT / "assets"
 FILES = ("--reviewed", ASSETS / "reviewed.jsonl", "--texts", ASSETS / "texts.jsonl")
 DATA = ("--data", ROOT / "configs/data.cfg", "--scheme", ROOT / "configs/llm.cfg")
+
+
+def test_init_knows_the_gold_that_it_may_replace() -> None:
+    gold = (ASSETS / "reviewed.jsonl").read_text(encoding="utf-8")
+    assert project_file.md5(gold) == demo.GOLD_MD5
 
 
 def test_check_finds_no_mistake(capsys: pytest.CaptureFixture) -> None:

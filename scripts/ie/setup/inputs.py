@@ -1,242 +1,163 @@
-"""What somebody brings for a project of their own: texts, annotations and labels, read and checked."""
+"""What users bring for a project of their own: texts, annotations and labels, read and checked."""
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from confection import Config
 
 from ie.core.errors import UserError
 from ie.data import records
-from ie.data.formats import convert, parquet, prodigy
-from ie.data.formats.job import Job, read_text
-from ie.data.records import ReadReport, Record, accepted, blank, read_records
+from ie.data.config import DataConfig
+from ie.data.formats import convert, prodigy
+from ie.data.formats.job import Job
+from ie.data.records import ReadReport, Record, accepted, read_records
 from ie.data.scheme import KINDS
+from ie.setup.raw_texts import read_texts, without_annotations
 
-# Labels stand in configs, prompts, tables and file names of columns: what these can all hold.
+# Labels stand in configs, prompts, tables and column names: what all of these can hold.
 LABEL = re.compile(r"\w(?:[\w .&/+-]*\w)?")
+# What a data setting may be instead of "error".
+LENIENT = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
+
+
+@dataclass
+class Sources:
+    """Where a user's data are: files, and lists of labels separated by commas."""
+
+    texts: Path | None = None
+    annotations: Path | None = None
+    format: convert.Format = "prodigy"
+    labels: str = ""
+    categories: str = ""
+    definitions: Path | None = None
+    names: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that are given."""
+        return [path for path in (self.texts, self.annotations, self.definitions, self.names) if path]
 
 
 @dataclass
 class Inputs:
-    """What somebody brings, read and checked.
+    """A user's data, read and checked.
 
     Attributes:
         texts: raw texts, those of the annotations included, each once.
         gold: annotated records, in the order of their file.
         labels: by kind ("span", "relation", "category").
         exclusive: whether each text has exactly one category.
-        names, definitions: by label, where given. `instructions`: by kind.
-        told: (what, found) for the table.
+        label_names, definitions: by label, where given. `instructions`: by kind.
+        findings: (subject, what was found) for a table.
     """
 
     texts: list[Record] = field(default_factory=list)
     gold: list[Record] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     exclusive: bool = True
-    names: dict[str, str] = field(default_factory=dict)
+    label_names: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)
     instructions: dict[str, str] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def categories_only(self) -> bool:
-        """Whether categories are all there is."""
+        """Whether the scheme has no spans."""
         return not self.labels["span"]
 
+    @property
+    def undefined(self) -> list[str]:
+        """Labels without a definition."""
+        return [label for kind in KINDS for label in self.labels[kind] if not self.definitions.get(label)]
 
-def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
-    """Raw texts of a file or folder, without annotations, and how many were left out, by reason.
+    def label_counts(self, kind: str) -> Counter[str]:
+        """How often each label of a kind occurs in the accepted records."""
+        counts: Counter[str] = Counter()
+        for record in accepted(self.gold):
+            if kind == "category":
+                counts.update({label: int(value >= 0.5) for label, value in record.cats.items()})
+            else:
+                counts.update(item.label for item in (record.spans if kind == "span" else record.relations))
+        return counts
 
-    `.jsonl` has an object with `text` a line and `.parquet` a column `text` (what else they have is kept),
-    `.csv` and `.tsv` have a column `text` (the others become `meta`), `.txt` has a text a line; of a folder
-    each `.txt` is a text, its name the id.
-
-    Raises:
-        UserError: naming file, place and remedy.
-    """
-    kind = path.suffix.lower()
-    if path.is_dir():
-        found = [
-            Record(text=read_text(file).replace("\r\n", "\n").strip(), meta={"id": file.stem})
-            for file in sorted(path.glob("*.txt"))
-        ]
-        if not found:
-            raise UserError(
-                f"{path}: there is no .txt file in the folder; name one that has some, or a file."
-            )
-    elif kind == ".jsonl":
-        found = [_bare(record, record.model_extra) for record in records.read_unchecked(path)]
-    elif kind == ".parquet":
-        found = [_bare(record, record.model_extra) for _, record in parquet.read_raw(path)]
-    elif kind in (".csv", ".tsv"):
-        found = _read_table(path, "\t,;|" if kind == ".tsv" else ",;\t|")
-    elif kind == ".txt":
-        # not splitlines: a text may hold U+2028, a form feed and the like
-        found = [Record(text=line.strip()) for line in read_text(path).replace("\r\n", "\n").split("\n")]
-        found = found[:-1] if found and not found[-1].text else found
-    else:
-        raise UserError(
-            f"{path}: texts are read from .jsonl, .parquet, .csv, .tsv, .txt or a folder of .txt; convert "
-            "the file, or correct the path."
-        )
-    full = [record for record in found if record.text.strip()]
-    unique = list({record.text: record for record in reversed(full)}.values())[::-1]
-    if not unique:
-        raise UserError(f"{path}: there is no text in it; add some.")
-    dropped = {"empty": len(found) - len(full), "there twice": len(full) - len(unique)}
-    return unique, {why: n for why, n in dropped.items() if n}
+    def words(self) -> tuple[int, int, int]:
+        """Least, median and most words of a text."""
+        lengths = sorted(len(record.text.split()) for record in self.texts)
+        return lengths[0], lengths[len(lengths) // 2], lengths[-1]
 
 
-def _read_table(path: Path, separators: str) -> list[Record]:
-    """The rows of a file with a separator between columns, the first of `separators` that the header has."""
-    text = read_text(path)
-    if not text.strip():
-        raise UserError(f"{path}: the file is empty; its first line must name the columns, one of them text.")
-    headers = _headers(path, text, separators)
-    fitting = [s for s, names in headers.items() if any(name.lower() == "text" for name in names)]
-    # if none fits, the one that makes the most columns
-    separator = fitting[0] if fitting else max(headers, key=lambda s: len(headers[s]))
-    names = headers[separator]
-    if not fitting:
-        raise UserError(
-            f"{path}:1: no column is called text (there are {', '.join(names)}); rename the one with the "
-            "texts."
-        )
-    if twice := [name for name, n in Counter(names).items() if n > 1]:
-        raise UserError(f"{path}:1: two columns are called {twice[0]!r}; rename one of them.")
-    column = next(name for name in names if name.lower() == "text")
-    found = []
-    for line, fields in islice(_rows(path, text, separator), 1, None):
-        if any(fields[len(names) :]):
-            raise UserError(
-                f"{path}:{line}: {len(fields)} fields under {len(names)} columns; put quotes around a text "
-                f"that holds {separator!r}."
-            )
-        row = dict(zip(names, fields, strict=False))
-        others = {name: value for name, value in row.items() if name != column and value}
-        found.append(Record(text=row.get(column, "").strip(), **({"meta": others} if others else {})))
-    return found
-
-
-def _headers(path: Path, text: str, separators: str) -> dict[str, list[str]]:
-    """The names of the columns by each separator with which the first line can be read.
+def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
+    """Read all sources and check that they fit together.
 
     Raises:
-        UserError: quotes are wrong in it, and no separator makes several columns of it.
+        UserError: the first mistake, with its remedy.
     """
-    found, faults = {}, []
-    for separator in separators:
-        try:
-            names = next((fields for _, fields in _rows(path, text, separator)), [])
-        except UserError as error:
-            faults.append(error)
-        else:
-            found[separator] = [name.strip() or f"column {i}" for i, name in enumerate(names, start=1)]
-    if faults and all(len(names) == 1 for names in found.values()):
-        raise faults[0]
-    return found
-
-
-def _rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of each row, the header included, that isn't empty.
-
-    Raises:
-        UserError: a quote that doesn't belong to the format.
-    """
-    if separator == "\t" and not _has_quoted_fields(text):
-        for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-            if line:
-                yield number, line.split("\t")
-        return
-    reader, number = _reader(text, separator), 1
-    try:
-        for fields in reader:
-            if fields:
-                yield number, fields
-            number = reader.line_num + 1
-    except csv.Error as error:
-        open_ = "end of data" in str(error)
-        fault = "a quote opens a field and isn't closed" if open_ else f"not valid CSV ({error})"
-        raise UserError(
-            f"{path}:{number}: {fault}; put quotes around the whole field and double those inside it."
-        ) from None
-
-
-def _reader(text: str, separator: str) -> Any:
-    csv.field_size_limit(2**31 - 1)  # texts may be longer than the 131,072 characters that csv expects
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-
-
-def _has_quoted_fields(text: str) -> bool:
-    """Whether the fields between tabs are quoted as in CSV; else quotes are part of the texts.
-
-    They are if the file can be read so, and its writer quoted either all fields that aren't numbers, or those
-    alone that need it (Excel quotes those with a comma, too).
-    """
-    if '"' not in text:
-        return False
-    try:
-        rows = list(_reader(text, "\t"))
-    except csv.Error:
-        return False
-    quoted, plain, at = [], [], 0
-    for row in rows:
-        for i, value in enumerate(row):
-            at += bool(i)  # the tab
-            raw = '"' + value.replace('"', '""') + '"'
-            is_quoted = text.startswith(raw, at)
-            (quoted if is_quoted else plain).append(value)
-            at += len(raw if is_quoted else value)
-        at += 2 if text.startswith("\r\n", at) else 1
-    if not quoted or any('"' in value for value in plain):
-        return False
-    needed = all(set(value) & set('\t\r\n"') for value in quoted)
-    by_excel = all(set(value) & set('\t\r\n",') for value in quoted) and "," not in "".join(plain)
-    return needed or by_excel or not any(map(str.isalpha, "".join(plain)))
+    if not sources.texts and not sources.annotations:
+        raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
+    inputs = Inputs()
+    if sources.annotations:
+        job = Job(data.blank())
+        inputs.gold, report = read_annotations(sources.annotations, sources.format, job, data)
+        inputs.findings += _annotation_findings(sources.annotations, report, job)
+    raw: list[Record] = []
+    if sources.texts:
+        raw, left_out = read_texts(sources.texts)
+        shown = "".join(f", {n:,} {reason} left out" for reason, n in left_out.items())
+        inputs.findings.append((sources.texts.name, f"{len(raw):,} texts{shown}"))
+        keys = dict.fromkeys(key for r in raw for key in (*(r.model_extra or {}), *r.meta) if key != "id")
+        if keys:
+            inputs.findings.append(("  kept beside the texts", ", ".join(keys)))
+    known = {record.text for record in raw}
+    inputs.texts = [*raw, *(without_annotations(r) for r in inputs.gold if r.text not in known)]
+    _refuse_shared_ids(inputs.texts)
+    least, median, most = inputs.words()
+    inputs.findings.append(
+        ("words per text", f"{least:,} to {most:,}; half of the texts have {median:,} or more")
+    )
+    _set_labels(inputs, sources)
+    if sources.definitions:
+        _set_definitions(inputs, sources.definitions)
+    return inputs
 
 
 def read_annotations(
-    path: Path, form: convert.Format, job: Job, rules: Mapping[str, str]
+    path: Path, form: convert.Format, job: Job, data: DataConfig
 ) -> tuple[list[Record], ReadReport]:
     """Annotated records in the data contract, and what had to be changed in them.
 
     Args:
         job: counts what was lost.
-        rules: `misaligned`, `duplicates` and `bad_relations`, as in project.yml. Where one is "error", all
-            faults of its kind are counted before they are refused.
+        data: its [reading] says what is forgiven. Where it is nothing, all faults of a kind are counted
+            before they are refused.
 
     Raises:
         UserError: naming file, line, fault and remedy.
     """
-    report = ReadReport()
-    options = {
-        "tokenizer": job.nlp.tokenizer,
-        "report": report,
-        "duplicates": "first",
-        "bad_relations": "drop",
-    }
-    options["misaligned"] = "drop" if rules["misaligned"] == "drop" else "snap"
     if form == "prodigy":
-        brought = [record for _, record in prodigy.read(path, job)]
+        originals = [record for _, record in prodigy.read(path, job)]
     else:
         intake = convert.read(path, form, job)
-        brought = intake.records
+        originals = intake.records
         job.lost["texts that are there twice"] += intake.repeated + intake.otherwise
-    if not brought:
+    if not originals:
         raise UserError(f"{path}: no record in it; is {form} its format?")
+    report = ReadReport()
     with TemporaryDirectory() as folder:
         converted = Path(folder) / path.name
-        records.write_records(converted, brought)
+        records.write_records(converted, originals)
         try:
-            found = read_records(converted, **options)
+            gold = read_records(
+                converted,
+                tokenizer=job.nlp.tokenizer,
+                misaligned="drop" if data.reading.misaligned == "drop" else "snap",
+                duplicates="first",
+                bad_relations="drop",
+                report=report,
+            )
         except UserError as error:
             raise UserError(str(error).replace(str(converted), str(path))) from None
     report.path = path
@@ -245,16 +166,31 @@ def read_annotations(
         "duplicates": report.duplicates,
         "bad_relations": report.dropped_relations,
     }
-    softer = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
+    rules = data.reading.model_dump()
     if faults := [name for name, n in counts.items() if n and rules[name] == "error"]:
         shown = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in faults)
-        remedy = " ".join(f"--vars.{name} {softer[name]}" for name in faults)
+        remedy = " and ".join(f'{name} = "{LENIENT[name]}"' for name in faults)
         raise UserError(
-            f"{path}: {shown} (first: {report.notes[0]}); correct them, or run it again with {remedy}."
+            f"{path}: {shown} (first: {report.notes[0]}); correct them, or set {remedy} in configs/data.cfg."
         )
-    if not accepted(found):
+    if not accepted(gold):
         raise UserError(f"{path}: no line has answer accept; take the file with the reviewed ones.")
-    return found, report
+    return gold, report
+
+
+def _annotation_findings(path: Path, report: ReadReport, job: Job) -> list[tuple[str, str]]:
+    counts = {
+        path.name: report.answers,
+        "  changed on reading": {name.replace("_", " "): n for name, n in report.counts().items()},
+        "  lost": dict(job.lost.most_common()),
+        "  not read, may be annotation": dict(job.unread.most_common()),
+        "  kept beside the texts": dict(job.kept.most_common()),
+    }
+    shown = {
+        subject: ", ".join(f"{n:,} {name}" for name, n in counter.items() if n)
+        for subject, counter in counts.items()
+    }
+    return [(subject, listing) for subject, listing in shown.items() if listing]
 
 
 def read_definitions(path: Path) -> dict[str, dict[str, str]]:
@@ -301,69 +237,6 @@ def check_labels(labels: Sequence[str], what: str) -> None:
         raise UserError(f"{what}: the label {twice[0]!r} is there twice, case aside; keep one.")
 
 
-def gather(
-    *,
-    texts: Path | None,
-    annotations: Path | None,
-    form: convert.Format,
-    labels: str,
-    categories: str,
-    definitions: Path | None,
-    lang: str,
-    rules: Mapping[str, str],
-) -> Inputs:
-    """Read everything that was brought and see that it fits together.
-
-    Raises:
-        UserError: the first thing that is wrong, with its remedy.
-    """
-    if not texts and not annotations:
-        raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
-    found = Inputs()
-    job = Job(blank(lang))
-    if annotations:
-        found.gold, report = read_annotations(annotations, form, job, rules)
-        answers = ", ".join(f"{n:,} {answer}" for answer, n in report.answers.items() if n)
-        found.told.append((annotations.name, answers))
-        if changes := report.counts():
-            told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items())
-            found.told.append(("  changed on reading", told))
-        for what, counts in (
-            ("  lost", job.lost),
-            ("  not read, may be annotation", job.unread),
-            ("  kept beside the texts", job.kept),
-        ):
-            if listed := ", ".join(f"{n:,} {name}" for name, n in counts.most_common() if n):
-                found.told.append((what, listed))
-    raw: list[Record] = []
-    if texts:
-        raw, dropped = read_texts(texts)
-        left = "".join(f", {n:,} {why} left out" for why, n in dropped.items())
-        found.told.append((texts.name, f"{len(raw):,} texts{left}"))
-        if beside := dict.fromkeys(
-            key for r in raw for key in (*(r.model_extra or {}), *r.meta) if key != "id"
-        ):
-            found.told.append(("  kept beside the texts", ", ".join(beside)))
-    known = {record.text for record in raw}
-    found.texts = [*raw, *(_bare(record) for record in found.gold if record.text not in known)]
-    _refuse_shared_ids(found.texts)
-    lengths = sorted(len(record.text.split()) for record in found.texts)
-    found.told.append(
-        (
-            "words a text",
-            f"{lengths[0]:,} to {lengths[-1]:,}, half have {lengths[len(lengths) // 2]:,} or more",
-        )
-    )
-    _settle_labels(found, parse_labels(labels, "init_labels"), parse_labels(categories, "init_categories"))
-    if definitions:
-        _define(found, definitions)
-    return found
-
-
-def _bare(record: Record, extra: Mapping[str, Any] | None = None) -> Record:
-    return Record(**{"text": record.text, **({"meta": record.meta} if record.meta else {}), **(extra or {})})
-
-
 def _refuse_shared_ids(texts: Iterable[Record]) -> None:
     first: dict[str, str] = {}
     for record in texts:
@@ -374,47 +247,44 @@ def _refuse_shared_ids(texts: Iterable[Record]) -> None:
             )
 
 
-def _settle_labels(found: Inputs, spans: list[str], categories: list[str]) -> None:
-    gold = accepted(found.gold)
-    seen = {
-        "span": Counter(span.label for record in gold for span in record.spans),
-        "relation": Counter(relation.label for record in gold for relation in record.relations),
-        "category": Counter(
-            {label: sum(r.cats.get(label, 0) >= 0.5 for r in gold) for r in gold for label in r.cats}
-        ),
+def _set_labels(inputs: Inputs, sources: Sources) -> None:
+    listed = {
+        "span": parse_labels(sources.labels, "init_labels"),
+        "relation": [],
+        "category": parse_labels(sources.categories, "init_categories"),
     }
-    given = {"span": spans, "relation": [], "category": categories}
     for kind in KINDS:
-        ordered = sorted(seen[kind], key=lambda label: (-seen[kind][label], label))
-        if unknown := [label for label in ordered if given[kind] and label not in given[kind]]:
-            listed = ", ".join(f"{label} ({seen[kind][label]:,})" for label in unknown)
+        counts = inputs.label_counts(kind)
+        ordered = sorted(counts, key=lambda label: (-counts[label], label))
+        if unknown := [label for label in ordered if listed[kind] and label not in listed[kind]]:
+            shown = ", ".join(f"{label} ({counts[label]:,})" for label in unknown)
             raise UserError(
-                f"the annotations have {kind} labels that aren't in the list given: {listed}; add them to "
+                f"the annotations have {kind} labels that aren't in the list given: {shown}; add them to "
                 "it, or take them out of the annotations."
             )
-        found.labels[kind] = given[kind] or ordered
-        check_labels(found.labels[kind], f"{kind} labels of the annotations")
-        if found.labels[kind]:
-            counts = ", ".join(f"{label} {seen[kind][label]:,}" for label in found.labels[kind])
-            found.told.append((f"{kind} labels", counts if gold else ", ".join(found.labels[kind])))
-    if not found.labels["span"] and not found.labels["category"]:
+        labels = inputs.labels[kind] = listed[kind] or ordered
+        check_labels(labels, f"{kind} labels of the annotations")
+        if labels:
+            shown = [f"{label} {counts[label]:,}" if inputs.gold else label for label in labels]
+            inputs.findings.append((f"{kind} labels", ", ".join(shown)))
+    if not inputs.labels["span"] and not inputs.labels["category"]:
         raise UserError(
             "there are no labels: the annotations have none; give --vars.init_labels or "
             "--vars.init_categories, such as PRODUCT,BRAND."
         )
-    named = Counter(sum(value >= 0.5 for value in record.cats.values()) for record in gold if record.cats)
-    found.exclusive = len(found.labels["category"]) > 1 and set(named) <= {1}
+    chosen = {sum(v >= 0.5 for v in record.cats.values()) for record in accepted(inputs.gold) if record.cats}
+    inputs.exclusive = len(inputs.labels["category"]) > 1 and chosen <= {1}
 
 
-def _define(found: Inputs, path: Path) -> None:
-    given = read_definitions(path)
-    known = [label for kind in KINDS for label in found.labels[kind]]
+def _set_definitions(inputs: Inputs, path: Path) -> None:
+    words = read_definitions(path)
+    known = [label for kind in KINDS for label in inputs.labels[kind]]
     for section in ("label_definitions", "label_names"):
-        if unknown := [label for label in given[section] if label not in known]:
+        if unknown := [label for label in words[section] if label not in known]:
             raise UserError(
                 f"{path}: [{section}] has {unknown[0]!r}, which is no label ({', '.join(known)}); correct it."
             )
-    if unknown := [kind for kind in given["instruction"] if kind not in KINDS]:
+    if unknown := [kind for kind in words["instruction"] if kind not in KINDS]:
         raise UserError(f"{path}: [instruction] has {unknown[0]!r}; it may have {', '.join(KINDS)}.")
-    found.definitions, found.names = given["label_definitions"], given["label_names"]
-    found.instructions = given["instruction"]
+    inputs.definitions, inputs.label_names = words["label_definitions"], words["label_names"]
+    inputs.instructions = words["instruction"]

@@ -1,15 +1,17 @@
-"""project.yml, edited in place: what a person wrote around the changed lines stays as it is."""
+"""project.yml edited in place: comments and layout stay, byte by byte, around the values that change."""
 
 import hashlib
+import io
 import re
+import sys
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import srsly
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from ie.core.errors import UserError
-from ie.core.files import json_text
-from ie.setup.inputs import Inputs
 
 
 def md5(text: str) -> str:
@@ -17,119 +19,63 @@ def md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
 
 
-def set_var(text: str, name: str, value: str) -> str:
-    """Set a variable of project.yml, its line alone.
+def edited(
+    text: str,
+    *,
+    title: str,
+    description: str,
+    variables: Mapping[str, str],
+    assets: Mapping[str, str],
+    checksums: Mapping[str, str],
+) -> str:
+    """project.yml with another title and description, other vars, and other descriptions of assets.
+
+    Args:
+        assets: descriptions by path.
+        checksums: MD5 of assets by path; one that has an entry here and none in the file stays without.
 
     Raises:
-        UserError: there is no such variable.
+        UserError: it has no such variable.
     """
-    start = text.index("\nvars:\n")
-    quoted = json_text(value)
-    body, n = re.subn(rf"(?m)^  {name}: .*$", lambda _: f"  {name}: {quoted}", text[start:], count=1)
-    if not n:
-        raise UserError(f"project.yml: has no variable {name}; take the template's project.yml.")
-    return text[:start] + body
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = sys.maxsize
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    project = yaml.load(text)
+    project["title"] = DoubleQuotedScalarString(title)
+    _replace_block(project, "description", description)
+    for name, value in variables.items():
+        if name not in project["vars"]:
+            raise UserError(f"project.yml: has no variable {name}; take the template's project.yml.")
+        project["vars"][name] = DoubleQuotedScalarString(value)
+    for asset in project["assets"]:
+        path = asset["dest"]
+        if path in assets:
+            asset["description"] = DoubleQuotedScalarString(assets[path])
+        if "checksum" in asset and path in checksums:
+            asset["checksum"] = DoubleQuotedScalarString(checksums[path])
+    stream = io.StringIO()
+    yaml.dump(project, stream)
+    return stream.getvalue()
 
 
-def describe(text: str, values: Mapping[str, str], found: Inputs, files: Mapping[Path, str | None]) -> str:
-    """project.yml with these vars, its own title and description, and the checksums of the new assets."""
-    for name, value in values.items():
-        text = set_var(text, name, value)
-    labels = ", ".join(label for kind in ("span", "category") for label in found.labels[kind])
-    text = re.sub(
-        r"(?m)^title: .*$",
-        lambda _: f"title: {json_text(values['name'] + ': information extraction')}",
-        text,
-        count=1,
-    )
-    told = (
-        f"description: |\n  {labels} in {len(found.texts):,} texts, {len(found.gold):,} of them annotated "
-        "when the project was set up.\n"
-    )
-    text = re.sub(r"(?m)^description: \|\n(?:(?:  .*)?\n)+(?=\S)", lambda _: f"{told}\n", text, count=1)
-    described = {
-        "assets/texts.jsonl": "All raw texts",
-        "assets/reviewed.jsonl": "Those that were reviewed; written by people only",
-        "assets/companies.csv": "Known names: id, name, aliases",
-    }
-    for name, words in described.items():
-        content = files.get(Path(name))
-        entry = rf'(?m)^(  - dest: "{re.escape(name)}"\n)(    checksum: .*\n)?(    description: ).*$'
-        checksum = "" if name == "assets/reviewed.jsonl" or content is None else md5(content)
-
-        def replaced(match: re.Match, checksum: str = checksum, words: str = words) -> str:
-            line = f'    checksum: "{checksum}"\n' if checksum else ""
-            return f'{match[1]}{line}{match[3]}"{words}"'
-
-        text = re.sub(entry, replaced, text, count=1)
-    srsly.yaml_loads(text)
-    return text
+def _replace_block(project: Any, name: str, text: str) -> None:
+    """Replace a block of text; what follows it in the file (blank lines, comments) is kept with it."""
+    block = LiteralScalarString(text.rstrip("\n") + "\n")
+    block.comment = getattr(project[name], "comment", None)
+    project[name] = block
 
 
 def outputs(text: str) -> list[str]:
-    """What the commands of project.yml make, as patterns: a `*` for each var, whatever it was in some run.
+    """What the commands of project.yml write, as patterns: a `*` for each var, whatever its value was.
 
-    A path that is a var as a whole is that var's value. What `import` makes is left out: what people brought
-    is theirs, and nothing makes it again.
+    A path that is a var as a whole is that var's value. Outputs of `import` are the user's and left out.
     """
     project = srsly.yaml_loads(text)
-    found = []
+    patterns = []
     for command in project["commands"]:
         if command["name"] != "import":
             for path in (*command.get("outputs", ()), *command.get("outputs_no_cache", ())):
                 whole = re.fullmatch(r"\$\{vars\.(\w+)\}", path)
-                found.append(project["vars"][whole[1]] if whole else re.sub(r"\$\{vars\.\w+\}", "*", path))
-    return found
-
-
-def prune(text: str, components: Mapping[str, bool]) -> str:
-    """project.yml whose workflow of components, and whose `assemble`, ask for nothing that can't be made.
-
-    Args:
-        components: what applies: "money", "linker", "relations", "textcat"; "amounts" to score the first on.
-    """
-    kept = {
-        "evaluate-money": components["amounts"],
-        "train-linker": components["linker"],
-        "evaluate-linker": components["linker"],
-        "train-relations": components["relations"],
-        "evaluate-relations": components["relations"],
-        "train-categories": components["textcat"],
-        "evaluate-categories": components["textcat"],
-        "evaluate-rows": components["relations"],
-    }
-    figures = [
-        name
-        for name, there in {
-            "training/linker": components["linker"],
-            "training/money": components["amounts"],
-            "training/${vars.config}/relations": components["relations"],
-            "training/${vars.config}/pipeline": components["relations"],
-            "training/${vars.config}/categories": components["textcat"],
-        }.items()
-        if not there
-    ]
-    block = _block(text, "package-pipeline")
-    pruned = "".join(
-        line
-        for line in block.splitlines(keepends=True)
-        if not any(line.strip() == f"- {name}/metrics.json" for name in figures)
-    )
-    text = text.replace(block, pruned)
-
-    def left(match: re.Match) -> str:
-        names = [name for name in srsly.json_loads(match[2]) if kept.get(name, True)]
-        return f"{match[1]}{json_text(names)}"
-
-    text = re.sub(r"(?m)^(  components: )(\[.*\])$", left, text, count=1)
-    block = assembled = _block(text, "assemble")
-    for folder, there in (("relations", components["relations"]), ("categories", components["textcat"])):
-        if not there:
-            block = re.sub(rf"(?m)^      - training/.*/{folder}/model-best\n", "", block)
-    return text.replace(assembled, block)
-
-
-def _block(text: str, command: str) -> str:
-    """The lines of a command of project.yml."""
-    start = text.index(f'  - name: "{command}"\n')
-    return text[start : text.find("  - name: ", start + 1)]
+                patterns.append(project["vars"][whole[1]] if whole else re.sub(r"\$\{vars\.\w+\}", "*", path))
+    return patterns

@@ -1,0 +1,75 @@
+"""Configs edited in place: comments and layout stay, byte by byte, around the values that change."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ie.core.errors import UserError
+from ie.core.files import json_text
+
+
+class ConfigFile:
+    """A config of the project, to be edited and taken as text; nothing is written.
+
+    Raises:
+        UserError: no such file, or not a config.
+    """
+
+    def __init__(self, path: Path):
+        from configupdater import ConfigUpdater  # this library is needed by `init` alone
+
+        self.path = path
+        # As confection reads configs: names keep their case, and only = separates them from values.
+        self._config = ConfigUpdater(delimiters=("=",), comment_prefixes=("#",))
+        self._config.optionxform = str
+        try:
+            self._config.read_string(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: there is no such file; run this in a clone of the template.") from None
+        except Exception as error:  # configparser's errors share no class but Exception
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path}: can't be read as a config ({reason}); correct it.") from None
+
+    def __str__(self) -> str:
+        return f"{str(self._config).rstrip()}\n"
+
+    @property
+    def sections(self) -> list[str]:
+        """Names of the sections, in order."""
+        return self._config.sections()
+
+    def has(self, section: str, name: str) -> bool:
+        """Whether the section has such a setting."""
+        return self._config.has_option(section, name)
+
+    def set(self, section: str, **values: Any) -> None:
+        """Set settings that are there, each on its line.
+
+        Raises:
+            UserError: the section has no such setting.
+        """
+        for name, value in values.items():
+            if not self.has(section, name):
+                raise UserError(f"{self.path}: [{section}] has no setting {name}; take the template's file.")
+            self._config[section][name].value = json_text(value)
+
+    def replace(self, section: str, names: list[str], values: Mapping[str, Any]) -> None:
+        """Put other settings in the place of the first of `names`; none of these need be there."""
+        present = [name for name in names if self.has(section, name)]
+        for name, value in values.items() if present else ():
+            self._config[section][present[0]].add_before.option(name, json_text(value))
+        for name in present:
+            self._config.remove_option(section, name)
+
+    def remove(self, section: str) -> None:
+        """Remove a section if it is there, with the comment above it, which belongs to the one before."""
+        from configupdater import Comment, Section
+
+        if not self._config.has_section(section):
+            return
+        before = self._config[section].previous_block
+        last = [*before.iter_blocks()][-1:] if isinstance(before, Section) else [before]
+        for block in last:
+            if isinstance(block, Comment):
+                block.detach()
+        self._config.remove_section(section)
