@@ -10,6 +10,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, finite, json_text
+from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.guidelines import Guidelines
@@ -49,7 +50,7 @@ def main(
     rules = Guidelines(guidelines, nlp)
     both = agreement.sides(first, second, (first_name, second_name), labels)
     only = None
-    if wanted := [side.strip() for side in sides.split(",") if side.strip()]:
+    if wanted := names_in(sides):
         if unknown := [side for side in wanted if side not in SIDES]:
             raise UserError(f"--sides {unknown[0]!r} is no part of the split; there are {', '.join(SIDES)}.")
         split = config.assign(config.reader(labels, nlp).read_reviewed(reviewed), [])

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 import srsly
 import typer
-from spacy.util import load_config
 from wasabi import msg
 from weasel.util import get_checksum
 
 from ie.core.cli import run
 from ie.core.errors import UserError
+from ie.core.files import read_text
+from ie.core.settings import read_config
 from ie.data import options, splits
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -93,17 +94,7 @@ def listing(counts: Mapping[str, int]) -> str:
 
 def check_config(path: Path, lang: str) -> None:
     """Refuse a training config that spaCy can't read, or that is for another language."""
-    try:
-        config = load_config(path, interpolate=False)
-    except OSError as error:
-        raise UserError(
-            f"{path}: can't be read ({error.strerror or 'no such file'}); correct the path."
-        ) from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        raise UserError(
-            f"{path}: can't be read as a config ({' '.join(str(error).split())}); correct it."
-        ) from None
-    given = config.get("nlp", {}).get("lang")
+    given = read_config(path, interpolate=False).get("nlp", {}).get("lang")
     if given != lang:
         raise UserError(f"{path}: its language is {given!r}, but lang is {lang!r}; make them equal.")
 
@@ -121,14 +112,7 @@ def refuse_shared_ids(gold: list[Record], raw: list[Record], reviewed: Path, tex
 
 def read_guidelines(path: Path) -> str:
     """The annotation guidelines."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
-    except OSError as error:
-        raise UserError(
-            f"{path}: can't be read ({error.strerror}); write down what decides in doubt."
-        ) from None
+    text = read_text(path, "write down what decides in doubt")
     if not text.strip():
         raise UserError(f"{path}: the file is empty; write down what decides in doubt.")
     return text

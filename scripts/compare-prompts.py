@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from confection import Config
 from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
+from ie.core.settings import read_config
 from ie.core.stats import compare, format_score, groups, intervals
+from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.records import write_records
@@ -95,12 +96,9 @@ def read_forms(path: Path, only: str) -> dict[str, dict]:
     Raises:
         UserError: a missing or broken file, or a name that isn't in it.
     """
-    try:
-        config = Config().from_disk(path, interpolate=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    config = read_config(path, interpolate=False)
     forms = {name: dict(flat(settings)) for name, settings in config.items()}
-    wanted = [name.strip() for name in only.split(",") if name.strip()] or list(forms)
+    wanted = names_in(only) or list(forms)
     if unknown := [name for name in wanted if name not in forms]:
         raise UserError(f"{path}: no form is called {unknown[0]!r}; there are {', '.join(forms)}.")
     return {name: forms[name] for name in wanted}
@@ -108,7 +106,7 @@ def read_forms(path: Path, only: str) -> dict[str, dict]:
 
 def lacking(config: Path, settings: dict) -> str:
     """The first component that a form sets and the config hasn't; "" if there is none."""
-    there = Config().from_disk(config, interpolate=False).get("components", {})
+    there = read_config(config, interpolate=False).get("components", {})
     named = (name.split(".") for name in settings)
     return next((".".join(n[:2]) for n in named if n[0] == "components" and n[1] not in there), "")
 

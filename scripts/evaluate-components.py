@@ -13,6 +13,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json, write_jsonl
+from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -85,7 +86,7 @@ def main(
         ),
         "rows": lambda: scores.score_rows(whole(), test, seed),
     }
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    wanted = names_in(only)
     if unknown := [name for name in wanted if name not in PARTS]:
         raise UserError(f"--only {unknown[0]!r}: there are {', '.join(PARTS)}.")
     parts = wanted or parts_of(whole(), money_label)

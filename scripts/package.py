@@ -13,6 +13,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.core.settings import load_settings
+from ie.core.text import names_in
 from ie.deploy import model_card, wheels
 from ie.deploy.example import EXAMPLE, read_example
 
@@ -73,7 +74,7 @@ def main(
         raise UserError(f"--name {name}: must begin with the language, as in {language}{name}.")
     components = meta.get("pipeline", [])
     figures = model_card.sources(scores, components)
-    files = [Path(path.strip()) for path in data.split(",") if path.strip()]
+    files = list(map(Path, names_in(data)))
     about = {key: value for key, value in config.model_dump().items() if value}
     about = {"description": model_card.first_paragraph(card_text)} | about
     about["performance"] = model_card.performance(figures, system) or wheels.on_dev(model)

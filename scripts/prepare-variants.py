@@ -10,6 +10,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
+from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
 from ie.training.variants import weights
@@ -39,7 +40,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for a folder each")] = Path("corpus/variants"),
 ) -> None:
     """Write OUTPUT/vectors, OUTPUT/transfer and OUTPUT/pretrain, as far as the variants need them."""
-    wanted = [name for name in KINDS if name in {part.strip() for part in variants.split(",")}]
+    wanted = [name for name in KINDS if name in names_in(variants)]
     settings = load_data_config(data)
     if "vectors" in wanted:
         make_vectors(settings, texts, corpus, width, min_count, output / "vectors")

@@ -10,6 +10,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
+from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -53,7 +54,7 @@ def main(
     settings, labels = load_data_config(data), load_scheme(scheme)
     corpus = components.Corpus(train, dev, labels)
     missing = components.without_data(corpus, table)
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    wanted = names_in(only)
     if unknown := [name for name in wanted if name not in components.COMPONENTS]:
         raise UserError(f"--only {unknown[0]!r}: there are {', '.join(components.COMPONENTS)}.")
     for name in components.COMPONENTS:

@@ -11,6 +11,7 @@ from wasabi import msg
 from ie.core import ray_cluster, stats, tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, write_json
+from ie.core.text import names_in
 from ie.data import options, records
 from ie.data.config import load_data_config
 from ie.data.records import Record
@@ -77,9 +78,7 @@ def main(
     )
     tallies, prompted_note = llm_counts(Path(llm), gold, asked) if llm else (None, "")
     prompted = None if tallies is None else stats.intervals(tallies)[2]
-    seconds, source = review_speed.reviewing(
-        [Path(path.strip()) for path in review_logs.split(",") if path.strip()], seconds_per_example
-    )
+    seconds, source = review_speed.reviewing(list(map(Path, names_in(review_logs))), seconds_per_example)
     settings = load_data_config(data)
     overrides = loop.overrides(settings.lang, max_steps)
     percents = sorted({cell.percent for cell in cells})

@@ -6,10 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from llm_stub import Response, Stub, answer_body, prompt_of
+
 from ie.llm.cache import AnswerCache
 from ie.llm.client import Model
 from ie.llm.providers import OpenAIProvider
-from ie.llm.stub import Response, Stub, answer_body, prompt_of
 
 Fault = Callable[[str, str], Response | None]  # path, prompt -> what to send, or None for an answer
 

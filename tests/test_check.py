@@ -148,7 +148,7 @@ MISTAKES = {
     ),
     "no scheme": (remove("llm.cfg"), {}, "llm.cfg: there is no such file"),
     "no labels": (rewrite("llm.cfg", "[nlp]\n"), {}, "llm.cfg: no component has a task with labels"),
-    "no guidelines": (remove("guidelines.md"), {}, "guidelines.md: can't be read"),
+    "no guidelines": (remove("guidelines.md"), {}, "guidelines.md: there is no such file"),
     "empty guidelines": (rewrite("guidelines.md", "\n"), {}, "guidelines.md: the file is empty"),
     "no gazetteer": (remove("known.csv"), {}, "known.csv: there is no such file"),
     "duplicate id in the gazetteer": (
@@ -156,7 +156,7 @@ MISTAKES = {
         {},
         "known.csv:3: the id '7' is already used by line 2",
     ),
-    "no training config": (remove("train.cfg"), {}, "train.cfg: can't be read"),
+    "no training config": (remove("train.cfg"), {}, "train.cfg: there is no such file"),
     "broken training config": (
         rewrite("train.cfg", "[a.b]\nc = 1\n"),
         {},

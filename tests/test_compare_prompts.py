@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from fake_llm import FakeLLM
+from llm_stub import Response, answer_body
 from running import ROOT, Outcome, run_command
 from test_llm_annotate import SHARES, Project
 
 from ie.data.records import read_records
-from ie.llm.stub import Response, answer_body
 
 CONFIG = """
 [prompt]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from fake_llm import FakeLLM, answers, html, status
+from llm_stub import Response, answer_body
 from running import ROOT, data_config, run_command, write_lines
 
 from ie.data.records import read_records
 from ie.data.splits import assign, choose
 from ie.llm.cache import AnswerCache
-from ie.llm.stub import Response, answer_body
 
 SHARES = {"test_percent": 30, "dev_percent": 20}
 CONFIG = """

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_llm import FakeLLM, answers, status
+from llm_stub import Response, answer_body
 from running import ROOT, Outcome, data_config, full_disk, run_command, write_lines
 from test_llm_annotate import CONFIG, PROVIDER, SHARES, reply
 
 from ie.data.records import read_records
 from ie.deploy.apply import llm
 from ie.llm.cache import AnswerCache
-from ie.llm.stub import Response, answer_body
 
 RANDOM = random.Random(0)
 WORDS = ["".join(RANDOM.choices("abcdefghij", k=6)) for _ in range(800)]

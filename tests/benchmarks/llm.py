@@ -5,7 +5,6 @@ The endpoint is a stub in a process of its own, which answers every prompt after
 
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 import tempfile
@@ -101,13 +100,11 @@ def plain_model(model: str, base_url: str) -> models.Callable:
 @contextmanager
 def stub_process(latency: float, answer: str = ANSWER) -> Iterator[str]:
     """Address of a stub in another process, up to `/v1`."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "scripts")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ie.llm.stub", str(latency), answer],
+        [sys.executable, str(Path(__file__).parents[1] / "llm_stub.py"), str(latency), answer],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
     )
     try:
         yield process.stdout.readline().strip() + "/v1"

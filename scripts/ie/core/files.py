@@ -1,20 +1,22 @@
 """Writing files so that a reader sees the old content or the new, never half of it."""
 
+import codecs
 import hashlib
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from ie.core.errors import UserError
 
+Row = TypeVar("Row")
 # Files of pages, which no result of a pipeline depends on.
 PAGES = (".css", ".html", ".j2", ".js", ".svg")
 
@@ -103,6 +105,67 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """
     with atomic_write(path) as file:
         file.writelines(json_text(finite(row)) + "\n" for row in rows)
+
+
+def read_text(
+    path: Path,
+    missing: str = "create it or correct the path",
+    undecodable: str = "save it as UTF-8",
+) -> str:
+    """A text file, without its byte order mark: UTF-8, or UTF-16 if a byte order mark says so.
+
+    Args:
+        missing: what to do if it isn't there. undecodable: if it is in another encoding.
+
+    Raises:
+        UserError: no such file, a folder, other bytes, a NUL character.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if marked else "utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; {missing}.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: this is a folder; name a file inside it.") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}: not {'UTF-16' if marked else 'UTF-8'} (byte {error.start + 1}, line {line}); "
+            f"{undecodable}."
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}).") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}: a NUL character in line {line}; is it UTF-16? Save it as UTF-8.")
+    return text
+
+
+def read_jsonl(
+    path: Path, parse: Callable[[Any], Row], fault: str, missing: str = "create it or correct the path"
+) -> list[Row]:
+    """The lines of a JSONL file, parsed; empty lines are skipped.
+
+    Args:
+        parse: makes something of the JSON of a line. ValueError, KeyError, TypeError and AttributeError are
+            faults of the line.
+        fault: what is wrong with such a line, and what to do.
+        missing: what to do if the file isn't there.
+
+    Raises:
+        UserError: no such file, or a line that isn't JSON or can't be parsed.
+    """
+    rows = []
+    # not splitlines: a text may hold U+2028 and its like
+    for number, line in enumerate(read_text(path, missing).split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(parse(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise UserError(f"{path}:{number}: {fault}.") from None
+    return rows
 
 
 def check_writable(path: Path) -> None:

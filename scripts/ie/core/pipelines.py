@@ -7,6 +7,7 @@ from spacy.language import Language
 from spacy.util import is_package
 
 from ie.core.errors import UserError
+from ie.core.text import one_line
 
 
 def pipeline_exists(model: Path | str) -> bool:
@@ -31,8 +32,9 @@ def load_pipeline(model: Path | str, remedy: str, component: str = "") -> Langua
     try:
         nlp = spacy.load(model)
     except Exception as error:  # whatever broken files make spaCy, numpy and json raise
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{model}: can't be loaded as a pipeline ({reason}); {remedy}.") from error
+        raise UserError(
+            f"{model}: can't be loaded as a pipeline ({one_line(error, 300)}); {remedy}."
+        ) from error
     if component and component not in nlp.pipe_names:
         raise UserError(
             f"{model}: has no component {component!r}; it has: {', '.join(nlp.pipe_names)}; {remedy}."

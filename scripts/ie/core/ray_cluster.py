@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from ie.core.errors import UserError
 from ie.core.processes import THREADS, cores
+from ie.core.text import one_line
 
 Executor = Literal["local", "ray"]
 Result = TypeVar("Result")
@@ -70,10 +71,9 @@ def started(workers: int = 0) -> Iterator[ModuleType]:
             **({} if address else mine),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"Ray at {address or 'this machine'} can't be used ({reason}); correct RAY_ADDRESS, or unset it "
-            "for a cluster on this machine."
+            f"Ray at {address or 'this machine'} can't be used ({one_line(error, 300)}); correct "
+            "RAY_ADDRESS, or unset it for a cluster on this machine."
         ) from None
     try:
         yield ray
@@ -106,10 +106,9 @@ def unordered(
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, UserError) else error) from None
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"work on the Ray cluster was killed {RETRIES + 1} times, most likely for want of memory "
-                f"({reason}); give its machines more (what was finished is kept)."
+                f"({one_line(error, 200)}); give its machines more (what was finished is kept)."
             ) from None
         waiting += [remote.remote(*task) for task in islice(left, 1)]
         yield result

@@ -1,12 +1,14 @@
-"""Settings files: a `.cfg` read into a model of its sections, every fault named."""
+"""Configs: `.cfg` files read with confection, and settings files read into models; every fault is named."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confection import Config
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ie.core.errors import UserError
+from ie.core.files import read_text
+from ie.core.text import one_line
 
 
 class Section(BaseModel):
@@ -15,28 +17,55 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Settings = TypeVar("Settings", bound=Section)
+Model = TypeVar("Model", bound=BaseModel)
+TEMPLATE = "correct the path, or take the file from the template"
 
 
-def load_settings(path: Path, model: type[Settings]) -> Settings:
+def read_config(path: Path, *, interpolate: bool = True, missing: str = TEMPLATE) -> Config:
+    """Read a `.cfg` file.
+
+    Args:
+        interpolate: replace `${section.key}` by its value.
+        missing: what to do if the file isn't there.
+
+    Raises:
+        UserError: missing or broken file.
+    """
+    text = read_text(path, missing)
+    try:
+        return Config().from_str(text, interpolate=interpolate)
+    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
+        raise UserError(
+            f"{path}: can't be read as a config ({one_line(error)}); correct that section."
+        ) from None
+
+
+def load_settings(path: Path, model: type[Model]) -> Model:
     """Read a settings file.
 
     Raises:
         UserError: missing or broken file, unknown key, value out of range.
     """
-    try:
-        content = Config().from_str(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"{path}: can't be read ({reason}); correct the path or the file.") from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: can't be read as a config ({reason}); correct that section.") from None
+    return validated(str(path), read_config(path), model)
+
+
+def validated(place: str, content: Any, model: type[Model]) -> Model:
+    """The content of a settings file, or of a section, as a model.
+
+    Args:
+        place: the file, and the section if it is one, for the message.
+
+    Raises:
+        UserError: unknown key, value out of range.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{path}: {f'{place}: ' if place else ''}{first['msg'].lower()}; correct it."
-        ) from None
+        raise UserError(f"{place}: {first_fault(error)}; correct it.") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, with its place: `split.test_percent: input should be ...`."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{f'{place}: ' if place else ''}{first['msg'].lower()}"

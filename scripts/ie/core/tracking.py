@@ -20,6 +20,7 @@ from spacy.language import Language
 from wasabi import msg
 
 from ie.core.cli import runner
+from ie.core.text import one_line
 
 FOLDER = ".wandb"
 # The same name stands in the training configs' WandbLogger.
@@ -211,7 +212,7 @@ def _wandb() -> Any:
 def _warn(error: Exception) -> None:
     if not _warned.is_set():
         _warned.set()
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200) or type(error).__name__
         msg.warn(f"wandb can't record this run ({reason}); the command goes on without it.")
 
 

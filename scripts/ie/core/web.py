@@ -34,6 +34,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ie.core.cli import runner
 from ie.core.errors import Refused, UserError
+from ie.core.text import names_in
 
 # weasel forwards no SIGTERM to its child, so a server that weasel started stops when weasel is gone.
 # Servers that a shell or a service manager started may outlive it. Read at import: loading takes seconds.
@@ -65,7 +66,7 @@ async def refused(request: Request, error: Exception) -> Response:
 
 def allowed(hosts: str) -> set[str]:
     """Names of this machine, and those of a proxy (with commas between) under which it is known."""
-    return {*LOCAL, *(name.strip().lower() for name in hosts.split(",") if name.strip())}
+    return {*LOCAL, *names_in(hosts.lower())}
 
 
 def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True) -> Response | None:

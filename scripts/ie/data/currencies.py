@@ -18,6 +18,7 @@ from babel.numbers import get_decimal_symbol
 
 from components.money import fold, writing_key
 from ie.core.errors import UserError
+from ie.core.files import read_text
 
 SECTIONS = {
     "scale_languages": list,
@@ -50,10 +51,8 @@ def read_additions(path: Path) -> dict[str, Any]:
             that isn't three capitals.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; restore it from the template.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = tomllib.loads(read_text(path, "restore it from the template"))
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML ({error}); correct it.") from None
     for name, kind in SECTIONS.items():
         if not isinstance(found.get(name), kind):

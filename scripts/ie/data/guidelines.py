@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from spacy.language import Language
 
 from ie.core.errors import UserError
-from ie.core.files import sha256_file
+from ie.core.files import read_text, sha256_file
 
 MARKS = re.compile(r"\*\*|__|[*`]")
 STOPS = set(".,;:!?()[]\"'“”‘’…–—-→")
@@ -40,12 +40,7 @@ class Guidelines:
             UserError: it isn't there or holds no sentence.
         """
         self.version = version(self.path)
-        try:
-            self.sentences = split(self.path.read_text(encoding="utf-8"), self.nlp)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8."
-            ) from None
+        self.sentences = split(read_text(self.path), self.nlp)
         if not self.sentences:
             raise UserError(f"{self.path}: there is no sentence in it; write down how to annotate.")
         self._index = TfidfVectorizer(analyzer=self._words, sublinear_tf=True)

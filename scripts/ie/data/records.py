@@ -21,6 +21,7 @@ from wasabi import msg
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
+from ie.core.text import one_line
 from ie.data.scheme import Scheme
 from ie.data.tokenizer import adapt
 
@@ -390,8 +391,7 @@ def blank(lang: str) -> Language:
     try:
         return adapt(spacy.blank(lang))
     except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({reason}).") from None
+        raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({one_line(error)}).") from None
 
 
 def to_doc(record: Record, nlp: Language) -> Doc:

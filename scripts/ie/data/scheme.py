@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from confection import Config
-
 from ie.core.errors import UserError
+from ie.core.settings import read_config
+from ie.core.text import names_in
 
 KINDS = ("span", "relation", "category")
 # What a system is scored by: spans, the one category of a text, or any number of them.
@@ -114,23 +114,12 @@ def load_scheme(path: Path) -> Scheme:
 
 
 def _components(path: Path) -> dict[str, Any]:
+    missing = "it must hold the scheme, see README"
     try:
-        source = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; it must hold the scheme, see README.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: this is a folder; name the config file inside it.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
-    try:
-        try:
-            config = Config().from_str(source)
-        except ValueError:
-            # References to what only `assemble --x.y` supplies; labels are seldom among them.
-            config = Config().from_str(source, interpolate=False)
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: can't be read as a config ({reason}); correct that section.") from None
+        config = read_config(path, missing=missing)
+    except UserError:
+        # References to what only `assemble --x.y` supplies; labels are seldom among them.
+        config = read_config(path, interpolate=False, missing=missing)
     components = config.get("components", {})
     return components if isinstance(components, dict) else {}
 
@@ -147,7 +136,7 @@ def _kind(task: str) -> str:
 def _label_list(path: Path, section: str, value: Any) -> list[str]:
     # spacy-llm's tasks take a list or one string with commas
     if isinstance(value, str) and "${" not in value:
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        value = names_in(value)
     if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() == v != "" for v in value):
         raise UserError(
             f"{path}: labels of {section} must be a list of names without blanks around them, "

@@ -4,7 +4,6 @@ The model sees the tables, solved questions like this one, and what in it is a v
 it writes is checked and run by `ie.database.guard`; if that refuses, it may try again with the reason.
 """
 
-import json
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -20,6 +19,8 @@ from spacy_llm.registry import registry
 
 from components.money import MoneyNormaliser
 from ie.core.errors import UserError
+from ie.core.files import read_jsonl
+from ie.core.text import one_line
 from ie.database import evidence, guard
 from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER, grammar
@@ -123,23 +124,13 @@ def read_questions(path: Path) -> list[Question]:
     Raises:
         UserError: no such file, or a line that isn't such a question.
     """
-    found = []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; it must have a question a line.") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-            answer = [tuple(row) for row in data.pop("answer", [])]
-            found.append(Question(**data, answer=answer))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path}:{number}: no question ({error}); it must have question, sql, kind, split and answer."
-            ) from None
-    return found
+
+    def question(data: dict[str, Any]) -> Question:
+        answer = [tuple(row) for row in data.pop("answer", [])]
+        return Question(**data, answer=answer)
+
+    fault = "no question; it must have question, sql, kind, split and answer"
+    return read_jsonl(path, question, fault, "it must have one question per line")
 
 
 def read_config(path: Path, provider: str = "") -> tuple[Config, Settings]:
@@ -178,7 +169,7 @@ def make_model(config: Config, path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: [model]: {' '.join(str(error).split())[:300]}; correct it.") from None
+        raise UserError(f"{path}: [model]: {one_line(error, 300)}; correct it.") from None
 
 
 def asker(model: Any) -> Ask:

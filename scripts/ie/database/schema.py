@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-from confection import Config
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ie.core.errors import UserError
+from ie.core.settings import load_settings
 
 VERSION = "1"
 
@@ -222,16 +221,7 @@ def read_mapping(path: Path) -> Columns:
     Raises:
         UserError: no such file, not a config, an unknown setting.
     """
-    try:
-        return Columns.model_validate(dict(Config().from_disk(path)))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; see configs/database.cfg of the template.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {place}: {first['msg'].lower()}; correct that setting.") from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    return load_settings(path, Columns)
 
 
 def document_tables() -> Iterator[Table]:

@@ -22,6 +22,7 @@ from thinc.api import Config, Model, Optimizer, get_array_module
 from threadpoolctl import threadpool_limits
 
 from ie.core.errors import UserError
+from ie.core.text import one_line
 from ie.data import records
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Project, chosen
@@ -222,7 +223,7 @@ def run(
                         break
                     found.rates.append(float(optimizer.learn_rate))
         except (ValueError, FloatingPointError, OverflowError, IndexError) as error:
-            found.failed = " ".join(str(error).split())[:150]
+            found.failed = one_line(error, 150)
         _summarise(found, before, watched)
     return found
 

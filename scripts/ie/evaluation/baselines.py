@@ -14,6 +14,8 @@ from spacy.language import Language
 from spacy.pipeline import EntityRuler
 
 from ie.core.errors import UserError
+from ie.core.files import read_text
+from ie.core.text import one_line
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, Span, from_doc
 
@@ -49,9 +51,8 @@ def rules(
             try:
                 ruler.add_patterns([pattern])
             except (MatchPatternError, ValueError, TypeError) as error:
-                reason = " ".join(str(error).split())
                 raise UserError(
-                    f"{patterns}:{number}: spaCy can't match with it ({reason}); correct the pattern."
+                    f"{patterns}:{number}: spaCy can't match with it ({one_line(error)}); correct it."
                 ) from None
     if gazetteer:
         phrases += [{"label": label, "pattern": name} for name in names(gazetteer)]
@@ -60,7 +61,9 @@ def rules(
 
 
 def _patterns(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_read(path).split("\n"), start=1):
+    for number, line in enumerate(
+        read_text(path, "create it, or leave the option empty").split("\n"), start=1
+    ):
         if not line.strip():
             continue
         try:
@@ -85,15 +88,6 @@ def names(path: Path) -> list[str]:
     return list(
         dict.fromkeys(name for entry in read_gazetteer(path) for name in (entry.name, *entry.aliases))
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; create it, or leave the option empty.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
 
 
 def predict_with(nlp: Language) -> Predict:

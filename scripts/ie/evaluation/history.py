@@ -19,7 +19,7 @@ import numpy as np
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.core.files import atomic_write, json_text
+from ie.core.files import atomic_write, json_text, read_jsonl
 from ie.core.stats import Estimate
 from ie.data.records import Record
 from ie.evaluation.scoring import ALL
@@ -56,24 +56,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    found = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            if not all(key in entry for key in KEYS):
-                raise ValueError
-            unpack(entry["counts"][entry["system"]], entry["documents"])
-        except (ValueError, KeyError, TypeError, zlib.error):
-            raise UserError(
-                f"{path}:{number}: isn't an entry of the history (a merge conflict, perhaps); keep "
-                "whole lines of both sides, delete the rest."
-            ) from None
+
+    def whole(entry: dict[str, Any]) -> dict[str, Any]:
+        if not all(key in entry for key in KEYS):
+            raise ValueError
+        unpack(entry["counts"][entry["system"]], entry["documents"])
+        return entry
+
+    fault = (
+        "isn't an entry of the history (a merge conflict, perhaps); keep whole lines of both sides, delete "
+        "the rest"
+    )
+    entries: dict[str, dict[str, Any]] = {}
+    for entry in read_jsonl(path, whole, fault):
         # git's union of two branches has what both of them recorded twice
-        if all(entry["id"] != old["id"] for old in found):
-            found.append(entry)
-    return found
+        entries.setdefault(entry["id"], entry)
+    return list(entries.values())
 
 
 def entry(
@@ -269,7 +267,10 @@ def unpack(text: str, documents: int) -> np.ndarray:
     Raises:
         ValueError: they aren't of so many documents.
     """
-    flat = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")
+    try:
+        flat = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")
+    except zlib.error as error:
+        raise ValueError("no packed counts") from error
     return flat.reshape(documents, 3).astype(np.int64)
 
 

@@ -14,6 +14,7 @@ from random import Random
 from typing import NamedTuple
 
 from ie.core.errors import UserError
+from ie.core.text import names_in
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 
@@ -322,7 +323,7 @@ def parse(text: str) -> list[str]:
     Raises:
         UserError: one isn't known, or there is none.
     """
-    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    names = list(dict.fromkeys(names_in(text)))
     unknown = [name for name in names if name not in PERTURBATIONS]
     if unknown or not names:
         given = repr(unknown[0]) if unknown else "an empty list"

@@ -16,6 +16,8 @@ from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
 
 from ie.core.errors import UserError
+from ie.core.settings import read_config
+from ie.core.text import one_line
 
 # Imported for what they register.
 from ie.data.config import DataConfig
@@ -49,10 +51,10 @@ def load_config(path: Path, provider: Path | None = None, overrides: dict[str, A
     Raises:
         UserError: a missing or broken file, or an override of a section that isn't there.
     """
+    config = read_config(path, interpolate=False)
+    other = read_config(provider, interpolate=False) if provider else Config()
     try:
-        config = Config().from_disk(path, interpolate=False)
         if provider:
-            other = Config().from_disk(provider, interpolate=False)
             config = config.merge(other)
             if "model" in other:
                 # A model's settings belong to its own function: replaced whole, not mixed.
@@ -61,11 +63,9 @@ def load_config(path: Path, provider: Path | None = None, overrides: dict[str, A
         for name in [name for name, value in overrides.items() if isinstance(value, dict)]:
             _replace_section(config, name, overrides.pop(name))
         return Config().from_str(config.to_str(), overrides=overrides)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: there is no such config; see configs/.") from None
     except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
         files = f"{path} with {provider}" if provider else str(path)
-        raise UserError(f"{files}: can't be read as a config ({' '.join(str(error).split())}).") from None
+        raise UserError(f"{files}: can't be read as a config ({one_line(error)}).") from None
 
 
 def _replace_section(config: Config, name: str, section: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def assemble(config: Config, source: Path) -> Language:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{source}: {' '.join(str(error).split())[:500]}; correct that setting.") from error
+        raise UserError(f"{source}: {one_line(error, 500)}; correct that setting.") from error
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, LLMWrapper) and not isinstance(pipe.task, Task):
             _keep_calls(pipe.task)

@@ -27,6 +27,7 @@ from spacy.tokens import Doc
 from spacy_llm.registry import registry
 
 from ie.core.errors import UserError
+from ie.core.files import read_text
 from ie.data.records import Record
 from ie.llm import answers, grounding
 from ie.llm.grounding import Dropped, Grounded, ground
@@ -345,14 +346,9 @@ def _check_settings(
 def _load_template(path: str) -> jinja2.Template:
     # Prompts are plain text for a model: nothing to escape. The sandbox is for templates from elsewhere.
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    source = read_text(Path(path), "see configs/prompts for templates")
     try:
-        return environment.from_string(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{path}: the template can't be read ({error.strerror}); see configs/prompts."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the template as UTF-8.") from None
+        return environment.from_string(source)
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.message}; correct the template.") from None
 

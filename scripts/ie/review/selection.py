@@ -1,6 +1,5 @@
 """Texts to look at again, and why: likely errors, or what annotators disagree on."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ie.core.errors import UserError
+from ie.core.files import read_jsonl
 from ie.data.records import Record, from_doc
 from ie.data.splits import Split
 from ie.evaluation import scoring
@@ -64,22 +64,14 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
     if not path.exists():
         return []
     texts = {record.id: record.text for record in gold}
-    found = []
-    # not splitlines: a text may hold U+2028 and its like
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            error = json.loads(line)
-            given, likelier = error["label"] or "unmarked", error["likelier"] or "no span"
-            why = f"{error['string']!r} is {given}; {likelier} is likelier"
-            if error["id"] in texts:
-                found.append(Chosen(texts[error["id"]], f"diagnosis: {why}"))
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"{path}:{number}: not a line of label errors; run `weasel run diagnose` again."
-            ) from None
-    return found
+
+    def chosen(error: dict[str, Any]) -> Chosen | None:
+        given, likelier = error["label"] or "unmarked", error["likelier"] or "no span"
+        why = f"diagnosis: {error['string']!r} is {given}; {likelier} is likelier"
+        return Chosen(texts[error["id"]], why) if error["id"] in texts else None
+
+    fault = "not a line of label errors; run `weasel run diagnose` again"
+    return list(filter(None, read_jsonl(path, chosen, fault)))
 
 
 def model_errors(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from confection import Config
-
 from ie.core.errors import UserError
+from ie.core.settings import read_config
+from ie.core.text import names_in
 from ie.data import records
 from ie.data.config import DataConfig
 from ie.data.formats import convert, prodigy
@@ -199,12 +199,7 @@ def read_definitions(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         UserError: no such file, another section, a value that is no text.
     """
-    try:
-        config = Config().from_disk(path, interpolate=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; create it, or leave the definitions out.") from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    config = read_config(path, interpolate=False, missing="create it, or leave the definitions out")
     sections = ("label_definitions", "label_names", "instruction")
     for name, values in config.items():
         if name not in sections:
@@ -220,7 +215,7 @@ def parse_labels(text: str, what: str) -> list[str]:
     Raises:
         UserError: a label that configs, prompts or tables can't hold, or one that is there twice.
     """
-    labels = [part.strip() for part in text.split(",") if part.strip()]
+    labels = names_in(text)
     check_labels(labels, what)
     return labels
 

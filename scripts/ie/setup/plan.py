@@ -13,10 +13,9 @@ from spacy.language import Language
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.core.files import json_text
+from ie.core.files import json_text, read_text
 from ie.data import mined_rules
 from ie.data.config import DataConfig
-from ie.data.formats.job import read_text
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, accepted
 from ie.data.splits import SIDES, Split

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ie.core.errors import UserError
+from ie.core.files import read_text
 from ie.data import records
 from ie.data.formats import parquet
-from ie.data.formats.job import read_text
 from ie.data.records import Record
 
 

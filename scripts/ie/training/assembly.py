@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confection import Config
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from ie.core.errors import UserError
 from ie.core.files import hash_path
 from ie.core.pipelines import load_pipeline
+from ie.core.settings import read_config
 from ie.data.corpora import entities_doc
 from ie.data.records import Record, from_doc
 from ie.training import untrained
@@ -66,13 +66,7 @@ def read_sources(path: Path, folder: Path) -> dict[str, Path]:
     Raises:
         UserError: no such file, or no [sources] of names.
     """
-    try:
-        config = Config().from_disk(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; see configs/assemble.cfg of the template.") from None
-    except ValueError as error:
-        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
-    sources = config.get("sources")
+    sources = read_config(path).get("sources")
     if sources is None or not all(isinstance(value, str) and value for value in sources.values()):
         raise UserError(f'{path}: it must have [sources] with lines such as relations = "relations".')
     return {

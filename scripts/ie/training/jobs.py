@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 import psutil
 import spacy
 from spacy.tokens import Doc, DocBin
-from thinc.api import Config
 from tqdm import tqdm
 
 from ie.core import ray_cluster
 from ie.core.errors import UserError
 from ie.core.files import hash_code, json_text, sha256_file, write_json
 from ie.core.processes import cores, unordered
+from ie.core.settings import read_config
+from ie.core.text import one_line
 from ie.data import records
 from ie.data.scheme import Scored
 from ie.evaluation import scoring
@@ -82,8 +83,9 @@ def read_corpus(path: Path) -> list[Doc]:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.") from None
     except Exception as error:  # whatever msgpack and zlib make of other bytes
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: is no spaCy corpus ({reason}); run `weasel run split` again.") from None
+        raise UserError(
+            f"{path}: is no spaCy corpus ({one_line(error)}); run `weasel run split` again."
+        ) from None
     if not docs:
         raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")
     return docs
@@ -183,14 +185,7 @@ def key(job: Job) -> str:
 def _weights(config: Path) -> list[Path]:
     """Files that the config names beside its corpora."""
     found: list[Path] = []
-    try:
-        named = Config().from_disk(config, interpolate=False).get("paths", {})
-    except FileNotFoundError:
-        raise UserError(f"{config}: there is no such config; correct the path.") from None
-    except Exception as error:  # confection raises its own, configparser's and plain ValueErrors
-        reason = " ".join(str(error).split())
-        raise UserError(f"{config}: can't be read as a config ({reason}); correct that line.") from None
-    for name, value in sorted(named.items()):
+    for name, value in sorted(read_config(config, interpolate=False).get("paths", {}).items()):
         if name not in ("train", "dev") and isinstance(value, str) and value:
             path = Path(value)
             found += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from components.linker import FEATURES, NIL, Linker, context_features, likeliest, stems, word_weights
 from ie.core.errors import UserError
+from ie.core.files import read_text
 from ie.data.gazetteer import Entry
 from ie.evaluation.links import Mention, entry_id
 
@@ -31,17 +32,12 @@ def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 
 def read_forms(path: Path) -> list[str]:
-    """Legal forms, one a line.
+    """Legal forms, one per line.
 
     Raises:
         UserError: no such file, not UTF-8.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; create it, empty if none matters.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save the file as UTF-8.") from None
+    lines = read_text(path, "create it, empty if none matters").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 

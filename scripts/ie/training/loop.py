@@ -31,6 +31,7 @@ import ie.data.corpora
 import ie.data.tokenizer  # noqa: F401
 from ie.core import tracking
 from ie.core.errors import UserError
+from ie.core.text import one_line
 from ie.data.records import accepted, read_records
 
 CAME_APART = (
@@ -388,5 +389,5 @@ def explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
 
 def _one_line(message: object) -> str:
     # spaCy closes some messages with pages of everything that it does know
-    text = " ".join(str(message).split()).split(" Available names:")[0]
+    text = one_line(message).split(" Available names:")[0]
     return text.rstrip(".")

@@ -47,7 +47,6 @@ def test_nothing_else_writes_json():
         srsly.json_dumps({"a": math.nan})
     allowed = {
         ROOT / "scripts/ie/core/files.py",
-        ROOT / "scripts/ie/llm/stub.py",  # the fake endpoint sends whatever a test wants
         ROOT / "scripts/ie/database/executing.py",  # from process to process of ours, by the standard library
     }
     found = [

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from benchmarks import ask as benchmark
 from fake_llm import FakeLLM
+from llm_stub import Response, answer_body
 from running import ROOT, Outcome, run_command
 
 from components.money import MoneyNormaliser
@@ -21,7 +22,6 @@ from ie.database import asking, guard, reading
 from ie.database.asking import Question, Translator
 from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER
-from ie.llm.stub import Response, answer_body
 from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 from ie.training import assembly

@@ -8,12 +8,12 @@ import pytest
 from fake_llm import FakeLLM, answers, hang, html, reset, status, truncated
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llm_stub import Response, answer_body
 
 from ie.core.errors import UserError
 from ie.llm import client
 from ie.llm.client import BudgetReached, Model
 from ie.llm.providers import OpenAIProvider
-from ie.llm.stub import Response, answer_body
 from ie.llm.types import Answer, Prices, Prompt
 
 # Binary numbers can't hold these prices: limits must not depend on how sums are rounded.

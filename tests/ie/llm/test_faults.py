@@ -16,10 +16,10 @@ from fake_llm import (
     truncated,
     wrong_shape,
 )
+from llm_stub import Response
 
 from ie.core.errors import UserError
 from ie.llm import models
-from ie.llm.stub import Response
 from ie.llm.types import Prompt
 
 PROMPTS = [f"text {i}" for i in range(8)]

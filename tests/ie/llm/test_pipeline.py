@@ -6,13 +6,13 @@ import re
 import pytest
 from confection import Config
 from fake_llm import FakeLLM, answers, status
+from llm_stub import Response, answer_body
 from running import ROOT
 
 from ie.core.errors import UserError
 from ie.data.records import Record
 from ie.llm import pipeline
 from ie.llm.client import Model
-from ie.llm.stub import Response, answer_body
 
 CONFIG = ROOT / "configs" / "llm.cfg"
 PROVIDERS = sorted(path.stem for path in (ROOT / "configs" / "providers").glob("*.cfg"))
@@ -203,11 +203,11 @@ def test_no_provider_is_none_and_an_unknown_one_names_those_that_exist():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no such config"),
+        (None, "there is no such file"),
         (b"[nlp\n", "can't be read as a config"),
         (b"lang = 1", "can't be read as a config"),
         (b"[nlp]\nlang = ${no.such}", "can't be read as a config"),
-        (b"\xff\xfe", "can't be read as a config"),
+        (b"\xff", "not UTF-8"),
         (b'[nlp]\nlang = "en"\n[nlp]\nlang = "de"', "can't be read as a config"),
     ],
 )

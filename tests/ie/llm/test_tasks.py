@@ -527,7 +527,7 @@ def test_prompts_are_what_the_executor_takes():
         ({"max_words": 0}, "max_words = 0"),
         ({"max_tokens": 0}, "max_tokens = 0"),
         ({"fuzzy": 90}, "fuzzy = 90"),
-        ({"template": "no/such.jinja"}, "no/such.jinja: the template can't be read"),
+        ({"template": "no/such.jinja"}, "no/such.jinja: there is no such file"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
@@ -542,7 +542,7 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         (b"{{ text }} {{ text }}", "must contain {{ text }} exactly once"),
         (b"{{ txt }} {{ text }}", "'txt' is undefined; correct the template"),
         (b"{% for %} {{ text }}", ":1: "),
-        (b"{{ text }} \xff", "not UTF-8 (byte 12)"),
+        (b"{{ text }} \xff", "not UTF-8 (byte 12, line 1)"),
         (b"{{ text + 1 }}", "correct the template"),
     ],
 )

@@ -46,7 +46,7 @@ class TestSettings:
         assert fault in str(error.value)
 
     def test_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="can't be read"):
+        with pytest.raises(UserError, match="there is no such file"):
             load_settings(tmp_path / "none.cfg", Settings)
 
     def test_a_kind_without_labels_is_not_asked(self) -> None:

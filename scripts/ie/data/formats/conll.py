@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ie.core.errors import UserError
-from ie.core.files import atomic_write
-from ie.data.formats.job import Job, Placed, make, read_text
+from ie.core.files import atomic_write, read_text
+from ie.data.formats.job import UNDECODABLE, Job, Placed, make
 from ie.data.records import Record
 
 FIRST, LAST = ("B", "U", "S"), ("L", "E", "U", "S")
@@ -40,7 +40,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
 def _sentences(path: Path, job: Job) -> Iterator[list[tuple[int, list[str]]]]:
     """The columns of each line of a sentence, with the line's number."""
     lines: list[tuple[int, list[str]]] = []
-    for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
+    for number, line in enumerate([*read_text(path, undecodable=UNDECODABLE).split("\n"), ""], start=1):
         line = line.rstrip("\r").strip(" ")
         if line.startswith("-DOCSTART-"):
             job.lost["limits of documents"] += 1

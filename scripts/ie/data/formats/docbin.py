@@ -9,6 +9,7 @@ from spacy.tokens import Doc, DocBin
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
+from ie.core.text import one_line
 from ie.data.formats.job import Job, Placed, make, parse_json
 from ie.data.records import Record, from_doc
 
@@ -24,7 +25,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
     except IsADirectoryError:
         raise UserError(f"{path}: this is a folder; name a .spacy file inside it.") from None
     except Exception as error:  # zlib's, msgpack's and spaCy's own, by where the bytes are wrong
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise UserError(f"{path}: can't be read as a DocBin ({reason[:200]}); write it anew.") from None
     for number, doc in enumerate(docs, start=1):
         place = f"{path}: Doc {number}"

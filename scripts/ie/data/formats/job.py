@@ -1,6 +1,5 @@
 """What every format needs: the tokenizer, the scheme, an account of all keys, and tokens that fit spans."""
 
-import codecs
 import json
 import re
 from collections import Counter
@@ -13,10 +12,11 @@ from pydantic import ValidationError
 from spacy.language import Language
 
 from ie.core.errors import UserError
-from ie.core.files import finite, json_text
+from ie.core.files import finite, json_text, read_text
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 
+UNDECODABLE = "save it as UTF-8, or name another format"
 # A record and the place it came from ("file:line"), for messages.
 Placed = tuple[str, Record]
 # What offsets count: Unicode characters, or UTF-16 units as in JavaScript; "" if nobody has said so.
@@ -242,34 +242,6 @@ def names(place: str, data: Any, key: str) -> list[str]:
     return found
 
 
-def read_text(path: Path) -> str:
-    """A text file, as it is but for a byte order mark: UTF-8, or UTF-16 if a byte order mark says so.
-
-    Raises:
-        UserError: no such file, a folder, other bytes.
-    """
-    try:
-        data = path.read_bytes()
-        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = data.decode("utf-16" if marked else "utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: this is a folder; name a file inside it.") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}: not {'UTF-16' if marked else 'UTF-8'} (byte {error.start + 1}, line {line}); save it "
-            "as UTF-8, or is the format the one you named?"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}).") from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(f"{path}: a NUL character in line {line}; is it UTF-16? Save it as UTF-8.")
-    return text
-
-
 def parse_json(place: str, text: str, job: Job | None = None) -> Any:
     """JSON without half surrogate pairs. NaN and Infinity become null, which `job` counts as lost.
 
@@ -313,7 +285,7 @@ def json_lines(path: Path, job: Job) -> Iterator[tuple[str, dict[str, Any]]]:
         UserError: a line that is no JSON object.
     """
     # On \n alone, as texts may hold U+2028 and its like.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, undecodable=UNDECODABLE).split("\n"), start=1):
         if line.strip():
             place = f"{path}:{number}"
             data = parse_json(place, line, job)

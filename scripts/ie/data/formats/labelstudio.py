@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ie.core.errors import UserError
-from ie.core.files import write_json
-from ie.data.formats.job import BESIDE, Job, Keys, Placed, entries, entry, make, names, parse_json, read_text
+from ie.core.files import read_text, write_json
+from ie.data.formats.job import (
+    BESIDE,
+    UNDECODABLE,
+    Job,
+    Keys,
+    Placed,
+    entries,
+    entry,
+    make,
+    names,
+    parse_json,
+)
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 
@@ -42,7 +53,7 @@ RELATION = ("type", "from_id", "to_id", "direction", "labels")
 
 def read(path: Path, job: Job) -> Iterator[Placed]:
     """A record for each annotation of each task; of several annotators, each its own."""
-    tasks = parse_json(str(path), read_text(path), job)
+    tasks = parse_json(str(path), read_text(path, undecodable=UNDECODABLE), job)
     if not isinstance(tasks, list):
         raise UserError(f"{path}: no list of tasks; export the project as JSON (not JSON-MIN).")
     for number, task in enumerate(tasks, start=1):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, finite, json_text
+from ie.core.text import one_line
 from ie.data import shards
 from ie.data.formats import conll
 from ie.data.formats.job import BESIDE, Job, Keys, Placed, entries, entry, make, parse_json
@@ -83,7 +84,7 @@ def read_table(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
     except (arrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: can't be read as Parquet ({' '.join(str(error).split())[:200]}).") from None
+        raise UserError(f"{path}: can't be read as Parquet ({one_line(error, 200)}).") from None
     if bad := shards.not_utf8(table):
         row, columns = next(iter(sorted(bad.items())))
         raise UserError(f"{path}: row {row + 1}: not UTF-8 in {', '.join(columns)}; write it again as UTF-8.")

@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 from ie.core.errors import UserError
 from ie.core.files import hash_path
 from ie.core.pipelines import load_pipeline, pipeline_exists
+from ie.core.text import one_line
 from ie.data.pipeline_records import to_record
 
 COMPONENTS = ("linker", "money", "relations")
@@ -171,8 +172,7 @@ def start(model: str, entities: int, warm_texts: int, new_words: int) -> tuple[A
     try:
         list(made.nlp.pipe([TRIED]))
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{model}: fails on a text ({reason}); train it again.") from None
+        raise UserError(f"{model}: fails on a text ({one_line(error, 300)}); train it again.") from None
     meta, components = made.nlp.meta, [name for name in made.nlp.pipe_names if name != "few_entities"]
     return made, {
         "name": f"{meta['lang']}_{meta['name']}",

@@ -16,6 +16,7 @@ import numpy as np
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.stats import Estimate, SeedNoise
+from ie.core.text import counted, names_in
 from ie.data.records import Record
 from ie.data.splits import nested_order
 from ie.evaluation import scoring
@@ -54,7 +55,7 @@ def parse_portions(text: str) -> list[float]:
         UserError: something isn't a number above 0 and at most 100.
     """
     try:
-        portions = sorted({float(part) for part in text.split(",") if part.strip()})
+        portions = sorted({float(part) for part in names_in(text)})
     except ValueError:
         portions = []
     if not portions or not portions[0] > 0 or not portions[-1] <= 100:
@@ -109,11 +110,6 @@ def grid(
         for percent, size in zip(percents, numbers, strict=True)
         for seed in seeds
     }
-
-
-def counted(n: int, noun: str = "example") -> str:
-    """`1 example`, `1,200 examples`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def missing_labels(labels: Sequence[set[str]], chosen: Sequence[int]) -> list[str]:

@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 
 from ie.core.errors import UserError
 from ie.core.stats import decimals, shown_digits
+from ie.core.text import names_in
 
 CONFIDENCE = 0.9
 # How far on is projected, in times the data there is; the proof of the method goes to twice.
@@ -102,7 +103,7 @@ def parse_targets(text: str) -> list[float]:
         UserError: something isn't a number between 0 and 1.
     """
     try:
-        found = sorted({float(part) for part in text.split(",") if part.strip()})
+        found = sorted({float(part) for part in names_in(text)})
     except ValueError:
         found = [0.0]
     if not all(0 < target < 1 for target in found):

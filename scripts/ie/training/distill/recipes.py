@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from confection import Config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from ie.core.errors import UserError
+from ie.core.settings import Section, load_settings
 from ie.data.records import Record, Span, to_doc
 from ie.evaluation import scoring
 
@@ -41,57 +41,50 @@ Answers = Mapping[str, Record]
 Alignment = Literal["exact", "fuzzy", "normalised", "snapped"]
 
 
-class Confidence(BaseModel):
+class Confidence(Section):
     """See `configs/distill.cfg`, which says what each setting of these sections means."""
 
-    model_config = ConfigDict(extra="forbid")
     alignments: list[Alignment]
     max_dropped: int = Field(ge=0)
 
 
-class Agreement(BaseModel):
+class Agreement(Section):
     """Whose vote makes a span sure."""
 
-    model_config = ConfigDict(extra="forbid")
     pipelines: int = Field(ge=1, le=20)
     sure: float = Field(gt=0, le=1)
     doubtful: float = Field(gt=0, le=1)
 
 
-class Rules(BaseModel):
+class Rules(Section):
     """Sources that vote without a training."""
 
-    model_config = ConfigDict(extra="forbid")
     sources: list[Literal["rules", "memory"]] = Field(min_length=1)
 
 
-class LabelErrors(BaseModel):
+class LabelErrors(Section):
     """Who is asked about label errors."""
 
-    model_config = ConfigDict(extra="forbid")
     folds: int = Field(ge=2)
     pipelines: int = Field(ge=1, le=20)
 
 
-class SelfTraining(BaseModel):
+class SelfTraining(Section):
     """How often the pipelines label anew, and in how many parts the texts are cut for it."""
 
-    model_config = ConfigDict(extra="forbid")
     rounds: int = Field(ge=1, le=20)
     folds: int = Field(ge=2)
 
 
-class Repeat(BaseModel):
+class Repeat(Section):
     """How reviewed texts are weighed against silver."""
 
-    model_config = ConfigDict(extra="forbid")
     times: int = Field(ge=2, le=1000)
 
 
-class Settings(BaseModel):
+class Settings(Section):
     """All of `configs/distill.cfg`."""
 
-    model_config = ConfigDict(extra="forbid")
     confidence: Confidence
     agreement: Agreement
     rules: Rules
@@ -134,21 +127,7 @@ def load(path: Path) -> Settings:
     Raises:
         UserError: a missing or broken file, a setting that isn't known or makes no sense.
     """
-    try:
-        config = Config().from_disk(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; see configs/distill.cfg of the template.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
-    try:
-        settings = Settings.model_validate(config)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"]]
-        raise UserError(
-            f"{path}: [{place[0]}]{' ' if place[1:] else ''}{'.'.join(place[1:])}: {first['msg'].lower()}; "
-            "correct that setting."
-        ) from None
+    settings = load_settings(path, Settings)
     if settings.agreement.doubtful > settings.agreement.sure:
         raise UserError(f"{path}: [agreement] doubtful is above sure; a span would be both; lower doubtful.")
     for name, recipe in settings.recipes.items():

@@ -9,10 +9,10 @@ from wasabi import table
 
 from ie.core import stats
 from ie.core.stats import Pair
+from ie.core.text import counted
 from ie.evaluation.scoring import LLM_ON_DEV
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
-from ie.training.curve.learning_curve import counted
 from ie.training.distill.comparison import Comparison, Row
 from ie.training.distill.recipes import LLM, REVIEWED, SILVER
 

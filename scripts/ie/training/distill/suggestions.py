@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from confection import Config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from ie.core.errors import UserError
+from ie.core.settings import Section, read_config, validated
 from ie.data.records import Reader, Record, Relation, Span, blank
 from ie.data.scheme import Scheme
 from ie.evaluation import baselines, systems
@@ -20,10 +20,9 @@ COMBINED = "combined"
 SourceName = Literal["rules", "model", "llm"]
 
 
-class Rule(BaseModel):
+class Rule(Section):
     """How the sources of a label are combined; see `configs/suggest.cfg` for what each setting means."""
 
-    model_config = ConfigDict(extra="forbid")
     sources: list[SourceName] = Field(min_length=1)
     combine: Literal["union", "vote", "precedence"]
     votes: int = Field(default=2, ge=1)
@@ -61,12 +60,7 @@ def load_rules(path: Path, scheme: Scheme) -> dict[str, Rule]:
     Raises:
         UserError: a missing or broken file, a setting that isn't known, a label that isn't in the scheme.
     """
-    try:
-        config = Config().from_disk(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; see configs/suggest.cfg of the template.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as a config ({' '.join(str(error).split())}).") from None
+    config = read_config(path)
     default, own = config.pop("default", {}), config.pop("labels", {})
     if config:
         raise UserError(f"{path}: [{next(iter(config))}] is no section of it; it has [default] and [labels].")
@@ -79,12 +73,7 @@ def load_rules(path: Path, scheme: Scheme) -> dict[str, Rule]:
 
 
 def _rule(path: Path, label: str, default: dict, own: dict) -> Rule:
-    try:
-        rule = Rule(**(default | own))
-    except ValidationError as error:
-        first = error.errors()[0]
-        section = f"[labels.{label}]" if own else "[default]"
-        raise UserError(f"{path}: {section} {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    rule = validated(f"{path}: {f'labels.{label}' if own else 'default'}", default | own, Rule)
     if len(set(rule.sources)) < len(rule.sources):
         raise UserError(f"{path}: sources of {label} name one twice; keep one of them.")
     if rule.combine == "vote" and rule.votes > len(rule.sources):

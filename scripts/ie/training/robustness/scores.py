@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.stats import Estimate
+from ie.core.text import names_in
 from ie.data.records import Record, from_doc
 from ie.evaluation import scoring
 from ie.evaluation.perturbations import Perturbed
@@ -93,7 +94,7 @@ def parse_sizes(text: str) -> list[int]:
     Raises:
         UserError: something isn't a whole number above 0, or there is none.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = names_in(text)
     if not parts or not all(part.isdecimal() and int(part) for part in parts):
         raise UserError(f"--batch-sizes {text!r} must be whole numbers above 0, such as 1,8,64.")
     return list(dict.fromkeys(map(int, parts)))

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import spacy
 from spacy.tokens import Doc
-from thinc.api import Config
 from threadpoolctl import threadpool_limits
 
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import sha256_file
+from ie.core.settings import read_config
 from ie.core.stats import Estimate, Pair
+from ie.core.text import names_in
 from ie.data import records
 from ie.data.records import Record
 from ie.evaluation import perturbations, scoring, systems
@@ -118,7 +119,7 @@ def parse_variants(text: str, folder: Path) -> dict[str, Path]:
     Raises:
         UserError: no name, one twice, or one that trains no entity recogniser.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = names_in(text)
     known = sorted(path.stem for path in folder.glob("*.cfg") if _is_training(path))
     remedy = f"--variants takes some of: {', '.join(known) or 'nothing, as there is none'}."
     if not names:
@@ -139,16 +140,16 @@ def require_prepared(variants: Mapping[str, Path]) -> None:
         UserError: naming the config and what it lacks.
     """
     for path in variants.values():
-        loop.check_beginnings(path, Config().from_disk(path, interpolate=False))
+        loop.check_beginnings(path, read_config(path, interpolate=False))
 
 
 def _is_training(path: Path) -> bool:
     """Whether it trains an entity recogniser: configs of other components are no variants of it."""
     try:
-        config = Config().from_disk(path, interpolate=False)
-        return "training" in config and "ner" in config.get("components", {})
-    except Exception:  # a broken one is no choice; confection raises errors of several kinds
+        config = read_config(path, interpolate=False)
+    except UserError:  # a broken one is no choice
         return False
+    return "training" in config and "ner" in config.get("components", {})
 
 
 def read_gold(path: Path) -> list[Record]:

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from wasabi import table
 
 from ie.core import stats
+from ie.core.text import counted
 from ie.evaluation.report import format_megabytes, format_rate
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
-from ie.training.curve.learning_curve import counted
 from ie.training.variants import comparison as variants
 from ie.training.variants.comparison import Comparison, Cost, Tested
 

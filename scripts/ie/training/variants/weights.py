@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text, published, write_json
+from ie.core.text import one_line
 from ie.data import records, splits
 from ie.data.records import Record
 from ie.training import loop
@@ -120,9 +121,8 @@ def subword_vectors(words: Sequence[str]) -> np.ndarray:
         table = load_file(paths[0])["embedding.weight"].astype(np.float32)
         tokenizer = Tokenizer.from_file(str(paths[1]))
     except Exception as error:  # tokenizers raises plain Exceptions
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"wordllama {package.version} isn't as expected ({reason}); run `{INSTALL}`."
+            f"wordllama {package.version} isn't as expected ({one_line(error)}); run `{INSTALL}`."
         ) from None
     start = tokenizer.token_to_id(WORD_START)
     found = np.zeros((len(words), table.shape[1]), dtype=np.float32)
@@ -193,8 +193,9 @@ def tok2vec_weights(package: str, component: str, config: Path) -> bytes:
     try:
         nlp = spacy.load(package)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{package}: can't be loaded as a pipeline ({reason}); correct the name.") from None
+        raise UserError(
+            f"{package}: can't be loaded as a pipeline ({one_line(error)}); correct the name."
+        ) from None
     if component not in nlp.pipe_names:
         raise UserError(f"{package}: has no component {component!r}; it has: {', '.join(nlp.pipe_names)}.")
     components = nlp.config.interpolate()["components"]

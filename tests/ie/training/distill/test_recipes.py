@@ -169,11 +169,11 @@ def test_the_shipped_settings_are_good():
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("pipelines = 2", "pipelines = 0", r"\[agreement\] pipelines: input should be greater"),
+        ("pipelines = 2", "pipelines = 0", r"agreement.pipelines: input should be greater"),
         ("sure = 0.66", "sure = 0.2", r"doubtful is above sure"),
-        ("rounds = 1", "round = 1", r"\[self-training\] rounds?: "),
-        ("[repeat]", "[repeats]", r"\[repeat"),
-        ("both = []", 'both = ["magic"]', r"\[recipes\] both.0: input should be"),
+        ("rounds = 1", "round = 1", r"self-training.rounds?: "),
+        ("[repeat]", "[repeats]", r"repeats?: "),
+        ("both = []", 'both = ["magic"]', r"recipes.both.0: input should be"),
         ("both = []", 'both = ["missing"]', r"\[recipes\] both: nothing calls a span into question"),
         ("both = []", 'both = ["rules"]', r"rules takes part in a vote; add agreement"),
         ("both = []", 'both = ["repeat", "repeat"]', r"names a means twice"),

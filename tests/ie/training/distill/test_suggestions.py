@@ -142,12 +142,12 @@ def test_suggestions_never_overlap_and_each_was_given_by_its_sources(answers, ho
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[default]\nsources = []\ncombine = 'vote'", "[default] sources: List should have at least 1 item"),
-        ('[default]\nsources = ["magic"]\ncombine = "vote"', "[default] sources.0: Input should be 'rules'"),
-        ('[default]\nsources = ["llm"]\ncombine = "mix"', "[default] combine: Input should be 'union'"),
+        ("[default]\nsources = []\ncombine = 'vote'", "default: sources: list should have at least 1 item"),
+        ('[default]\nsources = ["magic"]\ncombine = "vote"', "default: sources.0: input should be 'rules'"),
+        ('[default]\nsources = ["llm"]\ncombine = "mix"', "default: combine: input should be 'union'"),
         ('[default]\nsources = ["llm"]\ncombine = "vote"', "2 of the 1 sources of COMPANY can't agree"),
         ('[default]\nsources = ["llm", "llm"]\ncombine = "union"', "sources of COMPANY name one twice"),
-        ('[default]\nsources = ["llm"]\ncombine = "union"\nvote = 1', "[default] vote: Extra inputs"),
+        ('[default]\nsources = ["llm"]\ncombine = "union"\nvote = 1', "default: vote: extra inputs"),
         ("[defaults]\nsources = []", "[defaults] is no section of it"),
         ("[labels]\n[labels.CITY]\nvotes = 1", "[labels.CITY] is no span label of llm.cfg (COMPANY, MONEY)"),
         ("default", "can't be read as a config"),

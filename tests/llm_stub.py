@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that plays a language model: for benchmarks and tests."""
+"""A small HTTP server on loopback that plays a language model."""
 
 import asyncio
 import json
@@ -144,7 +144,7 @@ def answer_body(path: str, text: str | None, *, usage: bool = True, finish: str 
 
 
 def main() -> None:
-    """`python -m ie.llm.stub SECONDS TEXT`: answer every prompt with TEXT after SECONDS, until stdin ends."""
+    """`python tests/llm_stub.py SECONDS TEXT`: answer with TEXT after SECONDS, until stdin ends."""
     seconds, text = float(sys.argv[1]), sys.argv[2]
     with Stub(lambda path, _: Response(answer_body(path, text), delay=seconds)) as stub:
         print(stub.url, flush=True)

@@ -1,0 +1,16 @@
+"""Short texts for people: lists in options, messages of other libraries, counts."""
+
+
+def names_in(text: str) -> list[str]:
+    """The names in an option such as `"a, b"`, in order; none for an empty one."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def one_line(message: object, most: int | None = None) -> str:
+    """A message of another library on one line, cut off after `most` characters."""
+    return " ".join(str(message).split())[:most]
+
+
+def counted(n: int, noun: str = "example") -> str:
+    """`1 example`, `1,200 examples`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
