@@ -399,7 +399,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_spent(optio
         ({"texts": "no.jsonl"}, "no.jsonl: there is no such file"),
         ({"config": "no.cfg"}, "no.cfg: there is no such file"),
         ({"provider": "no"}, "configs/providers/no.cfg: there is no such provider; the folder has fake"),
-        ({"data": "no.cfg"}, "no.cfg: can't be read"),
+        ({"data": "no.cfg"}, "no.cfg: there is no such file"),
     ],
 )
 def test_missing_files_are_one_sentence(changes, message, project, server):

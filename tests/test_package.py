@@ -174,7 +174,7 @@ def test_empty_environment_is_empty(tmp_path: Path) -> None:
         (["--name", "deal_news"], "must begin with the language, as in en_deal_news"),
         (["--version", "one"], "'one' is no version"),
         (["--version", "1.0-beta"], "would become 1.0b0"),
-        (["--settings", "none.cfg"], "none.cfg: can't be read"),
+        (["--settings", "none.cfg"], "none.cfg: there is no such file"),
         (["--model", "nope"], "nope: there is no trained pipeline; run `weasel run train` first."),
     ],
 )
