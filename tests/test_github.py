@@ -60,6 +60,16 @@ def test_what_starts_and_restarts_them_exists(path: Path):
             assert pattern == "dvc.lock" or list(ROOT.glob(pattern)), pattern
 
 
+def test_python_versions_are_those_the_requirements_are_compiled_for():
+    quick, complete = srsly.read_yaml(GITHUB / "workflows" / "tests.yml")["jobs"].values()
+    versions = quick["strategy"]["matrix"]["python"]
+    header = (ROOT / "requirements.in").read_text()
+    compiled = re.search(r"for Python (\S+) to (\S+)\..*--python-version (\S+)", header, re.DOTALL)
+    assert compiled.groups() == (versions[0], versions[-1], versions[0])
+    setup = next(step for step in complete["steps"] if "setup-python" in step.get("uses", ""))
+    assert setup["with"]["python-version"] == versions[0]
+
+
 def test_a_workflow_may_write_only_where_it_must():
     for path in WORKFLOWS:
         permissions = srsly.read_yaml(path)["permissions"]
