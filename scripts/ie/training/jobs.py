@@ -34,7 +34,7 @@ Result = dict[str, Any]
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 # Packages whose code decides a training.
-CODE = ("components", "ie")
+CODE = ("components", "ie.core", "ie.data", "ie.evaluation", "ie.training")
 # Memory set aside for a worker, in MB: twice what one takes on some thousand examples of a sentence or two.
 WORKER_MB = 600
 # A worker keeps its corpus in memory, which takes a good hundred times the .spacy file: with 0.05 to 3.7 MB

@@ -29,7 +29,7 @@ from ie.llm.tasks import Task
 from ie.llm.types import UNREADABLE
 
 # Packages whose code decides the results.
-CODE = ("components", "ie")
+CODE = ("components", "ie.core", "ie.data", "ie.deploy.apply", "ie.llm", "ie.training")
 # The column `llm`: how a text was asked about, and what was dropped of the answers, as in `llm-annotate`.
 NOTES = pa.struct(
     [

@@ -36,7 +36,7 @@ from ie.deploy.apply.results import AGAIN, Done, Settings, column_of, load, work
 RESULTS, REJECTED, MANIFEST, SUMMARY = "rows", "rejected", "manifest.json", "summary.json"
 VERSIONS = ("spacy", "thinc", "numpy", "pyarrow")
 # Packages whose code decides the results.
-CODE = ("components", "ie")
+CODE = ("components", "ie.core", "ie.data", "ie.deploy.apply", "ie.training")
 # What else the results depend on: parts of the manifest, by what they are called.
 PARTS = {
     "model": "the pipeline",

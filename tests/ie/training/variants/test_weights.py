@@ -203,5 +203,7 @@ def test_training_says_what_must_be_made_first(
     name: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=rf"{name}\.cfg: corpus/\S+, which \[paths\] .*`weasel run init-"):
+    with pytest.raises(
+        UserError, match=rf"{name}\.cfg: corpus/\S+, which \[paths\] .*`weasel run prepare-variants"
+    ):
         loop.train(ROOT / "configs" / f"{name}.cfg", train=corpus, dev=corpus)
