@@ -19,7 +19,7 @@ from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.scheme import load_scheme
 from ie.evaluation import component_scores as scores
-from ie.evaluation import rows
+from ie.evaluation import database_rows
 from ie.training import assembly
 
 PARTS = ("amounts", "links", "relations", "categories", "rows")
@@ -117,7 +117,7 @@ def parts_of(nlp: Language, money_label: str) -> list[str]:
         "links": "linker" in nlp.pipe_names,
         "relations": "relations" in nlp.pipe_names,
         "categories": "textcat" in nlp.pipe_names,
-        "rows": rows.RELATIONS in rows.components(nlp),
+        "rows": database_rows.RELATIONS in database_rows.components(nlp),
     }
     return [name for name in PARTS if there[name]]
 

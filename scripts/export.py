@@ -11,8 +11,8 @@ from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.data.formats import convert, labelstudio
-from ie.data.formats.job import Job
+from ie.data.formats import interchange, labelstudio
+from ie.data.formats.conversion import Conversion
 from ie.data.records import read_answers
 from ie.data.scheme import load_scheme
 
@@ -20,7 +20,7 @@ from ie.data.scheme import load_scheme
 def main(
     source: Annotated[Path, typer.Option(help="JSONL file of annotations.")] = Path("assets/reviewed.jsonl"),
     target: Annotated[Path, typer.Option(help="File to write.")] = Path("corpus/export.json"),
-    format: Annotated[convert.Format, typer.Option(help="Format to write.")] = "labelstudio",
+    format: Annotated[interchange.Format, typer.Option(help="Format to write.")] = "labelstudio",
     scheme: Annotated[
         str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
@@ -33,11 +33,11 @@ def main(
         if target.exists() and kept.exists() and target.samefile(kept):
             raise UserError(f"{target}: this is {what}; name another target.")
     labels = load_scheme(Path(scheme)) if scheme else None
-    job = Job(load_data_config(data).blank(), labels)
-    n = convert.write(target, format, read_answers(source, labels), job)
-    rows = [("records", f"{n:,}"), *((f"lost: {name}", f"{m:,}") for name, m in convert.losses(job))]
+    job = Conversion(load_data_config(data).blank(), labels)
+    n = interchange.write(target, format, read_answers(source, labels), job)
+    rows = [("records", f"{n:,}"), *((f"lost: {name}", f"{m:,}") for name, m in interchange.losses(job))]
     print(table(rows, aligns=("l", "r"), max_col=60))
-    if not convert.losses(job):
+    if not interchange.losses(job):
         print("Nothing is lost.")
     if format == "labelstudio" and labels:
         print(f"Labelling interface for the project's settings:\n\n{labelstudio.interface(labels)}")

@@ -11,8 +11,8 @@ from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.data.formats import convert
-from ie.data.formats.job import Job, Offsets
+from ie.data.formats import interchange
+from ie.data.formats.conversion import Conversion, Offsets
 from ie.data.records import read_answers, write_records
 from ie.data.scheme import load_scheme
 
@@ -20,7 +20,7 @@ from ie.data.scheme import load_scheme
 def main(
     source: Annotated[Path, typer.Option(help="The other tool's file.")],
     target: Annotated[Path, typer.Option(help="JSONL file to write; must not exist, unless --append.")],
-    format: Annotated[convert.Format, typer.Option(help="Format of the other tool's file.")] = "prodigy",
+    format: Annotated[interchange.Format, typer.Option(help="Format of the other tool's file.")] = "prodigy",
     scheme: Annotated[
         str, typer.Option(help="Config that the labels must be in; empty takes any label.")
     ] = "configs/llm.cfg",
@@ -35,9 +35,9 @@ def main(
     if target.exists() and not append:
         raise UserError(f"{target}: exists, and nothing is overwritten; name another file, or add --append.")
     labels = load_scheme(Path(scheme)) if scheme else None
-    job = Job(load_data_config(data).blank(), labels, offsets)
+    job = Conversion(load_data_config(data).blank(), labels, offsets)
     known = read_answers(target, labels) if target.exists() and target.stat().st_size else []
-    intake = convert.read(source, format, job, known)
+    intake = interchange.read(source, format, job, known)
     if not intake.records and not intake.repeated and not intake.otherwise:
         raise UserError(f"{source}: no record in it; is {format} its format?")
     write_records(target, [*known, *intake.records])
@@ -48,14 +48,14 @@ def main(
         ("texts with categories", f"{sum(bool(record.cats) for record in intake.records):,}"),
         ("left out: there already", f"{intake.repeated:,}"),
         ("left out: there already, annotated otherwise", f"{intake.otherwise:,}"),
-        *((f"lost: {name}", f"{n:,}") for name, n in convert.losses(job)),
+        *((f"lost: {name}", f"{n:,}") for name, n in interchange.losses(job)),
         *((f"not read, may be annotation: {name}", f"in {n:,}") for name, n in job.unread.most_common()),
         *((f"kept beside the text: {name}", f"in {n:,}") for name, n in job.kept.most_common()),
     ]
     print(table(rows, aligns=("l", "r"), max_col=60))
     if job.unread:
         print("What was not read is in the records as it was, but no command takes it for annotation.")
-    elif not convert.losses(job):
+    elif not interchange.losses(job):
         print("Nothing was lost.")
     msg.good(f"{target}: {len(known) + len(intake.records):,} records")
 

@@ -17,7 +17,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.data.formats import convert
+from ie.data.formats import interchange
 from ie.setup import demo
 from ie.setup.inputs import Sources, read_inputs
 from ie.setup.plan import GOLD, Plan, Target, make_plan
@@ -29,7 +29,7 @@ def main(
         str, typer.Option(help="Raw texts: .jsonl, .parquet, .csv, .tsv, .txt or a folder of .txt.")
     ] = "",
     annotations: Annotated[str, typer.Option(help="Annotated texts; empty for none.")] = "",
-    format: Annotated[convert.Format, typer.Option(help="Format of the annotated texts.")] = "prodigy",
+    format: Annotated[interchange.Format, typer.Option(help="Format of the annotated texts.")] = "prodigy",
     labels: Annotated[str, typer.Option(help="Span labels; empty for those of the annotations.")] = "",
     categories: Annotated[str, typer.Option(help="Categories; empty for those of the annotations.")] = "",
     definitions: Annotated[str, typer.Option(help=".cfg with definitions and prompt words.")] = "",

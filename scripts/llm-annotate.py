@@ -16,8 +16,8 @@ from ie.data.records import Record, write_records
 from ie.data.scheme import load_scheme
 from ie.data.splits import choose
 from ie.data.tokenizer import STRETCH
-from ie.llm import pipeline, results
-from ie.llm.client import Model
+from ie.llm import pipeline, run_checks
+from ie.llm.executor import Model
 
 Part = Literal["run", "train"]
 
@@ -93,8 +93,8 @@ def main(
         return
     counts = summary(found, models)
     report(counts, models, time.perf_counter() - started)
-    before = results.read_errors(output)
-    results.refuse_worse(output, before, found)
+    before = run_checks.read_errors(output)
+    run_checks.refuse_worse(output, before, found)
     write_records(output, found)
     write_json(stats, counts)
     with atomic_write(timings) as file:
@@ -103,7 +103,7 @@ def main(
         file.writelines(f"{json_text(line)}\n" for line in spent)
     with tracking.run("llm-annotate", config=counts["models"]) as tracker:
         tracker.summary({name: counts[name] for name in counts if name != "models"})
-    results.refuse_failures(output, before, found, failed)
+    run_checks.refuse_failures(output, before, found, failed)
 
 
 def summary(found: list[Record], models: list[Model]) -> dict:

@@ -9,7 +9,7 @@ from pathlib import Path
 from llm_stub import Response, Stub, answer_body, prompt_of
 
 from ie.llm.cache import AnswerCache
-from ie.llm.client import Model
+from ie.llm.executor import Model
 from ie.llm.providers import OpenAIProvider
 
 Fault = Callable[[str, str], Response | None]  # path, prompt -> what to send, or None for an answer

@@ -23,8 +23,8 @@ from spacy_llm.util import assemble_from_config
 
 from ie.llm import models, streaming
 from ie.llm.cache import AnswerCache
-from ie.llm.client import Model, Provider
 from ie.llm.embedded import EmbeddedProvider
+from ie.llm.executor import Model, Provider
 from ie.llm.types import Answer, Prompt
 
 ANSWER = "1. Hooli | True | COMPANY | is the name of a company"

@@ -29,7 +29,7 @@ from ie.database.reading import schema_of
 from ie.database.schema import REFERENCES, TABLES
 from ie.database.values import Found, Values
 from ie.llm import models, pipeline  # noqa: F401  (models: for what it registers)
-from ie.llm.answers import after_reasoning
+from ie.llm.answer_format import after_reasoning
 from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 

@@ -15,7 +15,7 @@ from ie.data.corpora import category_of
 from ie.data.gazetteer import Entry
 from ie.data.records import Record
 from ie.database.schema import VERSION, Columns, Mapped
-from ie.evaluation import rows
+from ie.evaluation import database_rows
 
 Rows = dict[str, list[tuple]]
 SENTENCES = Sentencizer()
@@ -99,10 +99,10 @@ def read_gold(records: Iterable[Record], nlp: Language) -> Iterator[Reading]:
     for record in records:
         entities = []
         for span in record.spans:
-            link, money = rows.gold_link(span), rows.gold_money(span)
+            link, money = database_rows.gold_link(span), database_rows.gold_money(span)
             amount = Amount(money[0], sum(money[:2]) / 2, money[1], money[2], "reviewed") if money else None
             entities.append(
-                Entity(span.start, span.end, span.label, None if link == rows.NIL else link, amount)
+                Entity(span.start, span.end, span.label, None if link == database_rows.NIL else link, amount)
             )
         yield Reading(
             record,
@@ -122,7 +122,7 @@ def read_by(nlp: Language, records: Iterable[Record]) -> Iterator[Reading]:
                 ent.start_char,
                 ent.end_char,
                 ent.label_,
-                None if ent.kb_id_ in ("", rows.NIL) else ent.kb_id_,
+                None if ent.kb_id_ in ("", database_rows.NIL) else ent.kb_id_,
                 _said(ent),
             )
             for ent in doc.ents

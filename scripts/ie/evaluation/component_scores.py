@@ -14,8 +14,7 @@ from ie.core.stats import FP, TP, Estimate, format_score
 from ie.data import corpora, records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
-from ie.evaluation import amounts, categories, links, relations, scoring
-from ie.evaluation import rows as database_rows
+from ie.evaluation import amounts, categories, database_rows, links, relations, scoring
 from ie.evaluation.links import NIL, Judged
 
 SYSTEMS = {

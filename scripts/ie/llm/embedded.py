@@ -20,7 +20,7 @@ import psutil
 
 from ie.core.errors import UserError
 from ie.core.files import json_text, sha256_file, write_json
-from ie.llm.client import Provider, Unavailable
+from ie.llm.executor import Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 
 PREFIXES_KEPT = 16

@@ -17,8 +17,8 @@ from spacy_llm.registry import registry
 
 from ie.core.errors import UserError
 from ie.llm.cache import AnswerCache
-from ie.llm.client import Model, Provider
 from ie.llm.embedded import EmbeddedProvider
+from ie.llm.executor import Model, Provider
 from ie.llm.providers import AnthropicProvider, OpenAIProvider
 from ie.llm.types import Prices
 

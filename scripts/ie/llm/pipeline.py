@@ -23,8 +23,8 @@ from ie.core.text import one_line
 from ie.data.config import DataConfig
 from ie.data.records import Record
 from ie.data.tokenizer import STRETCH, stretch_fault
-from ie.llm import models, shots, streaming, tasks  # noqa: F401
-from ie.llm.client import Ledger, Model, Stats
+from ie.llm import examples, models, streaming, tasks  # noqa: F401
+from ie.llm.executor import Model, Spending, Stats
 from ie.llm.tasks import Task, trace
 from ie.llm.types import Answer
 
@@ -120,9 +120,9 @@ def assemble(config: Config, source: Path) -> Language:
         if isinstance(pipe, LLMWrapper) and not isinstance(pipe.task, Task):
             _keep_calls(pipe.task)
     # Spans, relations and categories spend from one purse.
-    ledger = Ledger()
+    spending = Spending()
     for model in llm_models(nlp):
-        model.ledger = ledger
+        model.spending = spending
     return nlp
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ie.core.errors import UserError
 from ie.core.files import json_text
-from ie.llm.client import TEMPLATE_TOKENS, Provider, Refused, Unavailable
+from ie.llm.executor import TEMPLATE_TOKENS, PromptRefused, Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 
 OVERFLOW = re.compile(
@@ -187,10 +187,10 @@ class RemoteProvider(Provider):
             # A gateway may have lost the answer of a model that did its work.
             return Unavailable(f"{status}: {text}", again=True, wait=_seconds(headers))
         if status == 413 or OVERFLOW.search(text):
-            return Refused("context_overflow")
+            return PromptRefused("context_overflow")
         if FILTERED.search(text):
-            return Refused("content_filter")
-        return Refused(f"refused: {status}: {text}")
+            return PromptRefused("content_filter")
+        return PromptRefused(f"refused: {status}: {text}")
 
     def redacted(self, text: str) -> str:
         """`text` without the key and without anything that looks like one, on one line."""

@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy_llm.pipeline import LLMWrapper
 from spacy_llm.ty import supports_sharding
 
-from ie.llm.client import Model
+from ie.llm.executor import Model
 
 
 def pipe(nlp: Language, docs: Iterable[Doc], batch_size: int | None = None) -> Iterator[Doc]:

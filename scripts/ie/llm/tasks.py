@@ -29,9 +29,9 @@ from spacy_llm.registry import registry
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.data.records import Record
-from ie.llm import answers, grounding
+from ie.llm import answer_format, grounding
+from ie.llm.examples import FewShotExamples
 from ie.llm.grounding import Dropped, Grounded, ground
-from ie.llm.shots import Shots
 from ie.llm.types import Answer, Prompt, estimate_tokens
 
 Form = Literal["joint", "one-label"]
@@ -87,7 +87,7 @@ class Task(ABC):
         answer: AnswerFormat,
         template: str,
         instruction: str,
-        examples: Callable[[], Shots] | None,
+        examples: Callable[[], FewShotExamples] | None,
         separator: str,
         empty: str,
         max_tokens: int,
@@ -107,7 +107,7 @@ class Task(ABC):
         self.max_tokens = max_tokens
         self.max_words = max_words
         self._make_shots = examples
-        self._shots: Shots | None = None
+        self._shots: FewShotExamples | None = None
         self._rendered: dict[tuple[str, ...], tuple[str, str]] = {}
 
     # What a kind of annotation has to say
@@ -180,7 +180,7 @@ class Task(ABC):
             if reply.error and not reply:
                 continue
             # Of an unreadable answer, what it says is shown among what was dropped.
-            said, malformed = answers.parse(reply, *self._form(group))
+            said, malformed = answer_format.parse(reply, *self._form(group))
             notes["dropped"] += [Dropped("", text, "malformed answer") for text in malformed]
             self.apply(doc, part, said)
         self.finish(doc)
@@ -190,15 +190,15 @@ class Task(ABC):
         return {self.names[field]: field for field in group}, self.answer, self.separator, self.empty
 
     def _is_readable(self, group: tuple[str, ...], answer: str) -> bool:
-        return answers.is_readable(answer, *self._form(group))
+        return answer_format.is_readable(answer, *self._form(group))
 
     # Prompts
 
     @property
-    def shots(self) -> Shots:
+    def shots(self) -> FewShotExamples:
         """The examples, read when first needed."""
         if self._shots is None:
-            self._shots = self._make_shots() if self._make_shots else Shots([])
+            self._shots = self._make_shots() if self._make_shots else FewShotExamples([])
         return self._shots
 
     @property
@@ -217,7 +217,7 @@ class Task(ABC):
             # A block of lines ends with an empty one, a single line with its own end.
             stop=(("\n",) if len(group) == 1 else ("\n\n",)) if lines else (),
             max_tokens=self.max_tokens * len(group),
-            schema=None if lines else answers.schema(names, self.choices(), self.value_form),
+            schema=None if lines else answer_format.schema(names, self.choices(), self.value_form),
             group="+".join(group),
             readable=partial(self._is_readable, group),
         )
@@ -243,7 +243,7 @@ class Task(ABC):
         examples = [
             {
                 "text": one_line(record.text),
-                **answers.example(
+                **answer_format.example(
                     {self.names[f]: self.values(record, f) for f in group}, self.separator, self.empty
                 ),
             }
@@ -479,7 +479,7 @@ def spans_task(
     answer: AnswerFormat = "lines",
     template: str = "configs/prompts/lines.jinja",
     instruction: str = "",
-    examples: Callable[[], Shots] | None = None,
+    examples: Callable[[], FewShotExamples] | None = None,
     separator: str = " | ",
     empty: str = "none",
     max_tokens: int = 64,
@@ -499,7 +499,7 @@ def relations_task(
     answer: AnswerFormat = "lines",
     template: str = "configs/prompts/lines.jinja",
     instruction: str = "",
-    examples: Callable[[], Shots] | None = None,
+    examples: Callable[[], FewShotExamples] | None = None,
     separator: str = " | ",
     empty: str = "none",
     max_tokens: int = 64,
@@ -517,7 +517,7 @@ def categories_task(
     answer: AnswerFormat = "lines",
     template: str = "configs/prompts/lines.jinja",
     instruction: str = "",
-    examples: Callable[[], Shots] | None = None,
+    examples: Callable[[], FewShotExamples] | None = None,
     separator: str = " | ",
     empty: str = "none",
     max_tokens: int = 16,

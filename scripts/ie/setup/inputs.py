@@ -12,8 +12,8 @@ from ie.core.settings import read_config
 from ie.core.text import names_in
 from ie.data import records
 from ie.data.config import DataConfig
-from ie.data.formats import convert, prodigy
-from ie.data.formats.job import Job
+from ie.data.formats import interchange, prodigy
+from ie.data.formats.conversion import Conversion
 from ie.data.records import ReadReport, Record, accepted, read_records
 from ie.data.scheme import KINDS
 from ie.setup.raw_texts import read_texts, without_annotations
@@ -30,7 +30,7 @@ class Sources:
 
     texts: Path | None = None
     annotations: Path | None = None
-    format: convert.Format = "prodigy"
+    format: interchange.Format = "prodigy"
     labels: str = ""
     categories: str = ""
     definitions: Path | None = None
@@ -100,7 +100,7 @@ def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
         raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
     inputs = Inputs()
     if sources.annotations:
-        job = Job(data.blank())
+        job = Conversion(data.blank())
         inputs.gold, report = read_annotations(sources.annotations, sources.format, job, data)
         inputs.findings += _annotation_findings(sources.annotations, report, job)
     raw: list[Record] = []
@@ -125,7 +125,7 @@ def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
 
 
 def read_annotations(
-    path: Path, form: convert.Format, job: Job, data: DataConfig
+    path: Path, form: interchange.Format, job: Conversion, data: DataConfig
 ) -> tuple[list[Record], ReadReport]:
     """Annotated records in the data contract, and what had to be changed in them.
 
@@ -140,7 +140,7 @@ def read_annotations(
     if form == "prodigy":
         originals = [record for _, record in prodigy.read(path, job)]
     else:
-        intake = convert.read(path, form, job)
+        intake = interchange.read(path, form, job)
         originals = intake.records
         job.lost["texts that are there twice"] += intake.repeated + intake.otherwise
     if not originals:
@@ -178,7 +178,7 @@ def read_annotations(
     return gold, report
 
 
-def _annotation_findings(path: Path, report: ReadReport, job: Job) -> list[tuple[str, str]]:
+def _annotation_findings(path: Path, report: ReadReport, job: Conversion) -> list[tuple[str, str]]:
     counts = {
         path.name: report.answers,
         "  changed on reading": {name.replace("_", " "): n for name, n in report.counts().items()},

@@ -13,7 +13,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.stats import two_digits
 from ie.data import records
-from ie.evaluation import rows
+from ie.evaluation import database_rows
 from ie.llm import pipeline as llm
 from ie.training import assembly
 
@@ -32,9 +32,9 @@ def main(
     found = [record.text for record in records.read_records(texts)]
     nlp = assembly.load(model, "assemble")
     steps = list(nlp.pipe_names)
-    if rows.NER not in steps:
+    if database_rows.NER not in steps:
         raise UserError(f"{model}: has no ner to compare with; run `weasel run assemble`.")
-    first = steps[: steps.index(rows.NER) + 1]
+    first = steps[: steps.index(database_rows.NER) + 1]
     words = sum(len(doc) for doc in nlp.tokenizer.pipe(found))
     timed: list[tuple[str, int, list[float]]] = []
     with tqdm(total=len(steps) - len(first) + 1 + bool(llm_texts), desc="systems", leave=False) as bar:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fake_llm import make_model
 
-from ie.llm.client import Model
+from ie.llm.executor import Model
 from ie.llm.providers import AnthropicProvider, OpenAIProvider
 
 

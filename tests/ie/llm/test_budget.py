@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from llm_stub import Response, answer_body
 
 from ie.core.errors import UserError
-from ie.llm import client
-from ie.llm.client import BudgetReached, Model
+from ie.llm import executor
+from ie.llm.executor import BudgetReached, Model
 from ie.llm.providers import OpenAIProvider
 from ie.llm.types import Answer, Prices, Prompt
 
@@ -25,8 +25,8 @@ UNCOUNTED = [None, {}, "many", {"prompt_tokens": None, "completion_tokens": 3}]
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(client, "BACKOFF", (0.001, 0.001))
-    monkeypatch.setattr(client, "FAILURES_IN_A_ROW", 1000)
+    monkeypatch.setattr(executor, "BACKOFF", (0.001, 0.001))
+    monkeypatch.setattr(executor, "FAILURES_IN_A_ROW", 1000)
 
 
 class Till:
@@ -86,12 +86,12 @@ def test_limits_are_never_passed(seed, openai, impatient):
         if limits["max_calls"]:
             assert len(server.requests) <= limits["max_calls"]
     assert till.paid <= model.max_cost
-    assert till.paid <= model.ledger.cost
-    assert model.ledger.calls == model.stats.calls >= len(server.requests)
-    assert (model.ledger.reserved, model.ledger.under_way) == (0, 0)
+    assert till.paid <= model.spending.cost
+    assert model.spending.calls == model.stats.calls >= len(server.requests)
+    assert (model.spending.reserved, model.spending.under_way) == (0, 0)
 
 
-class Counting(client.Provider):
+class Counting(executor.Provider):
     """In memory, so that hypothesis can try many: an answer a request, as long as it was told."""
 
     name = "counting"
@@ -108,12 +108,12 @@ class Counting(client.Provider):
         written = self.lengths[number % len(self.lengths)]
         fails = self.failures[number % len(self.failures)]
         if fails == "refused":
-            raise client.Refused("content_filter")
+            raise executor.PromptRefused("content_filter")
         self.tokens[0] += len(prompts[0])
         self.tokens[1] += written
         await asyncio.sleep(0)
         if fails == "lost":
-            raise client.Unavailable("lost", again=True)
+            raise executor.Unavailable("lost", again=True)
         usage = (
             {} if fails == "uncounted" else {"prompt_tokens": len(prompts[0]), "completion_tokens": written}
         )
@@ -139,11 +139,11 @@ def test_limits_hold_for_any_lengths_and_failures(lengths, failures, concurrency
     options = {"max_calls": max_calls, "max_cost": max_cost, "tries": tries, "prices": PRICES}
     model = Model(provider, None, concurrency=concurrency, **options)
     with pytest.MonkeyPatch.context() as patch, suppress(UserError):
-        patch.setattr(client, "BACKOFF", (0, 0))
+        patch.setattr(executor, "BACKOFF", (0, 0))
         list(model([[Prompt(f"text {i}", max_tokens=CAP)] for i in range(40)]))
     assert provider.requests <= (max_calls or provider.requests)
     if max_cost:
-        assert PRICES.exact(*provider.tokens) <= model.ledger.cost <= model.max_cost
+        assert PRICES.exact(*provider.tokens) <= model.spending.cost <= model.max_cost
 
 
 def test_empty_answers_count_each_time(openai, impatient):
@@ -163,7 +163,7 @@ def test_all_of_the_budget_is_used(openai):
         patch.setattr(OpenAIProvider, "most_tokens", lambda self, prompt: (10, most(self, prompt)[1]))
         model = openai(server.url, concurrency=16, prices=PRICES, max_cost=0.00017)
         assert len(list(model(prompts))) == 100
-        assert model.ledger.cost == model.max_cost
+        assert model.spending.cost == model.max_cost
         with pytest.raises(BudgetReached, match=r"\$0.0002 spent of max_cost = 0.00017"):
             list(model([[Prompt("more", max_tokens=1)]]))
 

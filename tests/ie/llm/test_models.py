@@ -10,7 +10,7 @@ from spacy_llm.util import assemble_from_config
 
 from ie.core.errors import UserError
 from ie.llm import models
-from ie.llm.client import Model
+from ie.llm.executor import Model
 from ie.llm.types import Prompt
 
 CONFIG = """

@@ -12,7 +12,7 @@ from running import ROOT
 from ie.core.errors import UserError
 from ie.data.records import Record
 from ie.llm import pipeline
-from ie.llm.client import Model
+from ie.llm.executor import Model
 
 CONFIG = ROOT / "configs" / "llm.cfg"
 PROVIDERS = sorted(path.stem for path in (ROOT / "configs" / "providers").glob("*.cfg"))

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from ie.core.errors import UserError
 from ie.data.records import Record, blank
 from ie.llm import pipeline
-from ie.llm.shots import Shots
+from ie.llm.examples import FewShotExamples
 from ie.llm.tasks import BLANKS, categories_task, one_line, relations_task, spans_task, split_sentences, trace
 from ie.llm.types import Answer, Prompt, estimate_tokens
 
@@ -61,7 +61,7 @@ def categories(**settings):
 
 
 def shots(records=EXAMPLES, **options):
-    return lambda: Shots(records, **options)
+    return lambda: FewShotExamples(records, **options)
 
 
 def prompts(task, text, context_length=None):

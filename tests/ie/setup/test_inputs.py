@@ -7,14 +7,14 @@ from running import write_lines
 
 from ie.core.errors import UserError
 from ie.data.config import DataConfig
-from ie.data.formats.job import Job
+from ie.data.formats.conversion import Conversion
 from ie.data.records import blank
 from ie.setup import inputs
 
 
 class TestAnnotations:
-    def read(self, path: Path, form: str) -> tuple[list, Job]:
-        job = Job(blank("en"))
+    def read(self, path: Path, form: str) -> tuple[list, Conversion]:
+        job = Conversion(blank("en"))
         return inputs.read_annotations(path, form, job, DataConfig())[0], job
 
     def test_what_is_not_read_is_counted(self, tmp_path):

@@ -12,13 +12,13 @@ from typing import Any
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, read_text
-from ie.data.formats.job import UNDECODABLE, Job, Placed, make
+from ie.data.formats.conversion import UNDECODABLE, Conversion, Placed, make
 from ie.data.records import Record
 
 FIRST, LAST = ("B", "U", "S"), ("L", "E", "U", "S")
 
 
-def read(path: Path, job: Job) -> Iterator[Placed]:
+def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """A record for each sentence, its tokens joined by single blanks.
 
     Raises:
@@ -37,7 +37,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
         yield first, from_tags(first, words, tags)
 
 
-def _sentences(path: Path, job: Job) -> Iterator[list[tuple[int, list[str]]]]:
+def _sentences(path: Path, job: Conversion) -> Iterator[list[tuple[int, list[str]]]]:
     """The columns of each line of a sentence, with the line's number."""
     lines: list[tuple[int, list[str]]] = []
     for number, line in enumerate([*read_text(path, undecodable=UNDECODABLE).split("\n"), ""], start=1):
@@ -92,7 +92,7 @@ def _counted(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -
     return 1
 
 
-def write(path: Path, items: Iterable[Record], job: Job, columns: int = 2) -> int:
+def write(path: Path, items: Iterable[Record], job: Conversion, columns: int = 2) -> int:
     """Write accepted records with 2 columns (token, tag) or 4 (token, -X-, _, tag, as Label Studio does)."""
     n = 0
     with atomic_write(path) as file:

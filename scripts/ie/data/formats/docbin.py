@@ -10,13 +10,13 @@ from spacy.tokens import Doc, DocBin
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.text import one_line
-from ie.data.formats.job import Job, Placed, make, parse_json
+from ie.data.formats.conversion import Conversion, Placed, make, parse_json
 from ie.data.records import Record, from_doc
 
 KEY = "ie.record"
 
 
-def read(path: Path, job: Job) -> Iterator[Placed]:
+def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """A record for each Doc."""
     try:
         docs = list(DocBin().from_bytes(path.read_bytes()).get_docs(job.nlp.vocab))
@@ -51,7 +51,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
         yield place, make(place, **fields)
 
 
-def write(path: Path, items: Iterable[Record], job: Job) -> int:
+def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
     """Write accepted records as training data; a token that a span cuts is cut there, and counted."""
     binary = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=True)
     n = 0
@@ -73,7 +73,7 @@ def _key(span: dict[str, Any]) -> tuple[int, int, str]:
     return span["start"], span["end"], span["label"]
 
 
-def _doc(record: Record, job: Job) -> Doc:
+def _doc(record: Record, job: Conversion) -> Doc:
     tokens = job.tokens(record)
     if len(tokens) == len(doc := job.nlp.tokenizer(record.text)):
         cut = doc

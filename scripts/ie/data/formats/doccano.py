@@ -11,7 +11,17 @@ from typing import Any
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
-from ie.data.formats.job import BESIDE, Job, Keys, Placed, entries, entry, json_lines, make, names
+from ie.data.formats.conversion import (
+    BESIDE,
+    Conversion,
+    Keys,
+    Placed,
+    entries,
+    entry,
+    json_lines,
+    make,
+    names,
+)
 from ie.data.records import Record
 
 OURS = ("text", "label", "labels", "entities", "relations", "cats", "categories")
@@ -23,7 +33,7 @@ ENTITY = ("id", "label", "start_offset", "end_offset", "user", "example", "creat
 RELATION = ("id", "from_id", "to_id", "type", "user", "example", "created_at", "updated_at", "uuid")
 
 
-def read(path: Path, job: Job) -> Iterator[Placed]:
+def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """Records of any of its text projects: sequence labelling, relations, classification, both at once."""
     for place, data in json_lines(path, job):
         text = entry(place, data, "text", str)
@@ -52,7 +62,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
         yield place, make(place, **{**fields, "text": text, "spans": spans, "relations": relations})
 
 
-def write(path: Path, items: Iterable[Record], job: Job) -> int:
+def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
     """Write triples; entities and relations if the file has any relation, as all its lines must be alike."""
     everything = list(items)
     related = any(record.relations for record in everything)
@@ -62,7 +72,7 @@ def write(path: Path, items: Iterable[Record], job: Job) -> int:
     return len(everything)
 
 
-def _span(place: str, text: str, item: Any, job: Job) -> tuple[dict[str, Any], int | None]:
+def _span(place: str, text: str, item: Any, job: Conversion) -> tuple[dict[str, Any], int | None]:
     if isinstance(item, list) and len(item) == 3:
         start, end = job.characters(place, text, *item[:2])
         return {"start": start, "end": end, "label": item[2]}, None
@@ -75,7 +85,7 @@ def _span(place: str, text: str, item: Any, job: Job) -> tuple[dict[str, Any], i
     return {"start": start, "end": end, "label": entry(place, item, "label", str)}, identity
 
 
-def _line(record: Record, job: Job, related: bool) -> dict[str, Any]:
+def _line(record: Record, job: Conversion, related: bool) -> dict[str, Any]:
     job.lose_extras(record, "spans", "relations")
     line: dict[str, Any] = {"text": record.text}
     if related:

@@ -10,10 +10,10 @@ from typing import Any
 
 from ie.core.errors import UserError
 from ie.core.files import read_text, write_json
-from ie.data.formats.job import (
+from ie.data.formats.conversion import (
     BESIDE,
     UNDECODABLE,
-    Job,
+    Conversion,
     Keys,
     Placed,
     entries,
@@ -51,7 +51,7 @@ REGION = ("id", "from_name", "to_name", "type", "value", "meta", "origin", "read
 RELATION = ("type", "from_id", "to_id", "direction", "labels")
 
 
-def read(path: Path, job: Job) -> Iterator[Placed]:
+def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """A record for each annotation of each task; of several annotators, each its own."""
     tasks = parse_json(str(path), read_text(path, undecodable=UNDECODABLE), job)
     if not isinstance(tasks, list):
@@ -72,7 +72,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
             yield place, _record(place, task, key, annotation, job)
 
 
-def write(path: Path, items: Iterable[Record], job: Job) -> int:
+def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
     """Write tasks with one annotation each, for the project's import."""
     tasks = [_task(record, job) for record in items]
     write_json(path, tasks, indent=1)
@@ -115,7 +115,7 @@ def _text_key(place: str, data: dict[str, Any]) -> str:
     return texts[0]
 
 
-def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Job) -> Record:
+def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Conversion) -> Record:
     data, text = task["data"], task["data"][key]
     spans: list[dict[str, Any]] = []
     index: dict[str, int] = {}
@@ -167,7 +167,7 @@ def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Jo
     return make(place, **fields)
 
 
-def _offsets(place: str, text: str, value: dict[str, Any], job: Job) -> tuple[int, int]:
+def _offsets(place: str, text: str, value: dict[str, Any], job: Conversion) -> tuple[int, int]:
     start, end = entry(place, value, "start", int), entry(place, value, "end", int)
     said = value.get("text")
     if not isinstance(said, str):
@@ -189,7 +189,7 @@ def _offsets(place: str, text: str, value: dict[str, Any], job: Job) -> tuple[in
     )
 
 
-def _meta(part: dict[str, Any], job: Job) -> dict[str, Any]:
+def _meta(part: dict[str, Any], job: Conversion) -> dict[str, Any]:
     found = part.get("meta") or {}
     job.lost["meta that is no object"] += not isinstance(found, dict)
     return found if isinstance(found, dict) else {}
@@ -199,7 +199,9 @@ def _folded(text: str) -> str:
     return " ".join(text.split())
 
 
-def _relations(place: str, part: dict[str, Any], index: dict[str, int], job: Job) -> Iterator[dict[str, Any]]:
+def _relations(
+    place: str, part: dict[str, Any], index: dict[str, int], job: Conversion
+) -> Iterator[dict[str, Any]]:
     ends = [str(part.get("from_id")), str(part.get("to_id"))]
     if missing := [end for end in ends if end not in index]:
         raise UserError(
@@ -216,7 +218,7 @@ def _relations(place: str, part: dict[str, Any], index: dict[str, int], job: Job
             yield {"head": head, "child": child, "label": name}
 
 
-def _task(record: Record, job: Job) -> dict[str, Any]:
+def _task(record: Record, job: Conversion) -> dict[str, Any]:
     job.lose_extras(record, "relations")
     result: list[dict[str, Any]] = []
     for i, span in enumerate(record.spans):

@@ -16,7 +16,7 @@ from ie.core.files import atomic_write, finite, json_text
 from ie.core.text import one_line
 from ie.data import shards
 from ie.data.formats import conll
-from ie.data.formats.job import BESIDE, Job, Keys, Placed, entries, entry, make, parse_json
+from ie.data.formats.conversion import BESIDE, Conversion, Keys, Placed, entries, entry, make, parse_json
 from ie.data.records import Record
 
 COLUMNS = ("text", "spans", "relations", "cats", "answer", "meta", "extra")
@@ -25,7 +25,7 @@ OTHER = BESIDE | {"extra", "idx"}
 LABELS = ("label", "labels")
 
 
-def read(path: Path, job: Job) -> Iterator[Placed]:
+def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """A record for each row.
 
     Raises:
@@ -93,7 +93,7 @@ def read_table(path: Path) -> Any:
     return table
 
 
-def write(path: Path, items: Iterable[Record], job: Job) -> int:
+def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
     """Write one row a record; nothing is lost."""
     arrow, parquet = _pyarrow(path)
     numbers = {"start": arrow.int64(), "end": arrow.int64(), "head": arrow.int64(), "child": arrow.int64()}
@@ -136,12 +136,12 @@ def _row(record: Record) -> dict[str, Any]:
     }
 
 
-def _plain(row: dict[str, Any], job: Job) -> dict[str, Any]:
+def _plain(row: dict[str, Any], job: Conversion) -> dict[str, Any]:
     """A row as JSON has it: dates and the like are text, NaN and Infinity null."""
     return json.loads(json_text(job.finite(row), default=str))
 
 
-def _record(place: str, row: dict[str, Any], classes: Mapping[str, list[str]], job: Job) -> Placed:
+def _record(place: str, row: dict[str, Any], classes: Mapping[str, list[str]], job: Conversion) -> Placed:
     # None says that a cell, or a key of a struct, isn't there.
     fields = {key: value for key, value in row.items() if value is not None and key != "extra"}
     annotation = {"spans", "relations", "cats"} & fields.keys()

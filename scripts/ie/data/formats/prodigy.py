@@ -11,13 +11,13 @@ from typing import Any
 
 from ie.core.errors import UserError
 from ie.data import records
-from ie.data.formats.job import BESIDE, Job, Keys, Placed
+from ie.data.formats.conversion import BESIDE, Conversion, Keys, Placed
 from ie.data.records import ONE_SPAN, Record, Relation, Span, write_records
 
 SPAN_KEYS = ("start", "end", "token_start", "token_end", "label")
 
 
-def read(path: Path, job: Job) -> Iterator[Placed]:
+def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """Records whose relations are indices into the spans and whose choices are `cats`.
 
     Answers about several categories of one text, a line each, become one record.
@@ -44,7 +44,7 @@ def read(path: Path, job: Job) -> Iterator[Placed]:
     yield from found
 
 
-def _read(path: Path, job: Job) -> Iterator[Placed]:
+def _read(path: Path, job: Conversion) -> Iterator[Placed]:
     for number, record in enumerate(records.read_unchecked(path), start=1):
         data = _set(record)
         annotation = {"spans", "relations"}
@@ -61,12 +61,12 @@ def _read(path: Path, job: Job) -> Iterator[Placed]:
         yield f"{path}:{number}", Record(**data)
 
 
-def write(path: Path, items: Iterable[Record], job: Job) -> int:
+def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
     """Write for `prodigy db-in`; tokens are added where relations need them."""
     return write_records(path, (_out(record, job) for record in items))
 
 
-def _out(record: Record, job: Job) -> Record:
+def _out(record: Record, job: Conversion) -> Record:
     data = _set(record)
     if record.cats and set(record.cats.values()) <= {0, 1}:
         data.setdefault("options", _options(record))
@@ -93,7 +93,7 @@ def _options(record: Record) -> list[dict[str, str]]:
     return [{"id": name, "text": name} for name in record.cats]
 
 
-def _tokens(record: Record, job: Job) -> list[dict[str, Any]]:
+def _tokens(record: Record, job: Conversion) -> list[dict[str, Any]]:
     text = record.text
     return [
         {"text": text[start:end], "start": start, "end": end, "id": i, "ws": text[end : end + 1] == " "}

@@ -24,7 +24,7 @@ from ie.data.shards import Shard
 from ie.deploy.apply import results
 from ie.deploy.apply.results import AGAIN, KEPT_WORDS, Done, Settings
 from ie.llm import pipeline
-from ie.llm.client import Model
+from ie.llm.executor import Model
 from ie.llm.tasks import Task
 from ie.llm.types import UNREADABLE
 

@@ -17,8 +17,8 @@ from running import ROOT, write_lines
 from spacy.tokens import DocBin, Span
 
 from ie.core.errors import UserError
-from ie.data.formats import convert
-from ie.data.formats.job import Job
+from ie.data.formats import interchange
+from ie.data.formats.conversion import Conversion
 from ie.data.records import Record, blank, read_records
 
 NLP = blank("en")
@@ -26,9 +26,9 @@ CASES = ROOT.parent / "shared" / "cases"
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def bring(folder: Path, form: str, content: Any, **options: Any) -> tuple[list[Record], Job]:
+def bring(folder: Path, form: str, content: Any, **options: Any) -> tuple[list[Record], Conversion]:
     """What comes in of a file with `content`: rows, tasks, or text."""
-    path, job = folder / "in", Job(NLP, **options)
+    path, job = folder / "in", Conversion(NLP, **options)
     if form == "parquet":
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(content), path)
     elif isinstance(content, str):
@@ -37,7 +37,7 @@ def bring(folder: Path, form: str, content: Any, **options: Any) -> tuple[list[R
         path.write_text(json.dumps(content), encoding="utf-8")
     else:
         write_lines(path, content)
-    return convert.read(path, form, job).records, job
+    return interchange.read(path, form, job).records, job
 
 
 def marked(record: Record) -> list[tuple[str, str]]:
@@ -108,7 +108,7 @@ def test_no_key_is_dropped_without_a_word(kind, name, value, data):
     with TemporaryDirectory() as folder:
         [record], job = bring(Path(folder), form, [row])
     assert ("ORG", "Hooli") in marked(record)
-    lost = dict(convert.losses(job))
+    lost = dict(interchange.losses(job))
     kept = (record.model_extra or {}).get(name)
     if kept is not None:
         assert kept == value
@@ -172,18 +172,18 @@ def test_broken_documents_are_one_sentence(kind, value, seed):
 
 
 @settings(QUICK, max_examples=80)
-@given(form=st.sampled_from(convert.FORMATS), cut=st.integers(0, 400), noise=st.binary(max_size=6))
+@given(form=st.sampled_from(interchange.FORMATS), cut=st.integers(0, 400), noise=st.binary(max_size=6))
 def test_files_that_are_cut_off_or_damaged_are_one_sentence(form, cut, noise):
     record = Record(text="Hooli 👩‍🚀 pays", spans=[SPAN], cats={"A": 1}, meta={"id": 1})
     with TemporaryDirectory() as folder:
         path = Path(folder) / "in"
-        convert.write(path, form, [record, record.model_copy(update={"text": "Hooli"})], Job(NLP))
+        interchange.write(path, form, [record, record.model_copy(update={"text": "Hooli"})], Conversion(NLP))
         content = path.read_bytes()
         cut = cut % (len(content) + 1)
         for broken in (content[:cut], content[:cut] + noise + content[cut + len(noise) :], noise):
             path.write_bytes(broken)
             with suppress(UserError):
-                convert.read(path, form, Job(NLP))
+                interchange.read(path, form, Conversion(NLP))
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path):
@@ -199,8 +199,8 @@ class TestNumbersThatJsonCanNotHold:
     def test_they_are_null_and_counted(self, tmp_path, number):
         [record], job = bring(tmp_path, "labelstudio", self.TASKS.replace("7", number))
         assert record.model_extra == {"rating": None}
-        assert convert.losses(job) == [("NaN or Infinity, now null", 1)]
-        convert.write(tmp_path / "new.jsonl", "prodigy", [record], job)
+        assert interchange.losses(job) == [("NaN or Infinity, now null", 1)]
+        interchange.write(tmp_path / "new.jsonl", "prodigy", [record], job)
         assert read_records(tmp_path / "new.jsonl")[0].model_extra == {"rating": None}
 
     def test_prodigys_are_refused_with_their_place(self, tmp_path):
@@ -240,7 +240,7 @@ class TestLabelStudio:
             tmp_path, "labelstudio", [TASK | {"annotations": [{"result": [REGION, choice]}]}]
         )
         assert not record.cats
-        assert convert.losses(job) == [("results of type choices of a region", 1)]
+        assert interchange.losses(job) == [("results of type choices of a region", 1)]
 
 
 class TestOffsetsOfDoccano:
@@ -291,14 +291,14 @@ class TestProdigy:
             ("Acme pays", {"FUNDING": 0}, "accept"),
             ("Velm pays", {}, "ignore"),
         ]
-        convert.write(tmp_path / "again.jsonl", "prodigy", records, Job(NLP))
-        again = convert.read(tmp_path / "again.jsonl", "prodigy", Job(NLP)).records
+        interchange.write(tmp_path / "again.jsonl", "prodigy", records, Conversion(NLP))
+        again = interchange.read(tmp_path / "again.jsonl", "prodigy", Conversion(NLP)).records
         assert [(r.cats, r.answer) for r in again] == [(r.cats, r.answer) for r in records]
 
     def test_a_yes_and_a_no_to_one_question_are_not_merged(self, tmp_path):
         rows = [self.answer("Hooli pays", answer, label="FUNDING") for answer in ("accept", "reject")]
         write_lines(tmp_path / "in", rows)
-        intake = convert.read(tmp_path / "in", "prodigy", Job(NLP))
+        intake = interchange.read(tmp_path / "in", "prodigy", Conversion(NLP))
         assert [record.cats for record in intake.records] == [{"FUNDING": 1}]
         assert intake.otherwise == 1
 
@@ -353,14 +353,14 @@ class TestParquet:
     )
     def test_text_classification_of_the_hub(self, tmp_path, column, values, feature):
         path = self.write(tmp_path, {"text": ["Hooli pays", "Acme pays"], column: values}, {column: feature})
-        one, two = convert.read(path, "parquet", Job(NLP)).records
+        one, two = interchange.read(path, "parquet", Conversion(NLP)).records
         assert (one.cats, two.cats) == ({"FUNDING": 1, "LEGAL": 0}, {"FUNDING": 0, "LEGAL": 1})
 
     def test_other_tags_are_counted_and_ids_stay(self, tmp_path):
         names = {"feature": {"names": ["O", "B-ORG"]}}
         columns = {"id": ["7"], "tokens": [["Hooli", "pays"]], "ner_tags": [[1, 0]], "pos_tags": [[3, 4]]}
-        path, job = self.write(tmp_path, columns, {"ner_tags": names}), Job(NLP)
-        [record] = convert.read(path, "parquet", job).records
+        path, job = self.write(tmp_path, columns, {"ner_tags": names}), Conversion(NLP)
+        [record] = interchange.read(path, "parquet", job).records
         assert marked(record) == [("ORG", "Hooli")]
         assert record.model_extra["id"] == "7"
         assert job.unread == {"pos_tags": 1}
@@ -380,13 +380,13 @@ class TestParquet:
     )
     def test_broken_rows_are_one_sentence(self, tmp_path, columns, fault):
         with pytest.raises(UserError, match=fault):
-            convert.read(self.write(tmp_path, columns, {}), "parquet", Job(NLP))
+            interchange.read(self.write(tmp_path, columns, {}), "parquet", Conversion(NLP))
 
     def test_bytes_that_are_not_utf8_are_named(self, tmp_path):
         raw = pyarrow.array([b"Hooli", b"caf\xe9"], pyarrow.binary())
         columns = {"text": pyarrow.Array.from_buffers(pyarrow.string(), 2, raw.buffers())}
         with pytest.raises(UserError, match="row 2: not UTF-8 in text"):
-            convert.read(self.write(tmp_path, columns, {}), "parquet", Job(NLP))
+            interchange.read(self.write(tmp_path, columns, {}), "parquet", Conversion(NLP))
 
 
 def test_span_groups_alone_are_refused(tmp_path):
@@ -394,7 +394,7 @@ def test_span_groups_alone_are_refused(tmp_path):
     doc.spans["sc"] = [Span(doc, 0, 1, "ORG")]
     DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "a.spacy")
     with pytest.raises(UserError, match=r"no annotation that can be read, but .doc\.spans\['sc'\]. may"):
-        convert.read(tmp_path / "a.spacy", "docbin", Job(NLP))
+        interchange.read(tmp_path / "a.spacy", "docbin", Conversion(NLP))
 
 
 @pytest.mark.parametrize(
@@ -415,6 +415,6 @@ def test_public_reports(name, form, said):
         pytest.skip(f"needs {path}")
     if said is None:
         with pytest.raises(UserError):
-            convert.read(path, form, Job(NLP))
+            interchange.read(path, form, Conversion(NLP))
     else:
-        assert [marked(record) for record in convert.read(path, form, Job(NLP)).records] == said
+        assert [marked(record) for record in interchange.read(path, form, Conversion(NLP)).records] == said

@@ -9,7 +9,7 @@ import pytest
 
 from ie.core.errors import UserError
 from ie.llm.cache import AnswerCache
-from ie.llm.client import BudgetReached, Interrupted, Model, Provider, Unavailable
+from ie.llm.executor import BudgetReached, Interrupted, Model, Provider, Unavailable
 from ie.llm.types import Answer, Prices, Prompt
 
 

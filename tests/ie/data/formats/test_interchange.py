@@ -17,8 +17,8 @@ from running import real_data, write_lines
 from spacy.tokens import DocBin, Span
 
 from ie.core.errors import UserError
-from ie.data.formats import conll, convert, labelstudio
-from ie.data.formats.job import Job
+from ie.data.formats import conll, interchange, labelstudio
+from ie.data.formats.conversion import Conversion
 from ie.data.records import Record, blank, read_records
 from ie.data.scheme import Scheme
 
@@ -28,16 +28,16 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 EMOJI = "😀 Hooli raises $5m, e\u0301toile 👩‍🚀 שלום"
 
 
-def job(scheme: Scheme | None = SCHEME) -> Job:
-    return Job(NLP, scheme, "characters")
+def job(scheme: Scheme | None = SCHEME) -> Conversion:
+    return Conversion(NLP, scheme, "characters")
 
 
 def there_and_back(items: list[Record], form: str) -> tuple[list[Record], Counter]:
     """Through a file and back, without what leaves out texts that are there twice."""
     with TemporaryDirectory() as folder:
         path, used = Path(folder) / "file", job()
-        n = convert.write(path, form, items, used)
-        found = [record for _, record in convert.READERS[form](path, used)]
+        n = interchange.write(path, form, items, used)
+        found = [record for _, record in interchange.READERS[form](path, used)]
     assert n == len(found)
     return found, Counter({name: n for name, n in used.lost.items() if n})
 
@@ -135,7 +135,7 @@ def said(record: Record, spans: list) -> list[tuple[str, str]]:
 )
 def test_real_files_come_back(name, lossless):
     gold = read_records(real_data(name), duplicates="first", bad_relations="drop")[:150]
-    for form in convert.FORMATS:
+    for form in interchange.FORMATS:
         found, lost = there_and_back(gold, form)
         if form.startswith("conll"):
             assert [said(f, f.spans) for f in found] == [
@@ -179,9 +179,9 @@ RELATION = {
 class TestProdigy:
     def test_relations_of_tokens_are_those_of_spans_and_back(self, tmp_path):
         source = write_lines(tmp_path / "db-out.jsonl", [RELATION])
-        [record] = convert.read(source, "prodigy", job()).records
+        [record] = interchange.read(source, "prodigy", job()).records
         assert (record.relations[0].head, record.relations[0].child) == (1, 0)
-        convert.write(tmp_path / "db-in.jsonl", "prodigy", [record], job())
+        interchange.write(tmp_path / "db-in.jsonl", "prodigy", [record], job())
         assert json.loads((tmp_path / "db-in.jsonl").read_text()) == RELATION
 
     def test_choices_are_cats_and_back(self, tmp_path):
@@ -192,10 +192,10 @@ class TestProdigy:
             "answer": "accept",
         }
         source = write_lines(tmp_path / "db-out.jsonl", [row])
-        [record] = convert.read(source, "prodigy", job()).records
+        [record] = interchange.read(source, "prodigy", job()).records
         assert record.cats == {"FUNDING": 1, "OTHER": 0}
         record.cats = {"FUNDING": 0.0, "OTHER": 1.0}  # corrected on our side
-        convert.write(tmp_path / "db-in.jsonl", "prodigy", [record], job())
+        interchange.write(tmp_path / "db-in.jsonl", "prodigy", [record], job())
         assert json.loads((tmp_path / "db-in.jsonl").read_text()) == {**row, "accept": ["OTHER"]}
 
 
@@ -205,10 +205,10 @@ class TestLabelStudio:
         region = {"id": "a", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
         return {"id": 7, "data": {"text": EMOJI}, "annotations": [{"result": [region]}], **more}
 
-    def read(self, tmp_path: Path, *tasks: dict) -> tuple[list[Record], Job]:
+    def read(self, tmp_path: Path, *tasks: dict) -> tuple[list[Record], Conversion]:
         path, used = tmp_path / "tasks.json", job(None)
         path.write_text(json.dumps(tasks), encoding="utf-8")
-        return convert.read(path, "labelstudio", used).records, used
+        return interchange.read(path, "labelstudio", used).records, used
 
     @pytest.mark.parametrize(
         "offsets", [(EMOJI.index("$"), EMOJI.index("$") + 3), (EMOJI.index("$") + 1, EMOJI.index("$") + 4)]
@@ -221,7 +221,7 @@ class TestLabelStudio:
     def test_exported_offsets_count_characters(self, tmp_path):
         start = EMOJI.index("👩")
         record = Record(text=EMOJI, spans=[{"start": start, "end": start + 3, "label": "X"}])
-        convert.write(tmp_path / "tasks.json", "labelstudio", [record], job())
+        interchange.write(tmp_path / "tasks.json", "labelstudio", [record], job())
         value = json.loads((tmp_path / "tasks.json").read_text())[0]["annotations"][0]["result"][0]["value"]
         assert (value["start"], value["end"], value["text"]) == (start, start + 3, "👩‍🚀")
         assert EMOJI.encode("utf-16-le")[2 * start : 2 * start + 6].decode("utf-16-le") != "👩‍🚀"
@@ -243,7 +243,7 @@ class TestLabelStudio:
         other = {"data": {"text": "never annotated"}, "annotations": []}
         found, used = self.read(tmp_path, task, other)
         assert len(found) == 1
-        assert dict(convert.losses(used)) == {
+        assert dict(interchange.losses(used)) == {
             "predictions": 1,
             "regions without a label": 1,
             "results of type rating": 1,
@@ -274,7 +274,7 @@ class TestLabelStudio:
         ]
         edge = {"head": 0, "child": 1, "label": "RAISED"}
         record = Record(text=EMOJI, spans=spans, relations=[edge], cats={"FUNDING": 1, "OTHER": 0})
-        convert.write(tmp_path / "tasks.json", "labelstudio", [record], job())
+        interchange.write(tmp_path / "tasks.json", "labelstudio", [record], job())
         [task] = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
         task |= {"id": 1}  # what Label Studio gives to a task on import
         task["annotations"][0] |= {"id": 1, "completed_by": 1}
@@ -294,7 +294,7 @@ class TestLabelStudio:
             (start, start + 3, ["MONEY"]),
         ]
         assert small["category"] == "FUNDING"
-        [back] = convert.read(tmp_path / "JSON" / "result.json", "labelstudio", job()).records
+        [back] = interchange.read(tmp_path / "JSON" / "result.json", "labelstudio", job()).records
         assert back.annotator == "1"
         assert without(back, own=("meta",)) == without(record, own=("meta",))
         tokens = conll.read(tmp_path / "CONLL2003" / "result.conll", job())
@@ -315,12 +315,12 @@ class TestDoccano:
         ],
     )
     def test_its_forms_are_read(self, tmp_path, line):
-        [record] = convert.read(write_lines(tmp_path / "a.jsonl", [line]), "doccano", job()).records
+        [record] = interchange.read(write_lines(tmp_path / "a.jsonl", [line]), "doccano", job()).records
         assert said(record, record.spans) == [("COMPANY", "Hooli")]
 
     def test_classification(self, tmp_path):
         path = write_lines(tmp_path / "a.jsonl", [{"text": EMOJI, "label": ["FUNDING"]}])
-        [record] = convert.read(path, "doccano", job()).records
+        [record] = interchange.read(path, "doccano", job()).records
         assert record.cats == {"FUNDING": 1, "OTHER": 0}
 
     def test_the_file_has_one_form_and_relations_decide_which(self, tmp_path):
@@ -328,9 +328,9 @@ class TestDoccano:
         two = [{"start": 0, "end": 4, "label": "COMPANY"}, {"start": 5, "end": 7, "label": "MONEY"}]
         related = Record(text="Acme $5", spans=two, relations=[{"head": 0, "child": 1, "label": "RAISED"}])
         path = tmp_path / "a.jsonl"
-        convert.write(path, "doccano", [plain], job())
+        interchange.write(path, "doccano", [plain], job())
         assert "label" in json.loads(path.read_text())
-        convert.write(path, "doccano", [plain, related], job())
+        interchange.write(path, "doccano", [plain, related], job())
         assert ["entities" in json.loads(line) for line in path.read_text().splitlines()] == [True, True]
 
 
@@ -351,7 +351,7 @@ class TestConll:
         lines = [columns.format(word, tag) for word, tag in zip(self.WORDS, tags, strict=True)]
         path, used = tmp_path / "a.conll", job()
         path.write_text("-DOCSTART- -X- O O\n\n" + "\n".join(lines) + "\n\n\nNext O\r\n", encoding="utf-8")
-        first, second = convert.read(path, "conll", used).records
+        first, second = interchange.read(path, "conll", used).records
         assert said(first, first.spans) == [
             ("ORG", "HooliInc"),
             ("ORG", "Acme"),
@@ -359,20 +359,22 @@ class TestConll:
             ("M", "€5"),
         ]
         assert second.text == "Next"
-        lost = dict(convert.losses(used))
+        lost = dict(interchange.losses(used))
         assert lost.pop("columns between token and tag", 0) == (7 if "NNP" in columns else 0)
         assert lost == {"limits of documents": 1}
 
     def test_four_columns_are_what_label_studio_writes(self, tmp_path):
         record = Record(text="Hooli pays.", spans=[{"start": 0, "end": 5, "label": "COMPANY"}])
-        convert.write(tmp_path / "a", "conll4", [record], job())
+        interchange.write(tmp_path / "a", "conll4", [record], job())
         assert (tmp_path / "a").read_text() == ("Hooli -X- _ B-COMPANY\npays -X- _ O\n. -X- _ O\n\n")
 
 
 class TestDocBin:
     def test_spacy_reads_ents_and_cats(self, tmp_path):
         spans = [{"start": 2, "end": 7, "label": "COMPANY", "kb_id": "5923214"}]
-        convert.write(tmp_path / "a", "docbin", [Record(text=EMOJI, spans=spans, cats={"OTHER": 1})], job())
+        interchange.write(
+            tmp_path / "a", "docbin", [Record(text=EMOJI, spans=spans, cats={"OTHER": 1})], job()
+        )
         [doc] = DocBin().from_disk(tmp_path / "a").get_docs(NLP.vocab)
         assert [(ent.text, ent.label_, ent.kb_id_) for ent in doc.ents] == [("Hooli", "COMPANY", "5923214")]
         assert doc.cats == {"OTHER": 1}
@@ -384,15 +386,15 @@ class TestDocBin:
         ]
         edge = {"head": 0, "child": 1, "label": "RAISED"}
         record = Record(text=EMOJI, spans=spans, relations=[edge], meta={"id": 1})
-        convert.write(tmp_path / "a", "docbin", [record], job())
+        interchange.write(tmp_path / "a", "docbin", [record], job())
         [doc] = DocBin().from_disk(tmp_path / "a").get_docs(NLP.vocab)
         doc.ents = [Span(doc, 0, 1, "X"), *[ent for ent in doc.ents if ent.label_ == "COMPANY"]]
         DocBin(store_user_data=True, docs=[doc]).to_disk(tmp_path / "b")
         used = job()
-        [back] = convert.read(tmp_path / "b", "docbin", used).records
+        [back] = interchange.read(tmp_path / "b", "docbin", used).records
         assert [(s.label, s.model_extra) for s in back.spans] == [("COMPANY", {"name": "Hooli"}), ("X", {})]
         assert back.meta == {"id": 1}
-        assert convert.losses(used) == [("relations (spans were changed)", 1)]
+        assert interchange.losses(used) == [("relations (spans were changed)", 1)]
 
 
 class TestParquet:
@@ -403,11 +405,11 @@ class TestParquet:
         plain = table
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
         pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-        [record] = convert.read(tmp_path / "a.parquet", "parquet", job()).records
+        [record] = interchange.read(tmp_path / "a.parquet", "parquet", job()).records
         assert (record.text, said(record, record.spans)) == ("Hooli Inc pays", [("ORG", "HooliInc")])
         pyarrow.parquet.write_table(plain, tmp_path / "b.parquet")
         with pytest.raises(UserError, match=r"b.parquet: row 1: the class 1 has no name"):
-            convert.read(tmp_path / "b.parquet", "parquet", job())
+            interchange.read(tmp_path / "b.parquet", "parquet", job())
 
     def test_spans_as_structs_with_keys_of_their_own(self, tmp_path):
         spans = [
@@ -417,7 +419,7 @@ class TestParquet:
         pyarrow.parquet.write_table(
             pyarrow.table({"text": ["Hooli $5"], "spans": [spans], "source": ["x"]}), tmp_path / "a"
         )
-        [record] = convert.read(tmp_path / "a", "parquet", job()).records
+        [record] = interchange.read(tmp_path / "a", "parquet", job()).records
         assert [span.model_extra for span in record.spans] == [{}, {"kb": 4}]
         assert record.model_extra == {"source": "x"}
 
@@ -425,10 +427,10 @@ class TestParquet:
 def test_a_second_answer_of_the_same_annotator_is_left_out_and_counted(tmp_path):
     one = {"text": "Hooli", "spans": [{"start": 0, "end": 5, "label": "X"}]}
     rows = [one, one, {"text": "Hooli"}, {**one, "meta": {"annotator": "anna"}}]
-    intake = convert.read(write_lines(tmp_path / "a.jsonl", rows), "prodigy", job())
+    intake = interchange.read(write_lines(tmp_path / "a.jsonl", rows), "prodigy", job())
     assert len(intake.records) == 2
     assert (intake.repeated, intake.otherwise) == (1, 1)
-    again = convert.read(tmp_path / "a.jsonl", "prodigy", job(), intake.records)
+    again = interchange.read(tmp_path / "a.jsonl", "prodigy", job(), intake.records)
     assert (len(again.records), again.repeated, again.otherwise) == (0, 3, 1)
 
 

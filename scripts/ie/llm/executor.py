@@ -57,7 +57,7 @@ class Unavailable(Exception):
         self.again, self.limited, self.wait, self.free = again, limited, wait, free
 
 
-class Refused(Exception):
+class PromptRefused(Exception):
     """The endpoint refused a prompt, as the error says, and did no work."""
 
     def __init__(self, error: str) -> None:
@@ -152,7 +152,7 @@ class Stats:
 
 
 @dataclass
-class Ledger:
+class Spending:
     """What the models of a run have spent, in US dollars: never more than is allowed, at any moment.
 
     A request is booked before it is sent, at the most that it can cost; when its answer is there, what it
@@ -295,7 +295,7 @@ class Model:
             requests (prompts, where several go together), every further try included.
 
     Attributes:
-        ledger: what counts against the limits; the models of one pipeline share it.
+        spending: what counts against the limits; the models of one pipeline share it.
         stats: counts since the model was made.
         dry: look into the store, count what would be asked and what it would cost, send nothing.
         on_answer: called with each answer and the stats, in order, in the caller's thread.
@@ -334,7 +334,7 @@ class Model:
         self._readable = False  # an answer, also of the store
         self._found = 0  # in the store
         self._failed_in_a_row = self._failed_after = 0
-        self.ledger = Ledger()
+        self.spending = Spending()
         self._seen = self._written = 0  # answers and their tokens, to guess the next one's
         self._first: Prompt | None = None
         self._prefix: str | None = None
@@ -599,7 +599,7 @@ class Model:
         started, begun = time.monotonic(), time.perf_counter()
         try:
             answers = await self.provider.ask([job.prompt for job in jobs])
-        except Refused as error:
+        except PromptRefused as error:
             answers, cost = [Answer(error=error.error) for _ in jobs], Decimal(0)
         except Unavailable as error:
             failure = error
@@ -615,7 +615,7 @@ class Model:
         else:
             cost = sum(map(self._cost, answers, most), Decimal(0))
         finally:
-            self.ledger.settle(sum(most, Decimal(0)), cost)
+            self.spending.settle(sum(most, Decimal(0)), cost)
             seconds = time.perf_counter() - begun
             self.stats.seconds += seconds
         answers = [self._judged(answer, job.prompt) for answer, job in zip(answers, jobs, strict=True)]
@@ -698,22 +698,22 @@ class Model:
         """
         most = [self._most(job.prompt) for job in jobs]
         total = sum(most, Decimal(0))
-        ledger = self.ledger
+        spending = self.spending
         while True:
             if run.stop is not None:
                 raise run.stop
-            if self.max_calls and ledger.calls + len(jobs) > self.max_calls:
-                spent, limit = f"{ledger.calls} calls", f"max_calls = {self.max_calls}"
+            if self.max_calls and spending.calls + len(jobs) > self.max_calls:
+                spent, limit = f"{spending.calls} calls", f"max_calls = {self.max_calls}"
                 break
-            if not self.max_cost or ledger.cost + ledger.reserved + total <= self.max_cost:
-                ledger.book(len(jobs), total)
+            if not self.max_cost or spending.cost + spending.reserved + total <= self.max_cost:
+                spending.book(len(jobs), total)
                 self.stats.calls += len(jobs)
                 return most
-            if not ledger.under_way:
-                spent = f"${ledger.cost:.4f}"
+            if not spending.under_way:
+                spent = f"${spending.cost:.4f}"
                 limit = f"max_cost = {self.max_cost} (the next request may cost ${total:.4f})"
                 break
-            await ledger.settled()
+            await spending.settled()
         raise BudgetReached(
             f"The budget is reached: {spent} spent of {limit}; all answers are stored, "
             "raise the limit and run the same command again to go on."

@@ -14,7 +14,7 @@ from ie.core.errors import UserError
 from ie.data.records import Record, read_records
 from ie.data.splits import assign
 from ie.llm import pipeline
-from ie.llm.shots import Shots, reviewed_examples
+from ie.llm.examples import FewShotExamples, reviewed_examples
 
 CONFIG = ROOT / "configs" / "llm.cfg"
 REVIEWED = ROOT / "assets" / "reviewed.jsonl"
@@ -111,7 +111,7 @@ def test_rejected_and_ignored_reviews_are_no_examples(tmp_path):
 @pytest.mark.parametrize("select", ["fixed", "similar"])
 def test_the_same_choice_every_time(select):
     records = corpus(300)
-    chosen = [Shots(records, select, 6).choose("ship in the harbour", missing) for _ in range(3)]
+    chosen = [FewShotExamples(records, select, 6).choose("ship in the harbour", missing) for _ in range(3)]
     assert chosen[0] == chosen[1] == chosen[2]
     assert len(chosen[0]) == len({example.text for example in chosen[0]}) == 6
 
@@ -120,7 +120,7 @@ def test_the_same_choice_every_time(select):
 CHOICE = """
 import json, random, sys
 from pathlib import Path
-from ie.llm.shots import Shots
+from ie.llm.examples import FewShotExamples
 from ie.data.records import read_records
 
 records = read_records(Path(sys.argv[1]))
@@ -128,9 +128,10 @@ random.Random(int(sys.argv[2])).shuffle(records)
 missing = lambda record: 1 - len({span.label for span in record.spans} & {"COMPANY", "MONEY"}) / 2
 for n in range(1, 13):
     for options in ({}, {"max_empty": 0.0}, {"max_empty": 1.0}, {"select": "similar"}):
-        chosen = Shots(records, n=n, **options).choose("Hooli raised $5m, led by ACME Ventures.", missing)
+        examples = FewShotExamples(records, n=n, **options)
+        chosen = examples.choose("Hooli raised $5m, led by ACME Ventures.", missing)
         print(json.dumps([record.text for record in chosen]))
-    print(json.dumps([record.text for record in Shots(records, n=n).diverse()]))
+    print(json.dumps([record.text for record in FewShotExamples(records, n=n).diverse()]))
 """
 # Kernels of OpenBLAS (a processor other than x86-64 keeps its own), and numpy without newer instructions.
 PROCESSORS = {
@@ -172,21 +173,21 @@ def test_equal_examples_are_chosen_alike_in_every_order(select):
     for seed in range(20):
         # The same words in another order, or with another number: equally far from everything.
         records = [*corpus(24, seed), *(record(f"{a} {b}", X=1) for a in "xyz" for b in "xyz")]
-        first = Shots(records, select, 6).choose("x y ship oven", missing)
+        first = FewShotExamples(records, select, 6).choose("x y ship oven", missing)
         for _ in range(3):
             rng.shuffle(records)
-            assert Shots(records, select, 6).choose("x y ship oven", missing) == first
+            assert FewShotExamples(records, select, 6).choose("x y ship oven", missing) == first
 
 
 def test_of_many_examples_the_few_that_have_an_answer_are_found():
     records = [record(example.text, X=i % 400 == 399) for i, example in enumerate(corpus(2400))]
-    chosen = Shots(records, "fixed", 6, max_empty=0.0).choose("", missing)
+    chosen = FewShotExamples(records, "fixed", 6, max_empty=0.0).choose("", missing)
     assert len(chosen) == 6
     assert not any(map(missing, chosen))
 
 
 def test_fixed_examples_are_the_same_for_all_texts_and_spread_over_the_corpus():
-    shots = Shots(corpus(), "fixed", 4)
+    shots = FewShotExamples(corpus(), "fixed", 4)
     chosen = shots.choose("bread", never)
     assert shots.choose("a match", never) == chosen
     assert {topic(example) for example in chosen} == {0, 1, 2, 3}
@@ -194,13 +195,13 @@ def test_fixed_examples_are_the_same_for_all_texts_and_spread_over_the_corpus():
 
 def test_a_text_is_no_similar_example_of_itself():
     texts = corpus()
-    shots = Shots(texts, "similar", 5)
+    shots = FewShotExamples(texts, "similar", 5)
     for one in texts[:8]:
         assert one not in shots.choose(one.text, missing)
 
 
 def test_similar_examples_are_the_nearest_with_the_nearest_last():
-    shots = Shots(corpus(), "similar", 5)
+    shots = FewShotExamples(corpus(), "similar", 5)
     assert {topic(example) for example in shots.choose("judge and court", never)} == {2}
     assert {topic(example) for example in shots.choose("a cup for the league", never)} == {3}
     own = corpus()[7]
@@ -210,7 +211,7 @@ def test_similar_examples_are_the_nearest_with_the_nearest_last():
 @pytest.mark.parametrize(("max_empty", "most"), [(0.0, 0), (0.25, 2), (0.5, 4)])
 def test_the_share_of_examples_without_an_answer_is_limited(max_empty, most):
     records = [record(example.text, X=i % 10 == 0) for i, example in enumerate(corpus(100))]
-    chosen = Shots(records, "fixed", 8, max_empty=max_empty).choose("", missing)
+    chosen = FewShotExamples(records, "fixed", 8, max_empty=max_empty).choose("", missing)
     assert len(chosen) == 8
     assert sum(missing(example) for example in chosen) == most
 
@@ -220,47 +221,49 @@ def test_where_no_example_fills_all_fields_the_fullest_are_shown():
     records = corpus(40)
     shares = {example.text: (0.5 if i % 4 else 0.75) for i, example in enumerate(records)}
     shares[records[0].text] = 1.0
-    chosen = Shots(records, "fixed", 8, max_empty=0.0).choose("", lambda example: shares[example.text])
+    chosen = FewShotExamples(records, "fixed", 8, max_empty=0.0).choose(
+        "", lambda example: shares[example.text]
+    )
     assert len(chosen) == 8
     assert {shares[example.text] for example in chosen} == {0.5}
 
 
 def test_where_no_example_has_any_answer_none_is_shown_beyond_the_share():
-    chosen = Shots(corpus(40), "fixed", 8, max_empty=0.25).choose("", lambda example: 1.0)
+    chosen = FewShotExamples(corpus(40), "fixed", 8, max_empty=0.25).choose("", lambda example: 1.0)
     assert len(chosen) == 2
 
 
 @pytest.mark.parametrize("select", ["fixed", "similar"])
 def test_no_examples(select):
-    assert Shots([], select).choose("text", missing) == []
-    assert Shots(corpus(), select, n=0).choose("text", missing) == []
-    assert Shots(corpus(), select, max_words=2).choose("text", missing) == []
-    assert Shots([]).diverse() == Shots(corpus(), n=0).diverse() == []
-    assert Shots([record(" ", X=1), record("\t", X=1)], n=2).diverse() == []
+    assert FewShotExamples([], select).choose("text", missing) == []
+    assert FewShotExamples(corpus(), select, n=0).choose("text", missing) == []
+    assert FewShotExamples(corpus(), select, max_words=2).choose("text", missing) == []
+    assert FewShotExamples([]).diverse() == FewShotExamples(corpus(), n=0).diverse() == []
+    assert FewShotExamples([record(" ", X=1), record("\t", X=1)], n=2).diverse() == []
 
 
 @pytest.mark.parametrize("select", ["fixed", "similar"])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_fewer_examples_than_wanted_are_all_shown(select, count, recwarn):
     records = corpus()[:count]
-    chosen = Shots(records, select, n=8).choose("bread", never)
+    chosen = FewShotExamples(records, select, n=8).choose("bread", never)
     assert sorted(example.text for example in chosen) == sorted(example.text for example in records)
     assert not recwarn.list
 
 
 def test_equal_examples_are_no_trouble(recwarn):
     records = [record("bread oven", X=1), *[record(f"ship crane {'!' * i}", X=1) for i in range(20)]]
-    assert len(Shots(records, "fixed", n=6).choose("bread", missing)) <= 6
+    assert len(FewShotExamples(records, "fixed", n=6).choose("bread", missing)) <= 6
     records = [record(text, X=1) for text in ("🦄", "...", "$", "€ €", "🦄 🦄") * 3]
-    assert 0 < len(Shots(records, "fixed", n=4).choose("🦄", missing)) <= 4
-    assert len(Shots(records, "similar", n=4).choose("nothing alike", missing)) == 4
+    assert 0 < len(FewShotExamples(records, "fixed", n=4).choose("🦄", missing)) <= 4
+    assert len(FewShotExamples(records, "similar", n=4).choose("nothing alike", missing)) == 4
     assert not [warning for warning in recwarn.list if "cluster" in str(warning.message)]
 
 
 def test_long_examples_are_not_shown():
     records = [record("bread " * 50, X=1), *corpus(10)]
     for select in ("fixed", "similar"):
-        chosen = Shots(records, select, n=20, max_words=40).choose("bread", never)
+        chosen = FewShotExamples(records, select, n=20, max_words=40).choose("bread", never)
         assert records[0] not in chosen
 
 

@@ -53,7 +53,7 @@ BESIDE = frozenset(
 
 
 @dataclass
-class Job:
+class Conversion:
     """One conversion.
 
     Attributes:
@@ -242,7 +242,7 @@ def names(place: str, data: Any, key: str) -> list[str]:
     return found
 
 
-def parse_json(place: str, text: str, job: Job | None = None) -> Any:
+def parse_json(place: str, text: str, job: Conversion | None = None) -> Any:
     """JSON without half surrogate pairs. NaN and Infinity become null, which `job` counts as lost.
 
     Raises:
@@ -278,7 +278,7 @@ def _differing(data: Any, strict: Any) -> int:
     return int(strict is None and data is not None)
 
 
-def json_lines(path: Path, job: Job) -> Iterator[tuple[str, dict[str, Any]]]:
+def json_lines(path: Path, job: Conversion) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, object) of each line of a JSONL file; empty lines are passed over.
 
     Raises:

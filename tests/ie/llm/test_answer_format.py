@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ie.llm import answers
+from ie.llm import answer_format
 
 NAMES = {"Companies": "COMPANY", "Money": "MONEY"}
 ONE = {"Companies": "COMPANY"}
@@ -27,11 +27,11 @@ WORDS = re.compile(r"\w+")
 
 
 def lines(answer, names=NAMES):
-    return answers.parse(answer, names, "lines", " | ", "none")
+    return answer_format.parse(answer, names, "lines", " | ", "none")
 
 
 def parsed(answer, names=NAMES):
-    return answers.parse(answer, names, "json", " | ", "none")
+    return answer_format.parse(answer, names, "json", " | ", "none")
 
 
 def words_of(said, malformed):
@@ -47,7 +47,7 @@ def words_of(said, malformed):
 @example("\ud83d", "lines", NAMES)
 @settings(max_examples=400, deadline=None)
 def test_no_answer_breaks_anything(answer, form, names):
-    said, malformed = answers.parse(answer, names, form, " | ", "none")
+    said, malformed = answer_format.parse(answer, names, form, " | ", "none")
     assert all(field in names.values() for field, _ in said)
     assert len(set(said)) == len(said)
     for piece in [value for _, value in said] + malformed:
@@ -142,8 +142,8 @@ def test_forms_of_lines(answer):
     ],
 )
 def test_a_value_may_hold_the_sign_that_separates_without_its_blanks(separator, values):
-    line = answers.example({"Companies": values}, separator, "none")["lines"]["Companies"]
-    said, malformed = answers.parse(f"Companies: {line}", ONE, "lines", separator, "none")
+    line = answer_format.example({"Companies": values}, separator, "none")["lines"]["Companies"]
+    said, malformed = answer_format.parse(f"Companies: {line}", ONE, "lines", separator, "none")
     assert [value for _, value in said] == values
     assert malformed == []
 
@@ -238,13 +238,13 @@ def test_a_bare_list_answers_the_only_field():
 def test_enormous_answers_end_soon(unit):
     started = time.perf_counter()
     for form in ("lines", "json"):
-        answers.parse(unit * (10_000 // len(unit)), NAMES, form, " | ", "none")
+        answer_format.parse(unit * (10_000 // len(unit)), NAMES, form, " | ", "none")
     assert time.perf_counter() - started < 20
 
 
 def test_examples_are_read_back_as_what_they_say():
     values = {"Companies": ["Acme", 'Hooli "H" Inc.'], "Money": []}
-    shown = answers.example(values, " | ", "none")
+    shown = answer_format.example(values, " | ", "none")
     wanted = [("COMPANY", "Acme"), ("COMPANY", 'Hooli "H" Inc.')]
     text = "\n".join(f"{name}: {line}" for name, line in shown["lines"].items())
     assert shown["lines"]["Money"] == "none"
@@ -253,10 +253,10 @@ def test_examples_are_read_back_as_what_they_say():
 
 
 def test_the_schema_admits_lists_of_strings_for_all_names_and_nothing_else():
-    schema = answers.schema(["Companies", "Money"], None)
+    schema = answer_format.schema(["Companies", "Money"], None)
     assert list(schema["properties"]) == schema["required"] == ["Companies", "Money"]
     assert schema["additionalProperties"] is False
-    item = answers.schema(["Category"], ["A", "B"])["properties"]["Category"]["items"]
+    item = answer_format.schema(["Category"], ["A", "B"])["properties"]["Category"]["items"]
     assert item == {"type": "string", "enum": ["A", "B"]}
 
 
@@ -275,14 +275,14 @@ DRAFT, REAL = '{"Companies": ["Draft"], "Money": []}', '{"Companies": ["Acme"], 
 def test_what_stands_before_the_end_of_reasoning_is_no_answer(answer):
     assert parsed(answer) == (ACME_5, [])
     assert lines(answer.replace(DRAFT, "Draft").replace(REAL, " Acme\nMoney: $5m")) == (ACME_5, [])
-    assert answers.is_readable(answer, NAMES, "json", " | ", "none")
+    assert answer_format.is_readable(answer, NAMES, "json", " | ", "none")
 
 
 @pytest.mark.parametrize("form", ["json", "lines"])
 @pytest.mark.parametrize("answer", [f"<think>{DRAFT}", f"<think>{DRAFT}</think>", "</think>\n"])
 def test_reasoning_without_an_answer_is_unreadable(answer, form):
-    assert answers.parse(answer, NAMES, form, " | ", "none")[0] == []
-    assert not answers.is_readable(answer, NAMES, form, " | ", "none")
+    assert answer_format.parse(answer, NAMES, form, " | ", "none")[0] == []
+    assert not answer_format.is_readable(answer, NAMES, form, " | ", "none")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_what_says_nothing_of_the_text_is_unreadable(answer):
     said, malformed = parsed(answer)
     assert said == []
     assert malformed
-    assert not answers.is_readable(answer, NAMES, "json", " | ", "none")
+    assert not answer_format.is_readable(answer, NAMES, "json", " | ", "none")
 
 
 @pytest.mark.parametrize(
@@ -331,11 +331,11 @@ def test_what_says_nothing_of_the_text_is_unreadable(answer):
     ['{"Companies": [], "Money": []}', "{}", "[]", '{"Companies": ["none"]}', REAL, "{'Companies': []}", ""],
 )
 def test_nothing_found_is_readable(answer):
-    assert answers.is_readable(answer, NAMES, "json", " | ", "none")
+    assert answer_format.is_readable(answer, NAMES, "json", " | ", "none")
 
 
 @given(ANY, st.sampled_from(["lines", "json"]))
 @settings(max_examples=200, deadline=None)
 def test_whether_an_answer_is_readable_is_always_known(answer, form):
-    said, _ = answers.parse(answer, NAMES, form, " | ", "none")
-    assert answers.is_readable(answer, NAMES, form, " | ", "none") or not said
+    said, _ = answer_format.parse(answer, NAMES, form, " | ", "none")
+    assert answer_format.is_readable(answer, NAMES, form, " | ", "none") or not said

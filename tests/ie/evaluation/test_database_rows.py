@@ -8,7 +8,7 @@ import spacy
 from spacy.language import Language
 
 from ie.data.records import Record, Relation, Span, blank
-from ie.evaluation import rows
+from ie.evaluation import database_rows
 
 NUMBERS = count()
 TEXT = "Velto invests $5m in Hooli"
@@ -69,8 +69,8 @@ BOTH = [("Velto", "Hooli", "INVESTOR"), ("Hooli", "$5m", "RAISED")]
 
 def test_a_perfect_pipeline_has_nothing_to_mend() -> None:
     nlp = pipeline(ALL, BOTH, {"Velto": "1", "Hooli": "NIL"})
-    assert rows.components(nlp) == ("ner", "relations", "linker")
-    base, costs = rows.budget(nlp, [deal()])
+    assert database_rows.components(nlp) == ("ner", "relations", "linker")
+    base, costs = database_rows.budget(nlp, [deal()])
     assert base.tolist() == [[2, 0, 0]]
     assert all(cost.counts.tolist() == [[2, 0, 0]] for cost in costs)
 
@@ -92,15 +92,15 @@ def test_a_perfect_pipeline_has_nothing_to_mend() -> None:
 )  # fmt: skip
 def test_budget(entities, related, links, base, mended) -> None:
     nlp = pipeline(entities, related, links)
-    found, costs = rows.budget(nlp, [deal()])
+    found, costs = database_rows.budget(nlp, [deal()])
     assert found.tolist() == [base]
     assert {cost.component: int(cost.counts[0, 0]) for cost in costs} == mended
 
 
 def test_without_linker_links_are_no_part_of_a_row() -> None:
-    gold = rows.gold_rows([deal(), deal(head="7")], [])
+    gold = database_rows.gold_rows([deal(), deal(head="7")], [])
     assert gold[0] == gold[1]
-    assert len(rows.gold_rows([deal()], ["linker", "money"])[0]) == 2
+    assert len(database_rows.gold_rows([deal()], ["linker", "money"])[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,17 @@ def test_without_linker_links_are_no_part_of_a_row() -> None:
     ],
 )
 def test_gold_money(value: str, found: tuple | None) -> None:
-    assert rows.gold_money(Span(start=0, end=1, label="MONEY", value=value)) == found
+    assert database_rows.gold_money(Span(start=0, end=1, label="MONEY", value=value)) == found
 
 
 def test_said_money() -> None:
     if not spacy.tokens.Span.has_extension("money"):
         spacy.tokens.Span.set_extension("money", default=None)
     ent = blank("en")("5m").char_span(0, 2, label="MONEY")
-    assert rows.said_money(ent) is None
+    assert database_rows.said_money(ent) is None
     ent._.money = {"low": "5000000", "high": "5000000", "currency": "USD"}
-    assert rows.said_money(ent) == rows.gold_money(Span(start=0, end=1, label="MONEY", value="5000000 USD"))
+    assert database_rows.said_money(ent) == database_rows.gold_money(
+        Span(start=0, end=1, label="MONEY", value="5000000 USD")
+    )
     ent._.money = {"low": None, "high": None, "currency": "XXX"}
-    assert rows.said_money(ent) is None
+    assert database_rows.said_money(ent) is None

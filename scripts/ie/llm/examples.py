@@ -30,7 +30,7 @@ ONE, COMPARED = 1 << 20, 1000
 
 
 @dataclass
-class Shots:
+class FewShotExamples:
     """Examples for prompts, chosen from the reviewed training part.
 
     Attributes:
@@ -164,16 +164,16 @@ def reviewed_examples(
     max_words: int = 40,
     max_empty: float = 0.25,
     seed: int = 0,
-) -> Callable[[], Shots]:
+) -> Callable[[], FewShotExamples]:
     """Examples from the reviewed file's training part, by the same split as all else.
 
     Nothing is read before the first prompt is made. A file that is empty or isn't there yet: no examples.
     """
 
-    def load() -> Shots:
+    def load() -> FewShotExamples:
         path = Path(reviewed)
         if not path.exists():
-            return Shots([], select, n, max_words, max_empty, seed)
+            return FewShotExamples([], select, n, max_words, max_empty, seed)
         labels = load_scheme(Path(scheme)) if scheme else None
         # Whether these are errors is for the command to say, which reads the same file.
         records = read_records(
@@ -187,14 +187,14 @@ def reviewed_examples(
         split = assign(
             records, [], test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate
         )
-        return Shots(split.train, select, n, max_words, max_empty, seed)
+        return FewShotExamples(split.train, select, n, max_words, max_empty, seed)
 
     return load
 
 
 @registry.llm_misc("ie.ReasonedExamples.v1")
 def reasoned_examples(
-    examples: Callable[[], Shots], reasons: dict[str, str]
+    examples: Callable[[], FewShotExamples], reasons: dict[str, str]
 ) -> Callable[[], list[dict[str, Any]]]:
     """The same fixed examples as spacy-llm's own `spacy.NER.v3` wants them, to compare with its prompt.
 

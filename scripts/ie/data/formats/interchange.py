@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ie.data.formats import conll, docbin, doccano, labelstudio, parquet, prodigy
-from ie.data.formats.job import Job
+from ie.data.formats.conversion import Conversion
 from ie.data.records import Record, annotation, validate
 
 Format = Literal["prodigy", "labelstudio", "doccano", "conll", "conll4", "docbin", "parquet"]
@@ -21,7 +21,7 @@ READERS = {
     "docbin": docbin.read,
     "parquet": parquet.read,
 }
-WRITERS: dict[str, Callable[[Path, Iterable[Record], Job], int]] = {
+WRITERS: dict[str, Callable[[Path, Iterable[Record], Conversion], int]] = {
     "prodigy": prodigy.write,
     "labelstudio": labelstudio.write,
     "doccano": doccano.write,
@@ -41,7 +41,7 @@ class Intake:
     otherwise: int = 0
 
 
-def read(path: Path, form: Format, job: Job, known: Sequence[Record] = ()) -> Intake:
+def read(path: Path, form: Format, job: Conversion, known: Sequence[Record] = ()) -> Intake:
     """The records of another tool's file, checked as `read_records` does, without those that are `known`.
 
     One text may have an answer of each annotator; a second one of the same is left out and counted, as
@@ -64,11 +64,11 @@ def read(path: Path, form: Format, job: Job, known: Sequence[Record] = ()) -> In
     return intake
 
 
-def write(path: Path, form: Format, records: Iterable[Record], job: Job) -> int:
+def write(path: Path, form: Format, records: Iterable[Record], job: Conversion) -> int:
     """Write another tool's file, all or nothing; the number of records in it."""
     return WRITERS[form](path, records, job)
 
 
-def losses(job: Job) -> list[tuple[str, int]]:
+def losses(job: Conversion) -> list[tuple[str, int]]:
     """(field, number lost), the most first."""
     return [(name, n) for name, n in job.lost.most_common() if n]
