@@ -1,10 +1,17 @@
-"""A browser, for the tests of pages."""
+"""The order of test files, and a browser for the tests of pages."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from shutil import which
 
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with most slow tests first, so that no process still has one when the others are done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: ("end_to_end" not in item.path.parts, -slow[item.path]))
 
 
 # For one file only: while it is open its event loop counts as running in this thread, and nothing else may
