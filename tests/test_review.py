@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from running import ROOT, Outcome, crowd, run_command, stops_with_weasel, write_lines
+from running import ROOT, Outcome, crowd, data_config, run_command, stops_with_weasel, write_lines
 
 from ie.data.records import Record, read_records
 
@@ -79,6 +79,7 @@ def make_project(folder: Path, independent: bool = True) -> Path:
     settings = SETTINGS.format(folder=folder, independent=str(independent).lower())
     (folder / "review.cfg").write_text(settings, encoding="utf-8")
     (folder / "guidelines.md").write_text(GUIDELINES, encoding="utf-8")
+    data_config(folder / "data.cfg")
     return folder
 
 
@@ -87,7 +88,7 @@ def options(folder: Path, port: int = 0) -> list[object]:
         *("--texts", folder / "texts.jsonl", "--reviewed", folder / "reviewed.jsonl"),
         *("--journal", folder / "log.jsonl", "--guidelines", folder / "guidelines.md"),
         *("--scheme", folder / "llm.cfg", "--settings", folder / "review.cfg"),
-        *("--cache", folder / "cache", "--port", port),
+        *("--data", folder / "data.cfg", "--cache", folder / "cache", "--port", port),
     ]
 
 

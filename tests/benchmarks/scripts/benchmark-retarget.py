@@ -19,7 +19,7 @@ from ie.core.files import write_json
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the sets, a folder each.")] = Path("data"),
     words: Annotated[Path, typer.Option(help="Folder with a .cfg of definitions for each set.")] = Path(
-        "tests/end_to_end/retarget"
+        "tests/benchmarks/definitions"
     ),
     sets: Annotated[str, typer.Option(help="Which sets, separated by commas; empty for all.")] = "",
     reviewed: Annotated[int, typer.Option(help="Annotated texts of a set at most.", min=50)] = 1000,

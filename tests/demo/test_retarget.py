@@ -13,7 +13,7 @@ from ie.data.scheme import load_scheme
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-WORDS = ROOT / "tests/end_to_end/retarget"
+WORDS = ROOT / "tests/benchmarks/definitions"
 # All but the LLM and the package, which take their time; what the LLM says is written by the test.
 COMMANDS = ("check", "split", "train-curve", "train", "evaluate", "history")
 # The first checkpoint that is more than chance is that of step 100.

@@ -87,6 +87,7 @@ def test_dvc_makes_the_same_bytes_and_restores_them_elsewhere(finished, tmp_path
 
 def test_a_misspelt_var_stops_the_run(finished):
     done = finished.run("weasel", "run", "all", ".", "--vars.max_stepz", "20", check=False)
+    output = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
-    assert "--vars.max_stepz is no variable of project.yml" in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "--vars.max_stepz is no variable of" in output
+    assert "Traceback" not in output
