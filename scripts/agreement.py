@@ -13,7 +13,7 @@ from ie.core.files import atomic_write, finite, json_text
 from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.data.guidelines import Guidelines
+from ie.data.guidelines import GuidelineIndex
 from ie.data.records import write_records
 from ie.data.scheme import load_scheme
 from ie.data.splits import SIDES
@@ -47,7 +47,7 @@ def main(
     """Write agreement.json, agenda.html, agenda.md and disagreements.jsonl; print the scores."""
     config = load_data_config(data)
     labels, nlp = load_scheme(scheme), config.blank()
-    rules = Guidelines(guidelines, nlp)
+    rules = GuidelineIndex(guidelines, nlp)
     both = agreement.sides(first, second, (first_name, second_name), labels)
     only = None
     if wanted := names_in(sides):

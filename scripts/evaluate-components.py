@@ -18,8 +18,7 @@ from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.scheme import load_scheme
-from ie.evaluation import component_scores as scores
-from ie.evaluation import database_rows
+from ie.evaluation import component_scores, database_rows
 from ie.training import assembly
 
 PARTS = ("amounts", "links", "relations", "categories", "rows")
@@ -62,17 +61,17 @@ def main(
     def component(name: str) -> Language:
         return assembly.load(components / name / "model-best", "train-components")
 
-    jobs: dict[str, Callable[[], scores.Report]] = {
-        "amounts": lambda: scores.score_amounts(
+    jobs: dict[str, Callable[[], component_scores.ComponentReport]] = {
+        "amounts": lambda: component_scores.score_amounts(
             assembly.load_money(money, money_label),
             [*([more] if more else []), train, test],
             money_label,
             seed,
         ),
-        "links": lambda: scores.score_links(
+        "links": lambda: component_scores.score_links(
             component("linker"), test, {entry.id: entry.name for entry in read_gazetteer(table)}, seed
         ),
-        "relations": lambda: scores.score_relations(
+        "relations": lambda: component_scores.score_relations(
             component("relations"),
             lambda gold: assembly.entities(whole(), gold),
             train,
@@ -81,10 +80,10 @@ def main(
             blank,
             seed,
         ),
-        "categories": lambda: scores.score_categories(
+        "categories": lambda: component_scores.score_categories(
             component("categories"), train, test, labels, blank, seed
         ),
-        "rows": lambda: scores.score_rows(whole(), test, seed),
+        "rows": lambda: component_scores.score_rows(whole(), test, seed),
     }
     wanted = names_in(only)
     if unknown := [name for name in wanted if name not in PARTS]:

@@ -15,7 +15,7 @@ from ie.data import options, records
 from ie.data.records import Record
 from ie.data.scheme import load_scheme
 from ie.evaluation import model_view, scoring
-from ie.evaluation.model_view import Case, View
+from ie.evaluation.model_view import ErrorView, View
 from ie.evaluation.report import describe_error
 from ie.reports import html
 
@@ -80,7 +80,7 @@ def novelty_rows(view: View, found: dict, seen: dict[str, Counter[str]]) -> list
     ]
 
 
-def shown(case: Case, labels: tuple[str, ...]) -> dict:
+def shown(case: ErrorView, labels: tuple[str, ...]) -> dict:
     """A case for the page."""
     colours = html.label_colours(labels)
 

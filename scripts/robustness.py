@@ -71,7 +71,7 @@ def main(
     pipelines, missing = load(models)
     if inspect not in pipelines:
         raise UserError(missing.get(inspect, f"{models / inspect}: not there yet; run `weasel run distill`."))
-    settings = perturbations.Settings(known, typo_percent, joined_texts, seed)
+    settings = perturbations.PerturbationSettings(known, typo_percent, joined_texts, seed)
     perturbed = [perturbations.unchanged(gold), *(perturbations.perturb(n, gold, settings) for n in names)]
     shown = scoring.labels_of(gold, labels.span_labels)
 

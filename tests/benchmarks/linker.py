@@ -17,7 +17,7 @@ import spacy
 from spacy.tokens import Doc
 
 from components.linker import Linker
-from ie.data.gazetteer import Entry, read_gazetteer
+from ie.data.gazetteer import GazetteerEntry, read_gazetteer
 from ie.training.linker import rows
 
 SYLLABLES = re.findall("..", "badofegahoixjukelomanorospequirasetoulvewexyaziacbri")
@@ -74,9 +74,9 @@ def measure(table: Path | int, forms: Sequence[str], mentions: int, seed: int = 
         return built | pool.submit(_use, table, folder, mentions, seed).result()
 
 
-def _entries(table: Path | int) -> list[Entry]:
+def _entries(table: Path | int) -> list[GazetteerEntry]:
     if isinstance(table, int):
-        return [Entry(str(i), name, (), {}) for i, name in enumerate(names(table))]
+        return [GazetteerEntry(str(i), name, (), {}) for i, name in enumerate(names(table))]
     return read_gazetteer(table)
 
 

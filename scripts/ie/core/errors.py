@@ -9,7 +9,7 @@ class UserError(Exception):
     """
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request to a server that can't be taken; the message is for who sent it. `status` as in HTTP."""
 
     def __init__(self, message: str, status: int = 400) -> None:

@@ -33,7 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ie.core.cli import runner
-from ie.core.errors import Refused, UserError
+from ie.core.errors import RequestError, UserError
 from ie.core.text import names_in
 
 # weasel forwards no SIGTERM to its child, so a server that weasel started stops when weasel is gone.
@@ -59,8 +59,8 @@ LINGER_BYTES, LINGER_SECONDS = 64_000_000, 10.0
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """The answer to a request that was `Refused`."""
-    assert isinstance(error, Refused)
+    """The answer to a request that was `RequestError`."""
+    assert isinstance(error, RequestError)
     return JSONResponse({"error": str(error)}, error.status)
 
 
@@ -155,7 +155,7 @@ async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
         seconds: how long it may take to arrive.
 
     Raises:
-        Refused: it is too large or too slow, or its client went away.
+        RequestError: it is too large or too slow, or its client went away.
     """
     length = request.headers.get("content-length", "")
     parts, size = [], int(length) if length.isdecimal() else 0
@@ -169,11 +169,11 @@ async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
                         break
                     parts.append(part)
     except TimeoutError:
-        raise Refused(f"The request took longer than {seconds:g} seconds to arrive.", 408) from None
+        raise RequestError(f"The request took longer than {seconds:g} seconds to arrive.", 408) from None
     except ClientDisconnect:
-        raise Refused("The request broke off.", CLOSED) from None
+        raise RequestError("The request broke off.", CLOSED) from None
     if size > limit:
-        raise Refused(f"The request is too large; {limit:,} bytes are taken at most.", 413)
+        raise RequestError(f"The request is too large; {limit:,} bytes are taken at most.", 413)
     return b"".join(parts)
 
 

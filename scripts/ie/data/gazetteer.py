@@ -11,7 +11,7 @@ COLUMNS = ("id", "name")
 
 
 @dataclass(frozen=True)
-class Entry:
+class GazetteerEntry:
     """One known thing, with its other columns as they are."""
 
     id: str
@@ -20,7 +20,7 @@ class Entry:
     columns: dict[str, str]
 
 
-def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[Entry]:
+def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[GazetteerEntry]:
     """Read and validate the list.
 
     Two entries may have one name (the linker tells them apart), but not one id. With `allow_empty` the header
@@ -32,7 +32,7 @@ def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[Entry]:
     """
     path = Path(path)
     reader = csv.reader(io.StringIO(_read(path), newline=""), strict=True)
-    entries: dict[str, tuple[int, Entry]] = {}
+    entries: dict[str, tuple[int, GazetteerEntry]] = {}
     try:
         header = next(reader, [])
         missing = [column for column in COLUMNS if column not in header]
@@ -61,7 +61,7 @@ def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[Entry]:
                 )
             aliases = tuple(alias.strip() for alias in row.get("aliases", "").split("|") if alias.strip())
             others = {c: field for c, field in row.items() if c not in (*COLUMNS, "aliases")}
-            entries[row["id"]] = (reader.line_num, Entry(row["id"], row["name"], aliases, others))
+            entries[row["id"]] = (reader.line_num, GazetteerEntry(row["id"], row["name"], aliases, others))
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes.") from None
     if not entries and not allow_empty:

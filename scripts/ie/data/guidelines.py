@@ -25,7 +25,7 @@ class Sentence:
 
 
 @dataclass
-class Guidelines:
+class GuidelineIndex:
     """A Markdown file of guidelines, searchable by TF-IDF over its sentences."""
 
     path: Path

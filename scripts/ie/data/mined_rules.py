@@ -23,7 +23,7 @@ MOST = 200
 
 
 @dataclass(frozen=True)
-class Rule:
+class MinedRule:
     """A token pattern of spaCy's EntityRuler, right in `right` of `matched` matches in held-out texts."""
 
     label: str
@@ -37,7 +37,7 @@ class Rule:
         return {"label": self.label, "pattern": self.pattern, "id": told}
 
 
-def mine(train: Sequence[Record], nlp: Language) -> list[Rule]:
+def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
     """Propose rules for the labels of training records, the most useful first.
 
     What is annotated in one half of the texts (by a hash of the text) is generalised to patterns: the words
@@ -70,7 +70,7 @@ def mine(train: Sequence[Record], nlp: Language) -> list[Rule]:
             matched[key] += 1
             right[key] += (start, end, made[key][0]) in gold
     rules = [
-        Rule(*made[key], right[key], n)
+        MinedRule(*made[key], right[key], n)
         for key, n in matched.items()
         if n >= MATCHES and right[key] >= PRECISION * n
     ]

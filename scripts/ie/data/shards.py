@@ -28,7 +28,7 @@ LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFile:
     """An input file.
 
     Attributes:
@@ -104,7 +104,7 @@ def find(path: Path) -> tuple[Path, list[str], list[str]]:
     return path, found, [name for name in names if name not in found]
 
 
-def scan(folder: Path, name: str, text_column: str, told: Callable[[int], Any] = lambda n: None) -> Source:
+def scan(folder: Path, name: str, text_column: str, told: Callable[[int], Any] = lambda n: None) -> InputFile:
     """Read a file once: its hash, its rows, and whether it has the text column.
 
     Args:
@@ -125,10 +125,10 @@ def scan(folder: Path, name: str, text_column: str, told: Callable[[int], Any] =
                 lines = rows = file.metadata.num_rows
             else:
                 lines, rows = _count(path, raw, text_column)
-    return Source(name, stat.st_size, stat.st_mtime_ns, raw.sha256.hexdigest(), lines, rows)
+    return InputFile(name, stat.st_size, stat.st_mtime_ns, raw.sha256.hexdigest(), lines, rows)
 
 
-def read(folder: Path, source: Source, size: int, wanted: Callable[[int], bool]) -> Iterator[Shard]:
+def read(folder: Path, source: InputFile, size: int, wanted: Callable[[int], bool]) -> Iterator[Shard]:
     """The shards of a file that are `wanted`, by their numbers.
 
     Raises:

@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 
 from ie.core.files import json_text
 from ie.data.corpora import category_of
-from ie.data.gazetteer import Entry
+from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record
 from ie.database.schema import VERSION, Columns, Mapped
 from ie.evaluation import database_rows
@@ -80,7 +80,7 @@ def fingerprint(record: Record, model_id: str, basis: str, *, gold: bool) -> str
     return _short(parts)
 
 
-def basis(columns: Columns, companies: Sequence[Entry]) -> str:
+def basis(columns: Columns, companies: Sequence[GazetteerEntry]) -> str:
     """What the rows of all texts depend on beside the model: the mapping and the names."""
     return _short([VERSION, columns.model_dump(), [[e.id, e.name] for e in companies]])
 

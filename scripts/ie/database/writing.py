@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ie.core.errors import UserError
 from ie.core.files import published, sha256_file
-from ie.data.gazetteer import Entry
+from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record
 from ie.database import filling
 from ie.database.filling import Reading
@@ -78,7 +78,7 @@ def update(
     records: Sequence[Record],
     source: Source,
     columns: Columns,
-    companies: Sequence[Entry],
+    companies: Sequence[GazetteerEntry],
     *,
     prune: bool = False,
     progress: Callable[[Iterator[Reading], int], Iterable[Reading]] = lambda found, total: found,
@@ -153,7 +153,7 @@ def _column(record: Record, name: str) -> str | None:
     return None if given is None else str(given)
 
 
-def _companies(companies: Sequence[Entry]) -> list[tuple]:
+def _companies(companies: Sequence[GazetteerEntry]) -> list[tuple]:
     return sorted(
         (e.id, e.name, *(e.columns.get(name) or None for name in ("kind", "country", "description")))
         for e in companies

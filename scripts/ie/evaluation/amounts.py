@@ -37,7 +37,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AmountResult:
     """One amount: where it stands, what it is and what was said."""
 
     record: Record
@@ -89,7 +89,7 @@ def read_value(span: Span, where: str) -> Value | None:
     return Value(amount, amount, extra.get("iso"))
 
 
-def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> list[Verdict]:
+def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> list[AmountResult]:
     """Let the pipeline read the amounts of gold spans that carry a value."""
     found = []
     for record in records:
@@ -98,11 +98,11 @@ def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> l
         for span in record.spans:
             value = read_value(span, f"{path}: {record.id}") if span.label == label else None
             if value is not None:
-                found.append(Verdict(record, span, value, answers[span.start] or UNREAD))
+                found.append(AmountResult(record, span, value, answers[span.start] or UNREAD))
     return found
 
 
-def score(verdicts: Sequence[Verdict], seed: int = 0) -> stats.Estimate:
+def score(verdicts: Sequence[AmountResult], seed: int = 0) -> stats.Estimate:
     """Share of right ones, with its bootstrap interval over documents."""
     rows: dict[str, list[int]] = {}
     for verdict in verdicts:

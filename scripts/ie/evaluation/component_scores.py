@@ -15,7 +15,7 @@ from ie.data import corpora, records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 from ie.evaluation import amounts, categories, database_rows, links, relations, scoring
-from ie.evaluation.links import NIL, Judged
+from ie.evaluation.links import NIL, LinkResult
 
 SYSTEMS = {
     "gold": "component, gold entities",
@@ -33,7 +33,7 @@ LINK_PARTS = {
 
 
 @dataclass(frozen=True)
-class Report:
+class ComponentReport:
     """What is printed and written of one component."""
 
     header: Sequence[str]
@@ -43,7 +43,7 @@ class Report:
     errors: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
-def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -> Report:
+def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -> ComponentReport:
     """Amounts and currencies of gold spans, both exactly; a row per file.
 
     Raises:
@@ -79,15 +79,15 @@ def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -
     ]
     errors = [{"file": path, **one.row()} for path, found in judged.items() for one in found if not one.right]
     note = "Amount and currency both exact; ± = 95 % bootstrap interval over texts."
-    return Report(("file", "amounts", "right", "share"), rows, [note], figures, errors)
+    return ComponentReport(("file", "amounts", "right", "share"), rows, [note], figures, errors)
 
 
-def _rules(judged: amounts.Verdict) -> list[str]:
+def _rules(judged: amounts.AmountResult) -> list[str]:
     """The rules by which an amount was read; a reason without the piece it names."""
     return [rule.partition(":")[0] for rule in judged.answer["rule"].split(", ")]
 
 
-def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) -> Report:
+def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) -> ComponentReport:
     """Links of gold mentions: to the right entry, and to none where there is none; beside the look-up alone.
 
     Args:
@@ -117,10 +117,10 @@ def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) 
         for metric, title in {"p": "NIL: precision", "r": "NIL: recall"}.items():
             rows.append((title, n, *(one["nil"][metric]["shown"] for one in figures.values())))
     errors = [one.row(names) for one in judged["linker"] if not one.right]
-    return Report(("right", "mentions", *figures), rows, [], figures, errors)
+    return ComponentReport(("right", "mentions", *figures), rows, [], figures, errors)
 
 
-def _link_figures(judged: Sequence[Judged], seed: int) -> dict[str, dict]:
+def _link_figures(judged: Sequence[LinkResult], seed: int) -> dict[str, dict]:
     """Shares of right answers among all, linked and ambiguous mentions; P, R and F of NIL."""
     linked = [one for one in judged if one.mention.gold != NIL]
     parts = {
@@ -142,7 +142,7 @@ def _link_figures(judged: Sequence[Judged], seed: int) -> dict[str, dict]:
     return figures
 
 
-def _measured(estimate: Estimate, judged: Sequence[Judged]) -> dict[str, Any]:
+def _measured(estimate: Estimate, judged: Sequence[LinkResult]) -> dict[str, Any]:
     n = len({one.mention.record.text for one in judged})
     return estimate.as_dict() | {"texts": n, "shown": _shown(estimate, n)}
 
@@ -159,7 +159,7 @@ def score_relations(
     labels: Scheme,
     blank: Language,
     seed: int,
-) -> Report:
+) -> ComponentReport:
     """P, R and F of each relation on gold and on predicted entities, beside two baselines.
 
     Args:
@@ -185,12 +185,12 @@ def score_relations(
         f"On gold entities its F is {stats.format_difference(apart, len(gold))} above that of the rule.",
     ]
     figures = {"test_documents": len(gold), "systems": relations.figures(scored)}
-    return Report(("system", "relation", "n", "P", "R", "F"), rows, notes, figures)
+    return ComponentReport(("system", "relation", "n", "P", "R", "F"), rows, notes, figures)
 
 
 def score_categories(
     nlp: Language, train: Path, test: Path, labels: Scheme, blank: Language, seed: int
-) -> Report:
+) -> ComponentReport:
     """P, R and F of each category, their mean, and accuracy, beside the most frequent category.
 
     Raises:
@@ -225,10 +225,10 @@ def score_categories(
     if lost := len(everything) - len(gold):
         notes.append(f"{lost:,} test texts do not have exactly one category and are not counted.")
     figures = {"test_documents": len(gold), "systems": systems}
-    return Report(("system", "category", "n", "P", "R", "F"), rows, notes, figures)
+    return ComponentReport(("system", "category", "n", "P", "R", "F"), rows, notes, figures)
 
 
-def score_rows(nlp: Language, test: Path, seed: int) -> Report:
+def score_rows(nlp: Language, test: Path, seed: int) -> ComponentReport:
     """Exact database rows of the assembled pipeline, and what each component costs of them."""
     names = database_rows.components(nlp)
     if database_rows.RELATIONS not in names:
@@ -260,7 +260,7 @@ def score_rows(nlp: Language, test: Path, seed: int) -> Report:
         "texts. Below the first line one component at a time is replaced by gold: the gain is its cost."
     )
     header = ("", "exact", "", "spurious", "", "P", "R", "F")
-    return Report(
+    return ComponentReport(
         header,
         table,
         [note],

@@ -130,7 +130,7 @@ def count(gold: Rows, found: Rows) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ComponentCost:
     """What a pipeline scores with one component replaced by gold, as counts (documents, 3)."""
 
     component: str
@@ -145,7 +145,7 @@ class Cost:
         return int(base[:, stats.FP].sum() - self.counts[:, stats.FP].sum())
 
 
-def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[Cost]]:
+def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[ComponentCost]]:
     """Counts of the whole pipeline, and those with each component replaced by gold, one at a time.
 
     The costs needn't add up: a row may fail for two reasons, and then neither replacement alone mends it.
@@ -153,4 +153,4 @@ def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[C
     names = components(nlp)
     gold = gold_rows(records, [name for name in names if name in KNOWN])
     base = count(gold, found_rows(nlp, records))
-    return base, [Cost(name, count(gold, found_rows(nlp, records, [name]))) for name in names]
+    return base, [ComponentCost(name, count(gold, found_rows(nlp, records, [name]))) for name in names]

@@ -29,7 +29,7 @@ KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "coun
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EntryComparison:
     """F of one entry minus F of another, paired on the same test documents.
 
     `holm`: p of no difference by paired randomisation, corrected for all comparisons made together.
@@ -163,9 +163,9 @@ def baseline_of(history: Sequence[dict[str, Any]], wanted: str, test: str) -> di
 
 def compare(
     pairs: Sequence[tuple[dict[str, Any], dict[str, Any] | None]], *, seed: int = 0
-) -> list[Comparison | None]:
+) -> list[EntryComparison | None]:
     """Each first entry against its second on the documents they share; None where there are none."""
-    found: list[Comparison | None] = []
+    found: list[EntryComparison | None] = []
     for new, old in pairs:
         rows = shared(new, old) if old is not None and old["id"] != new["id"] else ([], [])
         if not rows[0]:
@@ -176,7 +176,7 @@ def compare(
             for entry, kept in zip((new, old), rows, strict=True)
         )
         found.append(
-            Comparison(
+            EntryComparison(
                 stats.difference(first, second, seed=seed),
                 stats.randomisation(first, second, seed=seed),
                 len(first),
@@ -248,7 +248,7 @@ def rows(
     return found
 
 
-def _shown(comparison: Comparison | None, documents: int) -> str:
+def _shown(comparison: EntryComparison | None, documents: int) -> str:
     if comparison is None:
         return ""
     places = stats.fine_digits(comparison.documents, comparison.difference.half_width)

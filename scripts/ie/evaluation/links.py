@@ -23,7 +23,7 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LinkResult:
     """The answer for a mention; `ambiguous` if its best-matching names are of several entries."""
 
     mention: Mention
@@ -60,7 +60,7 @@ def mentions(nlp: Language, records: Iterable[Record], labels: Sequence[str]) ->
     return found
 
 
-def judge(linker: Linker, gold: Iterable[Mention]) -> list[Judged]:
+def judge(linker: Linker, gold: Iterable[Mention]) -> list[LinkResult]:
     """Link gold mentions."""
     found = []
     for mention in gold:
@@ -68,16 +68,16 @@ def judge(linker: Linker, gold: Iterable[Mention]) -> list[Judged]:
         answer, probability = linker.link(mention.span)
         best = [c for c in candidates if c.match == candidates[0].match]
         offered = any(entry_id(linker, c) == mention.gold for c in candidates)
-        found.append(Judged(mention, answer, probability, len(best) > 1, offered))
+        found.append(LinkResult(mention, answer, probability, len(best) > 1, offered))
     return found
 
 
-def share(verdicts: Sequence[Judged], seed: int = 0) -> stats.Estimate:
+def share(verdicts: Sequence[LinkResult], seed: int = 0) -> stats.Estimate:
     """The share of right ones, with its bootstrap interval over texts."""
     return stats.intervals(_counts(verdicts, lambda v: (v.right, 0, not v.right)), seed=seed)[1]
 
 
-def nil(verdicts: Sequence[Judged], seed: int = 0) -> tuple[stats.Estimate, ...]:
+def nil(verdicts: Sequence[LinkResult], seed: int = 0) -> tuple[stats.Estimate, ...]:
     """Precision, recall and F of the answer NIL."""
     return stats.intervals(
         _counts(
@@ -92,7 +92,7 @@ def nil(verdicts: Sequence[Judged], seed: int = 0) -> tuple[stats.Estimate, ...]
     )
 
 
-def _counts(verdicts: Sequence[Judged], count: Any) -> np.ndarray:
+def _counts(verdicts: Sequence[LinkResult], count: Any) -> np.ndarray:
     rows_: dict[str, np.ndarray] = {}
     for verdict in verdicts:
         row = rows_.setdefault(verdict.mention.record.text, np.zeros(3, dtype=np.int64))

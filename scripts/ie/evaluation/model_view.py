@@ -38,7 +38,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttributeCount:
     """The value of one attribute of one token, and how often training had it."""
 
     value: str
@@ -46,7 +46,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Case:
+class ErrorView:
     """An error as the model sees it.
 
     Attributes:
@@ -61,7 +61,7 @@ class Case:
     error: Error
     start: int
     tokens: int
-    columns: list[tuple[bool, list[Seen]]]
+    columns: list[tuple[bool, list[AttributeCount]]]
     known: int | None
 
 
@@ -160,7 +160,7 @@ def cases(
     predicted: Sequence[Record],
     seen: dict[str, Counter[str]],
     train: Sequence[Record],
-) -> list[Case]:
+) -> list[ErrorView]:
     """Every error with the window that the model has around it, in the order of the texts."""
     strings = Counter((_string(r, span), span.label) for r in train for span in r.spans)
     found = []
@@ -178,12 +178,12 @@ def cases(
             columns = [
                 (
                     i in inside,
-                    [Seen(v, seen[a][v]) for a, v in zip(view.attrs, values[i], strict=True)],
+                    [AttributeCount(v, seen[a][v]) for a, v in zip(view.attrs, values[i], strict=True)],
                 )
                 for i in range(start, end)
             ]
             known = strings[_string(record, error.gold), error.gold.label] if error.gold else None
-            found.append(Case(record, answer, error, start, len(doc), columns, known))
+            found.append(ErrorView(record, answer, error, start, len(doc), columns, known))
     return found
 
 

@@ -278,7 +278,7 @@ def _other_digits(string: str, rng: Random, *, longer: bool = False) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class PerturbationSettings:
     """What the perturbations need: training records (names to avoid), and how much is changed.
 
     `typo_percent`: share of the words of four letters or more. `joined_texts`: texts read as one.
@@ -290,16 +290,20 @@ class Settings:
     seed: int = 0
 
 
-def _each(change: Callable[[Record, Random, Settings], Record]) -> Callable:
+def _each(change: Callable[[Record, Random, PerturbationSettings], Record]) -> Callable:
     """A perturbation of all texts from that of one."""
 
-    def perturb(gold: Sequence[Record], settings: Settings, name: str) -> tuple[list[Record], list[str]]:
+    def perturb(
+        gold: Sequence[Record], settings: PerturbationSettings, name: str
+    ) -> tuple[list[Record], list[str]]:
         return [change(r, Random(f"{settings.seed} {name} {r.text}"), settings) for r in gold], []
 
     return perturb
 
 
-def _names(gold: Sequence[Record], settings: Settings, name: str) -> tuple[list[Record], list[str]]:
+def _names(
+    gold: Sequence[Record], settings: PerturbationSettings, name: str
+) -> tuple[list[Record], list[str]]:
     new = NewNames(settings.train)
     found = [new.renamed(record, Random(f"{settings.seed} {name} {record.text}")) for record in gold]
     kept, spans = sum(n for _, n in found), sum(len(record.spans) for record in gold)
@@ -331,7 +335,7 @@ def parse(text: str) -> list[str]:
     return names
 
 
-def perturb(name: str, gold: Sequence[Record], settings: Settings) -> Perturbed:
+def perturb(name: str, gold: Sequence[Record], settings: PerturbationSettings) -> Perturbed:
     """All test texts, changed in one way."""
     title, change = PERTURBATIONS[name]
     records, notes = change(gold, settings, name)

@@ -162,7 +162,7 @@ def by_rule(record: Record, known: Habits) -> Record:
 
 
 @dataclass(frozen=True)
-class Scored:
+class RelationScores:
     """Systems on the same texts: counts (documents, 3) and P, R, F, by system and by label or "all"."""
 
     counts: dict[str, dict[str, np.ndarray]]
@@ -171,7 +171,7 @@ class Scored:
 
 def score(
     gold: Sequence[Record], systems: dict[str, Sequence[Record]], labels: Sequence[str], seed: int = 0
-) -> Scored:
+) -> RelationScores:
     """P, R and F of each system with intervals, by label and micro."""
     counts = {}
     for name, found in systems.items():
@@ -181,10 +181,10 @@ def score(
         name: {label: stats.intervals(c, seed=seed) for label, c in by_label.items()}
         for name, by_label in counts.items()
     }
-    return Scored(counts, scores)
+    return RelationScores(counts, scores)
 
 
-def rows(scored: Scored, documents: int) -> list[list[str]]:
+def rows(scored: RelationScores, documents: int) -> list[list[str]]:
     """A row a system and label for a terminal: name, label, n, P, R, F; n = annotated relations."""
     found = []
     for name, by_label in scored.scores.items():
@@ -195,7 +195,7 @@ def rows(scored: Scored, documents: int) -> list[list[str]]:
     return found
 
 
-def figures(scored: Scored) -> dict[str, Any]:
+def figures(scored: RelationScores) -> dict[str, Any]:
     """The same for a JSON file: system, label, then `p`, `r`, `f` as [value, low, high] and the counts."""
     return {
         name: {

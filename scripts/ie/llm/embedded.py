@@ -75,8 +75,8 @@ class EmbeddedProvider(Provider):
         self.reused = self.computed = 0
         self._identity: dict | None = None
         self._starting: asyncio.Lock | None = None
-        self._idle: asyncio.Queue[_Worker] | None = None
-        self._running: list[_Worker] = []
+        self._idle: asyncio.Queue[_EmbeddedServer] | None = None
+        self._running: list[_EmbeddedServer] = []
         self._states: tempfile.TemporaryDirectory | None = None
         self._prefixes: OrderedDict[str, asyncio.Future] = OrderedDict()
 
@@ -166,7 +166,7 @@ class EmbeddedProvider(Provider):
             self._states = None
         self._prefixes.clear()
 
-    async def _ask(self, worker: "_Worker", prompts: list[Prompt]) -> list[Answer]:
+    async def _ask(self, worker: "_EmbeddedServer", prompts: list[Prompt]) -> list[Answer]:
         body = self._body(prompts)
         if prompts[0].prefix or self.group_size > 1:
             await self._prepare(worker, prompts[0][: prompts[0].prefix])
@@ -204,7 +204,7 @@ class EmbeddedProvider(Provider):
             body["json_schema"] = first.schema
         return body
 
-    async def _prepare(self, worker: "_Worker", prefix: str) -> None:
+    async def _prepare(self, worker: "_EmbeddedServer", prefix: str) -> None:
         """Put every slot into the state just after `prefix`."""
         name = hashlib.sha256(prefix.encode("utf-8", "replace")).hexdigest()[:16] + ".state"
         while name not in self._prefixes or not self._prefixes[name].done():
@@ -227,7 +227,7 @@ class EmbeddedProvider(Provider):
                 await self._post(worker, f"/slots/{slot}?action=restore", {"filename": name})
                 worker.slots[slot] = name
 
-    async def _save(self, worker: "_Worker", prefix: str, name: str) -> None:
+    async def _save(self, worker: "_EmbeddedServer", prefix: str, name: str) -> None:
         worker.slots[0] = None
         body = {"prompt": prefix, "n_predict": 0, "id_slot": 0, "cache_prompt": False}
         reply = await self._post(worker, "/completion", body)
@@ -239,7 +239,7 @@ class EmbeddedProvider(Provider):
             del self._prefixes[old]
             (Path(self._states.name) / old).unlink(missing_ok=True)
 
-    async def _post(self, worker: "_Worker", path: str, body: dict) -> Any:
+    async def _post(self, worker: "_EmbeddedServer", path: str, body: dict) -> Any:
         import openai
 
         try:
@@ -254,16 +254,16 @@ class EmbeddedProvider(Provider):
         except openai.APIConnectionError as error:
             raise Unavailable(f"the embedded server: {error.__cause__ or error}") from None
 
-    async def _start(self) -> "asyncio.Queue[_Worker]":
+    async def _start(self) -> "asyncio.Queue[_EmbeddedServer]":
         path, _ = await asyncio.to_thread(find_weights, self.weights, self.sha256, self.folder)
         self._states = tempfile.TemporaryDirectory(prefix="llm-")
-        idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        idle: asyncio.Queue[_EmbeddedServer] = asyncio.Queue()
         for _ in range(self.workers):
             self._running.append(await asyncio.to_thread(self._start_worker, path))
             idle.put_nowait(self._running[-1])
         return idle
 
-    def _start_worker(self, path: Path) -> "_Worker":
+    def _start_worker(self, path: Path) -> "_EmbeddedServer":
         import openai
 
         # Threads that wait by spinning take the cores from those they wait for as soon as anything else
@@ -315,11 +315,11 @@ class EmbeddedProvider(Provider):
                 trust_env=False, timeout=self.timeout, follow_redirects=False
             ),
         )
-        return _Worker(server, client, [None] * self.group_size)
+        return _EmbeddedServer(server, client, [None] * self.group_size)
 
 
 @dataclass
-class _Worker:
+class _EmbeddedServer:
     """A server, its client, and the prefix each of its slots is ready to go on from."""
 
     server: Any

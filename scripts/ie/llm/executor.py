@@ -104,7 +104,7 @@ class Provider(ABC):
         An answer whose usage the endpoint didn't report has no tokens.
 
         Raises:
-            Refused: the endpoint takes requests, but not this one.
+            PromptRefused: the endpoint takes requests, but not this one.
             Unavailable: no answer, but there may be one on another day.
             UserError: no prompt will be answered (key, model, address).
         """

@@ -394,7 +394,7 @@ def _http_client(module: Any, base_url: str, timeout: float) -> Any:
     """The library's own HTTP client, with limits of time and size, and without redirects."""
     import httpx2
 
-    class Client(module.DefaultAsyncHttpxClient):
+    class LimitedClient(module.DefaultAsyncHttpxClient):
         async def send(self, request: Any, **options: Any) -> Any:
             # The timeouts of HTTP clients are per read: a byte a second would go on for ever.
             try:
@@ -421,7 +421,7 @@ def _http_client(module: Any, base_url: str, timeout: float) -> Any:
                 response.status_code, headers=headers, content=bytes(body), request=request
             )
 
-    return Client(base_url=base_url, timeout=timeout, follow_redirects=False)
+    return LimitedClient(base_url=base_url, timeout=timeout, follow_redirects=False)
 
 
 def _checked(base_url: str) -> str:

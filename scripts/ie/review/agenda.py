@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ie.core import stats
-from ie.data.guidelines import Guidelines
+from ie.data.guidelines import GuidelineIndex
 from ie.reports.html import page
 from ie.review.agreement import Matched, Row, Side
 from ie.review.disagreements import KINDS, Difference, Group
@@ -38,7 +38,7 @@ class Agenda:
     relations: Sequence[Row]
     categories: Sequence[Row]
     groups: Sequence[Group]
-    guidelines: Guidelines
+    guidelines: GuidelineIndex
     patterns: int = 12
     examples: int = 3
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ie.core import web
-from ie.core.errors import Refused, UserError
+from ie.core.errors import RequestError, UserError
 from ie.data.scheme import Scheme
 from ie.review.engine import Answer, Engine
 from ie.review.store import Changed
@@ -82,18 +82,18 @@ def make_app(
         steps = request.query_params.get("steps", "1")
         item = engine.back(name, int(steps) if steps.isdecimal() and len(steps) < 6 else 0)
         if item is None:
-            raise Refused("There is no earlier answer.", 404)
+            raise RequestError("There is no earlier answer.", 404)
         return shown(item, name)
 
     async def answer(request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0] != "application/json":
-            raise Refused("An answer must be JSON.", 415)
+            raise RequestError("An answer must be JSON.", 415)
         try:
             given = Answer.model_validate_json(await web.body(request, MAX_BODY))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise Refused(f"The answer can't be read: {place}: {first['msg']}.", 422) from None
+            raise RequestError(f"The answer can't be read: {place}: {first['msg']}.", 422) from None
         engine.answer(given)
         return shown(engine.next(given.annotator), given.annotator)
 
@@ -126,7 +126,7 @@ def make_app(
         routes=routes,
         middleware=[web.fence("review", secret, port, hosts, met=asked)],
         exception_handlers={
-            Refused: web.refused,
+            RequestError: web.refused,
             Changed: _changed,
             UserError: _unsaved,
             OSError: _unsaved,

@@ -8,7 +8,7 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Token
 
-from ie.data.guidelines import Guidelines, Sentence
+from ie.data.guidelines import GuidelineIndex, Sentence
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 from ie.review.agreement import Matched, edge_key, span_keys
@@ -80,7 +80,7 @@ def find(matched: Matched, names: tuple[str, str], nlp: Language) -> list[Differ
 
 def group(
     differences: Iterable[Difference],
-    guidelines: Guidelines,
+    guidelines: GuidelineIndex,
     labels: Iterable[str],
     *,
     repeats: int = 3,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from spacy.tokens import Doc
 
-from ie.core.errors import Refused
+from ie.core.errors import RequestError
 from ie.data.records import Record, Relation, Span
 from ie.data.splits import Sides
 from ie.review import store
@@ -191,7 +191,7 @@ class Engine:
         """The next question for an annotator, None if there is no other.
 
         Raises:
-            Refused: the name can't be used.
+            RequestError: the name can't be used.
         """
         desk = self._desk(annotator)
         while True:
@@ -409,7 +409,7 @@ class Engine:
         """Take an answer: on disk first, then in memory. The same answer twice counts once.
 
         Raises:
-            Refused: it doesn't fit the text, or somebody else was faster.
+            RequestError: it doesn't fit the text, or somebody else was faster.
             OSError, UserError, store.Changed: it couldn't be written.
         """
         ledger = self._ledger_name(given.annotator)
@@ -419,7 +419,7 @@ class Engine:
             return
         draft = self._draft(ledger, text)
         if given.base != draft.last:
-            raise Refused("This text was answered meanwhile in another tab or by somebody else.", 409)
+            raise RequestError("This text was answered meanwhile in another tab or by somebody else.", 409)
         spans, relations, cats = self._read(given, text, unit, draft)
         after = Draft(
             round=draft.round,
@@ -474,20 +474,20 @@ class Engine:
             try:
                 start, stop = divided.offsets(first, end)
             except ValueError as error:
-                raise Refused(f"A span is outside the text: {error}.") from None
+                raise RequestError(f"A span is outside the text: {error}.") from None
             if label not in asked and ((first, end), label) not in there:
-                raise Refused(f"This question does not ask for spans of {label!r}.")
+                raise RequestError(f"This question does not ask for spans of {label!r}.")
             marks.append((start, stop, label))
         ordered = sorted(marks)
         if any(b[0] < a[1] for a, b in pairwise(ordered)):
-            raise Refused("Two spans overlap; delete one of them.")
+            raise RequestError("Two spans overlap; delete one of them.")
         if unit.task == "relations":
             others = [edge for edge in draft.relations if edge[2] not in unit.labels]
             for head, child, label in given.relations:
                 if label not in unit.labels:
                     continue
                 if head == child or not (0 <= head < len(marks) and 0 <= child < len(marks)):
-                    raise Refused("A relation must join two spans of the text.")
+                    raise RequestError("A relation must join two spans of the text.")
                 others.append((marks[head][:2], marks[child][:2], label))
         else:
             others = list(draft.relations)
@@ -496,10 +496,10 @@ class Engine:
         cats = dict(draft.cats)
         if unit.task == "categories" and given.answer == "accept":
             if set(given.cats) - set(unit.labels):
-                raise Refused("That is no category of the scheme.")
+                raise RequestError("That is no category of the scheme.")
             cats = {label: given.cats.get(label, 0) for label in unit.labels}
             if self.settings.review.one_category and sum(cats.values()) != 1:
-                raise Refused("Choose one category.")
+                raise RequestError("Choose one category.")
         return ordered, relations, cats
 
     def _finish(self, text: str, draft: Draft, entry: dict[str, Any]) -> Record:
@@ -553,7 +553,7 @@ class Engine:
 
     def _ledger_name(self, annotator: str) -> str:
         if not ANNOTATOR.fullmatch(annotator):
-            raise Refused("A name has up to 40 letters, digits, dots, hyphens and underscores.")
+            raise RequestError("A name has up to 40 letters, digits, dots, hyphens and underscores.")
         return annotator if self.settings.review.independent and not self.selection else ""
 
     def _ledger(self, name: str) -> Ledger:
@@ -595,7 +595,7 @@ class Engine:
     def _text(self, key: str) -> str:
         number = self._find(key)
         if number is None:
-            raise Refused("That text isn't in this review; load the page again.", 404)
+            raise RequestError("That text isn't in this review; load the page again.", 404)
         return self.texts[number]
 
     def _find(self, key: str) -> int | None:
@@ -612,7 +612,7 @@ class Engine:
         for unit in self.units:
             if unit.name == name:
                 return unit
-        raise Refused("The labels have changed; load the page again.", 409)
+        raise RequestError("The labels have changed; load the page again.", 409)
 
 
 def text_key(text: str) -> str:

@@ -223,7 +223,7 @@ def _plan_removals(plan: Plan, user_files: Sequence[Path]) -> None:
         plan.summary.append((REVIEW_LOG.as_posix(), f"renamed to {renamed}: it is about earlier texts"))
 
 
-def _rules_summary(rules: Sequence[mined_rules.Rule], dev: Sequence[Record], nlp: Language) -> str:
+def _rules_summary(rules: Sequence[mined_rules.MinedRule], dev: Sequence[Record], nlp: Language) -> str:
     if not rules:
         return "empty: no rule could be mined" if dev else "empty: there is nothing to mine rules from"
     ruler = nlp.add_pipe("entity_ruler")

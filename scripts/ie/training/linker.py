@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from components.linker import FEATURES, NIL, Linker, context_features, likeliest, stems, word_weights
 from ie.core.errors import UserError
 from ie.core.files import read_text
-from ie.data.gazetteer import Entry
+from ie.data.gazetteer import GazetteerEntry
 from ie.evaluation.links import Mention, entry_id
 
 FOLDS = 5
@@ -26,7 +26,7 @@ FOLDS = 5
 SEEN = 2
 
 
-def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+def rows(entries: Iterable[GazetteerEntry]) -> list[dict[str, Any]]:
     """Entries as the component takes them."""
     return [{"id": e.id, "name": e.name, "aliases": list(e.aliases), **e.columns} for e in entries]
 

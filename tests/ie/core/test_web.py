@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ie.core import web
-from ie.core.errors import Refused
+from ie.core.errors import RequestError
 
 PAGE = f"""
 import sys
@@ -51,7 +51,7 @@ class Page:
         app = Starlette(
             routes=routes,
             middleware=[web.fence("page", "key", 0, "")],
-            exception_handlers={Refused: web.refused},
+            exception_handlers={RequestError: web.refused},
         )
         self.sock = web.listen(0, "server.py")
         self.port = self.sock.getsockname()[1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ie.core.errors import UserError
-from ie.data.guidelines import Guidelines, Sentence, split, version
+from ie.data.guidelines import GuidelineIndex, Sentence, split, version
 from ie.data.records import blank
 
 TEXT = """# Deals
@@ -23,10 +23,10 @@ NLP = blank("en")
 
 
 @pytest.fixture
-def rules(tmp_path) -> Guidelines:
+def rules(tmp_path) -> GuidelineIndex:
     path = tmp_path / "guidelines.md"
     path.write_text(TEXT, encoding="utf-8")
-    return Guidelines(path, NLP)
+    return GuidelineIndex(path, NLP)
 
 
 def test_sentences_lose_their_marks_and_keep_their_topic():
@@ -60,7 +60,7 @@ def test_of_sentences_as_alike_the_first_is_taken_whatever_the_last_bits(tmp_pat
     path = tmp_path / "guidelines.md"
     orders = [" ".join(words) for words in permutations(["banks", "are", "named", "whole"])]
     path.write_text("".join(f"- {line}.\n" for line in orders), encoding="utf-8")
-    rules = Guidelines(path, NLP)
+    rules = GuidelineIndex(path, NLP)
     exact, rng = rules._vectors.data.copy(), np.random.default_rng(0)
     for _ in range(20):
         assert rules.find("named banks whole", 0.05) == Sentence(f"{orders[0]}.", "")
@@ -90,4 +90,4 @@ def test_guidelines_that_are_none(tmp_path, content, fault):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=fault):
-        Guidelines(path, NLP)
+        GuidelineIndex(path, NLP)

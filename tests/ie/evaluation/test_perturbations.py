@@ -10,7 +10,7 @@ from running import real_data
 from ie.core.errors import UserError
 from ie.data.records import Record, Span, read_records
 from ie.evaluation import perturbations
-from ie.evaluation.perturbations import Edit, NewNames, Settings, apply, fits, perturb
+from ie.evaluation.perturbations import Edit, NewNames, PerturbationSettings, apply, fits, perturb
 
 LETTERS = "aB ß İ.\"'“’—–-3é\U0001f600\n"
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_renamed_stays_and_is_counted():
     words = ["one", "two", "six", "ten"]
     train = [Record(text=f"{w} ${i}", spans=[Span(start=4, end=6, label="M")]) for i, w in enumerate(words)]
     gold = [Record(text="half a million", spans=[Span(start=0, end=14, label="M")])]
-    done = perturb("names", gold, Settings(train))
+    done = perturb("names", gold, PerturbationSettings(train))
     assert done.records[0].text == "half a million"
     assert "1 of 1 spans could not be renamed" in done.notes[0]
 
@@ -179,7 +179,7 @@ def test_one_training_example_is_enough_to_make_names_of():
 
 def test_joined_texts_give_every_answer_back_to_its_text():
     gold = [Record(text=f"Text {i}", spans=[Span(start=5, end=6, label="N")]) for i in range(5)]
-    joined = perturb("joined", gold, Settings([], joined_texts=2))
+    joined = perturb("joined", gold, PerturbationSettings([], joined_texts=2))
     assert joined.texts() == ["Text 0\n\nText 1", "Text 2\n\nText 3", "Text 4"]
     assert joined.changed(gold) == 4
     answers = [
@@ -198,12 +198,12 @@ def test_joined_texts_give_every_answer_back_to_its_text():
 def test_texts_change_for_themselves_alone():
     gold = train_records()
     for name in perturbations.PERTURBATIONS:
-        settings = Settings(gold, typo_percent=50)
+        settings = PerturbationSettings(gold, typo_percent=50)
         forth, back = perturb(name, gold, settings), perturb(name, gold[::-1], settings)
         assert forth.records == back.records[::-1]
     assert (
-        perturb("typos", gold, Settings(gold, 50, seed=1)).records
-        != perturb("typos", gold, Settings(gold, 50)).records
+        perturb("typos", gold, PerturbationSettings(gold, 50, seed=1)).records
+        != perturb("typos", gold, PerturbationSettings(gold, 50)).records
     )
 
 
@@ -216,7 +216,7 @@ def test_a_list_of_perturbations_must_name_some(text):
 def test_real_texts_keep_their_spans():
     gold = read_records(real_data("fashion_brands/train.jsonl"), duplicates="first")[:200]
     for name in perturbations.PERTURBATIONS:
-        done = perturb(name, gold, Settings(gold))
+        done = perturb(name, gold, PerturbationSettings(gold))
         assert [[s.label for s in r.spans] for r in done.records] == [
             [s.label for s in r.spans] for r in gold
         ]

@@ -1,6 +1,6 @@
 import pytest
 
-from ie.data.guidelines import Guidelines
+from ie.data.guidelines import GuidelineIndex
 from ie.data.records import Record, blank
 from ie.review import agreement, disagreements
 
@@ -22,7 +22,7 @@ def patterns(pairs: list[tuple[Record, Record]], tmp_path, **more) -> list[tuple
     found = disagreements.find(agreement.Matched(first, second, 0, 0, 0, 0), NAMES, NLP)
     path = tmp_path / "guidelines.md"
     path.write_text("- **C**: the suffix GmbH belongs to it.\n- **M**: an amount of $.\n", encoding="utf-8")
-    groups = disagreements.group(found, Guidelines(path, NLP), ("C", "M"), **more)
+    groups = disagreements.group(found, GuidelineIndex(path, NLP), ("C", "M"), **more)
     return [(g.kind, g.label, g.pattern, len(g.differences)) for g in groups]
 
 
@@ -104,7 +104,7 @@ def test_what_review_loads(tmp_path):
     matched = agreement.Matched([one], [two], 0, 0, 0, 0)
     path = tmp_path / "guidelines.md"
     path.write_text("- **C**: the suffix GmbH belongs to it.\n", encoding="utf-8")
-    rules = Guidelines(path, NLP)
+    rules = GuidelineIndex(path, NLP)
     groups = disagreements.group(disagreements.find(matched, NAMES, NLP), rules, ("C", "M"))
     [found] = disagreements.to_records(matched, groups, NAMES, rules.version)
     assert [(s.start, s.end, s.label) for s in found.spans] == [(16, 18, "M")]

@@ -12,7 +12,7 @@ from running import ROOT, write_lines
 
 from ie.core.errors import UserError
 from ie.core.settings import load_settings
-from ie.data.guidelines import Guidelines as SearchableGuidelines
+from ie.data.guidelines import GuidelineIndex as SearchableGuidelines
 from ie.data.guidelines import version as guidelines_version
 from ie.data.records import Record, RecordFile
 from ie.data.scheme import Scheme

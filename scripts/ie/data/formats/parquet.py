@@ -53,7 +53,7 @@ def read_raw(path: Path) -> Iterator[Placed]:
     Raises:
         UserError: naming file, row, fault and remedy.
     """
-    from ie.data import shards  # needs pyarrow
+    from ie.data import shards
 
     table = read_table(path)
     if "text" not in table.column_names:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ie.core import web
-from ie.core.errors import Refused, UserError
+from ie.core.errors import RequestError, UserError
 from ie.database import executing, guard, reading
 from ie.database.explore import lookups
 from ie.database.explore.questions import Questions
@@ -61,11 +61,11 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
         try:
             return await asyncio.to_thread(opened)
         except UserError as error:
-            raise Refused(str(error), 503) from None
+            raise RequestError(str(error), 503) from None
         except guard.Refused as error:
-            raise Refused(str(error), 422) from None
+            raise RequestError(str(error), 422) from None
         except sqlite3.Error as error:
-            raise Refused(f"{database}: can't be read ({error}); fill it again.", 503) from None
+            raise RequestError(f"{database}: can't be read ({error}); fill it again.", 503) from None
 
     def answer(
         connection: sqlite3.Connection,
@@ -102,7 +102,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
     async def question(request: Request) -> Response:
         given = await parse(request, Question)
         if asking.locked():
-            raise Refused("Another question is being answered; wait for it.", 409)
+            raise RequestError("Another question is being answered; wait for it.", 409)
 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             try:
@@ -110,11 +110,11 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
             except (UserError, guard.Refused, sqlite3.Error):
                 raise
             except Exception as error:  # whatever a model, its server or the network may raise
-                raise Refused(
+                raise RequestError(
                     f"The language model failed ({type(error).__name__}); write SQL, or ask again.", 502
                 ) from error
             if found.sql is None and not found.error:
-                raise Refused("The language model says that the tables can't answer this.", 422)
+                raise RequestError("The language model says that the tables can't answer this.", 422)
             return answer(
                 connection,
                 found.sql or "",
@@ -143,7 +143,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
             async with asyncio.timeout(limits.seconds):
                 await running.acquire()
         except TimeoutError:
-            raise Refused("Other statements are running; try again when they are done.", 503) from None
+            raise RequestError("Other statements are running; try again when they are done.", 503) from None
         try:
             return JSONResponse(shown(await use(read)))
         finally:
@@ -158,7 +158,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
         wanted = lookups.Entity(request.query_params.get("id", ""), request.query_params.get("name", ""))
         found = await use(lambda connection: lookups.entity(connection, wanted, MENTIONS))
         if found is None:
-            raise Refused("The database knows no such entity.", 404)
+            raise RequestError("The database knows no such entity.", 404)
         return JSONResponse(found)
 
     routes = [
@@ -172,7 +172,7 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
     return Starlette(
         routes=routes,
         middleware=[web.fence("explore", secret, port, hosts)],
-        exception_handlers={Refused: web.refused},
+        exception_handlers={RequestError: web.refused},
     )
 
 
@@ -183,16 +183,16 @@ async def parse(request: Request, model: type[Given]) -> Given:
     """The body of a request.
 
     Raises:
-        Refused: it isn't what the page sends.
+        RequestError: it isn't what the page sends.
     """
     if request.headers.get("content-type", "").split(";")[0] != "application/json":
-        raise Refused("A request must be JSON.", 415)
+        raise RequestError("A request must be JSON.", 415)
     try:
         return model.model_validate_json(await web.body(request, MAX_BODY))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise Refused(f"The request can't be read: {place}: {first['msg']}.", 422) from None
+        raise RequestError(f"The request can't be read: {place}: {first['msg']}.", 422) from None
 
 
 def shown(found: dict[str, Any]) -> dict[str, Any]:

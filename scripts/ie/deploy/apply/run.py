@@ -30,7 +30,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write, check_writable, hash_code, hash_folder, write_json
 from ie.core.processes import AHEAD, cores, unordered
 from ie.data import shards
-from ie.data.shards import Shard, Source
+from ie.data.shards import InputFile, Shard
 from ie.deploy.apply.results import AGAIN, Done, Settings, column_of, load, work, work_on_parcel
 
 RESULTS, REJECTED, MANIFEST, SUMMARY = "rows", "rejected", "manifest.json", "summary.json"
@@ -145,7 +145,7 @@ def go_through(
 
 def _work_through(
     folder: Path,
-    sources: list[Source],
+    sources: list[InputFile],
     output: Path,
     settings: Settings,
     work: Work,
@@ -274,7 +274,7 @@ def _write(output: Path, done: Done, settings: Settings) -> None:
                 file.write(content)
 
 
-def _add_up(output: Path, sources: list[Source], settings: Settings, outcome: Outcome) -> None:
+def _add_up(output: Path, sources: list[InputFile], settings: Settings, outcome: Outcome) -> None:
     """Count what is there, all shards together, and write the summary.
 
     Raises:
@@ -316,7 +316,7 @@ def count(path: Path) -> int:
         return sum(1 for _ in file)
 
 
-def _scan(folder: Path, names: list[str], text_column: str, before: dict[str, Any] | None) -> list[Source]:
+def _scan(folder: Path, names: list[str], text_column: str, before: dict[str, Any] | None) -> list[InputFile]:
     """Read every file that an earlier run hasn't read as it is now."""
     known = (before or {}).get("inputs", {})
     found = []
@@ -331,14 +331,14 @@ def _scan(folder: Path, names: list[str], text_column: str, before: dict[str, An
         for name, stat in stats.items():
             old = known.get(name, {})
             if (stat.st_size, stat.st_mtime_ns) == (old.get("bytes"), old.get("mtime_ns")):
-                found.append(Source(name=name, **old))
+                found.append(InputFile(name=name, **old))
                 bar.update(stat.st_size)
             else:
                 found.append(shards.scan(folder, name, text_column, bar.update))
     return found
 
 
-def _check_ids(folder: Path, sources: list[Source], settings: Settings) -> None:
+def _check_ids(folder: Path, sources: list[InputFile], settings: Settings) -> None:
     for s in sources:
         if settings.id_column and s.kind == "parquet":
             schema = pq.read_schema(folder / s.name)
@@ -351,7 +351,7 @@ def _check_ids(folder: Path, sources: list[Source], settings: Settings) -> None:
                 ) from None
 
 
-def make_manifest(depends: Mapping[str, str], settings: Settings, sources: list[Source]) -> dict[str, Any]:
+def make_manifest(depends: Mapping[str, str], settings: Settings, sources: list[InputFile]) -> dict[str, Any]:
     """All that the results depend on."""
     return {
         **depends,
@@ -377,7 +377,7 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         for name, values in found["inputs"].items():
-            Source(name=name, **values)
+            InputFile(name=name, **values)
         return found
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: can't be read; delete {output} and run it again.") from None

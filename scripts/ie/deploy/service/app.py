@@ -29,7 +29,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ie.core import web
-from ie.core.errors import Refused, UserError
+from ie.core.errors import RequestError, UserError
 from ie.data.tokenizer import stretch_fault
 from ie.deploy.service import logs
 from ie.deploy.service.batching import Batcher
@@ -111,11 +111,11 @@ def make_app(
         told = request.scope["told"]
         told["texts"], told["chars"] = len(texts), sum(map(len, texts))
         if not about:
-            raise Refused("The pipeline is still being loaded; come again in a moment.", 503)
+            raise RequestError("The pipeline is still being loaded; come again in a moment.", 503)
         lines = await batcher.annotate(texts, limits.answer)
         for i, line in enumerate(lines):
             if line is None:
-                raise Refused(
+                raise RequestError(
                     f"The pipeline can't work on texts.{i}: it fails, or finds more than {limits.entities} "
                     "entities.",
                     422,
@@ -129,7 +129,7 @@ def make_app(
 
     async def ready(request: Request) -> Response:
         if not about or not workers.ready:
-            raise Refused("The pipeline is still being loaded; come again in a moment.", 503)
+            raise RequestError("The pipeline is still being loaded; come again in a moment.", 503)
         return JSONResponse({"ready": True, "pipeline": about})
 
     async def openapi(request: Request) -> Response:
@@ -174,7 +174,7 @@ def make_app(
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={Refused: refused, HTTPException: _unknown},
+        exception_handlers={RequestError: refused, HTTPException: _unknown},
         lifespan=lifespan,
     )
     return Front(app, web.allowed(hosts), metrics, {route.path for route in routes})
@@ -184,32 +184,34 @@ async def read(request: Request, limits: Limits) -> list[str]:
     """The texts of a request.
 
     Raises:
-        Refused: whatever is wrong with it.
+        RequestError: whatever is wrong with it.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-        raise Refused("A request must be application/json.", 415)
+        raise RequestError("A request must be application/json.", 415)
     raw = await web.body(request, limits.body, limits.arrive)
     try:
         texts = Batch.model_validate_json(raw).texts
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            raise Refused(f"The request isn't JSON ({first['msg']}).", 400) from None
+            raise RequestError(f"The request isn't JSON ({first['msg']}).", 400) from None
         # Of a key that nobody knows the name came from outside, too.
         place = ".".join(str(part) for part in first["loc"] if first["type"] != "extra_forbidden")
         where = f"{place}: " if place else ""
-        raise Refused(f'The request must be {{"texts": ["...", ...]}}: {where}{first["msg"]}.', 422) from None
+        raise RequestError(
+            f'The request must be {{"texts": ["...", ...]}}: {where}{first["msg"]}.', 422
+        ) from None
     if not 1 <= len(texts) <= limits.texts:
-        raise Refused(f"A request holds 1 to {limits.texts:,} texts; this one has {len(texts):,}.", 422)
+        raise RequestError(f"A request holds 1 to {limits.texts:,} texts; this one has {len(texts):,}.", 422)
     for i, text in enumerate(texts):
         if len(text) > limits.characters:
-            raise Refused(
+            raise RequestError(
                 f"texts.{i} has {len(text):,} characters; {limits.characters:,} are taken at most.", 422
             )
         if fault := stretch_fault(text, limits.stretch):
-            raise Refused(f"texts.{i} has {fault}.", 422)
+            raise RequestError(f"texts.{i} has {fault}.", 422)
         if "\0" in text:
-            raise Refused(f"texts.{i} has a null character; take it out.", 422)
+            raise RequestError(f"texts.{i} has a null character; take it out.", 422)
     return texts
 
 

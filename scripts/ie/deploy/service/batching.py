@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from ie.core.errors import Refused
+from ie.core.errors import RequestError
 
 
 @dataclass(eq=False)
@@ -54,10 +54,10 @@ class Batcher:
         """The lines for the texts of a request.
 
         Raises:
-            Refused: no place in the queue, not done in time, or the work failed.
+            RequestError: no place in the queue, not done in time, or the work failed.
         """
         if self.waiting + len(texts) > self._queue:
-            raise Refused(f"{self.waiting:,} texts are waiting already; come again in a moment.", 503)
+            raise RequestError(f"{self.waiting:,} texts are waiting already; come again in a moment.", 503)
         job = Job(texts, asyncio.get_running_loop().create_future(), left=len(texts))
         job.lines = [None] * len(texts)
         self._jobs.append(job)
@@ -66,7 +66,7 @@ class Batcher:
         try:
             return await asyncio.wait_for(job.done, seconds)
         except TimeoutError:
-            raise Refused(
+            raise RequestError(
                 f"Not done within {seconds:g} seconds; send fewer texts, or come again.", 503
             ) from None
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from ie.core.errors import Refused, UserError
+from ie.core.errors import RequestError, UserError
 from ie.deploy.service import annotating, logs
 from ie.deploy.service.settings import Settings
 
@@ -134,7 +134,7 @@ class Workers:
         """The lines for a batch of texts.
 
         Raises:
-            Refused: the process that worked on it died, or has no pipeline any more.
+            RequestError: the process that worked on it died, or has no pipeline any more.
         """
         worker = min(self._workers, key=lambda worker: worker.batches)
         worker.batches += 1
@@ -154,12 +154,12 @@ class Workers:
         finally:
             worker.batches -= 1
 
-    def _refusal(self, error: Exception) -> Refused:
+    def _refusal(self, error: Exception) -> RequestError:
         if isinstance(error, UserError):
             logs.LOGGER.error("fault", extra={"told": {"message": str(error)}})
-            return Refused("The pipeline can't be loaded any more; the log says why.", 503)
+            return RequestError("The pipeline can't be loaded any more; the log says why.", 503)
         logs.LOGGER.warning("worker_ended")
-        return Refused("The process that worked on this died, or took too long; send it again.", 503)
+        return RequestError("The process that worked on this died, or took too long; send it again.", 503)
 
     def memory(self) -> int:
         """Resident bytes of this process and those with a pipeline."""

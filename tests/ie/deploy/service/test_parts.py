@@ -15,7 +15,7 @@ from serving import CONFIG, DEAL, make_pipeline
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ie.core.errors import Refused
+from ie.core.errors import RequestError
 from ie.core.settings import load_settings
 from ie.deploy.service import annotating
 from ie.deploy.service.app import make_app
@@ -88,9 +88,9 @@ def test_a_full_queue_and_a_request_that_was_given_up() -> None:
         await asyncio.sleep(0)
         late = asyncio.create_task(made.annotate(list("xyz"), 0.01))
         await asyncio.sleep(0)
-        with pytest.raises(Refused, match="5 texts are waiting already"):
+        with pytest.raises(RequestError, match="5 texts are waiting already"):
             await made.annotate(["q"], 10)
-        with pytest.raises(Refused, match=r"Not done within 0\.01 seconds"):
+        with pytest.raises(RequestError, match=r"Not done within 0\.01 seconds"):
             await late
         assert made.waiting == 2  # of the first
         await work.finish(0)
@@ -104,7 +104,7 @@ def test_a_full_queue_and_a_request_that_was_given_up() -> None:
 def test_a_fault_reaches_all_that_were_in_the_batch_and_nobody_else() -> None:
     async def run(texts: list[str]) -> list[str | None]:
         if "bad" in texts:
-            raise Refused("died", 503)
+            raise RequestError("died", 503)
         return list(texts)
 
     async def scenario() -> None:

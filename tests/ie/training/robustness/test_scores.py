@@ -29,7 +29,9 @@ def result(counted: dict[str, np.ndarray], n: int = 60, seeds: int = 2) -> Robus
     gold = [Record(text=f"Velto {i}", spans=[Span(start=0, end=5, label="X")]) for i in range(n)]
     names = [name for name in counted if name != "original"]
     perturbed = [perturbations.unchanged(gold)]
-    perturbed += [perturbations.perturb(name, gold, perturbations.Settings(gold)) for name in names]
+    perturbed += [
+        perturbations.perturb(name, gold, perturbations.PerturbationSettings(gold)) for name in names
+    ]
     f = scores.micro_f(counted)
     return Robustness(
         gold=gold,
