@@ -180,7 +180,7 @@ def test_deps_are_shipped_or_made_by_an_earlier_command() -> None:
     for workflow, steps in PROJECT["workflows"].items():
         # the others build on what the main one made
         before = [] if workflow == "all" else main
-        made = [interpolated(path) for name in before for path in COMMANDS[name].get("outputs", [])]
+        made = [interpolated(path) for name in before for path in written(COMMANDS[name])]
         for name in steps:
             for dep in map(interpolated, COMMANDS[name].get("deps", [])):
                 assert is_within(dep, [*there, *made]), f"{dep}, a dep of {name}"
