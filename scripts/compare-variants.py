@@ -10,8 +10,9 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, write_json
-from ie.data import options, records
+from ie.data import options
 from ie.data.config import load_data_config
+from ie.data.docs import from_doc, read_docs
 from ie.data.scheme import load_scheme
 from ie.reports import figures
 from ie.training import jobs, loop
@@ -64,9 +65,9 @@ def main(
     asked.require_spans("this comparison of entity recognisers")
     labels = asked.span_labels
     gold = read_gold(test)
-    examples, checks = jobs.read_corpus(train), jobs.read_corpus(dev)
-    known = list(map(records.from_doc, examples))
-    learning_curve.require(known, list(map(records.from_doc, checks)), labels, (train, dev))
+    examples, checks = read_docs(train), read_docs(dev)
+    known = list(map(from_doc, examples))
+    learning_curve.require(known, list(map(from_doc, checks)), labels, (train, dev))
     cells = learning_curve.grid(
         [doc.text for doc in examples],
         list(map(learning_curve.labels_in, known)),

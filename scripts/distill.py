@@ -14,6 +14,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write, check_writable, write_json
 from ie.data import options, records
 from ie.data.config import load_data_config
+from ie.data.docs import docbin, to_doc
 from ie.data.records import Reader
 from ie.data.scheme import load_scheme
 from ie.training.distill import comparison, recipes, teachers
@@ -87,7 +88,7 @@ def main(
         try:
             job = comparison.student(at, gold, kept.drafts, means, asked, seed, model=fresh)
             (result,) = at.run([job], "training")
-            docs = [records.to_doc(record, at.nlp) for record in gold]
+            docs = [to_doc(record, at.nlp) for record in gold]
             silver_docs = [recipes.to_training_doc(draft, at.nlp) for draft in kept.drafts]
             shutil.rmtree(output / "model-best", ignore_errors=True)
             output.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ def main(
             shutil.rmtree(fresh, ignore_errors=True)
     records.write_records(targets[0], [*gold, *map(recipes.to_line, kept.drafts)])
     with atomic_write(targets[1], "wb") as file:
-        file.write(records.docbin([*docs, *silver_docs]).to_bytes())
+        file.write(docbin([*docs, *silver_docs]).to_bytes())
     f = stats.intervals(np.array(result["counts"]).sum(axis=1))[2]
     tokens = sum(len(doc) for doc in silver_docs)
     summary = {

@@ -12,6 +12,7 @@ from ie.core.files import atomic_write, write_json
 from ie.core.stats import expected_half_width, half_width, resolved_digits
 from ie.data import options, records, splits
 from ie.data.config import load_data_config
+from ie.data.docs import docbin, to_doc
 from ie.data.scheme import Scheme, load_scheme
 
 
@@ -59,7 +60,9 @@ def main(
     }
     splits.refuse_gaps({side: parts[side] for side in splits.SIDES}, labels, reviewed)
     # Everything is made before anything is written, so that a fault leaves the old files whole.
-    binaries = {name: records.to_docbin(part, nlp).to_bytes() for name, part in parts.items()}
+    binaries = {
+        name: docbin(to_doc(record, nlp) for record in part).to_bytes() for name, part in parts.items()
+    }
     for name, data in binaries.items():
         with atomic_write(output / f"{name}.spacy", "wb") as file:
             file.write(data)

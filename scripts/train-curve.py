@@ -12,8 +12,9 @@ from ie.core import ray_cluster, stats, tracking
 from ie.core.cli import run
 from ie.core.files import atomic_write, write_json
 from ie.core.text import names_in
-from ie.data import options, records
+from ie.data import options
 from ie.data.config import load_data_config
+from ie.data.docs import from_doc, read_docs
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.evaluation import scoring, systems
@@ -67,8 +68,8 @@ def main(
     """Print the table, the verdict and the projection; write curve.json, curve.png and curve.html."""
     asked, goals = load_scheme(scheme), projection.parse_targets(targets)
     labels = asked.scored_labels
-    examples, checks = jobs.read_corpus(train), jobs.read_corpus(dev)
-    known, gold = (scoring.view(map(records.from_doc, docs), asked.scored) for docs in (examples, checks))
+    examples, checks = read_docs(train), read_docs(dev)
+    known, gold = (scoring.view(map(from_doc, docs), asked.scored) for docs in (examples, checks))
     learning_curve.require(known, gold, labels, (train, dev))
     cells = learning_curve.grid(
         [doc.text for doc in examples],

@@ -11,7 +11,6 @@ from typing import Annotated
 import numpy as np
 import spacy
 import typer
-from spacy.tokens import DocBin
 from wasabi import msg
 
 from ie.core import tracking
@@ -21,7 +20,7 @@ from ie.core.files import write_json
 from ie.core.stats import Estimate, format_score, intervals
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.data.records import from_doc
+from ie.data.docs import from_doc, read_docbin
 from ie.data.scheme import Scored, load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import scoring
@@ -101,7 +100,7 @@ def beside(gpu_id: int) -> int:
 def measure(model: Path, dev: Path, scored: Scored) -> Estimate | None:
     """F on dev with its interval; None for a pipeline that finds no entities where they are scored."""
     nlp = spacy.load(model)
-    gold = list(DocBin().from_disk(dev).get_docs(nlp.vocab))
+    gold = list(read_docbin(dev).get_docs(nlp.vocab))
     if scored == "spans" and not any(name.endswith("ner") for name in nlp.pipe_names):
         return None
     right = scoring.view(map(from_doc, gold), scored)

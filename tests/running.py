@@ -18,6 +18,10 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 import srsly
+from spacy.language import Language
+
+from ie.data.docs import docbin, to_doc
+from ie.data.records import Record
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "tests" / "benchmarks" / "scripts"
@@ -116,6 +120,11 @@ def write_lines(path: Path, lines: Iterable[object]) -> Path:
     rows = (line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
     path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def write_docbin(path: Path, records: Iterable[Record], nlp: Language) -> None:
+    """A `.spacy` file of records."""
+    docbin(to_doc(record, nlp) for record in records).to_disk(path)
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, call: int) -> None:

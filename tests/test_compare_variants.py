@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, scheme, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
 
-from ie.data.records import Record, Span, blank, write_docbin
+from ie.data.records import Record, Span, blank
 
 SCHEME = scheme("COMPANY", "CITY")
 

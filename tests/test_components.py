@@ -11,6 +11,7 @@ from spacy.tokens import DocBin
 
 from ie.core.files import hash_path
 from ie.data import records
+from ie.data.docs import to_doc
 from ie.data.records import Record
 from ie.training import assembly, loop
 
@@ -69,7 +70,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.cfg").write_text(text, encoding="utf-8")
     nlp = records.blank("en")
     for side in ("train", "dev"):
-        docs = [records.to_doc(Record(**row(n)), nlp) for n in range(48)]
+        docs = [to_doc(Record(**row(n)), nlp) for n in range(48)]
         DocBin(docs=docs).to_disk(folder / f"{side}.spacy")
     small = {
         "training.max_steps": 60,

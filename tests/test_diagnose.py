@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Outcome, run_command, scheme, write_lines
+from running import Outcome, run_command, scheme, write_docbin, write_lines
 
 from ie.data import records, splits
-from ie.data.records import Record, Span, blank, write_docbin, write_records
+from ie.data.records import Record, Span, blank, write_records
 from ie.diagnosis import thresholds as at
 
 ROOT = Path(__file__).parents[1]

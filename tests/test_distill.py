@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, scheme, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
 from spacy.tokens import DocBin
 
-from ie.data.records import Record, Span, blank, read_records, write_docbin
+from ie.data.records import Record, Span, blank, read_records
 
 SCHEME = scheme("COMPANY", "CITY")
 NAMES = ("Velto", "Hooli", "Anker", "Baxes", "Corvo")

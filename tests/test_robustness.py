@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import ROOT, Outcome, run_command, scheme, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
 
-from ie.data.records import blank, read_records, write_docbin
+from ie.data.records import blank, read_records
 
 SCHEME = scheme("COMPANY", "CITY")
 

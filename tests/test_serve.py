@@ -20,9 +20,8 @@ from running import ROOT, crowd, run_command, stops_with_weasel
 from serving import CONFIG, DEAL, Server, make_pipeline
 
 from ie.core.errors import UserError
-from ie.data.pipeline_records import to_record
 from ie.data.records import Record
-from ie.deploy.service.annotating import choose
+from ie.deploy.service.annotating import choose, line_of
 from ie.training.assembly import origins
 
 SECRET = "Wayne wins a secret bid"
@@ -46,7 +45,7 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def expected(model: Path, texts: list[str]) -> list[dict]:
     nlp = spacy.load(model)
-    return [json.loads(to_record(nlp(text)).to_line()) for text in texts]
+    return [json.loads(line_of(nlp(text))) for text in texts]
 
 
 def counts(server: Server) -> dict[tuple, float]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import ROOT, Outcome, run_command, scheme, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
 
-from ie.data.records import Record, Span, blank, read_records, write_docbin, write_records
+from ie.data.records import Record, Span, blank, read_records, write_records
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
 SCHEME = scheme("COMPANY", "CITY")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import ROOT
+from running import ROOT, write_docbin
 from spacy.util import load_config, load_model_from_config
 
 from ie.core.errors import UserError
-from ie.data.records import Record, accepted, blank, read_records, write_docbin
+from ie.data.records import Record, accepted, blank, read_records
 from ie.training import loop
 
 CONFIG = ROOT / "configs" / "transformer.cfg"

@@ -28,6 +28,7 @@ from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.processes import THREADS
 from ie.data import records, splits
+from ie.data.docs import to_doc
 from ie.data.records import Record
 from ie.training import jobs
 from ie.training.curve import learning_curve, projection
@@ -126,8 +127,8 @@ def load(source: Source, data: Path, reviewed: Path, lang: str = "en") -> tuple[
     known = {record.text for record in checks}
     unique = {record.text: record for record in train if record.text not in known}
     return (
-        [records.to_doc(record, nlp) for record in _shuffled(list(unique.values()), "a")],
-        [records.to_doc(record, nlp) for record in _shuffled(checks, "dev")[: source.dev]],
+        [to_doc(record, nlp) for record in _shuffled(list(unique.values()), "a")],
+        [to_doc(record, nlp) for record in _shuffled(checks, "dev")[: source.dev]],
     )
 
 

@@ -17,7 +17,7 @@ from thinc.api import Config, set_dropout_rate
 
 from components import relations
 from components.relations import DEFAULT_MODEL, Layout, ngrams, ragged, relation_keys, score_relations
-from ie.data.corpora import entities_doc, gold_doc
+from ie.data.docs import entities_doc, to_doc
 from ie.data.records import Record, Relation, Span, blank
 
 SMALL = Config().from_str(DEFAULT_MODEL)["model"] | {"hidden_width": 16}
@@ -57,7 +57,7 @@ def corpus(n: int = 40) -> list[Record]:
 
 
 def examples(nlp: Language, records: list[Record]) -> list[Example]:
-    return [Example(entities_doc(r, nlp), gold_doc(r, nlp)) for r in records]
+    return [Example(entities_doc(r, nlp), to_doc(r, nlp)) for r in records]
 
 
 def trained(records: list[Record], steps: int = 30, seed: int = 0, **settings: object) -> Language:
@@ -292,7 +292,7 @@ def test_a_listener_shares_token_vectors() -> None:
 def test_predicted_entities_that_are_wrong_teach_no_relation(nlp: Language) -> None:
     right = corpus()[0]
     wrong = right.model_copy(update={"spans": [*right.spans[:2], Span(start=0, end=5, label="MONEY")][:2]})
-    example = Example(entities_doc(wrong, nlp), gold_doc(right, nlp))
+    example = Example(entities_doc(wrong, nlp), to_doc(right, nlp))
     pairs = nlp.get_pipe("relations").candidates(example.predicted)
     truth = nlp.get_pipe("relations")._truth([example], [(example.predicted, pairs)])
     assert truth.sum() == 0
@@ -303,17 +303,17 @@ def test_score_counts_exact_relations(nlp: Language) -> None:
     said = right.model_copy(
         update={"relations": [right.relations[0], Relation(head=0, child=1, label="RAISED")]}
     )
-    scores = score_relations([Example(gold_doc(said, nlp), gold_doc(right, nlp))])
+    scores = score_relations([Example(to_doc(said, nlp), to_doc(right, nlp))])
     assert (scores["relations_p"], scores["relations_r"], scores["relations_f"]) == (0.5, 0.5, 0.5)
     assert scores["relations_per_type"]["INVESTOR"]["f"] == 1.0
     assert scores["relations_per_type"]["RAISED"]["f"] == 0.0
     nothing = Record(text="Nothing here.")
-    assert score_relations([Example(gold_doc(nothing, nlp), gold_doc(nothing, nlp))])["relations_f"] is None
+    assert score_relations([Example(to_doc(nothing, nlp), to_doc(nothing, nlp))])["relations_f"] is None
 
 
 def test_keys_name_the_ends_by_offsets(nlp: Language) -> None:
     some = record("{} was funded by {}.", [(1, 0, "INVESTOR")], "Velto", "Hooli")
-    assert list(relation_keys(gold_doc(some, nlp))) == [((20, 25, "COMPANY"), (0, 5, "COMPANY"), "INVESTOR")]
+    assert list(relation_keys(to_doc(some, nlp))) == [((20, 25, "COMPANY"), (0, 5, "COMPANY"), "INVESTOR")]
 
 
 @pytest.mark.parametrize(

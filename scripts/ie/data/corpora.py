@@ -6,43 +6,12 @@ from pathlib import Path
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
-from components import relations  # noqa: F401  (registers the component and doc._.relations)
 from ie.core.errors import UserError
-from ie.data.records import Record, Relation, Span, accepted, from_doc, read_records, to_doc
+from ie.data.docs import entities_doc, from_doc, read_docbin, to_doc
+from ie.data.records import Record, accepted, read_records
 from ie.data.scheme import Scheme
-
-
-def gold_doc(record: Record, nlp: Language) -> Doc:
-    """A Doc with all that the record says: entities, categories, and `doc._.relations` by entity.
-
-    Raises:
-        UserError: a span is off the token edges.
-    """
-    doc = to_doc(record, nlp)
-    # a Doc sorts its entities; a record's spans stand in any order
-    order = sorted(range(len(record.spans)), key=lambda i: record.spans[i].start)
-    position = {span: number for number, span in enumerate(order)}
-    doc._.relations = [
-        {"head": position[r.head], "child": position[r.child], "label": r.label} for r in record.relations
-    ]
-    return doc
-
-
-def entities_doc(record: Record, nlp: Language) -> Doc:
-    """A Doc with the record's entities and nothing else: what the components after the `ner` start from."""
-    # without the links that gold spans carry: who links must not find them done
-    spans = [Span(start=span.start, end=span.end, label=span.label) for span in record.spans]
-    return to_doc(Record(text=record.text, spans=spans), nlp)
-
-
-def full_record(doc: Doc) -> Record:
-    """The record of a Doc, relations included."""
-    found = from_doc(doc)
-    found.relations = [Relation(**relation) for relation in doc._.relations]
-    return found
 
 
 def category_of(record: Record) -> str | None:
@@ -72,7 +41,7 @@ def create_records_reader(
             if one_category and category_of(record) is None:
                 continue
             predicted = entities_doc(record, nlp) if entities else nlp.make_doc(record.text)
-            example = Example(predicted, gold_doc(record, nlp))
+            example = Example(predicted, to_doc(record, nlp))
             if one_category or complete:
                 labels = sorted({label for r in kept for label in r.cats})
                 named = {category_of(record): 1.0} if one_category else record.cats
@@ -102,7 +71,7 @@ def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record
         UserError: no such file, a line that breaks the contract, no accepted record.
     """
     if path.suffix == ".spacy":
-        found = list(map(from_doc, DocBin().from_disk(path).get_docs(nlp.vocab)))
+        found = list(map(from_doc, read_docbin(path).get_docs(nlp.vocab)))
     else:
         found = _load_jsonl(path, nlp, labels)
     if not found:

@@ -10,7 +10,8 @@ from spacy.language import Language
 from spacy.matcher import Matcher
 from spacy.tokens import Doc, Span
 
-from ie.data.records import Record, to_doc
+from ie.data.docs import to_doc
+from ie.data.records import Record
 
 Pattern = list[dict[str, Any]]
 # A pattern is proposed if so many texts of one half have it, ...

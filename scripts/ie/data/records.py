@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import spacy
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from wasabi import msg
 
 from ie.core.errors import UserError
@@ -394,56 +394,6 @@ def blank(lang: str) -> Language:
         raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({one_line(error)}).") from None
 
 
-def to_doc(record: Record, nlp: Language) -> Doc:
-    """A tokenised Doc with the record's spans as `ents` (tokens outside are O, not missing) and its `cats`.
-
-    Texts longer than `nlp.max_length` are fine, as no model sees them here.
-
-    Raises:
-        UserError: a span is off the token edges; `read_records` with the same tokenizer tells its line.
-    """
-    doc = nlp.tokenizer(record.text)
-    ents = []
-    for span in record.spans:
-        kb_id = (span.model_extra or {}).get("kb_id") or ""
-        ent = doc.char_span(span.start, span.end, label=span.label, kb_id=str(kb_id))
-        if ent is None:
-            raise UserError(
-                f"record {record.id!r}: span {_show(record.text, span)} doesn't start and end on a token; "
-                "read it with misaligned 'snap' or 'drop', or correct its offsets."
-            )
-        ents.append(ent)
-    doc.set_ents(ents, default="outside")
-    doc.cats = dict(record.cats)
-    return doc
-
-
-def from_doc(doc: Doc) -> Record:
-    """The record of a Doc: its text, `ents` (with `kb_id` where linked) and `cats`."""
-    spans = []
-    for ent in doc.ents:
-        extra = {"kb_id": ent.kb_id_} if ent.kb_id_ else {}
-        spans.append(Span(start=ent.start_char, end=ent.end_char, label=ent.label_, **extra))
-    return Record(text=doc.text, spans=spans, **({"cats": dict(doc.cats)} if doc.cats else {}))
-
-
-def to_docbin(records: Iterable[Record], nlp: Language) -> DocBin:
-    """Records as spaCy's training format, in the order given; the same records give the same bytes."""
-    return docbin(to_doc(record, nlp) for record in records)
-
-
-def docbin(docs: Iterable[Doc]) -> DocBin:
-    """Docs with their entities, and the tokens of which none is known, as spaCy's training format."""
-    return DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=docs)
-
-
-def write_docbin(path: Path, records: Iterable[Record], nlp: Language) -> None:
-    """Write records as a `.spacy` file, all or nothing."""
-    data = to_docbin(records, nlp).to_bytes()
-    with atomic_write(path, "wb") as file:
-        file.write(data)
-
-
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered, decoded lines. Split on the byte \\n alone, since texts may hold U+2028 and its like."""
     try:
@@ -594,14 +544,15 @@ def _check(where: str, record: Record, scheme: Scheme | None) -> None:
                 f"characters or empty; correct its offsets{_unit_hint(record.text)}."
             )
         if not record.text[span.start : span.end].strip():
-            raise UserError(f"{where}: span {_show(record.text, span)} is nothing but whitespace; delete it.")
+            raise UserError(
+                f"{where}: span {show_span(record.text, span)} is nothing but whitespace; delete it."
+            )
         _check_label(where, span.label, "span", scheme)
     ordered = sorted(record.spans, key=lambda s: (s.start, s.end))
     for one, other in pairwise(ordered):
         if other.start < one.end:
-            raise UserError(
-                f"{where}: spans {_show(record.text, one)} and {_show(record.text, other)} overlap; keep one."
-            )
+            both = f"{show_span(record.text, one)} and {show_span(record.text, other)}"
+            raise UserError(f"{where}: spans {both} overlap; keep one.")
     for name, value in record.cats.items():
         _check_label(where, name, "category", scheme)
         if not 0 <= value <= 1:
@@ -694,7 +645,7 @@ def _align(
         if (start, end) == (span.start, span.end):
             kept.append(i)
             continue
-        shown = _show(text, span)
+        shown = show_span(text, span)
         if misaligned == "error":
             bare = text[span.start : span.end]
             fault = "has whitespace at its edge" if bare != bare.strip() else "starts or ends inside a token"
@@ -749,7 +700,8 @@ def _keep_spans(number: int, record: Record, kept: list[int], told: ReadReport) 
     record.relations = relations
 
 
-def _show(text: str, span: Span) -> str:
+def show_span(text: str, span: Span) -> str:
+    """A span for messages: offsets, label and string."""
     shown = text[span.start : span.end]
     return f"{span.start}-{span.end} {span.label} {shown if len(shown) <= 40 else shown[:37] + '...'!r}"
 

@@ -17,8 +17,6 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ie.core.text import one_line
-
 # Statements that run at a time.
 MOST = 2
 # Seconds that a process may take to start, on a machine that is busy.
@@ -251,7 +249,7 @@ def execute(request: dict) -> dict:
 
 
 def _explained(error: Exception) -> tuple[str, str]:
-    reason = one_line(error)
+    reason = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in reason:
         return "memory", "The statement took too much memory and was stopped."
     if any(words in reason for words in ("too big", "too long", "too complex", "too many")):

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline import Sentencizer
@@ -12,8 +11,9 @@ from spacy.tokens import Doc
 
 from ie.core.files import json_text
 from ie.data.corpora import category_of
+from ie.data.docs import pipeline_record
 from ie.data.gazetteer import GazetteerEntry
-from ie.data.records import Record
+from ie.data.records import Record, Span
 from ie.database.schema import VERSION, Columns, Mapped
 from ie.evaluation import database_rows
 
@@ -97,55 +97,40 @@ def read_gold(records: Iterable[Record], nlp: Language) -> Iterator[Reading]:
         nlp: for the sentences.
     """
     for record in records:
-        entities = []
-        for span in record.spans:
-            link, money = database_rows.gold_link(span), database_rows.gold_money(span)
-            amount = Amount(money[0], sum(money[:2]) / 2, money[1], money[2], "reviewed") if money else None
-            entities.append(
-                Entity(span.start, span.end, span.label, None if link == database_rows.NIL else link, amount)
-            )
-        yield Reading(
-            record,
-            entities,
-            [(r.head, r.child, r.label, None) for r in record.relations],
-            category_of(record),
-            None,
-            sentences(nlp.make_doc(record.text)),
-        )
+        yield _reading(record, record, category_of(record), None, nlp.make_doc(record.text))
 
 
 def read_by(nlp: Language, records: Iterable[Record]) -> Iterator[Reading]:
     """What a pipeline says of texts; the annotation of the records isn't looked at."""
     for doc, record in nlp.pipe(((record.text, record) for record in records), as_tuples=True):
-        entities = [
-            Entity(
-                ent.start_char,
-                ent.end_char,
-                ent.label_,
-                None if ent.kb_id_ in ("", database_rows.NIL) else ent.kb_id_,
-                _said(ent),
-            )
-            for ent in doc.ents
-        ]
-        found = doc._.relations if doc.has_extension("relations") else None
         category = max(sorted(doc.cats), key=doc.cats.__getitem__, default=None)
-        yield Reading(
-            record,
-            entities,
-            [(r["head"], r["child"], r["label"], r.get("score")) for r in found or ()],
-            category,
-            # further digits differ with the batch a text was worked on in
-            None if category is None else round(doc.cats[category], 3),
-            sentences(doc),
-        )
+        # further digits differ with the batch a text was worked on in
+        score = None if category is None else round(doc.cats[category], 3)
+        yield _reading(record, pipeline_record(doc), category, score, doc)
 
 
-def _said(ent: Any) -> Amount | None:
-    found = (ent._.money if ent.has_extension("money") else None) or {}
-    if found.get("amount") is None:
-        return None
-    low, amount, high = (Decimal(found[name]) for name in ("low", "amount", "high"))
-    return Amount(low, amount, high, found["currency"], found["rule"])
+def _reading(
+    record: Record, annotated: Record, category: str | None, score: float | None, doc: Doc
+) -> Reading:
+    entities = []
+    for span in annotated.spans:
+        link = database_rows.link_of(span)
+        link = None if link == database_rows.NIL else link
+        entities.append(Entity(span.start, span.end, span.label, link, _amount(span)))
+    relations = [(r.head, r.child, r.label, getattr(r, "score", None)) for r in annotated.relations]
+    return Reading(record, entities, relations, category, score, sentences(doc))
+
+
+def _amount(span: Span) -> Amount | None:
+    if money := getattr(span, "money", None):
+        if money.get("amount") is None:
+            return None
+        low, amount, high = (Decimal(money[name]) for name in ("low", "amount", "high"))
+        return Amount(low, amount, high, money["currency"], money["rule"])
+    if value := database_rows.money_of(span):
+        low, high, currency = value
+        return Amount(low, (low + high) / 2, high, currency, "reviewed")
+    return None
 
 
 def sentences(doc: Doc) -> list[tuple[int, int]]:

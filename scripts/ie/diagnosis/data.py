@@ -11,7 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 from spacy.language import Language
 from spacy.vocab import Vocab
 
-from ie.data import records, splits
+from ie.data import splits
+from ie.data.docs import from_doc
 from ie.data.records import Record, Span
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import SIDES, Finding, Project, chosen, enough, percent, shown, untested
@@ -245,7 +246,7 @@ def stale(project: Project) -> Finding:
         if side not in project.bins:
             continue
         compared = True
-        inside = {doc.text: _spans(records.from_doc(doc)) for doc in project.docs(side, Vocab())}
+        inside = {doc.text: _spans(from_doc(doc)) for doc in project.docs(side, Vocab())}
         lines = {record.text: _spans(record) for record in project[side]}
         n += len(inside.keys() | lines.keys())
         differ += sum(inside.get(text) != lines.get(text) for text in inside.keys() | lines.keys())

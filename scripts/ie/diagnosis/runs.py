@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data import records
+from ie.data.docs import from_doc
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Project, chosen
 from ie.evaluation import scoring
@@ -294,11 +295,11 @@ def _summarise(found: Run, before: dict[str, dict[str, Any]], watched: Watched) 
 
 def score(nlp: Language, docs: Sequence[Doc], labels: Sequence[str]) -> np.ndarray:
     """Hits, misses and false alarms of exact spans: (documents, 3)."""
-    gold = [records.from_doc(doc) for doc in docs]
+    gold = [from_doc(doc) for doc in docs]
     with threadpool_limits(limits=1), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            predicted = [records.from_doc(doc) for doc in nlp.pipe([doc.text for doc in docs])]
+            predicted = [from_doc(doc) for doc in nlp.pipe([doc.text for doc in docs])]
         except (ValueError, IndexError):  # weights that are no numbers
             predicted = [records.Record(text=doc.text) for doc in docs]
     return scoring.count(gold, predicted, labels).sum(axis=1)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.data.records import Record, Span, blank, from_doc
+from ie.data.docs import from_doc
+from ie.data.records import Record, Span, blank
 from ie.diagnosis import annotations, data, learning, runs
 from ie.diagnosis import thresholds as at
 from ie.diagnosis.project import Finding, Project, untested

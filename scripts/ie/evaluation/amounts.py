@@ -12,7 +12,8 @@ from spacy.language import Language
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.data.records import Record, Span, to_doc
+from ie.data.docs import to_doc
+from ie.data.records import Record, Span
 
 VALUE = re.compile(r"(?P<low>-?[\d.]+)(?:-(?P<high>[\d.]+))? (?P<currency>[A-Z]{3})")
 # The answer of a component that left an entity alone.

@@ -16,8 +16,9 @@ from spacy.pipeline import EntityRuler
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.core.text import one_line
+from ie.data.docs import from_doc
 from ie.data.gazetteer import read_gazetteer
-from ie.data.records import Record, Span, from_doc
+from ie.data.records import Record, Span
 
 Predict = Callable[[Sequence[str]], list[Record]]
 # Token sequence -> (most frequent label, number of annotations with it, number of occurrences)

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc
 
 from ie.core import stats
-from ie.data.corpora import entities_doc
+from ie.data.docs import entities_doc, pipeline_record
 from ie.data.records import Record, Span
 from ie.evaluation.relations import keys as relation_keys
 
@@ -24,17 +23,12 @@ Ends = dict[tuple[int, int, str], Any]
 Rows = list[set[tuple]]
 
 
-def gold_link(span: Span) -> str:
+def link_of(span: Span) -> str:
     """The id that a span links to, "NIL" for none."""
     return str((span.model_extra or {}).get("kb_id") or NIL)
 
 
-def said_link(ent: Any) -> str:
-    """The same of a pipeline's entity."""
-    return ent.kb_id_ or NIL
-
-
-def gold_money(span: Span) -> tuple | None:
+def money_of(span: Span) -> tuple | None:
     """(low, high, currency) of a span's `value`, such as "5000000 USD" or "10-15 EUR"; None without one."""
     amount, _, currency = str((span.model_extra or {}).get("value") or "").rpartition(" ")
     low, _, high = amount.partition("-")
@@ -44,16 +38,8 @@ def gold_money(span: Span) -> tuple | None:
         return None
 
 
-def said_money(ent: Any) -> tuple | None:
-    """The same of a pipeline's entity."""
-    found = ent._.money or {}
-    if found.get("low") is None:
-        return None
-    return Decimal(found["low"]), Decimal(found["high"]), found["currency"]
-
-
-# What is known of an end: by component, from gold and from the pipeline.
-KNOWN = {"linker": (gold_link, said_link), "money": (gold_money, said_money)}
+# What is known of an end, by component.
+KNOWN = {"linker": link_of, "money": money_of}
 
 
 def components(nlp: Language) -> tuple[str, ...]:
@@ -67,13 +53,13 @@ def gold_rows(records: Sequence[Record], values: Sequence[str]) -> Rows:
     Args:
         values: the components of `KNOWN` whose word counts.
     """
-    return [_rows(relation_keys(record), gold_ends(record, values)) for record in records]
+    return [_rows(relation_keys(record), ends_of(record, values)) for record in records]
 
 
-def gold_ends(record: Record, values: Sequence[str]) -> Ends:
+def ends_of(record: Record, values: Sequence[str]) -> Ends:
     """What is known of each span: a tuple in the order of `values`."""
     return {
-        (span.start, span.end, span.label): tuple(KNOWN[name][0](span) for name in values)
+        (span.start, span.end, span.label): tuple(KNOWN[name](span) for name in values)
         for span in record.spans
     }
 
@@ -92,26 +78,15 @@ def found_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] 
     else:
         docs = list(nlp.pipe(record.text for record in records))
     found = []
-    for record, doc in zip(records, docs, strict=True):
-        gold = gold_ends(record, values)
-        ends: Ends = {}
-        for ent in doc.ents:
-            key = (ent.start_char, ent.end_char, ent.label_)
-            told = tuple(KNOWN[name][1](ent) for name in values)
-            if key in gold:
-                told = tuple(
-                    right if name in perfect else said
-                    for name, right, said in zip(values, gold[key], told, strict=True)
-                )
-            ends[key] = told
-        found.append(_rows(relation_keys(record) if RELATIONS in perfect else said_relations(doc), ends))
+    for record, answer in zip(records, map(pipeline_record, docs), strict=True):
+        gold, ends = ends_of(record, values), ends_of(answer, values)
+        for key in ends.keys() & gold.keys():
+            ends[key] = tuple(
+                right if name in perfect else said
+                for name, right, said in zip(values, gold[key], ends[key], strict=True)
+            )
+        found.append(_rows(relation_keys(record if RELATIONS in perfect else answer), ends))
     return found
-
-
-def said_relations(doc: Doc) -> set[tuple]:
-    """(head, child, label) of each relation of a Doc, the ends as (start, end, label)."""
-    ends = [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
-    return {(ends[r["head"]], ends[r["child"]], r["label"]) for r in doc._.relations}
 
 
 def _rows(relations: set[tuple], ends: Mapping) -> set[tuple]:

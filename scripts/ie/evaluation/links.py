@@ -10,7 +10,8 @@ from spacy.tokens import Span
 
 from components.linker import NIL, Candidate, Linker
 from ie.core import stats
-from ie.data.records import Record, to_doc
+from ie.data.docs import to_doc
+from ie.data.records import Record
 
 
 @dataclass(frozen=True)

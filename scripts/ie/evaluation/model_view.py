@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Token
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.data import records
+from ie.data.docs import from_doc
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 from ie.evaluation.scoring import Error
@@ -246,4 +246,4 @@ def novelty(
 
 def predict(nlp: Language, gold: Sequence[Record]) -> list[Record]:
     """What the pipeline says about the texts."""
-    return [records.from_doc(doc) for doc in nlp.pipe(record.text for record in gold)]
+    return [from_doc(doc) for doc in nlp.pipe(record.text for record in gold)]

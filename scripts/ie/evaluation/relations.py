@@ -10,7 +10,7 @@ from spacy.language import Language
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.data.corpora import entities_doc, full_record
+from ie.data.docs import entities_doc, pipeline_record
 from ie.data.records import Record, Relation
 from ie.evaluation.scoring import ALL
 
@@ -45,7 +45,7 @@ def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[
 
 def predict(nlp: Language, records: Sequence[Record]) -> list[Record]:
     """The relations that a pipeline finds between the entities of records."""
-    return [full_record(doc) for doc in nlp.pipe(entities_doc(record, nlp) for record in records)]
+    return [pipeline_record(doc) for doc in nlp.pipe(entities_doc(record, nlp) for record in records)]
 
 
 def best_threshold(

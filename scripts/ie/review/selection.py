@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from ie.core.errors import UserError
 from ie.core.files import read_jsonl
-from ie.data.records import Record, from_doc
+from ie.data.docs import from_doc
+from ie.data.records import Record
 from ie.data.splits import Split
 from ie.evaluation import scoring
 from ie.review.suggestions import Suggested, Suggestion, add, load_model

@@ -10,7 +10,8 @@ from spacy.language import Language
 
 from ie.core.errors import UserError
 from ie.core.pipelines import load_pipeline
-from ie.data.records import Record, RecordFile, from_doc
+from ie.data.docs import from_doc
+from ie.data.records import Record, RecordFile
 
 Key = tuple[int, int, str]
 

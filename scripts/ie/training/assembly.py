@@ -12,8 +12,8 @@ from ie.core.errors import UserError
 from ie.core.files import hash_path
 from ie.core.pipelines import load_pipeline
 from ie.core.settings import read_config
-from ie.data.corpora import entities_doc
-from ie.data.records import Record, from_doc
+from ie.data.docs import entities_doc, from_doc, pipeline_record
+from ie.data.records import Record
 from ie.training import untrained
 
 # Scores may differ in the last bits when texts are worked on in other batches.
@@ -161,14 +161,15 @@ def entities(nlp: Language, records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def said(doc: Doc) -> dict[str, Any]:
+def answers(doc: Doc) -> dict[str, Any]:
     """All that a pipeline may say of a text, by what says it."""
+    record = pipeline_record(doc)
     return {
-        "entities": [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents],
-        "links": [ent.kb_id_ for ent in doc.ents],
-        "money": [getattr(ent._, "money", None) if ent.has_extension("money") else None for ent in doc.ents],
-        "categories": dict(doc.cats),
-        "relations": {(r["head"], r["child"], r["label"]): r["score"] for r in doc._.relations},
+        "entities": [(span.start, span.end, span.label) for span in record.spans],
+        "links": [getattr(span, "kb_id", "") for span in record.spans],
+        "money": [getattr(span, "money", None) for span in record.spans],
+        "categories": record.cats,
+        "relations": {(r.head, r.child, r.label): r.score for r in record.relations},
     }
 
 
@@ -183,11 +184,11 @@ def changed(
     Alone means on the entities that `before` finds. Probabilities may differ by `TOLERANCE`.
     """
     found = entities(before, records)
-    whole = [said(doc) for doc in after.pipe(record.text for record in records)]
+    whole = [answers(doc) for doc in after.pipe(record.text for record in records)]
     wanted = [[(s.start, s.end, s.label) for s in record.spans] for record in found]
     result = {"ner": sum(one != other["entities"] for one, other in zip(wanted, whole, strict=True))}
     for name, nlp in parts.items():
-        alone = map(said, nlp.pipe(entities_doc(record, nlp) for record in found))
+        alone = map(answers, nlp.pipe(entities_doc(record, nlp) for record in found))
         kinds = [SAYS[name]] if name in SAYS else list(SAYS.values())
         result[name] = sum(
             any(not alike(one[kind], other[kind]) for kind in kinds)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psutil
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from tqdm import tqdm
 
 from ie.core import ray_cluster
@@ -24,8 +24,7 @@ from ie.core.errors import UserError
 from ie.core.files import hash_code, json_text, sha256_file, write_json
 from ie.core.processes import cores, unordered
 from ie.core.settings import read_config
-from ie.core.text import one_line
-from ie.data import records
+from ie.data.docs import docbin, from_doc, read_docs
 from ie.data.scheme import Scored
 from ie.evaluation import scoring
 from ie.training import loop
@@ -72,25 +71,6 @@ class Job:
     scored: Scored = "spans"
 
 
-def read_corpus(path: Path) -> list[Doc]:
-    """The examples of a `.spacy` file.
-
-    Raises:
-        UserError: missing, not a corpus, or empty.
-    """
-    try:
-        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.") from None
-    except Exception as error:  # whatever msgpack and zlib make of other bytes
-        raise UserError(
-            f"{path}: is no spaCy corpus ({one_line(error)}); run `weasel run split` again."
-        ) from None
-    if not docs:
-        raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")
-    return docs
-
-
 def train_cell(job: Job) -> Result:
     """Train one cell in this process and count its hits and misses on dev.
 
@@ -101,9 +81,9 @@ def train_cell(job: Job) -> Result:
     with tempfile.TemporaryDirectory(prefix="train-curve-") as folder:
         scores = train_to(job, Path(folder))
         nlp = spacy.load(Path(folder) / "model-best")
-        docs = read_corpus(job.dev)
-        gold = scoring.view(map(records.from_doc, docs), job.scored)
-        found = scoring.view(map(records.from_doc, nlp.pipe([doc.text for doc in docs])), job.scored)
+        docs = read_docs(job.dev)
+        gold = scoring.view(map(from_doc, docs), job.scored)
+        found = scoring.view(map(from_doc, nlp.pipe([doc.text for doc in docs])), job.scored)
     result = {
         "cell": asdict(job.cell),
         "best_step": scores["step"],
@@ -267,9 +247,7 @@ def write_portion(folder: Path, docs: Sequence[Doc], chosen: Sequence[int]) -> P
     """
     path = folder / f"{hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16]}.spacy"
     if not path.exists():
-        portion = [docs[i] for i in sorted(chosen)]
-        attrs = ["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"]
-        DocBin(attrs=attrs, store_user_data=False, docs=portion).to_disk(path)
+        docbin(docs[i] for i in sorted(chosen)).to_disk(path)
     return path
 
 

@@ -17,7 +17,6 @@ import spacy
 from catalogue import RegistryError
 from confection import ConfigValidationError
 from spacy.language import Language
-from spacy.tokens import DocBin
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import DIR_MODEL_BEST, clean_output_dir
 from spacy.training.loop import train as run_training_loop
@@ -32,6 +31,7 @@ import ie.data.tokenizer  # noqa: F401
 from ie.core import tracking
 from ie.core.errors import UserError
 from ie.core.text import one_line
+from ie.data.docs import read_docbin
 from ie.data.records import accepted, read_records
 
 CAME_APART = (
@@ -136,10 +136,7 @@ def count_examples(path: Path) -> int:
         raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.")
     if path.suffix == ".jsonl":
         return len(accepted(read_records(path, duplicates="first", bad_relations="drop", allow_empty=True)))
-    try:
-        return len(DocBin().from_disk(path))
-    except Exception as error:  # whatever msgpack and zlib make of other bytes
-        raise UserError(f"{path}: is no corpus in spaCy's format; run `weasel run split` again.") from error
+    return len(read_docbin(path))
 
 
 @spacy.registry.callbacks("ie.tok2vec.v1")

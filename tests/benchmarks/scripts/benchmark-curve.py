@@ -14,8 +14,8 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
+from ie.data.docs import read_docs
 from ie.data.scheme import load_scheme
-from ie.training import jobs
 from ie.training.curve import learning_curve, projection
 
 PARTS = ("projection", "speed")
@@ -164,7 +164,7 @@ def show_speed(
     workers: int,
 ) -> None:
     """The grid against `spacy train` once a cell."""
-    docs = jobs.read_corpus(train)
+    docs = read_docs(train)
     held = [{ent.label_ for ent in doc.ents} for doc in docs]
     cells = learning_curve.grid([doc.text for doc in docs], held, curve.PERCENTS, range(seeds))
     with tqdm(total=2 * len(cells), desc="trainings", leave=False) as bar:

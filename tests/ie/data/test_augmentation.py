@@ -10,7 +10,8 @@ from spacy.training import Example
 
 from ie.core.errors import UserError
 from ie.data.augmentation import create_case_augmenter, recased
-from ie.data.records import Record, blank, to_doc
+from ie.data.docs import to_doc
+from ie.data.records import Record, blank
 
 NLP = blank("en")
 TEXT = "Straße GmbH raised $5m"

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import real_data, write_lines
+from running import real_data, write_docbin, write_lines
 
 from ie.core.errors import UserError
 from ie.data import corpora
-from ie.data.records import Record, Relation, Span, blank, read_records, write_docbin
+from ie.data.docs import entities_doc, pipeline_record, to_doc
+from ie.data.records import Record, Relation, Span, blank, read_records
 from ie.data.scheme import Scheme
 
 DEAL = {
@@ -28,20 +29,20 @@ SCHEME = Scheme(("COMPANY", "MONEY"), ("INVESTOR", "RAISED"), ("FUNDING", "OTHER
 
 
 def test_relations_point_at_the_sorted_entities() -> None:
-    doc = corpora.gold_doc(Record(**DEAL), blank("en"))
+    doc = to_doc(Record(**DEAL), blank("en"))
     assert [ent.text for ent in doc.ents] == ["Hooli", "$5m", "ACME"]
     assert doc._.relations == [
         {"head": 2, "child": 0, "label": "INVESTOR"},
         {"head": 0, "child": 1, "label": "RAISED"},
     ]
-    back = corpora.full_record(doc)
+    back = pipeline_record(doc)
     ends = [(back.text[back.spans[r.head].start :][:4], r.label) for r in back.relations]
     assert ends == [("ACME", "INVESTOR"), ("Hool", "RAISED")]
 
 
 def test_entities_come_without_the_gold_links() -> None:
     spans = [{"start": 0, "end": 5, "label": "COMPANY", "kb_id": "17"}]
-    [ent] = corpora.entities_doc(Record(text="Hooli", spans=spans), blank("en")).ents
+    [ent] = entities_doc(Record(text="Hooli", spans=spans), blank("en")).ents
     assert (ent.label_, ent.kb_id_) == ("COMPANY", "")
 
 
@@ -51,7 +52,7 @@ def test_every_real_relation_survives() -> None:
         real_data("fire/test.jsonl"), tokenizer=nlp.tokenizer, misaligned="snap", bad_relations="drop"
     )
     for record in found:
-        back = corpora.full_record(corpora.gold_doc(record, nlp))
+        back = pipeline_record(to_doc(record, nlp))
 
         def named(one: Record) -> set[tuple]:
             ends = [(s.start, s.end, s.label) for s in one.spans]
@@ -136,9 +137,9 @@ def test_no_accepted_example(tmp_path: Path) -> None:
 
 
 def test_relation_of_a_record_is_kept_with_its_score() -> None:
-    doc = corpora.gold_doc(Record(**DEAL), blank("en"))
+    doc = to_doc(Record(**DEAL), blank("en"))
     doc._.relations = [{"head": 0, "child": 1, "label": "RAISED", "score": 0.75}]
-    [found] = corpora.full_record(doc).relations
+    [found] = pipeline_record(doc).relations
     assert isinstance(found, Relation)
     assert found.model_extra == {"score": 0.75}
 

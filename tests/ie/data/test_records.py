@@ -9,6 +9,7 @@ from running import real_data, write_lines
 
 from ie.core.errors import UserError
 from ie.data import records
+from ie.data.docs import docbin, from_doc, to_doc
 from ie.data.records import ReadReport, Record, RecordFile, Span, read_records, write_records
 from ie.data.scheme import Scheme
 
@@ -296,7 +297,7 @@ def test_a_very_long_text(tmp_path, nlp):
     start = text.index("ACME")
     path = write_lines(tmp_path / "a.jsonl", [{"text": text, "spans": [span(start, start + 4)]}])
     [record] = read_records(path, tokenizer=nlp.tokenizer)
-    [doc] = records.to_docbin([record], nlp).get_docs(nlp.vocab)
+    [doc] = docbin(to_doc(record, nlp) for record in [record]).get_docs(nlp.vocab)
     assert [ent.text for ent in doc.ents] == ["ACME"]
     assert doc.text == text
 
@@ -307,15 +308,15 @@ def test_docs_keep_what_spacy_has_a_place_for(nlp):
         spans=[Span(start=0, end=5, label="COMPANY", kb_id="59"), Span(start=13, end=16, label="MONEY")],
         cats={"FUNDING": 1.0},
     )
-    doc = records.to_doc(record, nlp)
+    doc = to_doc(record, nlp)
     assert all(token.ent_iob for token in doc), "a token without a span is O, not unknown"
-    [again] = records.to_docbin([record], nlp).get_docs(nlp.vocab)
-    assert records.from_doc(again) == record
+    [again] = docbin(to_doc(record, nlp) for record in [record]).get_docs(nlp.vocab)
+    assert from_doc(again) == record
 
 
 def test_a_doc_of_a_misaligned_record_is_refused(nlp):
     with pytest.raises(UserError, match="doesn't start and end on a token"):
-        records.to_doc(Record(text=TEXT, spans=[Span(start=1, end=5, label="X")]), nlp)
+        to_doc(Record(text=TEXT, spans=[Span(start=1, end=5, label="X")]), nlp)
 
 
 def test_the_same_records_give_the_same_bytes():
@@ -323,7 +324,10 @@ def test_the_same_records_give_the_same_bytes():
     for word in ("MONEY", "ACME", "COMPANY"):
         other.vocab.strings.add(word)  # seen in another order before
     some = [Record.model_validate(GOOD), Record(text="ACME pays.", spans=[span(0, 4)])]
-    assert records.to_docbin(some, one).to_bytes() == records.to_docbin(some, other).to_bytes()
+    assert (
+        docbin(to_doc(record, one) for record in some).to_bytes()
+        == docbin(to_doc(record, other) for record in some).to_bytes()
+    )
 
 
 def test_an_unknown_language():
@@ -398,8 +402,8 @@ def test_spans_say_the_same_after_any_way_round(tmp_path, nlp, line):
     [record] = read_records(path, tokenizer=nlp.tokenizer, labels=SCHEME)
     write_records(path, [record])
     [record] = read_records(path, tokenizer=nlp.tokenizer)
-    [doc] = records.to_docbin([record], nlp).get_docs(nlp.vocab)
-    again = records.from_doc(doc)
+    [doc] = docbin(to_doc(record, nlp) for record in [record]).get_docs(nlp.vocab)
+    again = from_doc(doc)
     assert again.text == line["text"]
     assert [(s.start, s.end) for s in again.spans] == expected
 
@@ -427,7 +431,7 @@ def test_snapping_gives_whole_tokens_that_cover_the_span(tmp_path, nlp, line, cu
         inside = text[origin["start"] : origin["end"]].strip()
         assert inside in text[s.start : s.end]
         assert all(t[0] < origin["end"] and origin["start"] < t[1] for t in covered)
-    records.to_doc(record, nlp)
+    to_doc(record, nlp)
 
 
 JSON = st.recursive(
@@ -478,7 +482,7 @@ def test_any_json_is_a_record_or_a_mistake_with_a_line(tmp_path, nlp, value):
         mistake = str(error)
     else:
         mistake = ""
-        records.to_doc(record, nlp)
+        to_doc(record, nlp)
         out = tmp_path / "b.jsonl"
         write_records(out, [record])
         assert read_records(out, tokenizer=nlp.tokenizer) == [record]
@@ -525,7 +529,7 @@ def test_real_data_loads_with_every_change_counted(nlp, name, counts):
     assert report.counts() == counts
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(found) + report.duplicates == len(lines)
-    assert len(list(records.to_docbin(found, nlp).get_docs(nlp.vocab))) == len(found)
+    assert len(list(docbin(to_doc(record, nlp) for record in found).get_docs(nlp.vocab))) == len(found)
 
 
 def test_the_demo_has_no_span_off_the_tokens(nlp):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import faults
-from running import ROOT
+from running import ROOT, write_docbin
 
 from ie.core.stats import Estimate
-from ie.data.records import Record, Span, blank, read_records, write_docbin, write_records
+from ie.data.records import Record, Span, blank, read_records, write_records
 from ie.diagnosis import annotations, data, learning, report, runs, verdict
 from ie.diagnosis import thresholds as at
 from ie.diagnosis import tokens as model

@@ -4,7 +4,6 @@ from decimal import Decimal
 from itertools import count
 
 import pytest
-import spacy
 from spacy.language import Language
 
 from ie.data.records import Record, Relation, Span, blank
@@ -113,18 +112,5 @@ def test_without_linker_links_are_no_part_of_a_row() -> None:
         ("", None),
     ],
 )
-def test_gold_money(value: str, found: tuple | None) -> None:
-    assert database_rows.gold_money(Span(start=0, end=1, label="MONEY", value=value)) == found
-
-
-def test_said_money() -> None:
-    if not spacy.tokens.Span.has_extension("money"):
-        spacy.tokens.Span.set_extension("money", default=None)
-    ent = blank("en")("5m").char_span(0, 2, label="MONEY")
-    assert database_rows.said_money(ent) is None
-    ent._.money = {"low": "5000000", "high": "5000000", "currency": "USD"}
-    assert database_rows.said_money(ent) == database_rows.gold_money(
-        Span(start=0, end=1, label="MONEY", value="5000000 USD")
-    )
-    ent._.money = {"low": None, "high": None, "currency": "XXX"}
-    assert database_rows.said_money(ent) is None
+def test_money_of(value: str, found: tuple | None) -> None:
+    assert database_rows.money_of(Span(start=0, end=1, label="MONEY", value=value)) == found

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import ROOT
+from running import ROOT, write_docbin
 from spacy.tokens import Doc, DocBin
 
 from ie.core import ray_cluster
 from ie.core.errors import UserError
-from ie.data.records import Record, Span, blank, to_doc, write_docbin
+from ie.data.docs import read_docs, to_doc
+from ie.data.records import Record, Span, blank
 from ie.training import jobs, loop
 from ie.training.jobs import Cell
 
@@ -36,18 +37,18 @@ def corpus(path: Path, n: int) -> list[Doc]:
 
 def test_a_corpus_that_can_not_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none.spacy: there is no such corpus"):
-        jobs.read_corpus(tmp_path / "none.spacy")
+        read_docs(tmp_path / "none.spacy")
     (tmp_path / "bad.spacy").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"bad.spacy: is no spaCy corpus"):
-        jobs.read_corpus(tmp_path / "bad.spacy")
+        read_docs(tmp_path / "bad.spacy")
     DocBin().to_disk(tmp_path / "empty.spacy")
     with pytest.raises(UserError, match=r"empty.spacy: holds no examples"):
-        jobs.read_corpus(tmp_path / "empty.spacy")
+        read_docs(tmp_path / "empty.spacy")
 
 
 def test_what_split_wrote_is_read(tmp_path):
     written = corpus(tmp_path / "train.spacy", 5)
-    assert [doc.text for doc in jobs.read_corpus(tmp_path / "train.spacy")] == [d.text for d in written]
+    assert [doc.text for doc in read_docs(tmp_path / "train.spacy")] == [d.text for d in written]
 
 
 @pytest.fixture

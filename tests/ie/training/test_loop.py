@@ -122,7 +122,7 @@ class TestBadInput:
     def test_file_of_another_kind(self, corpus: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.spacy"
         other.write_bytes(b"hello")
-        with pytest.raises(UserError, match=r"other\.spacy: is no corpus in spaCy's format"):
+        with pytest.raises(UserError, match=r"other\.spacy: is no spaCy corpus"):
             loop.train(CONFIG, train=other, dev=corpus)
 
     def test_no_annotation_at_all(self, tmp_path: Path) -> None:

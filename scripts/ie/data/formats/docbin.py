@@ -10,8 +10,9 @@ from spacy.tokens import Doc, DocBin
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.text import one_line
+from ie.data.docs import from_doc
 from ie.data.formats.conversion import Conversion, Placed, make, parse_json
-from ie.data.records import Record, from_doc
+from ie.data.records import Record
 
 KEY = "ie.record"
 

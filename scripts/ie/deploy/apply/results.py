@@ -22,30 +22,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from ie.core.errors import UserError
 from ie.core.files import finite, json_text
 from ie.data import shards
+from ie.data.docs import pipeline_record
 from ie.data.shards import Shard
 from ie.data.tokenizer import STRETCH, stretch_fault
 from ie.training import assembly
 
 Format = Literal["parquet", "jsonl"]
 MONEY = pa.struct([(name, pa.string()) for name in ("amount", "low", "high", "currency", "rule")])
-SPANS = pa.list_(
-    pa.struct(
-        [
-            ("start", pa.int32()),
-            ("end", pa.int32()),
-            ("label", pa.string()),
-            ("text", pa.string()),
-            ("kb_id", pa.string()),
-            ("money", MONEY),
-        ]
-    )
-)
+SPAN_COLUMNS = {
+    "start": pa.int32(),
+    "end": pa.int32(),
+    "label": pa.string(),
+    "text": pa.string(),
+    "kb_id": pa.string(),
+    "money": MONEY,
+}
+SPANS = pa.list_(pa.struct(list(SPAN_COLUMNS.items())))
 RELATIONS = pa.list_(
     pa.struct([("head", pa.int32()), ("child", pa.int32()), ("label", pa.string()), ("score", pa.float64())])
 )
@@ -228,21 +226,11 @@ def _process() -> str:
 
 def said(doc: Doc) -> dict[str, Any]:
     """What a pipeline says of a text: spans, relations (between their indices) and categories."""
-    money = Span.has_extension("money")
+    record = pipeline_record(doc)
     return {
-        "spans": [
-            {
-                "start": ent.start_char,
-                "end": ent.end_char,
-                "label": ent.label_,
-                "text": ent.text,
-                "kb_id": ent.kb_id_ or None,
-                "money": ent._.money if money else None,
-            }
-            for ent in doc.ents
-        ],
-        "relations": list(doc._.relations) if Doc.has_extension("relations") else [],
-        "cats": [{"label": label, "score": float(score)} for label, score in doc.cats.items()],
+        "spans": [{name: getattr(span, name, None) for name in SPAN_COLUMNS} for span in record.spans],
+        "relations": [relation.model_dump() for relation in record.relations],
+        "cats": [{"label": label, "score": score} for label, score in record.cats.items()],
     }
 
 

@@ -13,10 +13,12 @@ from ie.core.errors import UserError
 from ie.core.files import hash_path
 from ie.core.pipelines import load_pipeline, pipeline_exists
 from ie.core.text import one_line
-from ie.data.pipeline_records import to_record
+from ie.data.docs import pipeline_record
 
 COMPONENTS = ("linker", "money", "relations")
 ASSEMBLED = "pipeline"  # the folder with the assembled one
+# Of scores: texts worked on in other batches differ behind these.
+DIGITS = 4
 TRIED = "A pipeline that can read this is ready."
 
 
@@ -114,6 +116,14 @@ def create_few_entities(nlp: Language, name: str, most: int) -> Callable[[Doc], 
     return few_entities
 
 
+def line_of(doc: Doc) -> str:
+    """All that the pipeline says of a text, as a line of JSON."""
+    record = pipeline_record(doc)
+    if record.cats:
+        record.cats = {label: round(score, DIGITS) for label, score in record.cats.items()}
+    return record.to_line()
+
+
 class Annotator:
     """Answers texts with lines of JSON; for one thread at a time.
 
@@ -131,7 +141,7 @@ class Annotator:
         self._load, self._warm_texts, self._new_words = load, warm_texts, new_words
         self._begin()
         # spaCy's classifier says something else of a text without tokens when it comes with others
-        self._empty = to_record(self.nlp("")).to_line()
+        self._empty = line_of(self.nlp(""))
 
     def _begin(self) -> None:
         self.nlp = self._load()
@@ -157,7 +167,7 @@ class Annotator:
         with self.nlp.memory_zone() if self._cold <= 0 else nullcontext():
             self._cold -= len(filled)
             docs = self.nlp.pipe(filled, batch_size=max(1, len(filled)))
-            lines = [to_record(doc).to_line() for doc in docs]
+            lines = list(map(line_of, docs))
         found = iter(lines)
         return [next(found) if text else self._empty for text in texts]
 

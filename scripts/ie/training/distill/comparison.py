@@ -13,9 +13,9 @@ from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.stats import Estimate, Pair
 from ie.data import records, splits
+from ie.data.docs import from_doc, read_docs, to_doc
 from ie.data.records import Reader, Record
 from ie.evaluation import baselines, scoring, systems
-from ie.training import jobs as grid
 from ie.training import loop
 from ie.training.curve import learning_curve
 from ie.training.distill import recipes as distilling
@@ -125,7 +125,7 @@ def student(
     model: Path | None = None,
 ) -> Training:
     """The training on what a recipe left, with the reviewed examples weighed as it says."""
-    gold = [records.to_doc(record, at.nlp) for record in reviewed]
+    gold = [to_doc(record, at.nlp) for record in reviewed]
     times = settings.repeat.times if "repeat" in recipe else 1
     both = [*gold * times, *(distilling.to_training_doc(draft, at.nlp) for draft in kept)]
     if "two-stage" in recipe and gold:
@@ -215,7 +215,7 @@ def read_reviewed(path: Path, dev: Path, labels: Sequence[str]) -> list[Record]:
     Raises:
         UserError: a file is missing or broken, or has no span of these labels.
     """
-    gold, checks = (list(map(records.from_doc, grid.read_corpus(corpus))) for corpus in (path, dev))
+    gold, checks = (list(map(from_doc, read_docs(corpus))) for corpus in (path, dev))
     learning_curve.require(gold, checks, labels, (path, dev))
     return gold
 
@@ -233,7 +233,7 @@ def read_silver(
     Raises:
         UserError: no such file, or nothing in any.
     """
-    usable = {doc.text for doc in grid.read_corpus(silver)} if loop.count_examples(silver) else set()
+    usable = {doc.text for doc in read_docs(silver)} if loop.count_examples(silver) else set()
     found = [record for record in reader.read(llm, allow_empty=True, gold=False) if record.text in usable]
     known: list[Record] = []
     if llm_train and llm_train.exists():
@@ -284,7 +284,7 @@ def compare(
     counts = {name: [_micro(r["counts"]) for r in found] for name, found in by_name.items()}
     gold = {record.text: record for record in hidden}
     rows = {name: _row(at, name, item, counts[name], by_name[name], gold) for name, item in made.items()}
-    dev = [records.from_doc(doc) for doc in grid.read_corpus(at.dev)]
+    dev = [from_doc(doc) for doc in read_docs(at.dev)]
     said = _llm(llm, dev, at.labels)
     others = [REVIEWED, *([LLM] if said is not None else [])]
     if said is not None:

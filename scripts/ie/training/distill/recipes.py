@@ -20,7 +20,8 @@ from spacy.tokens import Doc
 
 from ie.core.errors import UserError
 from ie.core.settings import Section, load_settings
-from ie.data.records import Record, Span, to_doc
+from ie.data.docs import to_doc
+from ie.data.records import Record, Span
 from ie.evaluation import scoring
 
 Means = Literal[

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ie.core.errors import UserError
 from ie.core.files import json_text, sha256_file
 from ie.data import records
+from ie.data.docs import docbin, from_doc, read_docs, to_doc
 from ie.data.records import Record, Span
 from ie.evaluation import baselines, scoring
 from ie.training import jobs as grid
@@ -77,7 +78,7 @@ class Bench:
 
     def write(self, docs: Sequence[Doc]) -> Path:
         """The `.spacy` file of training examples, named by what is in it."""
-        data = records.docbin(docs).to_bytes()
+        data = docbin(docs).to_bytes()
         path = self.folder / f"{hashlib.sha256(data).hexdigest()[:16]}.spacy"
         if not path.exists():
             path.write_bytes(data)
@@ -192,7 +193,7 @@ def train(job: Training) -> Result:
         seconds = process_time() - begun
         predict = baselines.predict_with(spacy.load(folder / "model-best"))
     texts = json.loads(job.asked.read_text(encoding="utf-8")) if job.asked else []
-    dev = [records.from_doc(doc) for doc in grid.read_corpus(job.dev)]
+    dev = [from_doc(doc) for doc in read_docs(job.dev)]
     test = comparison.read_gold(job.test) if job.test else []
     result = {
         "cell": asdict(job.cell),
@@ -227,7 +228,7 @@ def teachers(
         pipelines: one for each seed. folds: parts of the texts.
     """
     folds = folds if drafts else 1
-    gold = [records.to_doc(record, at.nlp) for record in reviewed]
+    gold = [to_doc(record, at.nlp) for record in reviewed]
     found = []
     for part in range(folds):
         asked = tuple(text for text in texts if recipes.fold(text, folds) == part)

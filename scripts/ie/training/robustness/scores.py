@@ -18,7 +18,8 @@ from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.stats import Estimate
 from ie.core.text import names_in
-from ie.data.records import Record, from_doc
+from ie.data.docs import from_doc
+from ie.data.records import Record
 from ie.evaluation import scoring
 from ie.evaluation.perturbations import Perturbed
 from ie.evaluation.scoring import ALL

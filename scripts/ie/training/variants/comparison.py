@@ -24,6 +24,7 @@ from ie.core.settings import read_config
 from ie.core.stats import Estimate, Pair
 from ie.core.text import names_in
 from ie.data import records
+from ie.data.docs import from_doc, read_docs
 from ie.data.records import Record
 from ie.evaluation import perturbations, scoring, systems
 from ie.evaluation.baselines import predict_with
@@ -178,7 +179,7 @@ def train_variant(job: VariantJob) -> Result:
         scores = grid.train_to(job, folder)
         seconds = process_time() - started
         predict = predict_with(spacy.load(folder / "model-best"))
-        dev = [records.from_doc(doc) for doc in grid.read_corpus(job.dev)]
+        dev = [from_doc(doc) for doc in read_docs(job.dev)]
         small = [perturbations.recased(record, str.lower) for record in dev]
         counts, lower, test = (
             scoring.count(wanted, predict([record.text for record in wanted]), job.labels)

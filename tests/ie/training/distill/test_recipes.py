@@ -13,6 +13,7 @@ from spacy.training import Example
 from ie.core.errors import UserError
 from ie.core.stats import Estimate, Pair
 from ie.data import records, splits
+from ie.data.docs import docbin
 from ie.data.records import Record, Span
 from ie.training.distill import recipes, report
 from ie.training.distill.comparison import Comparison, Row, recommend
@@ -130,7 +131,7 @@ def test_open_tokens_survive_the_file_and_a_change_of_case():
     from ie.data.augmentation import recased
 
     doc = recipes.to_training_doc(Draft(record(("Acme", "COMPANY")), ((12, 20),)), NLP)
-    (read,) = DocBin().from_bytes(records.docbin([doc]).to_bytes()).get_docs(NLP.vocab)
+    (read,) = DocBin().from_bytes(docbin([doc]).to_bytes()).get_docs(NLP.vocab)
     example = Example(NLP.make_doc(read.text), read)
     wanted = ["U-COMPANY", "O", None, None, "O"]
     assert example.get_aligned_ner()[:5] == wanted

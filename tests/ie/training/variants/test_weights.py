@@ -11,11 +11,11 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import ROOT, require
+from running import ROOT, require, write_docbin
 from spacy.util import load_config, load_model_from_config
 
 from ie.core.errors import UserError
-from ie.data.records import Record, Span, blank, write_docbin
+from ie.data.records import Record, Span, blank
 from ie.training import loop
 from ie.training.variants import weights as initialising
 

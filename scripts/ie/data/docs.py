@@ -1,0 +1,116 @@
+"""Records as spaCy's Docs, and Docs as records."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+
+from components import relations  # noqa: F401  (registers doc._.relations)
+from ie.core.errors import UserError
+from ie.core.text import one_line
+from ie.data.records import Record, Relation, Span, show_span
+
+
+def to_doc(record: Record, nlp: Language) -> Doc:
+    """A tokenised Doc with all that the record says: entities, categories, and `doc._.relations` by entity.
+
+    Tokens outside the spans are O, not missing. Texts longer than `nlp.max_length` are fine, as no model sees
+    them here.
+
+    Raises:
+        UserError: a span is off the token edges; `read_records` with the same tokenizer tells its line.
+    """
+    doc = nlp.tokenizer(record.text)
+    ents = []
+    for span in record.spans:
+        kb_id = (span.model_extra or {}).get("kb_id") or ""
+        ent = doc.char_span(span.start, span.end, label=span.label, kb_id=str(kb_id))
+        if ent is None:
+            raise UserError(
+                f"record {record.id!r}: span {show_span(record.text, span)} doesn't start and end on a "
+                "token; read it with misaligned 'snap' or 'drop', or correct its offsets."
+            )
+        ents.append(ent)
+    doc.set_ents(ents, default="outside")
+    doc.cats = dict(record.cats)
+    if record.relations:
+        # a Doc sorts its entities; a record's spans stand in any order
+        order = sorted(range(len(record.spans)), key=lambda i: record.spans[i].start)
+        position = {span: number for number, span in enumerate(order)}
+        doc._.relations = [
+            {"head": position[r.head], "child": position[r.child], "label": r.label} for r in record.relations
+        ]
+    return doc
+
+
+def entities_doc(record: Record, nlp: Language) -> Doc:
+    """A Doc with the record's entities and nothing else: what the components after the `ner` start from."""
+    # without the links that gold spans carry, which the linker must not see
+    spans = [Span(start=span.start, end=span.end, label=span.label) for span in record.spans]
+    return to_doc(Record(text=record.text, spans=spans), nlp)
+
+
+def from_doc(doc: Doc) -> Record:
+    """The record of a Doc: its text, `ents` (with `kb_id` where linked) and `cats`."""
+    spans = []
+    for ent in doc.ents:
+        extra = {"kb_id": ent.kb_id_} if ent.kb_id_ else {}
+        spans.append(Span(start=ent.start_char, end=ent.end_char, label=ent.label_, **extra))
+    return Record(text=doc.text, spans=spans, **({"cats": dict(doc.cats)} if doc.cats else {}))
+
+
+def pipeline_record(doc: Doc) -> Record:
+    """The record of all that a pipeline says, whichever components it has.
+
+    Spans have their `text`, the id they link to (`kb_id`) and their amount; relations have their `score`. An
+    amount is `money` as the component says it, and where it is definite also `value`, as gold has it:
+    "5000000 USD", or "10-15 EUR".
+    """
+    record = from_doc(doc)
+    for span, ent in zip(record.spans, doc.ents, strict=True):
+        span.text = ent.text
+        if money := ent._.money if ent.has_extension("money") else None:
+            span.money = money
+            if money["low"] is not None:
+                ends = dict.fromkeys((money["low"], money["high"]))
+                span.value = f"{'-'.join(ends)} {money['currency']}"
+    record.relations = [Relation(**relation) for relation in doc._.relations]
+    return record
+
+
+def docbin(docs: Iterable[Doc]) -> DocBin:
+    """Docs as spaCy's training format: entities, and tokens of which nothing is known.
+
+    The same records in the same order give the same bytes.
+    """
+    return DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=docs)
+
+
+def read_docbin(path: Path) -> DocBin:
+    """A `.spacy` file.
+
+    Raises:
+        UserError: missing, or something else.
+    """
+    try:
+        return DocBin().from_disk(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.") from None
+    except Exception as error:  # whatever msgpack and zlib make of other bytes
+        raise UserError(
+            f"{path}: is no spaCy corpus ({one_line(error)}); run `weasel run split` again."
+        ) from None
+
+
+def read_docs(path: Path) -> list[Doc]:
+    """The examples of a `.spacy` file.
+
+    Raises:
+        UserError: missing, not a corpus, or empty.
+    """
+    docs = list(read_docbin(path).get_docs(spacy.blank("xx").vocab))
+    if not docs:
+        raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")
+    return docs
