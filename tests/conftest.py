@@ -11,7 +11,7 @@ import pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files with most slow tests first, so that no process still has one when the others are done."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: ("end_to_end" not in item.path.parts, -slow[item.path]))
+    items.sort(key=lambda item: ("demo" not in item.path.parts, -slow[item.path]))
 
 
 # For one file only: while it is open its event loop counts as running in this thread, and nothing else may

@@ -609,7 +609,7 @@ def test_clients_that_wait_or_go_away_do_no_harm(tmp_path: Path, start: Callable
             gone.sendall(head)
     for sent in (b"", b"GET / HTTP", head):
         with crowd(started.port, sent):
-            assert httpx2.get(f"http://{home}/").status_code == 403
+            assert httpx2.get(f"http://{home}/", timeout=60).status_code == 403
     started.process.send_signal(signal.SIGTERM)
     assert "Traceback" not in started.process.communicate(timeout=60)[0]
     assert (tmp_path / "log.jsonl").read_bytes() == b""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
+from running import ROOT, Outcome, data_config, run_command, scheme, write_docbin, write_lines
 
 from ie.data.records import Record, Span, blank, read_records, write_records
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def curve(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
+def curve(project: Path, capsys: pytest.CaptureFixture, *more: object, **settings: object) -> Outcome:
     files = {
         "--train": "train.spacy",
         "--dev": "dev.spacy",
@@ -46,7 +46,7 @@ def curve(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcom
     }
     paths = [part for name, file in files.items() for part in (name, project / file)]
     options = ["--config", CONFIG, "--max-steps", 40, "--workers", 1]
-    return run_command("train-curve", [*paths, *options, *more], capsys)
+    return run_command("train-curve", [*paths, *options, *more], capsys, **settings)
 
 
 def written(project: Path) -> dict:
@@ -111,14 +111,14 @@ def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):
     needs = (Need(0.9, 144, 100, 200),)
     monkeypatch.setattr(projection, "project", lambda *given, **more: Projection(needs=needs))
     given = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
-    outcome = curve(project, capsys, *given, "--seconds-per-example", 60)
+    shares = {"test_percent": 30, "dev_percent": 10}
+    outcome = curve(project, capsys, *given, "--seconds-per-example", 60, **shares)
     assert "about 120 more training examples" in outcome.output
-    assert "about 2.0 hours at 60 s an example (assumed, as there is no log of reviewing)" in outcome.output
+    assert "about 200 texts to review (60 % of them for training), about 3.3 hours at 60 s" in outcome.output
+    assert "(assumed, as there is no log of reviewing)" in outcome.output
     write_lines(project / "log.jsonl", [{"id": "a", "seconds": 30}])
-    outcome = curve(project, capsys, *given)
-    assert "about 60 minutes at your reviewing speed (30 s an example, mean of n=1)" in outcome.output
-    outcome = curve(project, capsys, *given, "--test-percent", 30, "--dev-percent", 10)
-    assert "about 200 texts to review (60 % of them for training), about 1.7 hours at" in outcome.output
+    outcome = curve(project, capsys, *given, **shares)
+    assert "about 1.7 hours at your reviewing speed (30 s an example, mean of n=1)" in outcome.output
     # what a language model annotates takes nobody's time
     outcome = curve(project, capsys, *given, "--train-on", "silver")
     assert "about 120 more training examples" in outcome.output
@@ -241,11 +241,11 @@ def test_an_interrupted_run_writes_no_verdict_and_goes_on_where_it_was(project, 
 def test_a_kill_loses_only_what_was_under_way_and_leaves_no_worker(project, capsys):
     files = {"--train": "train.spacy", "--dev": "dev.spacy", "--scheme": "llm.cfg", "--output": "out"}
     command = [sys.executable, ROOT / "scripts" / "train-curve.py", "--config", CONFIG, "--max-steps", "40"]
-    command += ["--cache", project / "cache", "--workers", "2"]
+    command += ["--cache", project / "cache", "--data", data_config(project / "data.cfg"), "--workers", "2"]
     command += [part for name, file in files.items() for part in (name, project / file)]
     with open(project / "log", "w") as log:
         process = psutil.Popen([str(part) for part in command], cwd=project, stdout=log, stderr=log)
-    wait_until(lambda: list((project / "cache").glob("*.json")))
+    wait_until(lambda: list((project / "cache").glob("*.json")) or process.poll() is not None)
     workers = process.children(recursive=True)
     process.kill()
     process.wait()

@@ -145,6 +145,7 @@ def kept(job: Job) -> Result | None:
 
 def key(job: Job) -> str:
     """Hash of all that a cell's result depends on; which percentage the examples are doesn't matter."""
+    weights = _weights(job.config)  # first: it reports a missing config in one sentence
     parts = [
         job.cell.seed,
         sha256_file(job.config),
@@ -156,7 +157,7 @@ def key(job: Job) -> str:
         job.gpu_id,
         {name: version(name) for name in ("spacy", "thinc", "numpy")},
         hash_code(*CODE),
-        [sha256_file(path) for path in _weights(job.config)],
+        [sha256_file(path) for path in weights],
         *job.also,
     ]
     return hashlib.sha256(json_text(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
