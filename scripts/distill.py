@@ -17,7 +17,7 @@ from ie.data.config import load_data_config
 from ie.data.docs import docbin, to_doc
 from ie.data.records import Reader
 from ie.data.scheme import load_scheme
-from ie.training.distill import comparison, recipes, teachers
+from ie.training.distill import distillation, recipes, teachers
 
 
 def main(
@@ -61,11 +61,11 @@ def main(
     targets = corpus / "distilled.jsonl", corpus / "distilled.spacy", output / "distill.json"
     for path in targets:
         check_writable(path)
-    gold = comparison.read_reviewed(reviewed, dev, labels.span_labels)
+    gold = distillation.read_reviewed(reviewed, dev, labels.span_labels)
     lang = load_data_config(data).lang
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
-    _, found, _ = comparison.read_silver(reader, llm, silver, None, gold, 0)
-    helpers, missing = comparison.helpers(
+    _, found, _ = distillation.read_silver(reader, llm, silver, None, gold, 0)
+    helpers, missing = distillation.helpers(
         found, gold, asked, lang=lang, patterns=patterns, gazetteer=gazetteer, gazetteer_label=gazetteer_label
     )
     for sentence in missing if "rules" in means else ():
@@ -81,12 +81,12 @@ def main(
         workers=workers,
         seed=seed,
     ) as at:
-        sources = comparison.Sources(gold, found, helpers)
-        kept = comparison.distil(at, sources, {recipe: means}, asked)[recipe].kept
+        sources = distillation.Sources(gold, found, helpers)
+        kept = distillation.distil(at, sources, {recipe: means}, asked)[recipe].kept
         # Beside the old pipeline first, which stays whole until the new one is there.
         fresh = output.with_name(f".{output.name}.new")
         try:
-            job = comparison.student(at, gold, kept.drafts, means, asked, seed, model=fresh)
+            job = distillation.student(at, gold, kept.drafts, means, asked, seed, model=fresh)
             (result,) = at.run([job], "training")
             docs = [to_doc(record, at.nlp) for record in gold]
             silver_docs = [recipes.to_training_doc(draft, at.nlp) for draft in kept.drafts]

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from benchmarks import distillation_comparison as comparison
+from benchmarks import distillation_report as report
 from wasabi import msg
 
 from ie.core import tracking
@@ -14,7 +16,7 @@ from ie.data.config import load_data_config
 from ie.data.records import Reader
 from ie.data.scheme import load_scheme
 from ie.reports import figures
-from ie.training.distill import comparison, recipes, report, teachers
+from ie.training.distill import distillation, recipes, teachers
 
 
 def main(
@@ -61,11 +63,11 @@ def main(
     names = ("distillation.json", "seconds.json", "distillation.png", "distillation.html")
     for name in names:
         check_writable(output / name)
-    gold = comparison.read_reviewed(reviewed, dev, labels.span_labels)
+    gold = distillation.read_reviewed(reviewed, dev, labels.span_labels)
     lang = load_data_config(data).lang
     reader = Reader(labels, records.blank(lang).tokenizer, "snap", "first", "drop")
-    chosen, found, hidden = comparison.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
-    helpers, missing = comparison.helpers(
+    chosen, found, hidden = distillation.read_silver(reader, llm, silver, llm_train, gold, reviewed_examples)
+    helpers, missing = distillation.helpers(
         found,
         chosen,
         asked,
@@ -88,7 +90,7 @@ def main(
         workers=workers,
         seed=seed,
     ) as at:
-        sources = comparison.Sources(chosen, found, helpers)
+        sources = distillation.Sources(chosen, found, helpers)
         compared = comparison.compare(at, sources, hidden, asked, seeds=seeds, llm=llm, test=test)
     rows = report.cells(compared, len(hidden))
     remarks = report.notes(compared, len(chosen), len(found), len(hidden), seeds)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from benchmarks import currencies
 from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.files import atomic_write, json_text
-from ie.data import currencies
 
 
 def main(

@@ -7,10 +7,10 @@ them. Trainings differ by the noise of seeds, and each has its own luck with eac
 from itertools import product
 
 import numpy as np
+from benchmarks import distillation_comparison as comparison
 from benchmarks.simulations import made
 from benchmarks.simulations.part import Part, Row, share
 
-from ie.training.distill import comparison
 from ie.training.distill.recipes import LLM, REVIEWED
 from ie.training.variants import comparison as variants
 

@@ -4,6 +4,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from benchmarks import distillation_report as report
+from benchmarks.distillation_comparison import Comparison, Row, recommend
 from hypothesis import given
 from hypothesis import strategies as st
 from running import ROOT
@@ -15,8 +17,7 @@ from ie.core.stats import Estimate, Pair
 from ie.data import records, splits
 from ie.data.docs import docbin
 from ie.data.records import Record, Span
-from ie.training.distill import recipes, report
-from ie.training.distill.comparison import Comparison, Row, recommend
+from ie.training.distill import recipes
 from ie.training.distill.recipes import Draft, vote
 
 NLP = records.blank("en")

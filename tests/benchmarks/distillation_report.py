@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
+from benchmarks.distillation_comparison import Comparison, Row
 from matplotlib.figure import Figure
 from wasabi import table
 
@@ -13,7 +14,6 @@ from ie.core.text import counted
 from ie.evaluation.scoring import LLM_ON_DEV
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
-from ie.training.distill.comparison import Comparison, Row
 from ie.training.distill.recipes import LLM, REVIEWED, SILVER
 
 HEADER = (

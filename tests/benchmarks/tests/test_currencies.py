@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import srsly
+from benchmarks import currencies
 from running import ROOT, run_command
 
 from ie.core.errors import UserError
-from ie.data import currencies
 
 ADDITIONS = ROOT / "assets" / "money.toml"
 
