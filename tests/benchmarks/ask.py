@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-import bm25s
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from components.money import UNKNOWN, MoneyNormaliser
+from ie.core.errors import UserError
 from ie.core.stats import FN, FP, TP
 from ie.database.asking import Answer, Ask, Question
 from ie.llm.types import Prompt
@@ -83,6 +83,9 @@ class Rag:
         similar: the solved questions most like a question, the nearest last: shown with snippets of their
             own and the gold answer.
         money: reads amounts in what the model writes, so that "$5m" is as good as 5000000 USD.
+
+    Raises:
+        UserError: bm25s isn't installed.
     """
 
     def __init__(
@@ -92,6 +95,12 @@ class Rag:
         similar: Callable[[str], Sequence[Question]],
         money: MoneyNormaliser,
     ) -> None:
+        try:
+            import bm25s
+        except ImportError:
+            raise UserError(
+                "bm25s isn't installed; run `pip install -r tests/benchmarks/requirements.txt`."
+            ) from None
         self.texts = list(texts)
         self.settings = settings
         self.money = money

@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from running import ROOT
 
 
 def benchmark(*options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/benchmark-llm.py", *options]
+    command = [sys.executable, "tests/benchmarks/run.py", "benchmark-llm", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 

@@ -3,59 +3,58 @@ from contextlib import closing
 from pathlib import Path
 from sqlite3 import Connection, connect
 
+import deals
 import pytest
-from running import ROOT
 
 from ie.data.gazetteer import read_gazetteer
-from ie.data.records import blank, read_records
-from ie.data.splits import assign
+from ie.data.records import Record, blank
 from ie.database import filling, reading, writing
 from ie.database.schema import TABLES, read_mapping
 
 
+def round_of(company: str, money: str, value: str, *investors: str) -> Record:
+    """A text about money for a company that no other text names."""
+    text, spans = "", []
+    for words, label in ((company, "COMPANY"), (" got ", ""), (money, "MONEY")):
+        spans += [{"start": len(text), "end": len(text + words), "label": label}] if label else []
+        text += words
+    spans[1]["value"] = value
+    for joint, name in zip((" from ", *[" and "] * len(investors)), investors, strict=False):
+        spans.append({"start": len(text + joint), "end": len(text + joint + name), "label": "COMPANY"})
+        text += joint + name
+    relations = [{"head": 0, "child": 1, "label": "RAISED"}]
+    relations += [{"head": i, "child": 0, "label": "INVESTOR"} for i in range(2, len(spans))]
+    return Record(
+        text=f"{text}.", spans=spans, relations=relations, cats={"FUNDING": 1}, meta={"id": company}
+    )
+
+
 @pytest.fixture(scope="session")
 def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of all reviewed texts of the demo."""
-    path = tmp_path_factory.mktemp("gold") / "gold.db"
+    """A database of a thousand made-up texts, the talk's sentence and two deals that are like no other."""
+    folder = tmp_path_factory.mktemp("gold")
     nlp = blank("en")
     source = writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
+    records = [
+        *deals.records(1000),
+        Record(**deals.talk()),
+        round_of("Underhill Reactor", "3m francs", "3000000 CHF", "ACME Ventures", "Wirrabara Lithium"),
+        round_of("Kowloon Ledger", "$5bn", "5000000000 USD", "Hooli"),
+    ]
     writing.update(
-        path,
-        read_records(ROOT / "assets/reviewed.jsonl"),
+        folder / "gold.db",
+        records,
         source,
-        read_mapping(ROOT / "configs/database.cfg"),
-        read_gazetteer(ROOT / "assets/companies.csv"),
+        read_mapping(deals.CONFIGS / "database.cfg"),
+        read_gazetteer(deals.write_companies(folder / "companies.csv")),
     )
-    return path
+    return folder / "gold.db"
 
 
 @pytest.fixture
 def connection(gold: Path) -> Iterator[Connection]:
     with closing(reading.open_readonly(gold)) as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def test_gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of the gold test texts, by the split of the demo."""
-    path = tmp_path_factory.mktemp("test") / "gold.db"
-    nlp = blank("en")
-    source = writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
-    split = assign(
-        read_records(ROOT / "assets/reviewed.jsonl"),
-        read_records(ROOT / "assets/texts.jsonl"),
-        test_percent=37,
-        dev_percent=10,
-        near_duplicate=0.8,
-    )
-    writing.update(
-        path,
-        split.test,
-        source,
-        read_mapping(ROOT / "configs/database.cfg"),
-        read_gazetteer(ROOT / "assets/companies.csv"),
-    )
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,22 @@
 import json
 import runpy
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
+import deals
 import numpy as np
 import pytest
-from benchmarks import ask as benchmark
 from fake_llm import FakeLLM
 from llm_stub import Response, answer_body
 from running import ROOT, Outcome, run_command
 
 from components.money import MoneyNormaliser
 from ie.core.errors import UserError
-from ie.database import asking, guard, reading
+from ie.database import asking
 from ie.database.asking import Question, Translator
 from ie.database.evidence import Source
 from ie.database.grammar import NO_ANSWER
@@ -26,9 +24,28 @@ from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 from ie.training import assembly
 
-QUESTIONS = asking.read_questions(ROOT / "assets/questions.jsonl")
-EXAMPLES = [question for question in QUESTIONS if question.split == "examples"]
-SCORED = [question for question in QUESTIONS if question.split == "scored"]
+EXAMPLES = [
+    Question(question, sql, "", "examples", [])
+    for question, sql in {
+        "How much money did Velto Bank get?": "SELECT amount FROM deals WHERE company = 'Velto Bank'",
+        "Who invested in Ember Volt?": "SELECT investor FROM investments WHERE company = 'Ember Volt'",
+        "How many deals were in pounds?": "SELECT COUNT(*) FROM deals WHERE currency = 'GBP'",
+        "How many texts are about results?": "SELECT COUNT(*) FROM documents WHERE category = 'RESULTS'",
+        "What do the deals in euros add up to?": "SELECT SUM(amount) FROM deals WHERE currency = 'EUR'",
+        "Which investor backed most companies?": (
+            "SELECT investor FROM investments GROUP BY investor ORDER BY COUNT(*) DESC LIMIT 1"
+        ),
+        "How many texts mention Thursday?": "SELECT COUNT(*) FROM documents WHERE text LIKE '%Thursday%'",
+        "Who founded Ember Volt?": None,
+        "When will Velto Bank make a profit?": None,
+    }.items()
+]
+ASKED = [
+    "How much did Selvedge Robotics raise?",
+    "Which companies did ACME Ventures back?",
+    "How many texts are about acquisitions?",
+    "Who founded Hooli?",
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +54,9 @@ def money() -> MoneyNormaliser:
 
 
 @pytest.fixture
-def rows(test_gold: Path) -> Iterator[sqlite3.Connection]:
-    with closing(reading.open_readonly(test_gold)) as connection:
-        yield connection
-
-
-@pytest.fixture
-def translator(rows: sqlite3.Connection, money: MoneyNormaliser) -> Translator:
-    _, settings = asking.read_config(ROOT / "configs/ask.cfg")
-    return Translator(rows, settings, EXAMPLES, money)
+def translator(connection: sqlite3.Connection, money: MoneyNormaliser) -> Translator:
+    _, settings = asking.read_config(deals.CONFIGS / "ask.cfg")
+    return Translator(connection, settings, EXAMPLES, money)
 
 
 def saying(*replies: str) -> tuple[Callable, list[Prompt]]:
@@ -57,25 +68,6 @@ def saying(*replies: str) -> tuple[Callable, list[Prompt]]:
         return [left.pop(0) for _ in prompts]
 
     return ask, got
-
-
-def test_there_are_sixty_scored_questions_and_others_as_examples():
-    assert len(SCORED) == 60
-    assert len(EXAMPLES) >= 12
-    assert not {q.question for q in SCORED} & {q.question for q in EXAMPLES}
-    kinds = Counter(question.kind for question in SCORED)
-    assert set(kinds) == {"lookup", "count", "sum", "ranking", "join", "date", "no-answer"}
-    assert min(kinds.values()) >= 6
-
-
-@pytest.mark.parametrize("question", QUESTIONS, ids=[question.question for question in QUESTIONS])
-def test_the_gold_sql_gives_the_stored_answer(rows: sqlite3.Connection, question: Question):
-    if question.sql is None:
-        assert question.answer == []
-        return
-    found = guard.run(rows, guard.check(question.sql, reading.schema_of(rows)))
-    assert benchmark.rowset(found.rows) == benchmark.rowset(question.answer)
-    assert bool(question.answer) == (question.kind != "no-answer")
 
 
 def test_values_of_a_question_are_found(translator: Translator):
@@ -94,17 +86,17 @@ def test_values_of_a_question_are_found(translator: Translator):
 
 
 def test_the_prompt_shows_similar_questions_the_nearest_last(translator: Translator):
-    prompt = translator.prompt("How much money did Fuoco Lento get?")
+    prompt = translator.prompt("How much money did Umbra Foods get?")
     shown = [line for line in prompt.splitlines() if line.startswith("Question:")]
     assert shown[-2:] == [
-        "Question: How much money did Doubleback get?",
-        "Question: How much money did Fuoco Lento get?",
+        "Question: How much money did Velto Bank get?",
+        "Question: How much money did Umbra Foods get?",
     ]
     # what is unanswerable may be shown, but never as the nearest
-    for question in SCORED:
-        before, _, _ = translator.prompt(question.question).rpartition("\n\nQuestion:")
+    for question in ASKED:
+        before, _, _ = translator.prompt(question).rpartition("\n\nQuestion:")
         assert not before.rstrip().endswith(NO_ANSWER)
-    assert "Question: Who founded Obelisk Row?" in translator.prompt("Who founded Hooli?")
+    assert "Question: Who founded Ember Volt?" in translator.prompt("Who founded Hooli?")
 
 
 def test_the_examples_shown_do_not_rest_on_last_bits(translator: Translator, money: MoneyNormaliser):
@@ -113,7 +105,7 @@ def test_the_examples_shown_do_not_rest_on_last_bits(translator: Translator, mon
     orders = [" ".join(words) for words in permutations(["who", "sold", "old", "boats"])]
     some = [replace(EXAMPLES[0], question=question) for question in orders]
     alike = Translator(translator.connection, translator.settings, some, money)
-    for translator_, asked in ((translator, [q.question for q in SCORED]), (alike, ["boats", "who sold"])):
+    for translator_, asked in ((translator, ASKED), (alike, ["boats", "who sold"])):
         before = [translator_.similar(question) for question in asked]
         exact, rng = translator_._vectors.data.copy(), np.random.default_rng(0)
         for _ in range(5):
@@ -121,37 +113,26 @@ def test_the_examples_shown_do_not_rest_on_last_bits(translator: Translator, mon
             assert [translator_.similar(question) for question in asked] == before
 
 
-def test_of_texts_that_fit_as_well_the_first_are_snippets(translator: Translator, money: MoneyNormaliser):
-    texts = [f"Initech number {i} grows" for i in range(50)] + ["Hooli sells boats"]
-    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=3), translator.similar, money)
-    assert rag.snippets("What grows at Initech?") == texts[2::-1]
-    assert rag.snippets("Which boats does Initech sell?")[-1] == texts[-1]
-    exact, rng = rag._index.get_scores, np.random.default_rng(0)
-    rag._index.get_scores = lambda words: exact(words) * (1 + rng.choice([-1e-7, 0, 1e-7], len(texts)))
-    assert [rag.snippets("What grows at Initech?") for _ in range(5)] == [texts[2::-1]] * 5
-    assert rag.snippets("?!") == rag.snippets("xyzzy") == texts[2::-1]
-
-
 def test_an_answer_comes_with_its_sql_and_sources(translator: Translator):
-    ask, _ = saying(" SELECT investor FROM investments WHERE company = 'Selvedge Robotics';")
-    answer = asking.answer("Who invested in Selvedge Robotics?", translator, ask)
-    assert sorted(answer.rows)[0] == ("Basalt Ventures",)
-    assert answer.sql == "SELECT investor FROM investments WHERE company = 'Selvedge Robotics'"
+    ask, _ = saying(" SELECT investor FROM investments WHERE company = 'Underhill Reactor';")
+    answer = asking.answer("Who invested in Underhill Reactor?", translator, ask)
+    assert sorted(answer.rows) == [("ACME Ventures",), ("Wirrabara Lithium",)]
+    assert answer.sql == "SELECT investor FROM investments WHERE company = 'Underhill Reactor'"
     (source,) = answer.sources
-    assert "Selvedge Robotics" in source.text[source.start : source.end]
+    assert "Underhill Reactor" in source.text[source.start : source.end]
 
 
 @pytest.mark.parametrize(
     ("sql", "word"),
     [
-        ("SELECT COUNT(*) FROM deals WHERE company = 'Dent'", "Dent"),
-        ("SELECT currency, SUM(amount) FROM deals WHERE currency = 'CHF' GROUP BY currency", "CHF"),
+        ("SELECT COUNT(*) FROM deals WHERE company = 'Umbra Foods'", "Umbra Foods"),
+        ("SELECT currency, SUM(amount) FROM deals WHERE currency = 'CHF' GROUP BY currency", "francs"),
         (
             "SELECT d.amount FROM deals d JOIN investments i ON i.deal_id = d.deal_id "
             "WHERE i.investor = 'Hooli'",
             "Hooli",
         ),
-        ("SELECT company FROM deals WHERE currency = 'USD' ORDER BY amount DESC LIMIT 1", "Pagoda Compute"),
+        ("SELECT company FROM deals WHERE currency = 'USD' ORDER BY amount DESC LIMIT 1", "Kowloon Ledger"),
         ("SELECT COUNT(*) FROM documents WHERE text LIKE '%Tuesday%'", "Tuesday"),
     ],
 )
@@ -164,7 +145,7 @@ def test_sources_are_those_of_the_rows(translator: Translator, sql: str, word: s
 def test_what_is_refused_is_asked_for_again_with_the_reason(translator: Translator):
     ask, got = saying("DROP TABLE deals", "SELECT nothing FROM deals", "SELECT COUNT(*) FROM deals")
     answer = asking.answer("How many deals are there?", translator, ask)
-    assert (answer.rows, answer.repaired, answer.refused) == ([(288,)], 2, 2)
+    assert (answer.rows, answer.repaired, answer.refused) == ([(512,)], 2, 2)
     assert "Error: Only SELECT is allowed" in got[1]
     assert "There is no column nothing" in got[2]
     answer = asking.answer("And now?", translator, saying(*["SELECT nothing FROM deals"] * 3)[0])
@@ -222,14 +203,14 @@ HALVES = {
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 def test_sql_is_found_in_what_chat_models_say(translator: Translator, reply: str):
     found = asking.answer("Which is the largest deal in US dollars?", translator, saying(reply)[0])
-    assert (found.error, found.rows, found.repaired) == (None, [("Pagoda Compute",)], 0)
+    assert (found.error, found.rows, found.repaired) == (None, [("Kowloon Ledger",)], 0)
 
 
 @pytest.mark.parametrize("reply", HALVES.values(), ids=HALVES)
 def test_no_part_of_a_statement_is_run(translator: Translator, reply: str):
     ask, got = saying(reply, LARGEST)
     found = asking.answer("Which is the largest deal in US dollars?", translator, ask)
-    assert (found.rows, found.repaired, found.refused) == ([("Pagoda Compute",)], 1, 1)
+    assert (found.rows, found.repaired, found.refused) == ([("Kowloon Ledger",)], 1, 1)
     assert "Error:" in got[1]
 
 
@@ -271,7 +252,7 @@ def remote(tmp_path: Path, gold: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         ) -> Outcome:
             fake.always = obeying(fake, text)
             url = fake.url + ("/v1" if protocol == "OpenAI" else "")
-            config = (ROOT / "configs/ask.cfg").read_text("utf-8")
+            config = (deals.CONFIGS / "ask.cfg").read_text("utf-8")
             start, end = config.index("[model]"), config.index("[ask]")
             model = f'[model]\n@llm_models = "ie.{protocol}.v1"\nmodel = "fake"\nbase_url = "{url}"\n'
             more = (
@@ -336,40 +317,6 @@ def test_colours_in_a_text_are_escaped_too(capsys: pytest.CaptureFixture):
     assert r"SELECT '\x1b[0m'" in printed
 
 
-def test_rows_are_compared_as_sets_by_value():
-    assert benchmark.rowset([("Hooli", 5), ("B", 1.0)]) == benchmark.rowset([("b", 1), ("hooli", 5.0)])
-    assert benchmark.rowset([(None,)]) == frozenset()
-    assert benchmark.rowset([(1 / 3,)]) == benchmark.rowset([(0.33333333333,)])
-    assert benchmark.rowset([(5,)]) != benchmark.rowset([(6,)])
-
-
-def test_rag_is_read_generously(money: MoneyNormaliser):
-    texts = ["Hooli raises $5m from ACME Ventures.", "Velto gets nothing."]
-    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=1), lambda question: [], money)
-    assert rag.snippets("How much did Hooli raise?") == texts[:1]
-    gold = benchmark.rowset([(5000000, "USD")])
-    assert benchmark.rag_right(rag.read(" $5m"), gold)
-    assert benchmark.rag_right(rag.read("5 million US dollars\nmore"), gold)
-    assert benchmark.rag_right(rag.read("$5m"), benchmark.rowset([(5000000,)]))
-    assert not benchmark.rag_right(rag.read("$6m"), gold)
-    assert benchmark.rag_right(
-        rag.read("ACME Ventures | Hooli"), benchmark.rowset([("Hooli",), ("acme ventures",)])
-    )
-    assert benchmark.rag_right(rag.read(" none"), frozenset())
-
-
-def test_rag_is_shown_the_nearest_examples(translator: Translator, money: MoneyNormaliser):
-    texts = ["Hooli raises $5m from ACME Ventures.", "Velto gets nothing."]
-    question = SCORED[0].question
-    near = translator.similar(question)
-    assert len(near) == translator.settings.examples > 2
-    rag = benchmark.Rag(texts, benchmark.RagSettings(snippets=1, examples=2), translator.similar, money)
-    asked = [line for line in rag.prompt(question).splitlines() if line.startswith("Question: ")]
-    assert asked == [f"Question: {q}" for q in (*(e.question for e in near[-2:]), question)]
-    rag.settings.examples = 0
-    assert rag.prompt(question).count("Question: ") == 1
-
-
 def test_faults_end_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
@@ -382,7 +329,7 @@ def test_faults_end_in_one_sentence(
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", ended)
     assert "there is no question" in run_command("ask", [], capsys).output
-    text = (ROOT / "configs/ask.cfg").read_text()
+    text = (deals.CONFIGS / "ask.cfg").read_text()
     (tmp_path / "ask.cfg").write_text(text.replace('"investor"', '"inventor"'))
     with pytest.raises(UserError, match="there is no 'inventor'"):
         asking.read_config(tmp_path / "ask.cfg")
@@ -398,10 +345,10 @@ def test_faults_end_in_one_sentence(
 @pytest.mark.slow
 def test_the_embedded_model_writes_nothing_but_what_the_grammar_lets_it(translator: Translator):
     """Whatever it knows, what it writes can be run: that is the grammar's doing."""
-    config, _ = asking.read_config(ROOT / "configs/ask.cfg")
-    model = asking.make_model(config, ROOT / "configs/ask.cfg")
+    config, _ = asking.read_config(deals.CONFIGS / "ask.cfg")
+    model = asking.make_model(config, deals.CONFIGS / "ask.cfg")
     try:
-        found = asking.answer_all([q.question for q in SCORED[::20]], translator, asking.asker(model))
+        found = asking.answer_all(ASKED[:3], translator, asking.asker(model))
     finally:
         model.close()
     assert [answer.error for answer in found] == [None] * 3

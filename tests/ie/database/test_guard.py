@@ -14,6 +14,8 @@ from running import ROOT
 from ie.database import executing, guard, reading
 from ie.database.guard import Limits, Refused
 
+# Those of the database that `connection` opens.
+DEALS = 512
 NESTED = "SELECT " + "(" * 50 + "1" + ")" * 50
 # Statement by statement: what must be refused before anything is run, and as what kind.
 REFUSED = {
@@ -274,7 +276,7 @@ def test_the_second_wall_holds_alone(connection: sqlite3.Connection, gold: Path,
         assert len(result.rows) <= limits.rows
         assert not any("CREATE TABLE" in str(row) or "root:" in str(row) for row in result.rows)
     assert (gold.stat().st_mtime_ns, {path.name for path in gold.parent.iterdir()}) == before
-    assert connection.execute("SELECT COUNT(*) FROM deals").fetchone() == (765,)
+    assert connection.execute("SELECT COUNT(*) FROM deals").fetchone() == (DEALS,)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_a_call_that_takes_minutes_is_killed(connection: sqlite3.Connection, sql
     with pytest.raises(Refused) as refused:
         guard.run(connection, guard.check(sql, reading.schema_of(connection)), Limits(seconds=0.3))
     assert refused.value.kind == "time"
-    assert guard.run(connection, "SELECT COUNT(*) FROM deals").rows == [(765,)]
+    assert guard.run(connection, "SELECT COUNT(*) FROM deals").rows == [(DEALS,)]
 
 
 @pytest.mark.parametrize("sql", BOMBS, ids=[sql[:60] for sql in BOMBS])
@@ -301,7 +303,7 @@ def test_what_takes_for_ever_is_stopped(connection: sqlite3.Connection, sql: str
         guard.run(connection, guard.check(sql, reading.schema_of(connection)), limits)
     assert refused.value.kind in ("time", "memory", "size")
     # and the connection is of use afterwards
-    assert guard.run(connection, "SELECT COUNT(*) FROM deals").rows == [(765,)]
+    assert guard.run(connection, "SELECT COUNT(*) FROM deals").rows == [(DEALS,)]
 
 
 @pytest.mark.parametrize("sql", FINE)
@@ -566,9 +568,9 @@ def test_a_statement_that_takes_too_long_is_killed_and_the_next_one_runs(connect
         workers.run(path, LONG_CALLS[1], Limits(seconds=0.2), **options)
     assert refused.value.kind == "time"
     assert first.process.returncode == -signal.SIGKILL
-    assert workers.run(path, *counted, **options).rows == [(765,)]
+    assert workers.run(path, *counted, **options).rows == [(DEALS,)]
     (second,) = workers._idle
-    assert workers.run(path, *counted, **options).rows == [(765,)]
+    assert workers.run(path, *counted, **options).rows == [(DEALS,)]
     assert workers._idle == [second], "a process is reused"
     workers.stop()
     assert second.process.returncode == -signal.SIGKILL

@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import deals
 import pyarrow.parquet as pq
 import pytest
 import spacy
@@ -70,7 +71,7 @@ def options(folder: Path, **others: str) -> list:
     found = {
         "gold": folder / "gold.jsonl",
         "companies": folder / "companies.csv",
-        "config": ROOT / "configs/database.cfg",
+        "config": deals.CONFIGS / "database.cfg",
         "output": folder / "out/deals.db",
     } | others
     return [word for name, value in found.items() for word in (f"--{name}", value)]
@@ -293,7 +294,7 @@ def test_what_a_pipeline_says_is_what_is_written():
     Language.component("said_of_the_test", func=said)
     nlp.add_pipe("said_of_the_test")
     (reading_,) = filling.read_by(nlp, [Record(text="Hooli likes ACME.")])
-    found = filling.fill(reading_, read_mapping(ROOT / "configs/database.cfg"), {}, "model", "mark")
+    found = filling.fill(reading_, read_mapping(deals.CONFIGS / "database.cfg"), {}, "model", "mark")
     assert [row[3:5] for row in found["deals"]] == [("Hooli", None)]
     assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]
     assert found["relations"][0][-1] == 0.75

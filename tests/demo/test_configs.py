@@ -1,0 +1,12 @@
+"""Tests of the library rest on copies of the demo's configs, which `init` doesn't change."""
+
+import deals
+import pytest
+from running import ROOT
+
+
+@pytest.mark.parametrize("copy", sorted(deals.CONFIGS.glob("*.cfg")), ids=lambda path: path.name)
+def test_the_copy_for_tests_is_the_config_that_ships(copy) -> None:
+    assert copy.read_text("utf-8") == (ROOT / "configs" / copy.name).read_text("utf-8"), (
+        f"cp configs/{copy.name} tests/configs/"
+    )
