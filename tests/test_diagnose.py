@@ -1,17 +1,19 @@
-"""The command from end to end on real data, and one sentence for whatever is wrong with its input."""
+"""The command from end to end on made texts, and one sentence for whatever is wrong with its input."""
 
 import json
+import random
+import shutil
 from pathlib import Path
 
 import pytest
-from running import Outcome, run_command, scheme, write_docbin, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
 
 from ie.data import records, splits
 from ie.data.records import Record, Span, blank, write_records
 from ie.diagnosis import thresholds as at
 
-ROOT = Path(__file__).parents[1]
 SCHEME = scheme("COMPANY", "MONEY")
+MONEY = {"label": "MONEY", "pattern": [{"TEXT": "$"}, {"LIKE_NUM": True}, {"LIKE_NUM": True}]}
 
 
 def write(folder: Path, texts: dict[str, list[Record]]) -> None:
@@ -20,9 +22,36 @@ def write(folder: Path, texts: dict[str, list[Record]]) -> None:
         write_docbin(folder / f"{side}.spacy", rows, blank("en"))
 
 
+VERBS = ("raised", "borrowed", "earned", "lost", "paid", "invested", "got", "asked for")
+ENDS = ("in a round led by", "from", "together with", "after a dispute with", "to the surprise of", "for")
+REST = ("Shares rose", "Nobody commented", "Talks began in May", "The board agreed", "More may follow")
+
+
+def deal(rng: random.Random) -> Record:
+    """A text with two companies whose names are in hardly any other text, and an amount of money."""
+    syllables = ("vel", "to", "hoo", "li", "an", "ker", "glo", "bex", "um", "bra", "ze", "ni", "ra", "mo")
+    one, other = ("".join(rng.choices(syllables, k=3)).capitalize() for _ in range(2))
+    money = f"${rng.randint(2, 900)} {rng.choice(('million', 'billion'))}"
+    text = f"{one} {rng.choice(VERBS)} {money} {rng.choice(ENDS)} {other}. {rng.choice(REST)}."
+    found = ((one, "COMPANY"), (money, "MONEY"), (other, "COMPANY"))
+    spans = [Span(start=text.rindex(s), end=text.rindex(s) + len(s), label=label) for s, label in found]
+    return Record(text=text, spans=spans)
+
+
+@pytest.fixture(scope="module")
+def deals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts for train, dev and test."""
+    folder = tmp_path_factory.mktemp("deals")
+    rng = random.Random(0)
+    split = splits.assign([deal(rng) for _ in range(160)], [], test_percent=25, dev_percent=20)
+    write(folder, {side: getattr(split, side) for side in splits.SIDES})
+    (folder / "llm.cfg").write_text(SCHEME, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A part of the demo corpus, split; and trainings so short that they show no more than that all works."""
+def corpus(deals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the texts, and trainings so short that they show no more than that all works."""
     for name, value in {
         "REFERENCE_STEPS": 60,
         "TINY_STEPS": 60,
@@ -31,12 +60,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         monkeypatch.setattr(at, name, value)
     monkeypatch.setattr(at, "BATCHES", {4: 10})
-    tokenizer = blank("en").tokenizer
-    rows = records.read_records(ROOT / "assets" / "reviewed.jsonl", tokenizer=tokenizer, misaligned="snap")
-    split = splits.assign(rows[:160], [], test_percent=25, dev_percent=20)
-    write(tmp_path, {side: getattr(split, side) for side in splits.SIDES})
-    (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
-    return tmp_path
+    return shutil.copytree(deals, tmp_path / "corpus")
 
 
 def diagnose(corpus: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
@@ -45,7 +69,7 @@ def diagnose(corpus: Path, capsys: pytest.CaptureFixture, *more: object) -> Outc
         "--scheme": corpus / "llm.cfg",
         "--corpus": corpus,
         "--llm": corpus / "llm.jsonl",
-        "--patterns": ROOT / "assets" / "patterns.jsonl",
+        "--patterns": write_lines(corpus / "patterns.jsonl", [MONEY]),
         "--output": corpus / "out",
     }
     return run_command("diagnose", [part for pair in options.items() for part in pair] + list(more), capsys)
