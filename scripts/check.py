@@ -44,10 +44,10 @@ def main(
     kinds = {kind: labels.labels(kind) for kind in KINDS if labels.labels(kind)}
     if project:
         check_assets(Path(project))
-    found = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
+    rows = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
     if config:
         check_config(Path(config), settings.lang)
-        found.append((config, "can be read"))
+        rows.append((config, "can be read"))
     reader = settings.reader(labels)
     # Without any, no side has an example: a gap like others.
     gold = reader.read_reviewed(reviewed) if gaps == "error" else reader.read(reviewed, allow_empty=True)
@@ -56,11 +56,11 @@ def main(
         answers |= {"spans": sum(len(record.spans) for record in gold)}
     else:
         answers |= {"with a category": sum(any(record.cats.values()) for record in gold)}
-    found.append((str(reviewed), listing(answers) or "nothing"))
+    rows.append((str(reviewed), listing(answers) or "nothing"))
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
     split = settings.assign(gold, raw)
-    found.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
+    rows.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
     parts = {"train": split.train, "dev": split.dev, "test": split.test}
     # What the LLM will add to train isn't known yet.
     known = splits.SIDES if train_on == "reviewed" else ("dev", "test")
@@ -70,11 +70,11 @@ def main(
         if gaps == "error":
             raise
         msg.warn(str(gap))
-    found.append(("split", listing({side: len(part) for side, part in parts.items()})))
-    found.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
+    rows.append(("split", listing({side: len(part) for side, part in parts.items()})))
+    rows.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
     if gazetteer and gazetteer_label:
         entries = read_gazetteer(Path(gazetteer))
-        found.append((gazetteer, listing({"entries": len(entries)})))
+        rows.append((gazetteer, listing({"entries": len(entries)})))
         warn_unknown_links(gold, {entry.id for entry in entries}, gazetteer)
     if undefined := [
         label for names in kinds.values() for label in names if not labels.definitions.get(label)
@@ -83,7 +83,7 @@ def main(
             f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and whoever "
             "annotates."
         )
-    msg.table(found, header=("checked", "found"), divider=True)
+    msg.table(rows, header=("checked", "found"), divider=True)
     msg.good("no mistake found")
 
 
@@ -94,9 +94,9 @@ def listing(counts: Mapping[str, int]) -> str:
 
 def check_config(path: Path, lang: str) -> None:
     """Refuse a training config that spaCy can't read, or that is for another language."""
-    given = read_config(path, interpolate=False).get("nlp", {}).get("lang")
-    if given != lang:
-        raise UserError(f"{path}: its language is {given!r}, but lang is {lang!r}; make them equal.")
+    config_lang = read_config(path, interpolate=False).get("nlp", {}).get("lang")
+    if config_lang != lang:
+        raise UserError(f"{path}: its language is {config_lang!r}, but lang is {lang!r}; make them equal.")
 
 
 def refuse_shared_ids(gold: list[Record], raw: list[Record], reviewed: Path, texts: Path) -> None:
@@ -129,13 +129,13 @@ def check_assets(project: Path) -> None:
         fetched = "url" in asset or "git" in asset
         if fetched and not path.exists():
             raise UserError(f"{path}: there is no such file; run `weasel assets` to fetch it.")
-        wanted = asset.get("checksum")
-        if not wanted or not path.is_file() or get_checksum(path) == wanted:
+        checksum = asset.get("checksum")
+        if not checksum or not path.is_file() or get_checksum(path) == checksum:
             continue
-        told = f"{path}: isn't the file whose checksum {project} has"
+        fault = f"{path}: isn't the file whose checksum {project} has"
         if fetched:
-            raise UserError(f"{told}; delete it and run `weasel assets`, or correct the checksum.")
-        msg.warn(f"{told}; if that is meant, correct the checksum or delete its line.")
+            raise UserError(f"{fault}; delete it and run `weasel assets`, or correct the checksum.")
+        msg.warn(f"{fault}; if that is meant, correct the checksum or delete its line.")
 
 
 def warn_unknown_links(gold: list[Record], ids: set[str], gazetteer: str) -> None:

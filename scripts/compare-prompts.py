@@ -76,13 +76,13 @@ def main(
             view((record for record, _ in answered), scheme.scored),
             scheme.scored_labels,
         )
-        found = pipeline.count_notes(record for record, _ in answered)
+        notes = pipeline.count_notes(record for record, _ in answered)
         results.append(
             {
                 "form": name,
                 "seconds": sum(spent) / len(dev) if spent else (time.perf_counter() - started) / len(dev),
-                "dropped": sum(found["dropped"].values()),
-                "errors": sum(found["errors"].values()),
+                "dropped": sum(notes["dropped"].values()),
+                "errors": sum(notes["errors"].values()),
                 "settings": settings,
             }
         )
@@ -98,10 +98,10 @@ def read_forms(path: Path, only: str) -> dict[str, dict]:
     """
     config = read_config(path, interpolate=False)
     forms = {name: dict(flat(settings)) for name, settings in config.items()}
-    wanted = names_in(only) or list(forms)
-    if unknown := [name for name in wanted if name not in forms]:
+    names = names_in(only) or list(forms)
+    if unknown := [name for name in names if name not in forms]:
         raise UserError(f"{path}: no form is called {unknown[0]!r}; there are {', '.join(forms)}.")
-    return {name: forms[name] for name in wanted}
+    return {name: forms[name] for name in names}
 
 
 def lacking(config: Path, settings: dict) -> str:
@@ -113,11 +113,11 @@ def lacking(config: Path, settings: dict) -> str:
 
 def flat(settings: dict, prefix: str = "") -> list[tuple[str, object]]:
     """Nested sections as dotted names; one that names a function is a single setting, replaced whole."""
-    found: list[tuple[str, object]] = []
+    pairs: list[tuple[str, object]] = []
     for name, value in settings.items():
         whole = not isinstance(value, dict) or "." in name or any(key.startswith("@") for key in value)
-        found += [(f"{prefix}{name}", value)] if whole else flat(value, f"{prefix}{name}.")
-    return found
+        pairs += [(f"{prefix}{name}", value)] if whole else flat(value, f"{prefix}{name}.")
+    return pairs
 
 
 def print_table(results: list[dict], counts: dict, scheme: Scheme, n: int) -> None:

@@ -85,10 +85,10 @@ def main(
         ),
         "rows": lambda: component_scores.score_rows(whole(), test, seed),
     }
-    wanted = names_in(only)
-    if unknown := [name for name in wanted if name not in PARTS]:
+    chosen_parts = names_in(only)
+    if unknown := [name for name in chosen_parts if name not in PARTS]:
         raise UserError(f"--only {unknown[0]!r}: there are {', '.join(PARTS)}.")
-    parts = wanted or parts_of(whole(), money_label)
+    parts = chosen_parts or parts_of(whole(), money_label)
     if not parts:
         msg.info(f"{pipeline}: it finds entities alone, which `evaluate` scores.")
     for name in parts:

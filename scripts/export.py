@@ -29,8 +29,11 @@ def main(
 ) -> None:
     """Write the other tool's file; print how many records it holds and what was lost."""
     check_writable(target)
-    for kept, what in ((source, "the file that is exported"), (reviewed, "gold, which only people write")):
-        if target.exists() and kept.exists() and target.samefile(kept):
+    for protected, what in (
+        (source, "the file that is exported"),
+        (reviewed, "gold, which only people write"),
+    ):
+        if target.exists() and protected.exists() and target.samefile(protected):
             raise UserError(f"{target}: this is {what}; name another target.")
     labels = load_scheme(Path(scheme)) if scheme else None
     job = Conversion(load_data_config(data).blank(), labels)

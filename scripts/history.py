@@ -91,13 +91,13 @@ def read_metrics(path: Path) -> dict:
         UserError: it isn't there or is something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found["test"]["documents"], found["systems"]
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics["test"]["documents"], metrics["systems"]
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run `weasel run evaluate` first.") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: isn't what `evaluate` writes; run `weasel run evaluate` again.") from None
-    return found
+    return metrics
 
 
 def parse(settings: list[str]) -> dict[str, str]:

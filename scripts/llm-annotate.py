@@ -69,19 +69,19 @@ def main(
         chosen, _ = choose(split.train, (), reviewed_examples)
         pipeline.show_only(nlp, chosen)
         examples = pipeline.shown(nlp)
-        wanted = [record for record in split.train if record.text not in examples]
+        todo = [record for record in split.train if record.text not in examples]
     else:
-        wanted = [*split.raw, *split.dev, *split.test]
-    if not wanted:
+        todo = [*split.raw, *split.dev, *split.test]
+    if not todo:
         msg.warn("There is nothing to annotate: all texts are examples that the prompts show.")
     started = time.perf_counter()
-    found: list[Record] = []
+    annotated: list[Record] = []
     failed: list[Record] = []
     spent: list[dict] = []
     try:
-        with pipeline.progress(nlp, len(wanted), "llm-annotate"):
-            for record, calls in pipeline.annotate(nlp, wanted, stretch):
-                found.append(record)
+        with pipeline.progress(nlp, len(todo), "llm-annotate"):
+            for record, calls in pipeline.annotate(nlp, todo, stretch):
+                annotated.append(record)
                 if any(call.transient for call in calls):
                     failed.append(record)
                 spent.append({"id": record.id, "seconds": [round(call.seconds, 3) for call in calls]})
@@ -89,13 +89,13 @@ def main(
         for model in models:
             model.close()
     if dry_run:
-        report_plan(models, len(wanted))
+        report_plan(models, len(todo))
         return
-    counts = summary(found, models)
+    counts = summary(annotated, models)
     report(counts, models, time.perf_counter() - started)
     before = run_checks.read_errors(output)
-    run_checks.refuse_worse(output, before, found)
-    write_records(output, found)
+    run_checks.refuse_worse(output, before, annotated)
+    write_records(output, annotated)
     write_json(stats, counts)
     with atomic_write(timings) as file:
         provider = models[0].provider
@@ -103,28 +103,28 @@ def main(
         file.writelines(f"{json_text(line)}\n" for line in spent)
     with tracking.run("llm-annotate", config=counts["models"]) as tracker:
         tracker.summary({name: counts[name] for name in counts if name != "models"})
-    run_checks.refuse_failures(output, before, found, failed)
+    run_checks.refuse_failures(output, before, annotated, failed)
 
 
-def summary(found: list[Record], models: list[Model]) -> dict:
+def summary(annotated: list[Record], models: list[Model]) -> dict:
     """What a run found and took; the same whether its answers were asked for or kept from before."""
-    notes = [record.model_extra["llm"] for record in found]
+    notes = [record.model_extra["llm"] for record in annotated]
     read, written = (sum(note[f"{kind}_tokens"] for note in notes) for kind in ("prompt", "completion"))
     return {
         "models": {model.provider.name: model.provider.identity for model in models},
-        "texts": len(found),
+        "texts": len(annotated),
         "prompts": sum(len(note["prompts"]) for note in notes),
         "prompt_tokens": read,
         "completion_tokens": written,
         "cost": round(sum(model.stats.miss_cost + model.stats.hit_cost for model in models), 4),
-        **pipeline.count_notes(found),
+        **pipeline.count_notes(annotated),
     }
 
 
 def report(counts: dict, models: list[Model], seconds: float) -> None:
     """Print what was found, what was dropped and why, and what it took."""
-    kept = sum(model.stats.hits for model in models)
-    asked = sum(model.stats.misses for model in models)
+    stored = sum(model.stats.hits for model in models)
+    sent = sum(model.stats.misses for model in models)
     msg.table(
         [
             ("texts", f"{counts['texts']:,}"),
@@ -134,7 +134,8 @@ def report(counts: dict, models: list[Model], seconds: float) -> None:
             ("texts with an error", listed(counts["errors"])),
             (
                 "prompts",
-                f"{asked:,} asked, {kept:,} kept from before (asking again would cost ${counts['cost']:.2f})",
+                f"{sent:,} asked, {stored:,} kept from before "
+                f"(asking again would cost ${counts['cost']:.2f})",
             ),
             (
                 "this run",
@@ -156,11 +157,11 @@ def broken(models: list[Model]) -> int:
 def report_plan(models: list[Model], texts: int) -> None:
     """Print what a run would ask for and cost."""
     stats = [model.stats for model in models]
-    asked = sum(s.misses for s in stats)
+    to_send = sum(s.misses for s in stats)
     msg.table(
         [
             ("texts", f"{texts:,}"),
-            ("prompts", f"{asked:,} to ask, {sum(s.hits for s in stats):,} kept from before"),
+            ("prompts", f"{to_send:,} to ask, {sum(s.hits for s in stats):,} kept from before"),
             (
                 "tokens, about",
                 f"{sum(s.planned_prompt_tokens for s in stats):,} to read, "

@@ -57,16 +57,18 @@ def main(
     for note in view.notes if not view.attrs else []:
         msg.warn(note)
     kinds = Counter(case.error.kind for case in cases)
-    found = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
-    print(f"{len(cases):,} errors on {len(gold):,} dev texts{f': {found}' if found else ''}")
+    kinds_of_error = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
+    print(
+        f"{len(cases):,} errors on {len(gold):,} dev texts{f': {kinds_of_error}' if kinds_of_error else ''}"
+    )
     msg.good(str(output))
 
 
-def novelty_rows(view: View, found: dict, seen: dict[str, Counter[str]]) -> list[dict]:
+def novelty_rows(view: View, novelty: dict, seen: dict[str, Counter[str]]) -> list[dict]:
     """Shares as text, each with the tokens it is of."""
 
     def cell(attr: str, side: str) -> str:
-        share, tokens, texts = found[attr][side]
+        share, tokens, texts = novelty[attr][side]
         return f"{stats.format_score(share, documents=texts)} (n={tokens:,} tokens)" if tokens else "–"
 
     return [

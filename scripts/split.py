@@ -98,11 +98,11 @@ def show(summary: dict[str, Any], labels: Scheme) -> None:
     header = ["", "documents", *(["spans"] if spans else []), *names]
     msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
     for side in ("dev", "test"):
-        told = summary["precision"][side]
-        half = half_width(expected_half_width(told["documents"]), 3)
+        expected = summary["precision"][side]
+        half = half_width(expected_half_width(expected["documents"]), 3)
         msg.info(
-            f"{side}: {told['documents']} documents support {told['digits']} digit(s); at .95 the interval "
-            f"is about ±{half}"
+            f"{side}: {expected['documents']} documents support {expected['digits']} digit(s); at .95 the "
+            f"interval is about ±{half}"
         )
         missing = [label for label, n in counts[side]["labels"][kind].items() if not n]
         if missing:

@@ -51,12 +51,14 @@ def main(
     gold = accepted(reader.read(dev, allow_empty=True)) if dev.exists() else []
     for path in (output, scores):
         check_writable(path)
-    asked = [*todo, *gold]
+    records_asked = [*todo, *gold]
     used = {name for rule in rules.values() for name in rule.sources}
     makers = {
-        "rules": lambda: suggestions.from_rules(asked, settings.lang, patterns, gazetteer, gazetteer_label),
-        "model": lambda: suggestions.from_model(asked, model),
-        "llm": lambda: suggestions.from_llm(asked, llm, reader),
+        "rules": lambda: suggestions.from_rules(
+            records_asked, settings.lang, patterns, gazetteer, gazetteer_label
+        ),
+        "model": lambda: suggestions.from_model(records_asked, model),
+        "llm": lambda: suggestions.from_llm(records_asked, llm, reader),
     }
     sources = [make() for name, make in makers.items() if name in used]
     for source in sources:
@@ -89,8 +91,8 @@ def report(table: dict[str, np.ndarray], labels: Sequence[str], n: int) -> None:
     for name, counts in table.items():
         for label, each in _by_label(counts, labels):
             gold = int(each[:, stats.TP].sum() + each[:, stats.FN].sum())
-            found = (stats.format_score(e, documents=n) for e in stats.intervals(each))
-            rows.append((name, label, f"{gold:,}", *found))
+            scores = (stats.format_score(e, documents=n) for e in stats.intervals(each))
+            rows.append((name, label, f"{gold:,}", *scores))
     header = ("source", "label", "n", "P", "R", "F")
     msg.table(rows, header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))
     msg.info(f"Exact spans on {n:,} dev texts; n = annotated spans, ± = 95 % bootstrap interval over texts.")
@@ -110,7 +112,7 @@ def _by_label(counts: np.ndarray, labels: Sequence[str]) -> list[tuple[str, np.n
 
 def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path) -> None:
     """Write what the table shows, and log it."""
-    found = {
+    scores = {
         name: {
             label: {
                 metric: e.rounded() for metric, e in zip(stats.METRICS, stats.intervals(each), strict=True)
@@ -119,9 +121,9 @@ def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path
         }
         for name, counts in (table.items() if n else ())
     }
-    write_json(path, {"documents": n, "sources": found})
+    write_json(path, {"documents": n, "sources": scores})
     with tracking.run("suggest", config={"texts": n}) as tracker:
-        tracker.summary(found)
+        tracker.summary(scores)
 
 
 if __name__ == "__main__":

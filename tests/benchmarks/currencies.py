@@ -51,44 +51,44 @@ def read_additions(path: Path) -> dict[str, Any]:
             that isn't three capitals.
     """
     try:
-        found = tomllib.loads(read_text(path, "restore it from the template"))
+        additions = tomllib.loads(read_text(path, "restore it from the template"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML ({error}); correct it.") from None
     for name, kind in SECTIONS.items():
-        if not isinstance(found.get(name), kind):
+        if not isinstance(additions.get(name), kind):
             raise UserError(f"{path}: {name} is missing or no {kind.__name__}; restore it.")
-    unknown = sorted(set(found) - set(SECTIONS))
+    unknown = sorted(set(additions) - set(SECTIONS))
     if unknown:
         raise UserError(f"{path}: there is no section {unknown[0]}; it may be {', '.join(SECTIONS)}.")
-    for where, codes in _codes(path, found):
+    for where, codes in _codes(path, additions):
         for code in codes:
             if not isinstance(code, str) or not CODE.fullmatch(code):
                 raise UserError(f"{path}: {where}: {code!r} is no ISO 4217 code; write it as in USD.")
-    for role, words in found["roles"].items():
+    for role, words in additions["roles"].items():
         if role not in ROLES:
             raise UserError(f"{path}: there is no role {role}; it may be {', '.join(ROLES)}.")
         if not _are_words(words):
             raise UserError(f"{path}: roles.{role} must be a list of words; correct it.")
     for name in ("capitals", "ambiguous"):
-        if not _are_words(found[name]):
+        if not _are_words(additions[name]):
             raise UserError(f"{path}: {name} must be a list of words; correct it.")
-    for scale, power in found["glued"].items():
+    for scale, power in additions["glued"].items():
         if not isinstance(power, int):
             raise UserError(f"{path}: glued.{scale} must be a power of ten such as 6; correct it.")
-    return found
+    return additions
 
 
 def _are_words(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
-def _codes(path: Path, found: dict[str, Any]) -> Iterator[tuple[str, Iterable[Any]]]:
-    for writing, codes in found["writings"].items():
+def _codes(path: Path, additions: dict[str, Any]) -> Iterator[tuple[str, Iterable[Any]]]:
+    for writing, codes in additions["writings"].items():
         yield writing, codes if isinstance(codes, list) else [codes]
     for section in ("firm", "usual"):
-        for writing, code in found[section].items():
+        for writing, code in additions[section].items():
             yield f"{section}.{writing}", [code]
-    for group in found["minor"]:
+    for group in additions["minor"]:
         if not isinstance(group, dict) or set(group) != {"words", "digits", "currencies"}:
             raise UserError(f"{path}: each [[minor]] must have words, digits and currencies; correct it.")
         yield "minor", group["currencies"]
@@ -143,12 +143,12 @@ def key(text: str) -> str:
 
 def _current_by_territory() -> dict[str, str]:
     """Each territory's currency of today; of several its own, whose code begins as the territory's."""
-    found = {}
+    currencies = {}
     for territory, rows in get_global("territory_currencies").items():
         codes = [code for code, _, end, tender in rows if end is None and tender and CODE.fullmatch(code)]
         if codes:
-            found[territory] = next((code for code in codes if code.startswith(territory)), codes[0])
-    return found
+            currencies[territory] = next((code for code in codes if code.startswith(territory)), codes[0])
+    return currencies
 
 
 def _add_names(spread: dict[str, set[str]], languages: Iterable[str], current: set[str]) -> None:
@@ -202,11 +202,11 @@ def _separators(languages: Iterable[str]) -> dict[str, str]:
     """The decimal separator by language, and by region where it is another."""
     regional = list(_regional())
     names = {*languages, *(locale.language for locale in regional)}
-    found = {name: _decimal(Locale.parse(name)) for name in sorted(names)}
+    separators = {name: _decimal(Locale.parse(name)) for name in sorted(names)}
     for locale in regional:
-        if _decimal(locale) != found[locale.language]:
-            found[str(locale)] = _decimal(locale)
-    return found
+        if _decimal(locale) != separators[locale.language]:
+            separators[str(locale)] = _decimal(locale)
+    return separators
 
 
 def _decimal(locale: Locale) -> str:
@@ -215,7 +215,7 @@ def _decimal(locale: Locale) -> str:
 
 def _scales(additions: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Words for powers of ten by language, from CLDR's compact formats ("0 Mio'.'" under 1000000)."""
-    found: dict[str, dict[str, int]] = {}
+    scales: dict[str, dict[str, int]] = {}
     for language in additions["scale_languages"]:
         words: dict[str, int] = {}
         for forms in Locale.parse(language)._data["compact_decimal_formats"].values():
@@ -228,10 +228,10 @@ def _scales(additions: dict[str, Any]) -> dict[str, dict[str, int]]:
                     power = len(magnitude) - max(1, text.count("0"))  # "mille" is a number by itself
                     if word and power > 0:
                         words.setdefault(word, power)
-        found[language] = dict(sorted(words.items()))
+        scales[language] = dict(sorted(words.items()))
     for language, words in additions["scales"].items():
-        found.setdefault(language, {}).update({key(word): power for word, power in words.items()})
-    return found
+        scales.setdefault(language, {}).update({key(word): power for word, power in words.items()})
+    return scales
 
 
 def _adjective(code: str, name: str) -> str:
@@ -246,11 +246,11 @@ def _places(additions: dict[str, Any]) -> dict[str, list[str]]:
     """Countries, the cities that time zones are named after, and adjectives of currencies' names."""
     english = Locale.parse("en")
     money = _current_by_territory()
-    found: dict[str, set[str]] = {}
+    places: dict[str, set[str]] = {}
 
     def add(name: str, code: str) -> None:
         if name:
-            found.setdefault(name, set()).add(code)
+            places.setdefault(name, set()).add(code)
 
     for territory, name in english.territories.items():
         if territory in money:
@@ -264,5 +264,5 @@ def _places(additions: dict[str, Any]) -> dict[str, list[str]]:
             add(adjective, code)
     for name, territory in additions["places"].items():
         if territory in money:
-            found[key(name)] = {money[territory]}
-    return {name: sorted(codes) for name, codes in found.items()}
+            places[key(name)] = {money[territory]}
+    return {name: sorted(codes) for name, codes in places.items()}

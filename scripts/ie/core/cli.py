@@ -101,15 +101,15 @@ def _interruptible(main: Callable) -> Callable:
 
 def runner() -> psutil.Process | None:
     """The weasel or dvc process that started this one (the outermost), or None."""
-    found = None
+    outermost = None
     for parent in psutil.Process().parents():
         try:
             names = {Path(part).stem for part in parent.cmdline()[:3]}
         except (psutil.AccessDenied, psutil.NoSuchProcess):
             continue
         if names & set(RUNNERS):
-            found = parent
-    return found
+            outermost = parent
+    return outermost
 
 
 def runner_arguments() -> list[str]:
@@ -133,11 +133,11 @@ def check_overrides(arguments: list[str], project: Path) -> None:
     Raises:
         UserError: naming the unknown variable and those that exist.
     """
-    given = [a[2:].split("=", 1)[0] for a in arguments if a.startswith("--vars.")]
-    if not given or not project.exists():
+    overrides = [a[2:].split("=", 1)[0] for a in arguments if a.startswith("--vars.")]
+    if not overrides or not project.exists():
         return
     known = srsly.read_yaml(project).get("vars", {})
-    for name in given:
+    for name in overrides:
         # weasel replaces hyphens by underscores only in the form with "="
         if name.removeprefix("vars.").replace("-", "_") not in known:
             raise UserError(f"--{name} is no variable of {project}; it has: {', '.join(sorted(known))}.")

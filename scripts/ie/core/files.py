@@ -212,10 +212,10 @@ def hash_code(*packages: str) -> str:
     """
     total = hashlib.sha256()
     for package in packages:
-        found = find_spec(package)
-        if found is None or not found.submodule_search_locations:
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(f"no package is called {package}")
-        (folder,) = map(Path, found.submodule_search_locations)
+        (folder,) = map(Path, spec.submodule_search_locations)
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts and path.suffix not in PAGES:
                 name = f"{package}/{path.relative_to(folder).as_posix()}"

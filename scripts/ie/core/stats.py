@@ -160,10 +160,10 @@ def intervals(
     # The documents that say something about each score: with predictions, with gold, with either.
     n = [((counts[:, TP] + counts[:, FP]) > 0).sum(), ((counts[:, TP] + counts[:, FN]) > 0).sum()]
     n.append((counts.sum(axis=1) > 0).sum())
-    found = [
+    estimates = [
         _percentile(float(v), drawn[:, i], int(n[i]), confidence, (0.0, 1.0)) for i, v in enumerate(values)
     ]
-    return found[0], found[1], found[2]
+    return estimates[0], estimates[1], estimates[2]
 
 
 def _percentile(
@@ -296,20 +296,20 @@ def combined(
     if np.isnan(texts.value):
         return texts, 1.0
     # The luck of each training with each document is in both variances; it counts once.
-    kept = max(0.0, 1 - noise.luck * share / variance) if variance > 0 else 1.0
+    document_share = max(0.0, 1 - noise.luck * share / variance) if variance > 0 else 1.0
     seeds = noise.sd**2 * share
     z = _quantile(1 - CONFIDENCE, inf)
 
     def half(width: float) -> float:
-        documents = kept * (width / z) ** 2
+        documents = document_share * (width / z) ** 2
         return _at(1 - CONFIDENCE, documents, seeds, noise.freedom) * sqrt(documents + seeds)
 
     down, up = texts.value - texts.low, texts.high - texts.value
-    found = Estimate(
+    estimate = Estimate(
         texts.value, max(bounds[0], texts.value - half(down)), min(bounds[1], texts.value + half(up))
     )
     towards_0 = down if texts.value > 0 else up
-    return found, _p(abs(texts.value), kept * (towards_0 / z) ** 2, seeds, noise.freedom)
+    return estimate, _p(abs(texts.value), document_share * (towards_0 / z) ** 2, seeds, noise.freedom)
 
 
 def _quantile(p: float, freedom: float) -> float:
@@ -411,15 +411,15 @@ def groups(names: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[str, ...]]
     A system may be in several: "not told apart" isn't transitive (compact letter display, Piepho 2004).
     """
     apart = {frozenset((pair.first, pair.second)) for pair in pairs if pair.differs()}
-    found: list[tuple[str, ...]] = []
+    largest: list[tuple[str, ...]] = []
     # The systems are few: all subsets, from the largest, are quickly seen.
     for size in range(len(names), 0, -1):
         for subset in combinations(names, size):
             if any(frozenset(two) in apart for two in combinations(subset, 2)):
                 continue
-            if not any(set(subset) <= set(other) for other in found):
-                found.append(subset)
-    return sorted(found, key=lambda group: [names.index(name) for name in group])
+            if not any(set(subset) <= set(other) for other in largest):
+                largest.append(subset)
+    return sorted(largest, key=lambda group: [names.index(name) for name in group])
 
 
 def needed(systems: Mapping[str, np.ndarray], first: str, second: str, *, power: float = 0.8) -> float:
@@ -469,10 +469,10 @@ def digits(n: int, half_width: float | None = None) -> int:
     10^k documents for k digits (slide 76), and never past the first digit of the half-width of the
     interval, where one is given: ±.045 allows two digits, ±.14 one.
     """
-    found = floor(log10(n) + 1e-9) if n > 0 else 0
+    places = floor(log10(n) + 1e-9) if n > 0 else 0
     if half_width is not None and half_width > 0:
-        found = min(found, max(0, ceil(-log10(half_width) - 1e-9)))
-    return found
+        places = min(places, max(0, ceil(-log10(half_width) - 1e-9)))
+    return places
 
 
 def shown_digits(n: int, half_width: float | None = None) -> int:

@@ -98,8 +98,8 @@ def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True)
 def enter(request: Request, secret: str, port: int, command: str) -> Response | None:
     """Let in who brings the secret: in the address, which makes a cookie of it, or in that cookie."""
     cookie = f"{command}-{port}"  # cookies of this machine are shared by all its ports
-    given = request.query_params.get("token")
-    if given is not None and request.url.path == "/" and hmac.compare_digest(given.encode(), secret.encode()):
+    token = request.query_params.get("token")
+    if token is not None and request.url.path == "/" and hmac.compare_digest(token.encode(), secret.encode()):
         rest = [(k, v) for k, v in request.query_params.multi_items() if k != "token"]
         response = RedirectResponse(f"/?{urlencode(rest)}" if rest else "/", 303)
         response.set_cookie(cookie, secret, httponly=True, samesite="strict", max_age=90 * 24 * 3600)
@@ -117,14 +117,14 @@ def files(folder: Path, name: str) -> list[Route]:
     async def static(request: Request, file: Path) -> Response:
         return FileResponse(file)
 
-    found = {
+    paths = {
         "/": folder / "page.html",
         f"/{name}.js": folder / f"{name}.js",
         f"/{name}.css": folder / f"{name}.css",
         "/base.css": STATIC / "base.css",
         "/icon.svg": STATIC / "icon.svg",
     }
-    return [Route(path, partial(static, file=file)) for path, file in found.items()]
+    return [Route(path, partial(static, file=file)) for path, file in paths.items()]
 
 
 def fence(
@@ -340,18 +340,18 @@ def listen(port: int, script: str) -> socket.socket:
         UserError: the port is taken, or not ours to take.
     """
     # Named, as asyncio lets small packets go at once (no 40 ms of Nagle's algorithm) for this protocol alone.
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((LOCAL[0], port))
-        found.listen(128)
+        sock.bind((LOCAL[0], port))
+        sock.listen(128)
     except OSError as error:
-        found.close()
+        sock.close()
         raise UserError(
             f"port {port} can't be used ({error.strerror}); stop what is using it, or choose another one: "
             f"`python {script} --port 9000`."
         ) from None
-    return found
+    return sock
 
 
 def run_page(
@@ -416,14 +416,14 @@ def _follow_parent(grace: float) -> None:
 def session_secret(path: Path) -> str:
     """The secret of a page, kept so that open tabs outlive a restart; for its owner only."""
     try:
-        found = path.read_text(encoding="utf-8").strip()
-        if len(found) >= 20:
-            return found
+        secret = path.read_text(encoding="utf-8").strip()
+        if len(secret) >= 20:
+            return secret
     except OSError:
         pass
-    found = secrets.token_urlsafe(24)
+    secret = secrets.token_urlsafe(24)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(found)
-    return found
+        file.write(secret)
+    return secret

@@ -16,8 +16,8 @@ from ie.data.scheme import Scheme
 
 def category_of(record: Record) -> str | None:
     """The one category of a text; None if it has none, or several."""
-    found = [label for label, value in record.cats.items() if value >= 0.5]
-    return found[0] if len(found) == 1 else None
+    categories = [label for label, value in record.cats.items() if value >= 0.5]
+    return categories[0] if len(categories) == 1 else None
 
 
 @spacy.registry.readers("ie.Records.v1")
@@ -31,19 +31,19 @@ def create_records_reader(
         one_category: leave out texts that don't have exactly one category, and take the others' for absent.
         complete: categories that a text doesn't name are absent, and not unknown as spaCy would have it.
     """
-    kept: list[Record] = []
+    records: list[Record] = []
 
     def read(nlp: Language) -> Iterator[Example]:
         # spaCy asks once a pass over the data
-        if not kept:
-            kept.extend(load(Path(path), nlp))
-        for record in kept:
+        if not records:
+            records.extend(load(Path(path), nlp))
+        for record in records:
             if one_category and category_of(record) is None:
                 continue
             predicted = entities_doc(record, nlp) if entities else nlp.make_doc(record.text)
             example = Example(predicted, to_doc(record, nlp))
             if one_category or complete:
-                labels = sorted({label for r in kept for label in r.cats})
+                labels = sorted({label for r in records for label in r.cats})
                 named = {category_of(record): 1.0} if one_category else record.cats
                 example.reference.cats = {label: float(named.get(label, 0)) for label in labels}
             yield example
@@ -54,12 +54,12 @@ def create_records_reader(
 @spacy.registry.readers("ie.Kept.v1")
 def create_kept_reader(corpus: Callable[[Language], Iterable[Example]]) -> Callable:
     """Another corpus, read once for all the passes over it; spaCy copies what it changes of an example."""
-    kept: list[Example] = []
+    examples: list[Example] = []
 
     def read(nlp: Language) -> Iterator[Example]:
-        if not kept:
-            kept.extend(corpus(nlp))
-        return iter(kept)
+        if not examples:
+            examples.extend(corpus(nlp))
+        return iter(examples)
 
     return read
 
@@ -71,12 +71,12 @@ def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record
         UserError: no such file, a line that breaks the contract, no accepted record.
     """
     if path.suffix == ".spacy":
-        found = list(map(from_doc, read_docbin(path).get_docs(nlp.vocab)))
+        records = list(map(from_doc, read_docbin(path).get_docs(nlp.vocab)))
     else:
-        found = _load_jsonl(path, nlp, labels)
-    if not found:
+        records = _load_jsonl(path, nlp, labels)
+    if not records:
         raise UserError(f"{path}: holds no accepted example; review some texts, then run `weasel run split`.")
-    return found
+    return records
 
 
 def _load_jsonl(path: Path, nlp: Language, labels: Scheme | None) -> list[Record]:
@@ -119,12 +119,12 @@ def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: 
             "`weasel run split`."
         )
     if kind == "relation":
-        found = Counter(relation.label for record in records for relation in record.relations)
+        counts = Counter(relation.label for record in records for relation in record.relations)
     else:
-        found = Counter(filter(None, map(category_of, records)))
-    if missing := [label for label in labels if not found[label]]:
+        counts = Counter(filter(None, map(category_of, records)))
+    if missing := [label for label in labels if not counts[label]]:
         raise UserError(
             f"{path}: no example of the {kind} {missing[0]!r}; review some texts that have it, then run "
             f"`weasel run split`, or take it out of {scheme.path}."
         )
-    return found
+    return counts

@@ -64,13 +64,13 @@ class GuidelineIndex:
         """
         # Rounded, as last bits differ between processors: of equals the first in the file counts.
         similarity = (self._vectors @ self._index.transform([query]).T).toarray()[:, 0].round(9)
-        wanted = set(self._words(about))
+        required = set(self._words(about))
         good = [
             i
             for i, sentence in enumerate(self.sentences)
             if similarity[i] >= least
             and sentence.topic not in elsewhere
-            and (not wanted or wanted & set(self._words(sentence.text)))
+            and (not required or required & set(self._words(sentence.text)))
         ]
         first = [i for i in good if self.sentences[i].topic in topics]
         return self.sentences[max(first or good, key=lambda i: similarity[i])] if good else None
@@ -96,7 +96,7 @@ def version(path: Path) -> str:
 
 def split(markdown: str, nlp: Language) -> list[Sentence]:
     """The sentences of paragraphs and list items; their topic is the bold opening or the heading."""
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     heading, block = "", ""
     rules = nlp.create_pipe("sentencizer")
 
@@ -107,7 +107,7 @@ def split(markdown: str, nlp: Language) -> list[Sentence]:
             text = sentence.text.strip()
             text = text.removeprefix(topic).lstrip(": ") if opening else text
             if text:
-                found.append(Sentence(text, topic))
+                sentences.append(Sentence(text, topic))
 
     for line in [*markdown.splitlines(), ""]:
         item = ITEM.match(line)
@@ -118,4 +118,4 @@ def split(markdown: str, nlp: Language) -> list[Sentence]:
                 heading = MARKS.sub("", line).strip("# ")
         else:
             block = f"{block} {line.strip()}".strip()
-    return found
+    return sentences

@@ -34,8 +34,8 @@ class MinedRule:
 
     def line(self) -> dict[str, Any]:
         """For a pattern file."""
-        told = f"mined: {self.right} of {self.matched} right in texts held out"
-        return {"label": self.label, "pattern": self.pattern, "id": told}
+        note = f"mined: {self.right} of {self.matched} right in texts held out"
+        return {"label": self.label, "pattern": self.pattern, "id": note}
 
 
 def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
@@ -51,17 +51,17 @@ def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
     for doc in docs:
         halves[hashlib.sha256(doc.text.encode()).digest()[0] % 2].append(doc)
     seen: dict[str, set[int]] = defaultdict(set)
-    made: dict[str, tuple[str, Pattern]] = {}
+    patterns: dict[str, tuple[str, Pattern]] = {}
     for number, doc in enumerate(halves[0]):
         for ent in doc.ents:
             for pattern in _patterns(ent):
                 key = f"{ent.label_} {pattern}"
-                made[key] = ent.label_, pattern
+                patterns[key] = ent.label_, pattern
                 seen[key].add(number)
     matcher = Matcher(nlp.vocab)
-    for key in made:
+    for key in patterns:
         if len(seen[key]) >= TEXTS:
-            matcher.add(key, [made[key][1]], greedy="LONGEST")
+            matcher.add(key, [patterns[key][1]], greedy="LONGEST")
     matched: Counter[str] = Counter()
     right: Counter[str] = Counter()
     for doc in halves[1]:
@@ -69,9 +69,9 @@ def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
         for identity, start, end in matcher(doc) if len(matcher) else ():
             key = nlp.vocab.strings[identity]
             matched[key] += 1
-            right[key] += (start, end, made[key][0]) in gold
+            right[key] += (start, end, patterns[key][0]) in gold
     rules = [
-        MinedRule(*made[key], right[key], n)
+        MinedRule(*patterns[key], right[key], n)
         for key, n in matched.items()
         if n >= MATCHES and right[key] >= PRECISION * n
     ]

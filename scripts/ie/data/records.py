@@ -69,14 +69,14 @@ class Record(BaseModel):
     @property
     def id(self) -> str:
         """`meta.id` as text, else a short hash of the text."""
-        given = self.meta.get("id")
-        return str(given) if given is not None else hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        identity = self.meta.get("id")
+        return str(identity) if identity is not None else hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     @property
     def annotator(self) -> str:
         """Who annotated it: `meta.annotator`, else Prodigy's `_annotator_id`; "" if nobody is named."""
-        given = self.meta.get("annotator") or (self.model_extra or {}).get("_annotator_id")
-        return str(given) if given else ""
+        name = self.meta.get("annotator") or (self.model_extra or {}).get("_annotator_id")
+        return str(name) if name else ""
 
     def to_line(self) -> str:
         """The record as one line of JSON without line end: known keys first, unset ones left out.
@@ -163,30 +163,30 @@ def read_records(
         UserError: naming file, line, fault and remedy.
     """
     path = Path(path)
-    told = report if report is not None else ReadReport()
-    told.path = path
+    changes = report if report is not None else ReadReport()
+    changes.path = path
     texts: dict[str, tuple[int, Record]] = {}
     ids: dict[str, int] = {}
     for number, line in _lines(path):
         record = _parse(path, number, line)
         _check(f"{path}:{number}", record, labels)
-        _check_relations(path, number, record, labels, bad_relations, told)
+        _check_relations(path, number, record, labels, bad_relations, changes)
         if record.text in texts:
-            _duplicate(path, number, record, *texts[record.text], duplicates, told)
+            _duplicate(path, number, record, *texts[record.text], duplicates, changes)
             continue
         if record.id in ids:
             raise _shared_id(path, number, record, ids[record.id])
-        _align(path, number, record, tokenizer, misaligned, told)
+        _align(path, number, record, tokenizer, misaligned, changes)
         texts[record.text] = (number, record)
         ids[record.id] = number
     if not texts and not allow_empty:
         raise UserError(f"{path}: the file is empty; it must have one example a line.")
     records = [record for _, record in texts.values()]
-    told.records = len(records)
+    changes.records = len(records)
     for record in records:
-        told.answers[record.answer] += 1
-    if report is None and told.summary():
-        msg.warn(told.summary())
+        changes.answers[record.answer] += 1
+    if report is None and changes.summary():
+        msg.warn(changes.summary())
     return records
 
 
@@ -199,10 +199,10 @@ def read_unchecked(path: Path) -> list[Record]:
         UserError: no such file, a line that isn't JSON of the contract, no line.
     """
     path = Path(path)
-    found = [_parse(path, number, line) for number, line in _lines(path)]
-    if not found:
+    records = [_parse(path, number, line) for number, line in _lines(path)]
+    if not records:
         raise UserError(f"{path}: the file is empty; it must have one example a line.")
-    return found
+    return records
 
 
 def validate(where: str, record: Record, scheme: Scheme | None = None) -> None:
@@ -234,10 +234,10 @@ def read_answers(path: Path, labels: Scheme | None = None) -> list[Record]:
     Raises:
         UserError: naming file, line, fault and remedy.
     """
-    found = read_unchecked(path)
-    for number, record in enumerate(found, start=1):
+    records = read_unchecked(path)
+    for number, record in enumerate(records, start=1):
         validate(f"{path}:{number}", record, labels)
-    return found
+    return records
 
 
 class RecordFile:
@@ -287,11 +287,11 @@ class RecordFile:
         if number is None:
             return None
         labels, tokenizer, misaligned, bad_relations = self._rules
-        told = ReadReport(path=self.path)
+        changes = ReadReport(path=self.path)
         record = _parse(self.path, number, self._lines[number - 1])
         _check(f"{self.path}:{number}", record, labels)
-        _check_relations(self.path, number, record, labels, bad_relations, told)
-        _align(self.path, number, record, tokenizer, misaligned, told)
+        _check_relations(self.path, number, record, labels, bad_relations, changes)
+        _align(self.path, number, record, tokenizer, misaligned, changes)
         return record
 
     def check(self) -> Iterator[None]:
@@ -330,7 +330,7 @@ class Reader:
         A model's spans are no gold: off the edges they are snapped, however strict gold must be.
         """
         report = ReadReport()
-        found = read_records(
+        records_read = read_records(
             path,
             labels=self.labels,
             tokenizer=self.tokenizer,
@@ -343,7 +343,7 @@ class Reader:
         self.changes[Path(path).name] = report.counts()
         if report.counts():
             msg.warn(report.summary())
-        return found
+        return records_read
 
     def read_reviewed(self, path: Path) -> list[Record]:
         """Reviewed examples, whatever their answer.
@@ -351,13 +351,13 @@ class Reader:
         Raises:
             UserError: none of them was accepted.
         """
-        found = self.read(path, allow_empty=True)
-        if not accepted(found):
+        reviewed = self.read(path, allow_empty=True)
+        if not accepted(reviewed):
             raise UserError(
                 f"{path}: no reviewed example with answer accept; review some texts first (`weasel run "
                 "review`)."
             )
-        return found
+        return reviewed
 
 
 def accepted(records: Iterable[Record]) -> list[Record]:
@@ -520,17 +520,17 @@ def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation)
         named = extra.get(f"{end}_span")
         if not isinstance(named, dict):
             continue
-        found = [
+        matches = [
             i
             for i, s in enumerate(record.spans)
             if (s.start, s.end) == (named.get("start"), named.get("end"))
         ]
-        if not found:
+        if not matches:
             raise UserError(
                 f"{path}:{number}: the {end} of a relation {relation.label!r} is no span of the text; "
                 "mark it as a span or delete the relation."
             )
-        setattr(relation, end, found[0])
+        setattr(relation, end, matches[0])
 
 
 def _check(where: str, record: Record, scheme: Scheme | None) -> None:
@@ -565,7 +565,7 @@ def _check_relations(
     record: Record,
     scheme: Scheme | None,
     bad_relations: BadRelations,
-    told: ReadReport,
+    report: ReadReport,
 ) -> None:
     where = f"{path}:{number}"
     good = []
@@ -580,8 +580,8 @@ def _check_relations(
                 f"{where}: relation {relation.label!r} {fault}; correct its head and child, or set "
                 "bad_relations to 'drop' in configs/data.cfg."
             )
-        told.dropped_relations += 1
-        told.notes.append(f"line {number}: relation {relation.label!r} {fault}; dropped")
+        report.dropped_relations += 1
+        report.notes.append(f"line {number}: relation {relation.label!r} {fault}; dropped")
     if len(good) < len(record.relations):
         record.relations = good
 
@@ -611,17 +611,17 @@ def _duplicate(
     line: int,
     first: Record,
     duplicates: Duplicates,
-    told: ReadReport,
+    report: ReadReport,
 ) -> None:
     if duplicates == "error":
         raise UserError(
             f"{path}:{number}: the same text as line {line}; delete one of them, or set duplicates to "
             "'first' in configs/data.cfg to keep the first of each."
         )
-    told.duplicates += 1
+    report.duplicates += 1
     differs = annotation(record) != annotation(first)
-    told.conflicting_duplicates += differs
-    told.notes.append(
+    report.conflicting_duplicates += differs
+    report.notes.append(
         f"line {number} repeats line {line}{', annotated otherwise' if differs else ''}; the first is kept"
     )
 
@@ -632,18 +632,18 @@ def _align(
     record: Record,
     tokenizer: Callable[[str], Doc] | None,
     misaligned: Misaligned,
-    told: ReadReport,
+    report: ReadReport,
 ) -> None:
     """Bring the spans of a record to token edges, or refuse them, or drop them with their relations."""
     if not record.spans:
         return
     text = record.text
     starts, ends = _token_edges(tokenizer(text)) if tokenizer else ([], [])
-    original, kept = list(record.spans), []
+    original, aligned = list(record.spans), []
     for i, span in enumerate(original):
         start, end = _snap(text, span, starts, ends)
         if (start, end) == (span.start, span.end):
-            kept.append(i)
+            aligned.append(i)
             continue
         shown = show_span(text, span)
         if misaligned == "error":
@@ -657,17 +657,19 @@ def _align(
         # Widened over another span ("Ledger—$33" as one token) it would say what nobody annotated.
         taken = any(o.start < end and start < o.end for o in original if o is not span)
         if misaligned == "drop" or taken:
-            told.dropped_spans += 1
-            told.notes.append(f"line {number}: span {shown} dropped{' (two in one token)' if taken else ''}")
+            report.dropped_spans += 1
+            report.notes.append(
+                f"line {number}: span {shown} dropped{' (two in one token)' if taken else ''}"
+            )
             continue
-        told.snapped += 1
-        told.notes.append(f"line {number}: span {shown} widened or trimmed to {text[start:end]!r}")
+        report.snapped += 1
+        report.notes.append(f"line {number}: span {shown} widened or trimmed to {text[start:end]!r}")
         # Other offsets that said the same (Prodigy's token numbers) are no longer true.
         extra = {k: v for k, v in (span.model_extra or {}).items() if k not in ("token_start", "token_end")}
         record.spans[i] = Span(start=start, end=end, label=span.label, **extra)
-        kept.append(i)
-    if len(kept) < len(record.spans):
-        _keep_spans(number, record, kept, told)
+        aligned.append(i)
+    if len(aligned) < len(record.spans):
+        _keep_spans(number, record, aligned, report)
 
 
 def _snap(text: str, span: Span, starts: list[int], ends: list[int]) -> tuple[int, int]:
@@ -686,7 +688,7 @@ def _token_edges(doc: Doc) -> tuple[list[int], list[int]]:
     return starts, [token.idx + len(token) for token in doc]
 
 
-def _keep_spans(number: int, record: Record, kept: list[int], told: ReadReport) -> None:
+def _keep_spans(number: int, record: Record, kept: list[int], report: ReadReport) -> None:
     index = {old: new for new, old in enumerate(kept)}
     relations = []
     for relation in record.relations:
@@ -694,8 +696,8 @@ def _keep_spans(number: int, record: Record, kept: list[int], told: ReadReport) 
             relation.head, relation.child = index[relation.head], index[relation.child]
             relations.append(relation)
         else:
-            told.dropped_relations += 1
-            told.notes.append(f"line {number}: relation {relation.label!r} dropped with its span")
+            report.dropped_relations += 1
+            report.notes.append(f"line {number}: relation {relation.label!r} dropped with its span")
     record.spans = [record.spans[i] for i in kept]
     record.relations = relations
 

@@ -98,17 +98,19 @@ def find(path: Path) -> tuple[Path, list[str], list[str]]:
         raise UserError(f"{path}: there is no such file or folder; correct the path of the input.")
     files = [p.relative_to(path) for p in path.rglob("*") if p.is_file()]
     names = sorted(p.as_posix() for p in files if not any(part[0] in "._" for part in p.parts))
-    found = [name for name in names if kind_of(Path(name))]
-    if not found:
+    row_files = [name for name in names if kind_of(Path(name))]
+    if not row_files:
         raise UserError(f"{path}: holds no file that ends in one of {known}; put the texts there.")
-    return path, found, [name for name in names if name not in found]
+    return path, row_files, [name for name in names if name not in row_files]
 
 
-def scan(folder: Path, name: str, text_column: str, told: Callable[[int], Any] = lambda n: None) -> InputFile:
+def scan(
+    folder: Path, name: str, text_column: str, on_bytes: Callable[[int], Any] = lambda n: None
+) -> InputFile:
     """Read a file once: its hash, its rows, and whether it has the text column.
 
     Args:
-        told: called with the bytes that were read since the last call.
+        on_bytes: called with the number of bytes read since the last call.
 
     Raises:
         UserError: it can't be read, or has no such column of texts.
@@ -116,7 +118,7 @@ def scan(folder: Path, name: str, text_column: str, told: Callable[[int], Any] =
     path = folder / name
     with _readable(path):
         stat = path.stat()
-        with _Hashed(path, told) as raw:
+        with _Hashed(path, on_bytes) as raw:
             if kind_of(path) == "parquet":
                 while raw.read(1 << 20):
                     pass
@@ -128,13 +130,13 @@ def scan(folder: Path, name: str, text_column: str, told: Callable[[int], Any] =
     return InputFile(name, stat.st_size, stat.st_mtime_ns, raw.sha256.hexdigest(), lines, rows)
 
 
-def read(folder: Path, source: InputFile, size: int, wanted: Callable[[int], bool]) -> Iterator[Shard]:
-    """The shards of a file that are `wanted`, by their numbers.
+def read(folder: Path, source: InputFile, size: int, select: Callable[[int], bool]) -> Iterator[Shard]:
+    """The shards of a file whose numbers `select` accepts.
 
     Raises:
         UserError: the file can't be read.
     """
-    numbers = {number for number in range(source.shards(size)) if wanted(number)}
+    numbers = {number for number in range(source.shards(size)) if select(number)}
     if not numbers:
         return
     pieces = _tables if source.kind == "parquet" else _lines
@@ -180,7 +182,7 @@ def from_stream(content: bytes) -> pa.Table:
 
 def not_utf8(table: pa.Table) -> dict[int, list[str]]:
     """The rows of a table that have a string that isn't UTF-8, by index, with the names of its columns."""
-    found: dict[int, list[str]] = {}
+    invalid: dict[int, list[str]] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if _valid(column):
             continue
@@ -189,8 +191,8 @@ def not_utf8(table: pa.Table) -> dict[int, list[str]]:
             column = column.cast(column.type.value_type)
         for i in range(len(column)):
             if not _valid(column.take(pa.array([i]))):  # a slice keeps what is nested in the others
-                found.setdefault(i, []).append(name)
-    return found
+                invalid.setdefault(i, []).append(name)
+    return invalid
 
 
 def _valid(column: pa.ChunkedArray) -> bool:
@@ -299,9 +301,9 @@ def _unpacked(path: Path, raw: io.RawIOBase) -> Any:
 class _Hashed(io.RawIOBase):
     """A file that is hashed while it is read, compressed or not."""
 
-    def __init__(self, path: Path, told: Callable[[int], Any]) -> None:
+    def __init__(self, path: Path, on_bytes: Callable[[int], Any]) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with this object)
-        self._told = told
+        self._on_bytes = on_bytes
         self.sha256 = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -310,7 +312,7 @@ class _Hashed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         n = self._file.readinto(buffer)
         self.sha256.update(memoryview(buffer)[:n])
-        self._told(n)
+        self._on_bytes(n)
         return n
 
     def close(self) -> None:

@@ -119,8 +119,8 @@ def assign(
         if source == "raw":
             leaks = [side for side in ("test", "dev") if side in sides]
             if leaks:
-                found = tuple(records[j].id for j, _ in near if side_of.get(j) == leaks[0])
-                split.set_aside.append(SetAside(record.id, source, f"near {leaks[0]}", found))
+                neighbours = tuple(records[j].id for j, _ in near if side_of.get(j) == leaks[0])
+                split.set_aside.append(SetAside(record.id, source, f"near {leaks[0]}", neighbours))
             else:
                 split.raw.append(record)
             continue
@@ -129,8 +129,8 @@ def assign(
         if record.answer != "accept":
             split.set_aside.append(SetAside(record.id, source, record.answer))
         elif sides - {side}:
-            found = tuple(records[j].id for j, _ in near if j in side_of)
-            split.set_aside.append(SetAside(record.id, source, "bridge", found))
+            neighbours = tuple(records[j].id for j, _ in near if j in side_of)
+            split.set_aside.append(SetAside(record.id, source, "bridge", neighbours))
         else:
             getattr(split, side).append(record)
             # Texts with the same word pairs are compared through the first of them.
@@ -238,16 +238,16 @@ def usable_silver(
 
 def count(records: Sequence[Record], scheme: Scheme) -> dict[str, Any]:
     """Documents, spans, relations, and how many of each label of the scheme (categories above one half)."""
-    found = {
+    counts = {
         "span": Counter(span.label for record in records for span in record.spans),
         "relation": Counter(relation.label for record in records for relation in record.relations),
         "category": Counter(name for record in records for name, p in record.cats.items() if p > 0.5),
     }
     return {
         "documents": len(records),
-        "spans": found["span"].total(),
-        "relations": found["relation"].total(),
-        "labels": {kind: {label: found[kind][label] for label in scheme.labels(kind)} for kind in KINDS},
+        "spans": counts["span"].total(),
+        "relations": counts["relation"].total(),
+        "labels": {kind: {label: counts[kind][label] for label in scheme.labels(kind)} for kind in KINDS},
     }
 
 
@@ -385,7 +385,7 @@ def near_earlier(
     for i, mine in enumerate(elements):
         n = len(mine)
         prefix = mine[: n - ceil(threshold * n - 1e-9) + 1].tolist()
-        found = []
+        similar = []
         for j in sorted({j for element in prefix for j in postings.get(element, ())}):
             m = len(elements[j])
             if min(n, m) < threshold * max(n, m) - 1e-9:
@@ -393,8 +393,8 @@ def near_earlier(
             common = len(np.intersect1d(mine, elements[j], assume_unique=True))
             similarity = common / (n + m - common)
             if similarity >= threshold:
-                found.append((j, similarity))
-        yield found
+                similar.append((j, similarity))
+        yield similar
         key = mine.tobytes()
         if i < indexed and key not in known:
             known.add(key)

@@ -92,15 +92,15 @@ def read_value(span: Span, where: str) -> Value | None:
 
 def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> list[AmountResult]:
     """Let the pipeline read the amounts of gold spans that carry a value."""
-    found = []
+    results = []
     for record in records:
         doc = nlp(to_doc(record, nlp))
         answers = {ent.start_char: ent._.money for ent in doc.ents}
         for span in record.spans:
             value = read_value(span, f"{path}: {record.id}") if span.label == label else None
             if value is not None:
-                found.append(AmountResult(record, span, value, answers[span.start] or UNREAD))
-    return found
+                results.append(AmountResult(record, span, value, answers[span.start] or UNREAD))
+    return results
 
 
 def score(verdicts: Sequence[AmountResult], seed: int = 0) -> stats.Estimate:

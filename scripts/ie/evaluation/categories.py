@@ -29,11 +29,11 @@ def majority(train: Sequence[Record], n: int) -> list[str]:
     return [min(counts, key=lambda label: (-counts[label], label))] * n
 
 
-def count(gold: Sequence[str], found: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+def count(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """(documents, labels, 3): true positives, false positives, false negatives of single categories."""
     counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
     column = {label: i for i, label in enumerate(labels)}
-    for row, (right, answer) in enumerate(zip(gold, found, strict=True)):
+    for row, (right, answer) in enumerate(zip(gold, predicted, strict=True)):
         if right == answer:
             counts[row, column[right], stats.TP] = 1
         else:
@@ -54,10 +54,10 @@ def macro(counts: np.ndarray, seed: int = 0) -> Estimate:
 
 def most_frequent(train: Sequence[Record], scored: Scored) -> tuple[str, ...]:
     """The categories that most training texts have, as a set; of equals the first by name."""
-    found = Counter(
+    counts = Counter(
         tuple(sorted(span.label for span in record.spans)) for record in scoring.view(train, scored)
     )
-    return min(found, key=lambda said: (-found[said], said), default=())
+    return min(counts, key=lambda said: (-counts[said], said), default=())
 
 
 def accuracy(counts: np.ndarray, seed: int = 0) -> Estimate:

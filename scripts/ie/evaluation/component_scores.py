@@ -59,25 +59,34 @@ def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -
         raise UserError(
             f"{paths[-1]}: no {label} span has a value to compare with; add some, as in 5000000 USD."
         )
-    judged = {path: found for path, found in judged.items() if found}
-    scored = {path: amounts.score(found, seed) for path, found in judged.items()}
+    judged = {path: results for path, results in judged.items() if results}
+    scored = {path: amounts.score(results, seed) for path, results in judged.items()}
     figures = {}
-    for path, found in judged.items():
-        asked = Counter(rule for one in found for rule in _rules(one))
-        right = Counter(rule for one in found if one.right for rule in _rules(one))
+    for path, results in judged.items():
+        amounts_by_rule = Counter(rule for one in results for rule in _rules(one))
+        right = Counter(rule for one in results if one.right for rule in _rules(one))
         share = scored[path].as_dict()
         figures[path] = {
-            "amounts": len(found),
-            "texts": _texts(found),
+            "amounts": len(results),
+            "texts": _texts(results),
             "right": share.pop("value"),
             **share,
-            "rules": {rule: {"amounts": n, "right": right[rule]} for rule, n in sorted(asked.items())},
+            "rules": {
+                rule: {"amounts": n, "right": right[rule]} for rule, n in sorted(amounts_by_rule.items())
+            },
         }
     rows = [
-        (path, f"{len(found):,}", f"{sum(one.right for one in found):,}", _shown(scored[path], _texts(found)))
-        for path, found in judged.items()
+        (
+            path,
+            f"{len(results):,}",
+            f"{sum(one.right for one in results):,}",
+            _shown(scored[path], _texts(results)),
+        )
+        for path, results in judged.items()
     ]
-    errors = [{"file": path, **one.row()} for path, found in judged.items() for one in found if not one.right]
+    errors = [
+        {"file": path, **one.row()} for path, results in judged.items() for one in results if not one.right
+    ]
     note = "Amount and currency both exact; ± = 95 % bootstrap interval over texts."
     return ComponentReport(("file", "amounts", "right", "share"), rows, [note], figures, errors)
 
@@ -106,7 +115,7 @@ def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) 
     model, linker.model = linker.model, {}
     judged["best match"] = links.judge(linker, mentions)
     linker.model = model
-    figures = {name: _link_figures(found, seed) for name, found in judged.items()}
+    figures = {name: _link_figures(results, seed) for name, results in judged.items()}
     rows = [
         (title, f"{figures['linker'][part]['mentions']:,}", *(_right(one, part) for one in figures.values()))
         for part, title in LINK_PARTS.items()
@@ -209,8 +218,8 @@ def score_categories(
     }
     rows: list[list[str]] = []
     systems: dict[str, dict] = {name: {} for name in answers}
-    for name, found in answers.items():
-        counts = categories.count(right, found, labels.categories)
+    for name, predicted in answers.items():
+        counts = categories.count(right, predicted, labels.categories)
         for label, (n, estimate) in categories.table(counts, labels.categories, seed).items():
             three = estimate if isinstance(estimate, tuple) else (None, None, estimate)
             cells = [_shown(one, len(gold)) if one else "" for one in three]

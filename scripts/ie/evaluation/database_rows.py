@@ -97,10 +97,10 @@ def _rows(relations: set[tuple], ends: Mapping) -> set[tuple]:
     }
 
 
-def count(gold: Rows, found: Rows) -> np.ndarray:
+def count(gold: Rows, predicted: Rows) -> np.ndarray:
     """(documents, 3): exact, spurious and missing rows."""
     return np.array(
-        [(len(g & f), len(f - g), len(g - f)) for g, f in zip(gold, found, strict=True)], dtype=np.int64
+        [(len(g & f), len(f - g), len(g - f)) for g, f in zip(gold, predicted, strict=True)], dtype=np.int64
     ).reshape(-1, 3)
 
 

@@ -145,47 +145,47 @@ def append(path: Path, history: Sequence[dict[str, Any]], new: dict[str, Any]) -
     return True
 
 
-def baseline_of(history: Sequence[dict[str, Any]], wanted: str, test: str) -> dict[str, Any] | None:
+def baseline_of(history: Sequence[dict[str, Any]], prefix: str, test: str) -> dict[str, Any] | None:
     """The entry to compare with: the one whose id begins so, or the first on the same test texts.
 
     Raises:
         UserError: no entry, or more than one, has such an id.
     """
-    if not wanted:
+    if not prefix:
         return next((old for old in history if old["data"]["test"] == test), None)
-    found = [old for old in history if old["id"].startswith(wanted)]
-    if len(found) != 1:
+    matches = [old for old in history if old["id"].startswith(prefix)]
+    if len(matches) != 1:
         ids = ", ".join(old["id"] for old in history[-10:])
-        fits = "more than one result" if found else "no result"
-        raise UserError(f"baseline {wanted!r} is how the id of {fits} begins; the last are {ids}.")
-    return found[0]
+        fits = "more than one result" if matches else "no result"
+        raise UserError(f"baseline {prefix!r} is how the id of {fits} begins; the last are {ids}.")
+    return matches[0]
 
 
 def compare(
     pairs: Sequence[tuple[dict[str, Any], dict[str, Any] | None]], *, seed: int = 0
 ) -> list[EntryComparison | None]:
     """Each first entry against its second on the documents they share; None where there are none."""
-    found: list[EntryComparison | None] = []
+    comparisons: list[EntryComparison | None] = []
     for new, old in pairs:
         rows = shared(new, old) if old is not None and old["id"] != new["id"] else ([], [])
         if not rows[0]:
-            found.append(None)
+            comparisons.append(None)
             continue
         first, second = (
-            unpack(entry["counts"][entry["system"]], entry["documents"])[kept]
-            for entry, kept in zip((new, old), rows, strict=True)
+            unpack(entry["counts"][entry["system"]], entry["documents"])[selected]
+            for entry, selected in zip((new, old), rows, strict=True)
         )
-        found.append(
+        comparisons.append(
             EntryComparison(
                 stats.difference(first, second, seed=seed),
                 stats.randomisation(first, second, seed=seed),
                 len(first),
             )
         )
-    made = [i for i, comparison in enumerate(found) if comparison]
-    for i, holm in zip(made, stats.holm([found[i].p for i in made]), strict=True):
-        found[i] = replace(found[i], holm=holm)
-    return found
+    compared = [i for i, comparison in enumerate(comparisons) if comparison]
+    for i, holm in zip(compared, stats.holm([comparisons[i].p for i in compared]), strict=True):
+        comparisons[i] = replace(comparisons[i], holm=holm)
+    return comparisons
 
 
 def f_of(one: dict[str, Any]) -> Estimate:
@@ -228,13 +228,13 @@ def rows(
     pairs = [(history[i], old) for i, old in zip(shown, before, strict=True)]
     pairs += [(history[i], baseline) for i in shown]
     compared = compare(pairs, seed=seed)
-    found = []
+    table = []
     for k, i in enumerate(shown):
         one, to_previous, to_baseline = history[i], compared[k], compared[k + len(shown)]
         mark = " baseline" if baseline and one["id"] == baseline["id"] else ""
         mark += " now" if one["id"] == now else ""
         other = "other test texts" if before[k] and to_previous is None else ""
-        found.append(
+        table.append(
             (
                 f"{one['id']}{mark}",
                 one["date"],
@@ -245,7 +245,7 @@ def rows(
                 changed_settings(one, before[k]),
             )
         )
-    return found
+    return table
 
 
 def _shown(comparison: EntryComparison | None, documents: int) -> str:

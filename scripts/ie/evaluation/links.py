@@ -31,7 +31,7 @@ class LinkResult:
     answer: str
     probability: float
     ambiguous: bool
-    found: bool
+    gold_found: bool
 
     @property
     def right(self) -> bool:
@@ -47,30 +47,32 @@ class LinkResult:
             "gold": f"{gold} {names.get(gold, '')}".strip(),
             "answer": f"{self.answer} {names.get(self.answer, '')}".strip(),
             "probability": round(self.probability, 3),
-            "gold_found": self.found,
+            "gold_found": self.gold_found,
             "text": self.mention.record.text,
         }
 
 
 def mentions(nlp: Language, records: Iterable[Record], labels: Sequence[str]) -> list[Mention]:
     """The linked mentions of gold records (those that carry a `kb_id`)."""
-    found = []
+    linked = []
     for record in records:
         doc = to_doc(record, nlp)
-        found += [Mention(record, ent, ent.kb_id_) for ent in doc.ents if ent.label_ in labels and ent.kb_id_]
-    return found
+        linked += [
+            Mention(record, ent, ent.kb_id_) for ent in doc.ents if ent.label_ in labels and ent.kb_id_
+        ]
+    return linked
 
 
 def judge(linker: Linker, gold: Iterable[Mention]) -> list[LinkResult]:
     """Link gold mentions."""
-    found = []
+    results = []
     for mention in gold:
         candidates = linker.get_candidates(mention.span)
         answer, probability = linker.link(mention.span)
         best = [c for c in candidates if c.match == candidates[0].match]
         offered = any(entry_id(linker, c) == mention.gold for c in candidates)
-        found.append(LinkResult(mention, answer, probability, len(best) > 1, offered))
-    return found
+        results.append(LinkResult(mention, answer, probability, len(best) > 1, offered))
+    return results
 
 
 def share(verdicts: Sequence[LinkResult], seed: int = 0) -> stats.Estimate:

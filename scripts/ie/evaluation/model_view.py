@@ -81,10 +81,10 @@ def read_view(nlp: Language) -> View:
     if "Listener" in str(inner.get("@architectures", "")):
         upstream = str(inner.get("upstream", "*"))
         sources = [other for other in nlp.pipe_names if upstream in ("*", other) and other != name]
-        found = [other for other in sources if list(_layers(components[other].get("model", {})))]
-        if not found:
+        listened = [other for other in sources if list(_layers(components[other].get("model", {})))]
+        if not listened:
             return View(notes=[f"The component that {name!r} listens to isn't in the pipeline."])
-        name, inner = found[0], components[found[0]]["model"]
+        name, inner = listened[0], components[listened[0]]["model"]
     view = _understood(name, inner)
     if view.attrs and model.get("state_type") == "ner":
         view.notes.append(
@@ -163,7 +163,7 @@ def cases(
 ) -> list[ErrorView]:
     """Every error with the window that the model has around it, in the order of the texts."""
     strings = Counter((_string(r, span), span.label) for r in train for span in r.spans)
-    found = []
+    views = []
     for record, answer in zip(gold, predicted, strict=True):
         wrong = scoring.errors(record, answer)
         if not wrong:
@@ -183,8 +183,8 @@ def cases(
                 for i in range(start, end)
             ]
             known = strings[_string(record, error.gold), error.gold.label] if error.gold else None
-            found.append(ErrorView(record, answer, error, start, len(doc), columns, known))
-    return found
+            views.append(ErrorView(record, answer, error, start, len(doc), columns, known))
+    return views
 
 
 def tokens_of(doc: Doc, spans: Iterable[Span | None]) -> set[int]:
@@ -222,8 +222,8 @@ def novelty(
     for row, (record, answer) in enumerate(zip(gold, predicted, strict=True)):
         doc = nlp.make_doc(record.text)
         values = attributes(doc, view.attrs)
-        found = {(span.start, span.end, span.label) for span in answer.spans}
-        hits = [span for span in record.spans if (span.start, span.end, span.label) in found]
+        predicted_keys = {(span.start, span.end, span.label) for span in answer.spans}
+        hits = [span for span in record.spans if (span.start, span.end, span.label) in predicted_keys]
         wrong = scoring.errors(record, answer)
         places = {
             "right": tokens_of(doc, hits),

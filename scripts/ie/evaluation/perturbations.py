@@ -57,7 +57,7 @@ class Perturbed:
 
     def divided(self, answers: Sequence[Record]) -> list[Record]:
         """Answers to `texts()` as one record a test text; a span across texts stays where it starts."""
-        found: dict[int, Record] = {}
+        by_index: dict[int, Record] = {}
         for group, answer in zip(self.groups, answers, strict=True):
             start = 0
             for i in group:
@@ -68,9 +68,9 @@ class Perturbed:
                     for span in answer.spans
                     if start <= span.start < after
                 ]
-                found[i] = Record(text=text, spans=spans)
+                by_index[i] = Record(text=text, spans=spans)
                 start = after
-        return [found[i] for i in range(len(self.records))]
+        return [by_index[i] for i in range(len(self.records))]
 
     def changed(self, before: Sequence[Record]) -> int:
         """How many texts are read otherwise than before: changed, or joined with others."""
@@ -134,10 +134,10 @@ def with_typos(record: Record, percent: float, rng: Random) -> Record:
         if len(word[0]) < 4 or rng.random() * 100 >= percent:
             continue
         i = rng.randrange(1, len(word[0]) - 1)
-        at, pair = word.start() + i, word[0][i : i + 2]
-        slips = [Edit(at, at + 1, ""), Edit(at, at + 1, pair[0] * 2)]
+        position, pair = word.start() + i, word[0][i : i + 2]
+        slips = [Edit(position, position + 1, ""), Edit(position, position + 1, pair[0] * 2)]
         if pair[0] != pair[1]:
-            slips.append(Edit(at, at + 2, pair[::-1]))
+            slips.append(Edit(position, position + 2, pair[::-1]))
         slip = rng.choice(slips)
         if fits(slip, record.spans):
             edits.append(slip)
@@ -209,7 +209,7 @@ class NewNames:
         """The record with every span renamed, one word always in one way, and how many could not be."""
         words: dict[str, str] = {}
         edits: list[Edit] = []
-        kept = 0
+        unchanged_spans = 0
         # the outermost of nested spans first: those inside can't be told from their parent's new words
         for span in sorted(record.spans, key=lambda s: (s.start - s.end, s.start)):
             if any(e.start < span.end and span.start < e.end for e in edits):
@@ -218,10 +218,10 @@ class NewNames:
             new = self._rename(old, span.label, words, rng)
             edit = Edit(span.start, span.end, new)
             if new == old or not fits(edit, record.spans):
-                kept += 1
+                unchanged_spans += 1
             else:
                 edits.append(edit)
-        return apply(record, edits), kept
+        return apply(record, edits), unchanged_spans
 
     def _rename(self, old: str, label: str, words: dict[str, str], rng: Random) -> str:
         """A new string, or the old one where none can be made."""
@@ -305,10 +305,13 @@ def _names(
     gold: Sequence[Record], settings: PerturbationSettings, name: str
 ) -> tuple[list[Record], list[str]]:
     new = NewNames(settings.train)
-    found = [new.renamed(record, Random(f"{settings.seed} {name} {record.text}")) for record in gold]
-    kept, spans = sum(n for _, n in found), sum(len(record.spans) for record in gold)
-    note = f"{kept:,} of {spans:,} spans could not be renamed (numbers in words, nested spans) and stay."
-    return [record for record, _ in found], [note] if kept else []
+    renamed = [new.renamed(record, Random(f"{settings.seed} {name} {record.text}")) for record in gold]
+    unchanged_spans, spans = sum(n for _, n in renamed), sum(len(record.spans) for record in gold)
+    note = (
+        f"{unchanged_spans:,} of {spans:,} spans could not be renamed (numbers in words, nested spans) and "
+        "stay as they are."
+    )
+    return [record for record, _ in renamed], [note] if unchanged_spans else []
 
 
 PERTURBATIONS: dict[str, tuple[str, Callable]] = {
@@ -330,8 +333,8 @@ def parse(text: str) -> list[str]:
     names = list(dict.fromkeys(names_in(text)))
     unknown = [name for name in names if name not in PERTURBATIONS]
     if unknown or not names:
-        given = repr(unknown[0]) if unknown else "an empty list"
-        raise UserError(f"--perturbations: {given} is none; choose from {', '.join(PERTURBATIONS)}.")
+        fault = repr(unknown[0]) if unknown else "an empty list"
+        raise UserError(f"--perturbations: {fault} is none; choose from {', '.join(PERTURBATIONS)}.")
     return names
 
 

@@ -35,8 +35,10 @@ def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[
     column = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
     for row, (right, answer) in enumerate(zip(gold, predicted, strict=True)):
-        wanted, found = keys(right), keys(answer)
-        for kind, some in enumerate((wanted & found, found - wanted, wanted - found)):
+        gold_keys, predicted_keys = keys(right), keys(answer)
+        for kind, some in enumerate(
+            (gold_keys & predicted_keys, predicted_keys - gold_keys, gold_keys - predicted_keys)
+        ):
             for key in some:
                 if key[2] in column:
                     counts[row, column[key[2]], kind] += 1
@@ -58,16 +60,16 @@ def best_threshold(
     """
 
     def f_at(threshold: float) -> float:
-        kept = [
+        accepted = [
             record.model_copy(update={"relations": [r for r in record.relations if score_of(r) >= threshold]})
             for record in scored
         ]
-        f = stats.prf(count(gold, kept, labels).sum(axis=(0, 1)))[2]
+        f = stats.prf(count(gold, accepted, labels).sum(axis=(0, 1)))[2]
         return 0.0 if np.isnan(f) else float(f)
 
-    found = {threshold: f_at(threshold) for threshold in THRESHOLDS}
-    best = max(found, key=lambda t: (round(found[t], 6), -abs(t - 0.5)))
-    return best, found[best]
+    scores = {threshold: f_at(threshold) for threshold in THRESHOLDS}
+    best = max(scores, key=lambda t: (round(scores[t], 6), -abs(t - 0.5)))
+    return best, scores[best]
 
 
 def set_threshold(nlp: Language, gold: Sequence[Record]) -> float:
@@ -131,13 +133,13 @@ def habits(train: Iterable[Record]) -> Habits:
 
 def by_majority(record: Record, known: Habits) -> Record:
     """Every pair has the relation that most pairs of its entity labels have, often none."""
-    found = [
+    relations = [
         Relation(head=head, child=child, label=label)
         for head, one in enumerate(record.spans)
         for child, other in enumerate(record.spans)
         if head != child and (label := known.majority.get((one.label, other.label)))
     ]
-    return record.model_copy(update={"relations": found})
+    return record.model_copy(update={"relations": relations})
 
 
 def by_rule(record: Record, known: Habits) -> Record:
@@ -146,7 +148,7 @@ def by_rule(record: Record, known: Habits) -> Record:
     Nearest in characters; for two entities of one label the head stands on the side where it mostly does.
     """
     spans = record.spans
-    found = []
+    relations = []
     for child, other in enumerate(spans):
         near = [
             (max(one.start, other.start) - min(one.end, other.end), head)
@@ -157,8 +159,10 @@ def by_rule(record: Record, known: Habits) -> Record:
         ]
         if near:
             head = min(near)[1]
-            found.append(Relation(head=head, child=child, label=known.label[spans[head].label, other.label]))
-    return record.model_copy(update={"relations": found})
+            relations.append(
+                Relation(head=head, child=child, label=known.label[spans[head].label, other.label])
+            )
+    return record.model_copy(update={"relations": relations})
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,8 @@ def score(
 ) -> RelationScores:
     """P, R and F of each system with intervals, by label and micro."""
     counts = {}
-    for name, found in systems.items():
-        table = count(gold, found, labels)
+    for name, predicted in systems.items():
+        table = count(gold, predicted, labels)
         counts[name] = {label: table[:, i] for i, label in enumerate(labels)} | {ALL: table.sum(axis=1)}
     scores = {
         name: {label: stats.intervals(c, seed=seed) for label, c in by_label.items()}
@@ -186,13 +190,13 @@ def score(
 
 def rows(scored: RelationScores, documents: int) -> list[list[str]]:
     """A row a system and label for a terminal: name, label, n, P, R, F; n = annotated relations."""
-    found = []
+    table = []
     for name, by_label in scored.scores.items():
         for i, (label, estimates) in enumerate(by_label.items()):
             tp, _, fn = scored.counts[name][label].sum(axis=0)
             cells = (stats.format_score(e, documents=documents) for e in estimates)
-            found.append([name if not i else "", label, f"{tp + fn:,}", *cells])
-    return found
+            table.append([name if not i else "", label, f"{tp + fn:,}", *cells])
+    return table
 
 
 def figures(scored: RelationScores) -> dict[str, Any]:

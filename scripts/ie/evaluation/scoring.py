@@ -84,8 +84,8 @@ def _categories(record: Record, scored: Scored) -> list[str]:
 
 def labels_of(records: Iterable[Record], known: Sequence[str] = ()) -> tuple[str, ...]:
     """`known`, then whatever other span labels occur, sorted."""
-    found = {span.label for record in records for span in record.spans}
-    return (*known, *sorted(found - set(known)))
+    occurring = {span.label for record in records for span in record.spans}
+    return (*known, *sorted(occurring - set(known)))
 
 
 def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str]) -> np.ndarray:
@@ -99,8 +99,10 @@ def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[
     index = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
     for row, (right, answer) in enumerate(_aligned(gold, predicted)):
-        wanted, found = _keys(right.spans), _keys(answer.spans)
-        for column, keys in enumerate((wanted & found, found - wanted, wanted - found)):
+        gold_keys, predicted_keys = _keys(right.spans), _keys(answer.spans)
+        for column, keys in enumerate(
+            (gold_keys & predicted_keys, predicted_keys - gold_keys, gold_keys - predicted_keys)
+        ):
             for _, _, label in keys:
                 if label in index:
                     counts[row, index[label], column] += 1
@@ -113,9 +115,9 @@ def errors(gold: Record, predicted: Record) -> list[Error]:
     Exact spans are right. Of the rest, same edges are paired first, then overlaps with the same label, then
     other overlaps, the longest overlap first.
     """
-    wanted, found = _keys(gold.spans), _keys(predicted.spans)
-    missing = [span for span in gold.spans if _key(span) not in found]
-    spurious = [span for span in predicted.spans if _key(span) not in wanted]
+    gold_keys, predicted_keys = _keys(gold.spans), _keys(predicted.spans)
+    missing = [span for span in gold.spans if _key(span) not in predicted_keys]
+    spurious = [span for span in predicted.spans if _key(span) not in gold_keys]
     candidates = []
     for g, right in enumerate(missing):
         for p, answer in enumerate(spurious):
@@ -204,13 +206,13 @@ def by_meta(records: Sequence[Record], key: str) -> list[Slice]:
 
 def by_category(records: Sequence[Record]) -> list[Slice]:
     """Documents by a category they were given (genre), most frequent first; one with two is in both."""
-    found: dict[str, list[int]] = {}
+    indices: dict[str, list[int]] = {}
     for i, record in enumerate(records):
         for name, score in record.cats.items():
             if score >= 0.5:
-                found.setdefault(name, []).append(i)
-    ordered = sorted(found, key=lambda name: (-len(found[name]), name))
-    return [Slice(f"category {name}", np.array(found[name])) for name in ordered]
+                indices.setdefault(name, []).append(i)
+    ordered = sorted(indices, key=lambda name: (-len(indices[name]), name))
+    return [Slice(f"category {name}", np.array(indices[name])) for name in ordered]
 
 
 def kinds_by_slice(
@@ -220,14 +222,14 @@ def kinds_by_slice(
 
     A string is that of the gold span, or of the prediction where there is no gold.
     """
-    found = [errors(*pair) for pair in _aligned(gold, predicted)]
+    errors_by_text = [errors(*pair) for pair in _aligned(gold, predicted)]
 
     def seen(i: int, error: Error) -> bool:
         span = error.gold or error.predicted
         assert span is not None
         return (_string(gold[i], span), span.label) in known
 
-    numbered = [(i, error) for i, of in enumerate(found) for error in of]
+    numbered = [(i, error) for i, of in enumerate(errors_by_text) for error in of]
     parts = {
         "seen in training": Counter(e.kind for i, e in numbered if seen(i, e)),
         "unseen in training": Counter(e.kind for i, e in numbered if not seen(i, e)),

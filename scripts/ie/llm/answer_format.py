@@ -33,7 +33,7 @@ SALVAGE_TRIES = 8
 
 def example(values: Mapping[str, Sequence[str]], separator: str, empty: str) -> dict[str, object]:
     """How an example answers: `lines`, a string a field, and `json`, the whole object."""
-    lines = {name: separator.join(found) or empty for name, found in values.items()}
+    lines = {name: separator.join(strings) or empty for name, strings in values.items()}
     return {"lines": lines, "json": json_text(values)}
 
 
@@ -87,10 +87,10 @@ def parse(
     Returns:
         (field, value) pairs in the order of the answer, and the pieces that were not understood.
     """
-    said, malformed = _read(answer, names, form, separator)
-    said = [(field, encodable(value)) for field, value in said]
+    pairs, malformed = _read(answer, names, form, separator)
+    pairs = [(field, encodable(value)) for field, value in pairs]
     nothing = ("", empty.casefold())
-    known = {pair: None for pair in said if pair[1].strip(" .").casefold() not in nothing}
+    known = {pair: None for pair in pairs if pair[1].strip(" .").casefold() not in nothing}
     return list(known), [encodable(piece) for piece in malformed if piece]
 
 
@@ -118,7 +118,7 @@ def _parse_lines(
         re.IGNORECASE,
     )
     between = _separator(separator)
-    said: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     malformed: list[str] = []
     # The prompt ends with the first field's name, so an answer begins with its values.
     field: str | None = next(iter(names.values()))
@@ -137,10 +137,10 @@ def _parse_lines(
         elif not values_follow:
             malformed.append(line)  # a remark
             continue
-        elif not said:
+        elif not pairs:
             values_follow = False  # the first line goes on with the prompt's
-        said += [(field, value.strip()) for value in between.split(line) if value.strip()]
-    return said, malformed
+        pairs += [(field, value.strip()) for value in between.split(line) if value.strip()]
+    return pairs, malformed
 
 
 def _separator(separator: str) -> re.Pattern[str]:
@@ -155,7 +155,7 @@ def _separator(separator: str) -> re.Pattern[str]:
 def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
     folded = {name.casefold(): field for name, field in names.items()}
     folded |= {field.casefold(): field for field in names.values()}
-    said: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     malformed: list[str] = []
 
     def read(name: str, values: object) -> None:
@@ -163,29 +163,29 @@ def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, 
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, dict) and folded.keys() & {key.casefold() for key in value}:
                 # An object around the answer, or one for each value
-                for inner, found in value.items():
-                    read(inner, found)
+                for inner, containers in value.items():
+                    read(inner, containers)
             elif isinstance(value, str) and field:
-                said.append((field, value.strip()))
+                pairs.append((field, value.strip()))
             elif value is not None:
                 malformed.append(json_text(finite({name: value} if name else value)))
 
     try:
-        found, rest = _json_values(answer)
+        containers, rest = _json_values(answer)
         # A bare list can only be meant for the one field that was asked for.
         only = next(iter(names)) if len(names) == 1 else ""
-        for value in found:
+        for value in containers:
             if isinstance(value, dict):
                 for name, values in value.items():
                     read(name, values)
             else:
                 read(only, value)
-        if not (said or malformed or only) and not any(isinstance(value, dict) for value in found):
+        if not (pairs or malformed or only) and not any(isinstance(value, dict) for value in containers):
             # Empty lists beside something else: YAML, say
             return [], [] if answer.strip() == "[]" else [answer.strip()]
     except RecursionError:
         return [], [answer.strip()]
-    return said, malformed + rest
+    return pairs, malformed + rest
 
 
 def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
@@ -196,7 +196,7 @@ def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
     if (literal := _python_literal(answer)) is not None:
         return [literal], []
     decoder = json.JSONDecoder(object_pairs_hook=_merged, strict=False)
-    found: list[dict | list] = []
+    values: list[dict | list] = []
     opening = OPENING.search(answer)
     # Only commas outside of strings: a name may end in one.
     text = TRAILING_COMMA.sub(lambda m: m[1] or "", answer[opening.start() :]) if opening else ""
@@ -205,18 +205,18 @@ def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
     broken, tries, skipped = "", SALVAGE_TRIES, 0
     while opening and skipped < BRACKETS_SKIPPED:
         try:
-            value, at = decoder.raw_decode(text, opening.start())
-            found.append(value)
+            value, end = decoder.raw_decode(text, opening.start())
+            values.append(value)
             broken = ""
         except ValueError:
-            at, skipped = opening.start() + 1, skipped + 1
+            end, skipped = opening.start() + 1, skipped + 1
             if opening[1] and tries:
                 broken = broken or text[opening.start() :].strip()
                 if saved := _salvaged(text[opening.start() :], decoder):
-                    return [*found, saved[0]], [saved[1]]
+                    return [*values, saved[0]], [saved[1]]
                 tries -= 1
-        opening = OPENING.search(text, at)
-    return found, [broken if found else answer.strip()]
+        opening = OPENING.search(text, end)
+    return values, [broken if values else answer.strip()]
 
 
 def _python_literal(answer: str) -> dict | list | None:

@@ -69,8 +69,8 @@ class AnswerCache:
             stored = [self._get(a.key) for a in answers]
         # None: a row that couldn't be read stood in the way
         return [
-            Answer(str(ours if kept is None else kept), **vars(ours))
-            for ours, kept in zip(answers, stored, strict=True)
+            Answer(str(ours if stored_text is None else stored_text), **vars(ours))
+            for ours, stored_text in zip(answers, stored, strict=True)
         ]
 
     def discard(self, answer: Answer) -> None:

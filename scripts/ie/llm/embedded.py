@@ -149,12 +149,12 @@ class EmbeddedProvider(Provider):
         self._idle = self._idle or await self._start()
         worker = await self._idle.get()
         begun = time.perf_counter()
-        found = []
+        contents = []
         for prompt in prompts:
             body = self._body([prompt]) | {"cache_prompt": False, "id_slot": 0}
             replies = await self._post(worker, "/completion", body)
-            found.append((replies[0] if isinstance(replies, list) else replies)["content"])
-        return found, time.perf_counter() - begun
+            contents.append((replies[0] if isinstance(replies, list) else replies)["content"])
+        return contents, time.perf_counter() - begun
 
     async def close(self) -> None:
         """Stop the servers and free the model."""
@@ -343,22 +343,22 @@ def find_weights(weights: str, sha256: str, folder: Path) -> tuple[Path, str]:
     Raises:
         UserError: no such file or package, another checksum, a folder that can't be written to.
     """
-    given = Path(weights)
-    if given.suffix == ".gguf":
-        if not given.is_file():
+    file = Path(weights)
+    if file.suffix == ".gguf":
+        if not file.is_file():
             raise UserError(
                 f"{weights}: no such weights; set the model's weights to a GGUF file that exists."
             )
-        path = given
+        path = file
     else:
         path = _from_package(weights, folder)
-    found = _checksum(path, folder)
-    if sha256 and found != sha256.lower():
+    checksum = _checksum(path, folder)
+    if sha256 and checksum != sha256.lower():
         raise UserError(
-            f"{path}: its SHA-256 is {found}, the config wants {sha256}; "
+            f"{path}: its SHA-256 is {checksum}, the config wants {sha256}; "
             "delete the file and reinstall the package, or correct sha256 if you meant other weights."
         )
-    return path, found
+    return path, checksum
 
 
 def _from_package(name: str, folder: Path) -> Path:
@@ -406,9 +406,9 @@ def _checksum(path: Path, folder: Path) -> str:
             return known["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = sha256_file(path)
-    write_json(note, {**state, "sha256": found}, indent=None)
-    return found
+    checksum = sha256_file(path)
+    write_json(note, {**state, "sha256": checksum}, indent=None)
+    return checksum
 
 
 def _version() -> str:

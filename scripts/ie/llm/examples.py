@@ -85,7 +85,7 @@ class FewShotExamples:
         for i, record in enumerate(self._shown):
             for term in terms(record.text):
                 having.setdefault(term, []).append(i)
-        return {term: (np.array(found), self._idf(len(found)) ** 2) for term, found in having.items()}
+        return {term: (np.array(numbers), self._idf(len(numbers)) ** 2) for term, numbers in having.items()}
 
     def _idf(self, count: int) -> int:
         """1 and 16 times the binary logarithm of the inverse share of examples that have a term."""
@@ -95,8 +95,8 @@ class FewShotExamples:
     def _sizes(self) -> np.ndarray:
         """For each example the square of the length of its vector."""
         sizes = np.zeros(len(self._shown), dtype=np.int64)
-        for found, weight in self._index.values():
-            sizes[found] += weight
+        for numbers, weight in self._index.values():
+            sizes[numbers] += weight
         return sizes
 
     def _likeness(self, text: str, most: int | None = None) -> np.ndarray:
@@ -104,8 +104,8 @@ class FewShotExamples:
         sizes = self._sizes[:most]
         common, size = np.zeros_like(sizes), 0
         for term in terms(text) & self._index.keys():
-            found, weight = self._index[term]
-            common[found[: np.searchsorted(found, len(common))]] += weight
+            numbers, weight = self._index[term]
+            common[numbers[: np.searchsorted(numbers, len(common))]] += weight
             size += weight
         return (common * ONE // max(1, size)) * (common * ONE // np.maximum(1, sizes))
 

@@ -78,24 +78,24 @@ def ground(
     """
     text = _Text(doc)
     candidates: list[tuple[Grounded, int]] = []
-    said: list[tuple[str, str]] = []
+    values: list[tuple[str, str]] = []
     dropped: dict[int, Dropped] = {}
     for label, raw in dict.fromkeys(answers):
         value = bare(raw)
         if not value and not raw.strip():
             continue
-        said.append((label, value or raw.strip()))
-        found = _mentions(text, value, label, fuzzy) if value else []
-        if not found:
-            dropped[len(said) - 1] = Dropped(*said[-1], "not in the text")
-        candidates += [(span, len(said) - 1) for span in found]
-    kept = _without_overlaps(candidates)
+        values.append((label, value or raw.strip()))
+        mentions = _mentions(text, value, label, fuzzy) if value else []
+        if not mentions:
+            dropped[len(values) - 1] = Dropped(*values[-1], "not in the text")
+        candidates += [(span, len(values) - 1) for span in mentions]
+    chosen = _without_overlaps(candidates)
     # The same place under the same label was said in two ways: neither is lost.
-    places = {(span.start, span.end, span.label) for span, _ in kept}
+    places = {(span.start, span.end, span.label) for span, _ in chosen}
     staying = {number for span, number in candidates if (span.start, span.end, span.label) in places}
     for number in {number for _, number in candidates} - staying:
-        dropped[number] = Dropped(*said[number], "overlaps another span")
-    return sorted(span for span, _ in kept), [dropped[number] for number in sorted(dropped)]
+        dropped[number] = Dropped(*values[number], "overlaps another span")
+    return sorted(span for span, _ in chosen), [dropped[number] for number in sorted(dropped)]
 
 
 def bare(value: str) -> str:
@@ -155,19 +155,19 @@ class _Text:
         """Where `value` stands, folded, without cutting a word or a character; (start, end) offsets."""
         folded, offsets = self._forms[case]
         plain = fold(value, case=case)[0].strip()
-        found: list[tuple[int, int]] = []
-        at = folded.find(plain) if plain else -1
-        while at >= 0:
-            last = at + len(plain) - 1
+        places: list[tuple[int, int]] = []
+        position = folded.find(plain) if plain else -1
+        while position >= 0:
+            last = position + len(plain) - 1
             # The end is that of the last character, not the beginning of the next: blanks are folded.
-            start, end = offsets[at], offsets[last] + 1
-            halves = (at > 0 and offsets[at - 1] == start) or offsets[last + 1] == offsets[last]
+            start, end = offsets[position], offsets[last] + 1
+            halves = (position > 0 and offsets[position - 1] == start) or offsets[last + 1] == offsets[last]
             if halves or cuts(self.text, start) or cuts(self.text, end):
-                at = folded.find(plain, at + 1)
+                position = folded.find(plain, position + 1)
             else:
-                found.append((start, end))
-                at = folded.find(plain, last + 1)
-        return found
+                places.append((start, end))
+                position = folded.find(plain, last + 1)
+        return places
 
 
 def cuts(text: str, place: int) -> bool:
@@ -206,20 +206,20 @@ def _is_invisible(character: str) -> bool:
 
 
 def _mentions(text: _Text, value: str, label: str, fuzzy: float) -> list[Grounded]:
-    if found := text.occurrences(value, case=False):
+    if places := text.occurrences(value, case=False):
         return [
             _on_tokens(
                 text.doc, start, end, label, "exact" if text.text[start:end] == value else "normalised"
             )
-            for start, end in found
+            for start, end in places
         ]
     for variant in (value, value.rstrip(ENDINGS), value.strip(WRAPPERS + ENDINGS)):
-        if found := text.occurrences(variant, case=True):
-            return [_on_tokens(text.doc, start, end, label, "normalised") for start, end in found]
+        if places := text.occurrences(variant, case=True):
+            return [_on_tokens(text.doc, start, end, label, "normalised") for start, end in places]
     if fuzzy < 1 and len(value) >= FUZZY_MIN_CHARS:
         alike = _most_similar(text.doc, fold(value)[0].strip(), fuzzy)
-        found = text.occurrences(alike, case=False) if alike else []
-        return [_on_tokens(text.doc, start, end, label, "fuzzy") for start, end in found]
+        places = text.occurrences(alike, case=False) if alike else []
+        return [_on_tokens(text.doc, start, end, label, "fuzzy") for start, end in places]
     return []
 
 
@@ -263,11 +263,11 @@ def _without_overlaps(candidates: list[tuple[Grounded, int]]) -> list[tuple[Grou
         span, number = candidate
         return span.start - span.end, ALIGNMENTS.index(span.alignment), number, span.start
 
-    kept: list[tuple[Grounded, int]] = []
+    chosen: list[tuple[Grounded, int]] = []
     taken: set[int] = set()
     for span, number in sorted(candidates, key=rank):
         places = range(span.start, span.end)
         if taken.isdisjoint(places):
             taken.update(places)
-            kept.append((span, number))
-    return kept
+            chosen.append((span, number))
+    return chosen

@@ -223,5 +223,5 @@ def _assembled(
 
 
 def _parameters(params: dict[str, Any], drop: list[str]) -> dict[str, Any]:
-    wanted = {"temperature": 0.0, **params}
-    return {name: value for name, value in wanted.items() if name not in drop}
+    parameters = {"temperature": 0.0, **params}
+    return {name: value for name, value in parameters.items() if name not in drop}

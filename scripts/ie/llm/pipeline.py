@@ -79,8 +79,8 @@ def _replace_section(config: Config, name: str, section: dict[str, Any]) -> None
         raise ValueError(f"there is no section {name} to replace")
     before = node.get(last) or {}
     # One scheme: the labels are written in one place, whoever asks about them.
-    kept = {key: before[key] for key in ("labels", "label_definitions") if key in before}
-    node[last] = kept | section
+    labels = {key: before[key] for key in ("labels", "label_definitions") if key in before}
+    node[last] = labels | section
 
 
 def provider_file(name: str) -> Path | None:
@@ -134,8 +134,8 @@ def _keep_calls(task: Any) -> None:
         replies: list[list] = []
 
         def noted() -> Iterator[list]:
-            for given in responses:
-                replies.append(list(given))
+            for response in responses:
+                replies.append(list(response))
                 yield replies[-1]
 
         for number, doc in enumerate(parse(shards, noted())):
@@ -149,8 +149,8 @@ def _keep_calls(task: Any) -> None:
 
 def llm_models(nlp: Language) -> list[Model]:
     """The models of the pipeline's llm components that are ours, one each."""
-    found = [pipe._model for _, pipe in nlp.pipeline if isinstance(pipe, LLMWrapper)]
-    return [model for model in dict.fromkeys(found) if isinstance(model, Model)]
+    models_used = [pipe._model for _, pipe in nlp.pipeline if isinstance(pipe, LLMWrapper)]
+    return [model for model in dict.fromkeys(models_used) if isinstance(model, Model)]
 
 
 def annotate(
@@ -209,11 +209,11 @@ def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
 
 def shown(nlp: Language) -> set[str]:
     """Texts that prompts of some component show, so that asking about them proves nothing."""
-    found: set[str] = set()
+    texts: set[str] = set()
     for _, pipe in nlp.pipeline:
         task = getattr(pipe, "task", None)
-        found |= task.shown() if isinstance(task, Task) else {e.text for e in _own_examples(task)}
-    return found
+        texts |= task.shown() if isinstance(task, Task) else {e.text for e in _own_examples(task)}
+    return texts
 
 
 def show_only(nlp: Language, records: Sequence[Record]) -> None:
@@ -314,20 +314,20 @@ def progress(nlp: Language, texts: int, description: str) -> Iterator[None]:
             show_cost(bar, stats)
             bar.update()
 
-        with told(nlp, advance):
+        with call_on_answers(nlp, advance):
             yield
 
 
 @contextmanager
-def told(nlp: Language, of: Callable[[Answer, Stats], None]) -> Iterator[None]:
-    """Let the models of a pipeline call `of` with each answer."""
-    asked = llm_models(nlp)
-    for model in asked:
-        model.on_answer = of
+def call_on_answers(nlp: Language, callback: Callable[[Answer, Stats], None]) -> Iterator[None]:
+    """Let the models of a pipeline call `callback` with each answer."""
+    models = llm_models(nlp)
+    for model in models:
+        model.on_answer = callback
     try:
         yield
     finally:
-        for model in asked:
+        for model in models:
             model.on_answer = None
 
 

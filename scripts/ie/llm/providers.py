@@ -467,9 +467,9 @@ def _counts(usage: Any, read: tuple[str, ...], written: str) -> tuple[int, int]:
     """Tokens read and written as the endpoint reports them; (0, 0) unless both are numbers."""
     if not isinstance(usage, dict):
         return 0, 0
-    found = [usage.get(name) for name in (read[0], written)]
-    found += [usage.get(name) or 0 for name in read[1:]]
-    return (found[0] + sum(found[2:]), found[1]) if all(map(_is_count, found)) else (0, 0)
+    counts = [usage.get(name) for name in (read[0], written)]
+    counts += [usage.get(name) or 0 for name in read[1:]]
+    return (counts[0] + sum(counts[2:]), counts[1]) if all(map(_is_count, counts)) else (0, 0)
 
 
 def _is_count(value: Any) -> bool:
@@ -489,12 +489,12 @@ def _status_in(error: Any) -> int:
 
 def _seconds(headers: Mapping[str, str]) -> float:
     """How long Retry-After asks to wait: seconds, or until a date; at most two minutes."""
-    given = headers.get("retry-after") or ""
+    header = headers.get("retry-after") or ""
     try:
-        seconds = float(given)
+        seconds = float(header)
     except ValueError:
         try:
-            until = parsedate_to_datetime(given)
+            until = parsedate_to_datetime(header)
             seconds = (until - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError):
             return 0.0

@@ -25,13 +25,13 @@ def read_errors(path: Path) -> dict[str, str | None]:
     return errors
 
 
-def refuse_worse(path: Path, before: dict[str, str | None], found: Sequence[Record]) -> None:
+def refuse_worse(path: Path, before: dict[str, str | None], records: Sequence[Record]) -> None:
     """Keep results that are better than new ones.
 
     Raises:
         UserError: of the texts in both, fewer have a usable answer now.
     """
-    both = [record for record in found if record.text in before]
+    both = [record for record in records if record.text in before]
     now = sum(not error_of(record) for record in both)
     then = sum(not before[record.text] for record in both)
     if now < then:
@@ -43,7 +43,7 @@ def refuse_worse(path: Path, before: dict[str, str | None], found: Sequence[Reco
 
 
 def refuse_failures(
-    path: Path, before: dict[str, str | None], found: Sequence[Record], failed: Sequence[Record]
+    path: Path, before: dict[str, str | None], records: Sequence[Record], failed: Sequence[Record]
 ) -> None:
     """Don't let a run pass for a success in which the endpoint failed, or of which little can be used.
 
@@ -61,13 +61,13 @@ def refuse_failures(
     ]
     if left:
         raise UserError(
-            f"{len(left):,} of {len(found):,} texts got no answer ({_listed(left)}); {path} has the others. "
-            "Run the same command again: only what has no answer is asked."
+            f"{len(left):,} of {len(records):,} texts got no answer ({_listed(left)}); {path} has the others."
+            " Run the same command again: it asks only for the missing answers."
         )
-    usable = sum(not error_of(record) for record in found)
-    if 2 * usable < len(found):
+    usable = sum(not error_of(record) for record in records)
+    if 2 * usable < len(records):
         raise UserError(
-            f"Only {usable:,} of {len(found):,} texts got a usable answer ({_listed(found)}); {path} has "
+            f"Only {usable:,} of {len(records):,} texts got a usable answer ({_listed(records)}); {path} has "
             "them. Choose another model, or another form or a larger max_tokens in [prompt]."
         )
     if failed:

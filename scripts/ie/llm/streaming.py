@@ -38,18 +38,20 @@ def _apply(component: Callable[[Doc], Doc], docs: Iterator[Doc]) -> Iterator[Doc
 def _ask(component: LLMWrapper, docs: Iterator[Doc]) -> Iterator[Doc]:
     task, model = component._task, component._model
     sharding = supports_sharding(task)
-    given, kept = tee(docs)
+    to_prompt, to_annotate = tee(docs)
     waiting: deque[tuple[Doc, object]] = deque()
 
     def prompts() -> Iterator[Iterable[str]]:
-        found = (
-            task.generate_prompts(given, model.context_length) if sharding else task.generate_prompts(given)
+        items = (
+            task.generate_prompts(to_prompt, model.context_length)
+            if sharding
+            else task.generate_prompts(to_prompt)
         )
-        for item in found:
-            doc = next(kept)
-            asked, shards = item if sharding else ([item], doc)
+        for item in items:
+            doc = next(to_annotate)
+            doc_prompts, shards = item if sharding else ([item], doc)
             waiting.append((doc, shards))
-            yield asked
+            yield doc_prompts
 
     # Per document, once its answers are there: itself, its shards, its answers.
     originals, shards, answers = tee(((*waiting.popleft(), answered) for answered in model(prompts())), 3)

@@ -122,7 +122,7 @@ class Task(ABC):
         """The answer a reviewed example gives to a field."""
 
     @abstractmethod
-    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+    def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
         """Put (field, value) pairs said about the tokens of `part` on the document."""
 
     def finish(self, doc: Doc) -> None:  # noqa: B027 (nothing to do is fine)
@@ -172,17 +172,17 @@ class Task(ABC):
     def _read(self, doc: Doc, replies: list[Answer]) -> None:
         notes = trace(doc)
         parts = notes.pop("parts")
-        asked = [(part, group) for part in parts for group in self.groups]
-        for (part, group), reply in zip(asked, replies, strict=True):
+        questions = [(part, group) for part in parts for group in self.groups]
+        for (part, group), reply in zip(questions, replies, strict=True):
             notes["calls"].append(reply)
             if reply.fault:
                 notes["errors"].append(reply.fault)
             if reply.error and not reply:
                 continue
             # Of an unreadable answer, what it says is shown among what was dropped.
-            said, malformed = answer_format.parse(reply, *self._form(group))
+            pairs, malformed = answer_format.parse(reply, *self._form(group))
             notes["dropped"] += [Dropped("", text, "malformed answer") for text in malformed]
-            self.apply(doc, part, said)
+            self.apply(doc, part, pairs)
         self.finish(doc)
 
     def _form(self, group: tuple[str, ...]) -> tuple[dict[str, str], AnswerFormat, str, str]:
@@ -262,8 +262,8 @@ class Task(ABC):
             )
         except (jinja2.TemplateError, TypeError) as error:
             raise UserError(f"{self.template_path}: {error}; correct the template.") from None
-        before, found, after = rendered.rstrip().partition(TEXT)
-        if not found or TEXT in after:
+        before, separator, after = rendered.rstrip().partition(TEXT)
+        if not separator or TEXT in after:
             raise UserError(f"{self.template_path}: the template must contain {{{{ text }}}} exactly once.")
         self._rendered[group] = before, after
         return before, after
@@ -367,19 +367,19 @@ class SpansTask(Task):
         spans = sorted((s for s in record.spans if s.label == field), key=lambda s: s.start)
         return list(dict.fromkeys(one_line(record.text[s.start : s.end]) for s in spans))
 
-    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+    def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
         """Keep what was said until all fields of the part are there: overlaps are settled among them."""
-        trace(doc).setdefault("said", {}).setdefault(part, []).extend(said)
+        trace(doc).setdefault("said", {}).setdefault(part, []).extend(pairs)
 
     def finish(self, doc: Doc) -> None:
         """Ground the answers part by part and set `ents`."""
         notes = trace(doc)
         spans: list[Grounded] = []
-        for (start, end), said in notes.pop("said", {}).items():
+        for (start, end), pairs in notes.pop("said", {}).items():
             whole = start == 0 and end == len(doc)
-            found, dropped = ground(doc if whole else doc[start:end].as_doc(), said, fuzzy=self.fuzzy)
+            grounded, dropped = ground(doc if whole else doc[start:end].as_doc(), pairs, fuzzy=self.fuzzy)
             shift = 0 if whole else doc[start].idx
-            spans += [replace(s, start=s.start + shift, end=s.end + shift) for s in found]
+            spans += [replace(s, start=s.start + shift, end=s.end + shift) for s in grounded]
             notes["dropped"] += dropped
         notes["spans"] = spans
         doc.set_ents([doc.char_span(s.start, s.end, label=s.label) for s in spans], default="outside")
@@ -410,11 +410,11 @@ class CategoriesTask(Task):
         """The record's categories, in the scheme's order."""
         return [label for label in self.labels if record.cats.get(label, 0) >= 0.5]
 
-    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+    def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
         """Set `cats`. Of exclusive categories the first one named counts, for parts the first part's."""
         dropped = trace(doc)["dropped"]
         known = {label.casefold(): label for label in self.labels}
-        for _, value in said:
+        for _, value in pairs:
             label = known.get(grounding.bare(value).strip(" .").casefold())
             if label is None:
                 dropped.append(Dropped(self.FIELD, value, "no such category"))
@@ -446,14 +446,14 @@ class RelationsTask(Task):
         pairs = [(r.head, r.child) for r in record.relations if r.label == field]
         return list(dict.fromkeys(texts[head] + " > " + texts[child] for head, child in sorted(pairs)))
 
-    def apply(self, doc: Doc, part: tuple[int, int], said: list[tuple[str, str]]) -> None:
+    def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
         """Relate the two nearest mentions of the strings that were named."""
         notes = trace(doc)
         mentions: dict[str, list[int]] = {}
         for number, ent in enumerate(doc.ents):
             if part[0] <= ent.start < part[1]:
                 mentions.setdefault(grounding.fold(one_line(ent.text))[0], []).append(number)
-        for label, value in said:
+        for label, value in pairs:
             ends = [grounding.fold(grounding.bare(end))[0] for end in ARROW.split(value)]
             if len(ends) != 2:
                 notes["dropped"].append(Dropped(label, value, "malformed answer"))
@@ -461,11 +461,11 @@ class RelationsTask(Task):
             heads, children = (
                 mentions.get(end) or mentions.get(end.rstrip(grounding.ENDINGS), []) for end in ends
             )
-            pairs = [(head, child) for head in heads for child in children if ends[0] != ends[1]]
-            if not pairs:
+            candidates = [(head, child) for head in heads for child in children if ends[0] != ends[1]]
+            if not candidates:
                 notes["dropped"].append(Dropped(label, value, "names no two entities"))
                 continue
-            head, child = min(pairs, key=lambda p: (abs(doc.ents[p[0]].start - doc.ents[p[1]].start), p))
+            head, child = min(candidates, key=lambda p: (abs(doc.ents[p[0]].start - doc.ents[p[1]].start), p))
             if (head, child, label) not in notes["relations"]:
                 notes["relations"].append((head, child, label))
 

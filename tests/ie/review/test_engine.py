@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 from reviewing import NLP, Project, texts
 
-from ie.review.engine import MAX_SECONDS, Refused
+from ie.core.errors import RequestError
+from ie.review.engine import MAX_SECONDS
 from ie.review.selection import Chosen
 from ie.review.suggestions import Suggested, Suggestion
 
@@ -148,7 +149,7 @@ class TestTwoPeople:
         project = Project(tmp_path, texts(1))
         first, second = project.engine.next("ann"), project.engine.next("ann")
         project.engine.answer(project.answer(first))
-        with pytest.raises(Refused, match="answered meanwhile"):
+        with pytest.raises(RequestError, match="answered meanwhile"):
             project.engine.answer(project.answer(second))
 
     def test_independently_each_has_all_texts_and_a_file(self, tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_a_relation_joins_two_spans(tmp_path: Path) -> None:
     project = Project(tmp_path, [DEAL], suggested=[suggestion(DEAL)])
     project.step(), project.step()
     for ends in ((0, 0), (0, 2)):
-        with pytest.raises(Refused, match="join two spans"):
+        with pytest.raises(RequestError, match="join two spans"):
             project.step(relations=[(*ends, "RAISED")])
 
 
@@ -274,7 +275,7 @@ def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
 )
 def test_answers_that_do_not_fit_leave_nothing(tmp_path: Path, changes: dict, fault: str) -> None:
     project = Project(tmp_path, [DEAL])
-    with pytest.raises(Refused, match=fault):
+    with pytest.raises(RequestError, match=fault):
         project.step(**changes)
     assert project.log.read_text("utf-8") == ""
 

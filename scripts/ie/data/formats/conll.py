@@ -122,17 +122,17 @@ def from_tags(place: str, words: Sequence[str], tags: Sequence[str]) -> Record:
     if not all(isinstance(word, str) and word for word in words):
         raise UserError(f"{place}: a token is no text, or empty; correct it.")
     spans: list[dict[str, Any]] = []
-    at, open_label = 0, ""
+    offset, open_label = 0, ""
     for word, tag in zip(words, tags, strict=True):
         letter, _, label = tag.partition("-")
         if tag == "O":
             open_label = ""
         else:
             if letter in FIRST or label != open_label:
-                spans.append({"start": at, "label": label})
-            spans[-1]["end"] = at + len(word)
+                spans.append({"start": offset, "label": label})
+            spans[-1]["end"] = offset + len(word)
             open_label = "" if letter in LAST else label
-        at += len(word) + 1
+        offset += len(word) + 1
     return make(place, text=" ".join(words), spans=spans)
 
 

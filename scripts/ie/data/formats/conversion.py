@@ -153,20 +153,20 @@ class Conversion:
             UserError: a span starts or ends with a blank.
         """
         for span in record.spans:
-            said = record.text[span.start : span.end]
-            if said != said.strip():
+            text = record.text[span.start : span.end]
+            if text != text.strip():
                 raise UserError(
-                    f"record {record.id!r}: the span {span.start}-{span.end} {said!r} has a blank at its "
+                    f"record {record.id!r}: the span {span.start}-{span.end} {text!r} has a blank at its "
                     "edge; correct its offsets."
                 )
         cuts = {edge for span in record.spans for edge in (span.start, span.end)}
-        found = []
+        pieces = []
         for token in self.nlp.tokenizer(record.text):
             start, end = token.idx, token.idx + len(token)
             for cut in (*sorted(c for c in cuts if start < c < end), end):
-                found.append((start, cut))
+                pieces.append((start, cut))
                 start = cut
-        return found
+        return pieces
 
     def lose_extras(self, record: Record, *parts: str) -> None:
         """Count the keys beside those of the contract in `spans`, `relations` or the record itself."""
@@ -236,10 +236,10 @@ def names(place: str, data: Any, key: str) -> list[str]:
     Raises:
         UserError: it is something else.
     """
-    found = entries(place, data, key)
-    if not all(isinstance(name, str) for name in found):
+    values = entries(place, data, key)
+    if not all(isinstance(name, str) for name in values):
         raise UserError(f"{place}: {key!r} isn't a list of names; is the format the one you named?")
-    return found
+    return values
 
 
 def parse_json(place: str, text: str, job: Conversion | None = None) -> Any:
@@ -262,11 +262,11 @@ def parse_json(place: str, text: str, job: Conversion | None = None) -> Any:
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    data = dict(pairs)
+    if len(data) < len(pairs):
         twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
         raise ValueError(f"the key {twice!r} is there twice in one object")
-    return found
+    return data
 
 
 def _differing(data: Any, strict: Any) -> int:

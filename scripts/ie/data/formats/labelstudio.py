@@ -154,7 +154,7 @@ def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Co
     if unread and not spans and chosen is None:
         job.refuse(place, sorted({f"results of type {kind}" for kind in unread}))
     job.account_part(annotation, ANNOTATION, "annotations")
-    found = [edge for relation in relations for edge in _relations(place, relation, index, job)]
+    edges = [edge for relation in relations for edge in _relations(place, relation, index, job)]
     known = names(place, data, "categories")
     meta = dict(_meta(task, job))
     if (by := annotation.get("completed_by")) is not None:
@@ -163,36 +163,36 @@ def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Co
     if chosen is not None or "categories" in data:
         fields["cats"] = job.categories(chosen or [], known)
     answer = "ignore" if annotation.get("was_cancelled") else "accept"
-    fields |= {"text": text, "spans": spans, "relations": found, "answer": answer, "meta": meta}
+    fields |= {"text": text, "spans": spans, "relations": edges, "answer": answer, "meta": meta}
     return make(place, **fields)
 
 
 def _offsets(place: str, text: str, value: dict[str, Any], job: Conversion) -> tuple[int, int]:
     start, end = entry(place, value, "start", int), entry(place, value, "end", int)
-    said = value.get("text")
-    if not isinstance(said, str):
+    region_text = value.get("text")
+    if not isinstance(region_text, str):
         return job.characters(place, text, start, end)
     # A region's text comes from the page, which shows a run of blanks as one.
-    if _folded(text[start:end]) == _folded(said):
+    if _folded(text[start:end]) == _folded(region_text):
         return start, end
     units = text.encode("utf-16-le")
     before, inside = units[: 2 * start], units[2 * start : 2 * end]
     try:
-        if _folded(inside.decode("utf-16-le")) == _folded(said):
+        if _folded(inside.decode("utf-16-le")) == _folded(region_text):
             start = len(before.decode("utf-16-le"))
             return start, start + len(inside.decode("utf-16-le"))
     except UnicodeDecodeError:
         pass  # the middle of a character: the offsets are wrong in either unit
     raise UserError(
-        f"{place}: the region {start}-{end} holds {text[start:end]!r}, but says {said!r}; "
+        f"{place}: the region {start}-{end} holds {text[start:end]!r}, but says {region_text!r}; "
         "has the text been changed? Correct its offsets."
     )
 
 
 def _meta(part: dict[str, Any], job: Conversion) -> dict[str, Any]:
-    found = part.get("meta") or {}
-    job.lost["meta that is no object"] += not isinstance(found, dict)
-    return found if isinstance(found, dict) else {}
+    meta = part.get("meta") or {}
+    job.lost["meta that is no object"] += not isinstance(meta, dict)
+    return meta if isinstance(meta, dict) else {}
 
 
 def _folded(text: str) -> str:

@@ -187,18 +187,18 @@ def _dumped(extra: dict[str, Any] | None) -> str | None:
 def _loaded(place: str, extra: Any) -> dict[str, Any]:
     if extra is None:
         return {}
-    found = parse_json(f"{place}: extra", extra) if isinstance(extra, str) else extra
-    return found if isinstance(found, dict) else {"extra": extra}
+    fields = parse_json(f"{place}: extra", extra) if isinstance(extra, str) else extra
+    return fields if isinstance(fields, dict) else {"extra": extra}
 
 
 def _classes(metadata: dict[bytes, bytes], column: str) -> list[str]:
     """Names of the classes of a column, from what `datasets` writes beside the schema."""
     try:
         feature = json.loads(metadata[b"huggingface"])["info"]["features"][column]
-        found = feature["names"] if "names" in feature else feature["feature"]["names"]
+        names = feature["names"] if "names" in feature else feature["feature"]["names"]
     except (KeyError, ValueError, TypeError):
         return []
-    return found if isinstance(found, list) and all(isinstance(name, str) for name in found) else []
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
 def _texts(value: Any) -> list[str]:

@@ -25,7 +25,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
     Raises:
         UserError: naming file, line, fault and remedy.
     """
-    found: list[Placed] = []
+    placed: list[Placed] = []
     # by text and annotator, where categories are all that was asked about
     categories: dict[tuple[str, str], Record] = {}
     inputs: dict[Any, list[Span]] = {}
@@ -40,8 +40,8 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
             if first is not record and not first.cats.keys() & record.cats.keys():
                 first.cats = {**first.cats, **record.cats}
                 continue
-        found.append((place, record))
-    yield from found
+        placed.append((place, record))
+    yield from placed
 
 
 def _read(path: Path, job: Conversion) -> Iterator[Placed]:

@@ -64,7 +64,7 @@ class Worker:
         Raises:
             UserError: the endpoint is dead, the budget is reached, interrupted ...; answers are stored.
         """
-        with pipeline.told(self.nlp, lambda _, stats: pipeline.show_cost(bar, stats)):
+        with pipeline.call_on_answers(self.nlp, lambda _, stats: pipeline.show_cost(bar, stats)):
             for shard in waiting:
                 # spaCy forgets the new words of some shards after them, so that memory stays flat.
                 with self.nlp.memory_zone():
