@@ -688,8 +688,8 @@ def _token_edges(doc: Doc) -> tuple[list[int], list[int]]:
     return starts, [token.idx + len(token) for token in doc]
 
 
-def _keep_spans(number: int, record: Record, kept: list[int], report: ReadReport) -> None:
-    index = {old: new for new, old in enumerate(kept)}
+def _keep_spans(number: int, record: Record, aligned: list[int], report: ReadReport) -> None:
+    index = {old: new for new, old in enumerate(aligned)}
     relations = []
     for relation in record.relations:
         if relation.head in index and relation.child in index:
@@ -698,7 +698,7 @@ def _keep_spans(number: int, record: Record, kept: list[int], report: ReadReport
         else:
             report.dropped_relations += 1
             report.notes.append(f"line {number}: relation {relation.label!r} dropped with its span")
-    record.spans = [record.spans[i] for i in kept]
+    record.spans = [record.spans[i] for i in aligned]
     record.relations = relations
 
 

@@ -64,7 +64,7 @@ def ends_of(record: Record, values: Sequence[str]) -> Ends:
     }
 
 
-def found_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] = ()) -> Rows:
+def predicted_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] = ()) -> Rows:
     """The rows that a pipeline finds.
 
     Args:
@@ -77,16 +77,16 @@ def found_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] 
             docs = list(nlp.pipe(entities_doc(record, nlp) for record in records))
     else:
         docs = list(nlp.pipe(record.text for record in records))
-    found = []
+    rows = []
     for record, answer in zip(records, map(pipeline_record, docs), strict=True):
         gold, ends = ends_of(record, values), ends_of(answer, values)
         for key in ends.keys() & gold.keys():
             ends[key] = tuple(
-                right if name in perfect else said
-                for name, right, said in zip(values, gold[key], ends[key], strict=True)
+                right if name in perfect else predicted
+                for name, right, predicted in zip(values, gold[key], ends[key], strict=True)
             )
-        found.append(_rows(relation_keys(record if RELATIONS in perfect else answer), ends))
-    return found
+        rows.append(_rows(relation_keys(record if RELATIONS in perfect else answer), ends))
+    return rows
 
 
 def _rows(relations: set[tuple], ends: Mapping) -> set[tuple]:
@@ -127,5 +127,5 @@ def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[C
     """
     names = components(nlp)
     gold = gold_rows(records, [name for name in names if name in KNOWN])
-    base = count(gold, found_rows(nlp, records))
-    return base, [ComponentCost(name, count(gold, found_rows(nlp, records, [name]))) for name in names]
+    base = count(gold, predicted_rows(nlp, records))
+    return base, [ComponentCost(name, count(gold, predicted_rows(nlp, records, [name]))) for name in names]

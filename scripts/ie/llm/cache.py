@@ -138,11 +138,11 @@ class AnswerCache:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
-            kept = "answers stored so far are kept"
+            consequence = "answers stored so far are kept"
             # By the name: the text of a corrupt file speaks of a "disk image".
             if "CORRUPT" in name or "NOTADB" in name:
                 fault, remedy = "it is no usable store of answers", "move it away and run again"
-                kept = "the answers in it are asked again"
+                consequence = "the answers in it are asked again"
             elif "FULL" in name or "IOERR" in name:
                 fault, remedy = "the disk is full or failing", "free some space and run it again"
             elif "CANTOPEN" in name or "READONLY" in name or "PERM" in name:
@@ -151,8 +151,8 @@ class AnswerCache:
                 fault, remedy = "another process has held it for a minute", "stop that one or wait for it"
             else:
                 fault, remedy = "it can't be used as a store of answers", "move it away and run again"
-                kept = "the answers in it are asked again"
-            raise UserError(f"{self.path}: {fault} ({error}); {remedy}: {kept}.") from error
+                consequence = "the answers in it are asked again"
+            raise UserError(f"{self.path}: {fault} ({error}); {remedy}: {consequence}.") from error
 
 
 def _patiently(action, seconds: float = 60) -> None:

@@ -518,9 +518,11 @@ class Model:
 
         def stop(*_: object) -> None:
             signal.signal(signal.SIGINT, previous)
-            kept = f"{self.cache.path} keeps every answer" if self.cache is not None else "there is no store"
+            storage = (
+                f"{self.cache.path} keeps every answer" if self.cache is not None else "there is no store"
+            )
             run.stop = run.stop or Interrupted(
-                f"Interrupted; the calls in flight were finished and {kept}: "
+                f"Interrupted; the calls in flight were finished and {storage}: "
                 "run the same command again to go on from there."
             )
             _loop().call_soon_threadsafe(self._limiter.abandon, run)
@@ -735,8 +737,8 @@ class Model:
     async def _store(self, answers: list[Answer]) -> list[Answer]:
         """Return when the good answers are on disk; answers that arrive together share a commit."""
         # An unreadable answer is kept only where asking again would give the same.
-        kept = [not a.error or (a.error == UNREADABLE and self.provider.deterministic) for a in answers]
-        good = [answer.replace(error=None) for answer, keep in zip(answers, kept, strict=True) if keep]
+        storable = [not a.error or (a.error == UNREADABLE and self.provider.deterministic) for a in answers]
+        good = [answer.replace(error=None) for answer, keep in zip(answers, storable, strict=True) if keep]
         if not good:
             return answers
         done = asyncio.get_running_loop().create_future()
@@ -746,7 +748,7 @@ class Model:
         stored = iter(await done)
         return [
             next(stored).replace(error=answer.error) if keep else answer
-            for answer, keep in zip(answers, kept, strict=True)
+            for answer, keep in zip(answers, storable, strict=True)
         ]
 
     async def _write(self) -> None:
@@ -765,32 +767,32 @@ class Model:
 
 def _useless(where: str, kind: str, reason: str, answer: Answer) -> str:
     """Why a run is ended: one sentence with what the endpoint said, and a remedy."""
-    kept = "run it again: answers so far are kept."
+    rerun = "run it again: answers so far are kept."
     if kind == "unavailable":
-        return f"{where} doesn't answer ({reason}); check the address and the network, then {kept}"
+        return f"{where} doesn't answer ({reason}); check the address and the network, then {rerun}"
     if kind == "malformed":
         return (
             f"{where} answers with something that is none of its protocol ({reason}); check base_url, which "
-            f"often ends in /v1, then {kept}"
+            f"often ends in /v1, then {rerun}"
         )
     if kind == "refused":
         return (
             f"{where} refuses the request ({reason}); if it names a parameter, list it in drop_params, then "
-            f"{kept}"
+            f"{rerun}"
         )
     many = f"{where} gave {FAILURES_IN_A_ROW} answers in a row"
     if kind == CUT_OFF:
         return (
             f"{many} that were cut off at max_tokens before their first word, as when a model reasons first; "
-            f"raise max_tokens in [prompt] or turn reasoning off in the model's params, then {kept}"
+            f"raise max_tokens in [prompt] or turn reasoning off in the model's params, then {rerun}"
         )
     if kind == UNREADABLE:
         text = " ".join(answer.split())[:200]
         return (
             f"{many} that can't be read as the prompt asks for (the last: {text!r}); choose another model "
-            f"or another form in [prompt], then {kept}"
+            f"or another form in [prompt], then {rerun}"
         )
-    return f"{many} that are empty; check the model's name and its params, then {kept}"
+    return f"{many} that are empty; check the model's name and its params, then {rerun}"
 
 
 def _is_unicode(text: str) -> bool:

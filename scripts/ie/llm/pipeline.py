@@ -297,7 +297,7 @@ def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
             add("dropped", dropped["reason"])
         if error := record.model_extra["llm"].get("error"):
             add("errors", error)
-    return {kind: dict(sorted(found.items())) for kind, found in counts.items()}
+    return {kind: dict(sorted(by_name.items())) for kind, by_name in counts.items()}
 
 
 @contextmanager
@@ -321,13 +321,13 @@ def progress(nlp: Language, texts: int, description: str) -> Iterator[None]:
 @contextmanager
 def call_on_answers(nlp: Language, callback: Callable[[Answer, Stats], None]) -> Iterator[None]:
     """Let the models of a pipeline call `callback` with each answer."""
-    models = llm_models(nlp)
-    for model in models:
+    llms = llm_models(nlp)
+    for model in llms:
         model.on_answer = callback
     try:
         yield
     finally:
-        for model in models:
+        for model in llms:
             model.on_answer = None
 
 
