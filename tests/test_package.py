@@ -128,7 +128,9 @@ def test_scores_without_a_test_are_said_to_be_of_dev(tmp_path: Path) -> None:
 def test_wheel_works_in_an_empty_environment(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    outcome = run_package(model, tmp_path, capsys)
+    example = tmp_path / "example.txt"
+    example.write_text("Hooli raises $5m to revolutionize search, led by ACME Ventures", encoding="utf-8")
+    outcome = run_package(model, tmp_path, capsys, "--example", example)
     assert outcome.status == 0, outcome.output
     assert "$5m to revolutionize search" in outcome.output
     assert "$5m MONEY 5000000 USD" in outcome.output
