@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,8 +28,13 @@ BENCHMARKS = ROOT / "tests" / "benchmarks" / "scripts"
 BENCHMARK_COMMANDS = {path.stem for path in BENCHMARKS.glob("*.py")}
 
 
-def scheme(*spans: str, relations: Iterable[str] = (), categories: Iterable[str] = ()) -> str:
-    """A config with these labels, as commands read them from configs/llm.cfg."""
+def scheme(
+    *spans: str,
+    relations: Iterable[str] = (),
+    categories: Iterable[str] = (),
+    definitions: Mapping[str, str] | None = None,
+) -> str:
+    """A config with these labels, and definitions of some, as commands read them from configs/llm.cfg."""
     kinds = {"spans": spans, "relations": [*relations], "categories": [*categories]}
     sections = [
         f'[components.{kind}]\nfactory = "llm"\n'
@@ -37,6 +42,9 @@ def scheme(*spans: str, relations: Iterable[str] = (), categories: Iterable[str]
         for kind, labels in kinds.items()
         if labels
     ]
+    if definitions:
+        sections.append("[components.spans.task.label_definitions]\n")
+        sections += [f"{label} = {json.dumps(text)}\n" for label, text in definitions.items()]
     return "".join(['[nlp]\nlang = "en"\n[components]\n', *sections])
 
 

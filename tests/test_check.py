@@ -3,16 +3,8 @@ import json
 from pathlib import Path
 
 import pytest
-from running import run_command, write_lines
+from running import run_command, scheme, write_lines
 
-CONFIG = """
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = {labels}
-"""
 TRAINING = '[nlp]\nlang = "{lang}"\npipeline = ["ner"]\n'
 
 
@@ -33,7 +25,7 @@ class Project:
         ]
         write_lines(folder / "reviewed.jsonl", self.lines[:30])
         write_lines(folder / "texts.jsonl", [{"text": r["text"], "meta": r["meta"]} for r in self.lines])
-        self.write("llm.cfg", CONFIG.format(labels='["COMPANY"]'))
+        self.write("llm.cfg", scheme("COMPANY"))
         self.write("train.cfg", TRAINING.format(lang="en"))
         self.write("guidelines.md", "Mark companies.\n")
         self.write("known.csv", "id,name,aliases\n7,Hooli,\n")
@@ -92,7 +84,7 @@ def test_links_to_nothing_are_told(project):
 
 
 def test_a_label_may_come_from_the_llm_alone(project):
-    project.write("llm.cfg", CONFIG.format(labels='["COMPANY", "MONEY"]'))
+    project.write("llm.cfg", scheme("COMPANY", "MONEY"))
     assert project.check().status == 0
     outcome = project.check(**{"train-on": "reviewed"})
     assert outcome.status == 1
@@ -206,7 +198,7 @@ def test_labels_without_definition_are_named(project):
 
 
 def test_gaps_are_only_told_while_people_still_review(project):
-    project.write("llm.cfg", CONFIG.format(labels='["COMPANY", "FIRM"]'))
+    project.write("llm.cfg", scheme("COMPANY", "FIRM"))
     options = {"train-on": "reviewed"}
     assert project.check(**options).status == 1
     told = project.check(gaps="warn", **options)
@@ -217,8 +209,7 @@ def test_gaps_are_only_told_while_people_still_review(project):
 
 
 def test_one_category_each_where_they_exclude_each_other(project):
-    config = CONFIG.replace("ie.Spans.v1", "ie.Categories.v1").format(labels='["A", "B"]')
-    project.write("llm.cfg", config)
+    project.write("llm.cfg", scheme(categories=["A", "B"]))
     lines = [{"text": r["text"], "cats": {"A": i % 2, "B": 1 - i % 2}} for i, r in enumerate(project.lines)]
     write_lines(project.folder / "reviewed.jsonl", lines)
     done = project.check()

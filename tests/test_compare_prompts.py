@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fake_llm import FakeLLM
 from llm_stub import Response, answer_body
-from running import ROOT, Outcome, run_command
-from test_llm_annotate import SHARES, Project
+from running import ROOT, Outcome, data_config, run_command
+from test_llm_annotate import Project
 
 from ie.data.records import read_records
 
@@ -111,15 +111,21 @@ def test_what_was_asked_once_is_not_asked_again(project, server):
         ("[x", {}, "forms.cfg: can't be read as a config"),
         ("[x]\nnowhere.form = 1", {}, "nowhere"),
         ('[x]\n[x.there]\n@llm_tasks = "a"\n', {}, "there is no section there to replace"),
-        (FORMS, {"dev_percent": 0.001}, "no reviewed text is for dev"),
     ],
 )
 def test_bad_input_is_one_sentence(project, server, forms, changes, message):
     (project.folder / "forms.cfg").write_text(forms)
-    outcome = project.compare(**(SHARES | changes))
+    outcome = project.compare(**changes)
     assert outcome.status != 0
     assert message in outcome.output
     assert "Traceback" not in outcome.output
+    assert not server.requests
+
+
+def test_no_text_for_dev_is_one_sentence(project, server):
+    data_config(project.folder / "configs/data.cfg", dev_percent=0.001)
+    outcome = project.compare()
+    assert (outcome.status, "no reviewed text is for dev" in outcome.output) == (1, True)
     assert not server.requests
 
 

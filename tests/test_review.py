@@ -11,32 +11,16 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from running import ROOT, Outcome, crowd, data_config, run_command, stops_with_weasel, write_lines
+from running import ROOT, Outcome, crowd, data_config, run_command, scheme, stops_with_weasel, write_lines
 
 from ie.data.records import Record, read_records
 
-SCHEME = """
-[nlp]
-lang = "en"
-[components]
-[components.spans]
-factory = "llm"
-[components.spans.task]
-@llm_tasks = "ie.Spans.v1"
-labels = ["COMPANY", "MONEY"]
-[components.spans.task.label_definitions]
-COMPANY = "names of businesses"
-[components.relations]
-factory = "llm"
-[components.relations.task]
-@llm_tasks = "ie.Relations.v1"
-labels = ["RAISED"]
-[components.categories]
-factory = "llm"
-[components.categories.task]
-@llm_tasks = "ie.Categories.v1"
-labels = ["FUNDING", "OTHER"]
-"""
+SCHEME = scheme(
+    *("COMPANY", "MONEY"),
+    relations=["RAISED"],
+    categories=["FUNDING", "OTHER"],
+    definitions={"COMPANY": "names of businesses"},
+)
 SETTINGS = """
 [review]
 batch = 1
