@@ -8,6 +8,10 @@ import spacy
 from running import ROOT, run_command
 
 from ie.data.gazetteer import read_gazetteer
+from ie.data.records import ReadReport, blank, read_records
+from ie.diagnosis import annotations
+from ie.evaluation import baselines
+from ie.review.guidelines import read_guidelines
 from ie.setup import demo, project_file
 from ie.training import linker as linking
 
@@ -34,6 +38,7 @@ def test_test_and_dev_are_large_enough(tmp_path: Path, capsys: pytest.CaptureFix
     outcome = run_command("split", [*FILES, *DATA, *more], capsys)
     assert outcome.status == 0, outcome.output
     summary = json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))
+    assert summary["splits"]["train"]["documents"] >= 500
     assert summary["splits"]["test"]["documents"] >= 500
     assert summary["splits"]["dev"]["documents"] >= 120
     assert summary["precision"]["test"]["digits"] == 2
@@ -48,3 +53,35 @@ def test_both_companies_of_the_talk_are_linked() -> None:
     nlp.add_pipe("linker").initialize(rows=table)
     doc = nlp("Hooli raises $5m to revolutionize search, led by ACME Ventures")
     assert [ent.kb_id_ for ent in doc.ents] == ["5923214", "1681056"]
+
+
+def test_annotations_fit_tokens_and_none_is_needless() -> None:
+    nlp, report = blank("en"), ReadReport()
+    gold = read_records(ASSETS / "reviewed.jsonl", tokenizer=nlp.tokenizer, report=report)
+    assert report.counts() == {}
+    assert report.answers["accept"] == report.records
+    compared, needless = annotations.needless(gold, nlp.make_doc)
+    assert compared > 500
+    assert needless == []
+
+
+def test_guidelines_speak_of_the_labels() -> None:
+    guidelines = read_guidelines(ASSETS / "guidelines.md", ["COMPANY", "INVESTOR"])
+    assert len(guidelines.about(["INVESTOR"])) >= 2
+
+
+def test_patterns_find_amounts_of_money() -> None:
+    find = baselines.predict_with(baselines.rules(blank("en"), patterns=ASSETS / "patterns.jsonl"))
+    # written for this test, in forms that the guidelines name
+    amounts = {
+        "It paid about €1.5 million for it.": ["€1.5 million"],
+        "A round of $10-15 million was planned.": ["$10-15 million"],
+        "They got half a million euros.": ["half a million euros"],
+        "Sales were Rs 200 crore, or CHF 7,5 Mio.": ["Rs 200 crore", "CHF 7,5 Mio"],
+        "Hooli raises $5m to revolutionize search.": ["$5m"],
+        "Profit was between 3 and 4 percent, with 200 staff and 5,000 shares.": [],
+        "At NZ$12.5m or 40 billion yen, it is dear.": ["NZ$12.5m", "40 billion yen"],
+    }
+    spans = {text: record.spans for text, record in zip(amounts, find(list(amounts)), strict=True)}
+    assert {text: [text[s.start : s.end] for s in spans[text]] for text in amounts} == amounts
+    assert {span.label for found in spans.values() for span in found} == {"MONEY"}

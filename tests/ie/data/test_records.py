@@ -532,14 +532,6 @@ def test_real_data_loads_with_every_change_counted(nlp, name, counts):
     assert len(list(docbin(to_doc(record, nlp) for record in found).get_docs(nlp.vocab))) == len(found)
 
 
-def test_the_demo_has_no_span_off_the_tokens(nlp):
-    path = Path(__file__).parents[3] / "assets" / "reviewed.jsonl"
-    report = ReadReport()
-    read_records(path, tokenizer=nlp.tokenizer, report=report)
-    assert report.counts() == {}
-    assert report.answers["accept"] == report.records
-
-
 class TestAnswers:
     def test_a_text_may_have_several(self, tmp_path):
         path = write_lines(tmp_path / "a.jsonl", [GOOD, changed(meta={"id": "a", "annotator": 7}), GOOD])

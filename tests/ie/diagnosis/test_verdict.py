@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import deals
 import numpy as np
 import pytest
 from benchmarks import faults
 from running import ROOT, write_docbin
 
 from ie.core.stats import Estimate
-from ie.data.records import Record, Span, blank, read_records, write_records
+from ie.data.records import Record, Span, blank, write_records
 from ie.diagnosis import annotations, data, learning, report, runs, verdict
 from ie.diagnosis import thresholds as at
 from ie.diagnosis import tokens as model
@@ -352,8 +353,7 @@ class TestAnnotations:
         assert {one.record.text[one.start : one.end] for one in found} <= {"Velto"}
 
     def test_healthy_texts_have_no_needless_spans(self) -> None:
-        rows = read_records(ROOT / "assets" / "reviewed.jsonl")
-        compared, found = annotations.needless(rows, blank("en").make_doc)
+        compared, found = annotations.needless(deals.records(600), blank("en").make_doc)
         assert compared > 500
         assert found == []
 
@@ -479,7 +479,7 @@ class TestLearning:
 
     def test_learning_rate_too_high_for_real_texts(self) -> None:
         # Four frames are learnt at any rate; these aren't.
-        rows = read_records(ROOT / "assets" / "reviewed.jsonl")[:200]
+        rows = deals.records(200)
         checked = Project(CONFIG, ("COMPANY", "MONEY"), {"train": rows})
         docs = checked.docs("train", checked.nlp.vocab)
         assert learning.learning_rate(checked, docs).verdict == "fine"

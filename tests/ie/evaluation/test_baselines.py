@@ -1,14 +1,12 @@
-import json
 from pathlib import Path
 
+import deals
 import pytest
 from running import write_lines
 
 from ie.core.errors import UserError
-from ie.data.records import Record, Span, blank, read_records
+from ie.data.records import Record, Span, blank
 from ie.evaluation import baselines
-
-ASSETS = Path(__file__).parents[3] / "assets"
 
 
 def record(text: str, *strings: str, label: str = "COMPANY") -> Record:
@@ -84,29 +82,6 @@ def test_a_text_longer_than_spacys_limit_is_read(tmp_path):
     assert found(baselines.predict_with(nlp)(["word " * 250 + "€ 5"])) == [[("€ 5", "MONEY")]]
 
 
-def test_money_patterns_of_the_demo():
-    nlp = baselines.rules(blank("en"), patterns=ASSETS / "patterns.jsonl")
-    # written for this test, in forms that the guidelines name
-    wanted = {
-        "It paid about €1.5 million for it.": ["€1.5 million"],
-        "A round of $10-15 million was planned.": ["$10-15 million"],
-        "They got half a million euros.": ["half a million euros"],
-        "Sales were Rs 200 crore, or CHF 7,5 Mio.": ["Rs 200 crore", "CHF 7,5 Mio"],
-        "Hooli raises $5m to revolutionize search.": ["$5m"],
-        "Profit was between 3 and 4 percent, with 200 staff and 5,000 shares.": [],
-        "At NZ$12.5m or 40 billion yen, it is dear.": ["NZ$12.5m", "40 billion yen"],
-    }
-    assert {
-        text: [s for s, _ in spans]
-        for text, spans in zip(wanted, found(baselines.predict_with(nlp)(list(wanted))), strict=True)
-    } == wanted
-
-
-def test_money_patterns_are_valid_and_of_one_label():
-    lines = (ASSETS / "patterns.jsonl").read_text(encoding="utf-8").splitlines()
-    assert {json.loads(line)["label"] for line in lines} == {"MONEY"}
-
-
 def dictionary(*train: Record, **options: object) -> baselines.Dictionary:
     return baselines.build_dictionary(train, blank("en").make_doc, **options)
 
@@ -153,10 +128,7 @@ def test_spans_inside_a_token_are_no_memory():
     assert found(dictionary(Record(text=text, spans=[Span(start=0, end=5, label="COMPANY")]))([text])) == [[]]
 
 
-def test_baselines_on_the_demo_are_no_strangers_to_it():
-    gold = read_records(ASSETS / "reviewed.jsonl", tokenizer=blank("en").tokenizer, misaligned="snap")[:300]
+def test_the_dictionary_recalls_names_of_texts_alike():
+    gold = deals.records(300)
     names = dictionary(*gold[:200])
-    recalled = [
-        s for r, g in zip(names([g.text for g in gold[200:]]), gold[200:], strict=True) for s in r.spans
-    ]
-    assert recalled
+    assert sum(len(record.spans) for record in names([record.text for record in gold[200:]])) > 50

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import deals
 import pytest
 from running import ROOT, write_lines
 
@@ -16,8 +17,7 @@ from ie.data.splits import assign
 from ie.llm import pipeline
 from ie.llm.examples import FewShotExamples, reviewed_examples
 
-CONFIG = ROOT / "configs" / "llm.cfg"
-REVIEWED = ROOT / "assets" / "reviewed.jsonl"
+CONFIG = deals.SCHEME
 GOLDEN = Path(__file__).parent / "golden"
 TOPICS = [
     "bread oven baker flour",
@@ -51,31 +51,41 @@ def topic(example):
 
 
 @pytest.fixture(scope="module")
-def demo():
-    """The demo's reviewed examples, split as the config says."""
-    config = pipeline.load_config(CONFIG)
-    records = read_records(REVIEWED, misaligned="snap", duplicates="first", bad_relations="drop")
-    return records, assign(records, [], **config["split"])
+def reviewed(tmp_path_factory):
+    """A file of reviewed texts."""
+    lines = [record.to_line() for record in deals.records(300)]
+    return write_lines(tmp_path_factory.mktemp("reviewed") / "reviewed.jsonl", lines)
 
 
-def demo_task(monkeypatch, select, form="joint", **overrides):
+@pytest.fixture(scope="module")
+def split(reviewed):
+    """Their split, as the config says."""
+    return assign(read_records(reviewed), [], **pipeline.load_config(CONFIG)["split"])
+
+
+@pytest.fixture
+def pipeline_of(reviewed, monkeypatch):
+    """The pipeline of the config, with these settings."""
     monkeypatch.chdir(ROOT)
-    overrides = {"prompt.examples.select": select, "prompt.form": form} | overrides
-    return pipeline.assemble(pipeline.load_config(CONFIG, None, overrides), CONFIG).get_pipe("spans").task
+
+    def make(**overrides):
+        config = pipeline.load_config(CONFIG, None, {"paths.reviewed": str(reviewed), **overrides})
+        return pipeline.assemble(config, CONFIG)
+
+    return make
 
 
 @pytest.mark.parametrize(
     ("select", "form"), [("fixed", "joint"), ("fixed", "one-label"), ("similar", "joint")]
 )
-def test_prompts_of_the_demo_show_training_examples_only(demo, select, form, monkeypatch):
-    _, split = demo
-    task = demo_task(monkeypatch, select, form)
+def test_prompts_show_training_examples_only(split, select, form, pipeline_of):
+    nlp = pipeline_of(**{"prompt.examples.select": select, "prompt.form": form})
+    task = nlp.get_pipe("spans").task
     train = {example.text for example in split.train}
     held_out = [*split.dev, *split.test]
     assert task.shots.records
     assert {example.text for example in task.shots.records} <= train
     # And in the prompts themselves: each text of dev or test stands in none but its own.
-    nlp = pipeline.assemble(pipeline.load_config(CONFIG), CONFIG)
     asked = held_out[:: len(held_out) // 25]
     docs = [nlp.tokenizer(example.text) for example in asked]
     shown = set()
@@ -88,16 +98,11 @@ def test_prompts_of_the_demo_show_training_examples_only(demo, select, form, mon
     assert shown <= {" ".join(text.split()) for text in train}
 
 
-def test_whatever_the_config_says_held_out_texts_are_not_shown(demo, monkeypatch):
+def test_whatever_the_config_says_held_out_texts_are_not_shown(split, pipeline_of):
     """The section may have literal shares of its own, which the command's options don't reach."""
-    _, split = demo
-    monkeypatch.chdir(ROOT)
-    config = pipeline.load_config(CONFIG, None, {"prompt.examples.test_percent": 1})
-    nlp = pipeline.assemble(config, CONFIG)
     with pytest.raises(UserError, match=r"\[components.spans\] would show .* as an example"):
-        pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
-    nlp = pipeline.assemble(pipeline.load_config(CONFIG), CONFIG)
-    pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
+        pipeline.refuse_leaks(pipeline_of(**{"prompt.examples.test_percent": 1}), [*split.dev, *split.test])
+    pipeline.refuse_leaks(pipeline_of(), [*split.dev, *split.test])
 
 
 def test_rejected_and_ignored_reviews_are_no_examples(tmp_path):

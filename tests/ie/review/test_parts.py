@@ -86,10 +86,6 @@ class TestGuidelines:
         # the same that `agreement` names
         assert versions[2] == guidelines_version(tmp_path / "guidelines.md")
 
-    def test_the_demos(self) -> None:
-        found = read_guidelines(ROOT / "assets" / "guidelines.md", ["COMPANY", "INVESTOR"])
-        assert len(found.about(["INVESTOR"])) >= 2
-
 
 class TestOrdering:
     def order(self, then: str, scores: dict[str, float] | None = None, **more: object) -> list[int]:
