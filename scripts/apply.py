@@ -10,8 +10,7 @@ from wasabi import msg
 from ie.core import ray_cluster
 from ie.core.cli import run
 from ie.data import options
-from ie.deploy.apply import results
-from ie.deploy.apply import run as applying
+from ie.deploy.apply import pipeline_worker, shard_runner
 
 
 def main(
@@ -22,7 +21,7 @@ def main(
     output: options.Results = Path("corpus/applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
-    format: Annotated[results.Format, typer.Option(help="Of the results")] = "parquet",
+    format: Annotated[pipeline_worker.Format, typer.Option(help="Of the results")] = "parquet",
     shard: options.Shard = 1000,
     batch_size: Annotated[int, typer.Option(help="Texts the pipeline works on at a time", min=1)] = 256,
     max_chars: options.MaxChars = 100_000,
@@ -32,7 +31,7 @@ def main(
 ) -> None:
     """Write OUTPUT/rows with the results, OUTPUT/rejected with the rows set aside, and why."""
     started = time.perf_counter()
-    settings = results.Settings(
+    settings = pipeline_worker.ApplySettings(
         text_column=text_column,
         id_column=id_column,
         shard=shard,
@@ -41,7 +40,7 @@ def main(
         stretch=stretch,
         format=format,
     )
-    done = applying.run(texts, model, output, settings, executor=executor, workers=workers)
+    done = shard_runner.run(texts, model, output, settings, executor=executor, workers=workers)
     seconds = time.perf_counter() - started
     rows = done.rows()
     peak = max(done.peak_mb.values(), default=0.0)
@@ -51,7 +50,7 @@ def main(
             ("memory", f"{peak:.0f} MB in a worker at most"),
         ]
     msg.table(rows, aligns=("l", "r"))
-    msg.good(str(output / applying.RESULTS))
+    msg.good(str(output / shard_runner.RESULTS))
 
 
 if __name__ == "__main__":

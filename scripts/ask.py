@@ -11,8 +11,8 @@ from wasabi import color, msg
 from ie.core.cli import escaped, run
 from ie.core.errors import UserError
 from ie.data import options
-from ie.database import asking, reading
-from ie.database.asking import Answer, Source
+from ie.database import sqlite_file, text_to_sql
+from ie.database.text_to_sql import SourceText, SqlAnswer
 from ie.training import assembly
 
 WIDEST = 40
@@ -41,22 +41,22 @@ def main(
             question = input("Question: ")
     if not question.strip():
         raise UserError('there is no question; ask one: QUESTION="How many texts are there?" weasel run ask')
-    settings_file, settings = asking.read_config(config, provider)
-    examples = [q for q in asking.read_questions(questions) if q.split == "examples"]
-    with closing(reading.open_readonly(database)) as connection:
-        if not any(n for name, n in reading.counts(connection).items() if name == "documents"):
+    settings_file, settings = text_to_sql.read_config(config, provider)
+    examples = [q for q in text_to_sql.read_questions(questions) if q.split == "examples"]
+    with closing(sqlite_file.open_readonly(database)) as connection:
+        if not any(n for name, n in sqlite_file.counts(connection).items() if name == "documents"):
             raise UserError(f"{database}: holds no documents; run `weasel run database` with some texts.")
         reader = assembly.load(money, component="money").get_pipe("money")
-        translator = asking.Translator(connection, settings, examples, reader)
-        model = asking.make_model(settings_file, config)
+        translator = text_to_sql.Translator(connection, settings, examples, reader)
+        model = text_to_sql.make_model(settings_file, config)
         try:
-            found = asking.answer(question, translator, asking.asker(model))
+            found = text_to_sql.answer(question, translator, text_to_sql.asker(model))
         finally:
             model.close()
     tell(found, settings.bounds().rows)
 
 
-def tell(answer: Answer, limit: int) -> None:
+def tell(answer: SqlAnswer, limit: int) -> None:
     """Print an answer.
 
     Raises:
@@ -93,7 +93,7 @@ def shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, (int, float)) else escaped(str(value))
 
 
-def marked(source: Source) -> str:
+def marked(source: SourceText) -> str:
     """The sentences in bold, and a little of the text on either side."""
     before = escaped(source.text[: source.start][-WIDEST:])
     after = escaped(source.text[source.end :][:WIDEST])

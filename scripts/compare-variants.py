@@ -18,7 +18,7 @@ from ie.reports import figures
 from ie.training import jobs, loop
 from ie.training.curve import learning_curve
 from ie.training.variants import report
-from ie.training.variants.comparison import (
+from ie.training.variants.variant_comparison import (
     compare,
     costs_json,
     measure,

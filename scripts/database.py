@@ -17,7 +17,7 @@ from ie.core.pipelines import load_pipeline
 from ie.data import options, records
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
-from ie.database import filling, schema, writing
+from ie.database import document_rows, schema, writer
 from ie.training import assembly
 
 
@@ -49,7 +49,7 @@ def main(
     found = records.read_records(
         Path(gold) if gold else texts, misaligned="snap", duplicates="first", bad_relations="drop"
     )
-    report = writing.update(
+    report = writer.update(
         output,
         records.accepted(found) if gold else found,
         source,
@@ -61,13 +61,17 @@ def main(
     tell(report, output, source.model_id)
 
 
-def from_gold(settings: DataConfig) -> writing.Source:
+def from_gold(settings: DataConfig) -> writer.AnnotationSource:
     """Reviewed annotation as the source of the rows."""
     nlp = settings.blank()
-    return writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
+    return writer.AnnotationSource(
+        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+    )
 
 
-def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Path) -> writing.Source:
+def from_pipeline(
+    model: Path, package: str, columns: schema.Columns, config: Path
+) -> writer.AnnotationSource:
     """A trained pipeline as the source of the rows.
 
     Raises:
@@ -92,15 +96,15 @@ def from_pipeline(model: Path, package: str, columns: schema.Columns, config: Pa
         whole.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
     meta = nlp.meta
 
-    def read(found: Iterable[records.Record]) -> Iterator[filling.Reading]:
-        return filling.read_by(nlp, found)
+    def read(found: Iterable[records.Record]) -> Iterator[document_rows.Reading]:
+        return document_rows.read_by(nlp, found)
 
-    return writing.Source(
+    return writer.AnnotationSource(
         f"{meta['lang']}_{meta['name']}", meta["version"], nlp.pipe_names, whole.hexdigest(), read
     )
 
 
-def tell(report: writing.Report, output: Path, model_id: str) -> None:
+def tell(report: writer.UpdateReport, output: Path, model_id: str) -> None:
     """Print what was done."""
     rows = [(name, f"{report.before[name]:,}", f"{n:,}") for name, n in report.rows.items() if name != "meta"]
     msg.table(rows, header=("table", "before", "rows"), divider=True, aligns=("l", "r", "r"))
@@ -116,7 +120,7 @@ def tell(report: writing.Report, output: Path, model_id: str) -> None:
     if not report.written:
         msg.good(f"{output} is up to date; nothing was added.")
     if report.parquet_written:
-        folder = writing.parquet_folder(output)
+        folder = writer.parquet_folder(output)
         msg.good(f"{output if report.written else 'Parquet files, which were older'}; {folder}/*.parquet")
 
 

@@ -13,7 +13,7 @@ from ie.core.files import atomic_write, write_json
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
-from ie.diagnosis import project, report, verdict
+from ie.diagnosis import findings, report, verdict
 from ie.training import loop
 
 
@@ -37,9 +37,9 @@ def main(
     asked, language = load_scheme(scheme), load_data_config(data).lang
     asked.require_spans("the diagnosis")
     labels = asked.span_labels
-    checked = project.read(
-        {side: corpus / f"{side}.jsonl" for side in project.SIDES},
-        {side: corpus / f"{side}.spacy" for side in project.SIDES},
+    checked = findings.read(
+        {side: corpus / f"{side}.jsonl" for side in findings.SIDES},
+        {side: corpus / f"{side}.spacy" for side in findings.SIDES},
         config=config,
         labels=labels,
         lang=language,

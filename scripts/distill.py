@@ -81,7 +81,7 @@ def main(
         workers=workers,
         seed=seed,
     ) as at:
-        sources = distillation.Sources(gold, found, helpers)
+        sources = distillation.DistillationData(gold, found, helpers)
         kept = distillation.distil(at, sources, {recipe: means}, asked)[recipe].kept
         # Beside the old pipeline first, which stays whole until the new one is there.
         fresh = output.with_name(f".{output.name}.new")

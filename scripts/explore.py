@@ -9,9 +9,9 @@ import typer
 from ie.core import web
 from ie.core.cli import run
 from ie.data import options
-from ie.database import executing, reading
+from ie.database import sql_workers, sqlite_file
 from ie.database.explore.app import make_app
-from ie.database.explore.questions import Questions
+from ie.database.explore.question_answerer import QuestionAnswerer
 from ie.training import assembly
 
 
@@ -36,14 +36,14 @@ def main(
     def amounts() -> Any:
         return assembly.load(money, component="money").get_pipe("money")
 
-    reading.open_readonly(database).close()
-    with closing(Questions(config, provider, questions, amounts)) as ask:
+    sqlite_file.open_readonly(database).close()
+    with closing(QuestionAnswerer(config, provider, questions, amounts)) as ask:
         sock = web.listen(port, "scripts/explore.py")
         port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
         page = make_app(database, ask=ask, secret=secret, port=port, hosts=hosts)
         note = f"It reads {database} and writes nothing."
-        web.run_page(page, sock, secret, note, stopping=executing.WORKERS.stop)
+        web.run_page(page, sock, secret, note, stopping=sql_workers.WORKERS.stop)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.deploy.apply import llm as llm_applying
-from ie.deploy.apply import results
-from ie.deploy.apply import run as applying
+from ie.deploy.apply import llm_worker, pipeline_worker, shard_runner
 from ie.llm import pipeline
 
 
@@ -26,7 +24,7 @@ def main(
     output: options.Results = Path("corpus/llm-applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
-    format: Annotated[results.Format, typer.Option(help="Of the results")] = "parquet",
+    format: Annotated[pipeline_worker.Format, typer.Option(help="Of the results")] = "parquet",
     shard: options.Shard = 1000,
     max_chars: options.MaxChars = 100_000,
     stretch: options.Stretch = 1000,
@@ -40,7 +38,7 @@ def main(
     overrides = pipeline.shot_overrides(reviewed, load_data_config(data))
     loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(loaded, config)
-    settings = results.Settings(
+    settings = pipeline_worker.ApplySettings(
         text_column=text_column,
         id_column=id_column,
         shard=shard,
@@ -48,11 +46,11 @@ def main(
         stretch=stretch,
         format=format,
     )
-    work = llm_applying.Worker(nlp, settings)
+    work = llm_worker.LlmWorker(nlp, settings)
     models = pipeline.llm_models(nlp)
     try:
-        done = applying.go_through(
-            texts, output, settings, work, llm_applying.depends(loaded, nlp), "llm-apply"
+        done = shard_runner.go_through(
+            texts, output, settings, work, llm_worker.depends(loaded, nlp), "llm-apply"
         )
     finally:
         for model in models:
@@ -67,15 +65,15 @@ def main(
             ("time", f"{time.perf_counter() - started:.0f} s for {done.new_texts:,} texts"),
         ]
     msg.table(rows, aligns=("l", "r"))
-    failed = Counter({reason: n for reason, n in done.rejected.items() if llm_applying.has_failed(reason)})
+    failed = Counter({reason: n for reason, n in done.rejected.items() if llm_worker.has_failed(reason)})
     if failed:
         shown = ", ".join(f"{n:,} {reason}" for reason, n in failed.most_common(3))
         raise UserError(
             f"{failed.total():,} texts were set aside without an answer: {shown}. "
-            f"{output / applying.RESULTS} has the others. Run the same command again: "
+            f"{output / shard_runner.RESULTS} has the others. Run the same command again: "
             "only what has no answer is asked."
         )
-    msg.good(str(output / applying.RESULTS))
+    msg.good(str(output / shard_runner.RESULTS))
 
 
 if __name__ == "__main__":

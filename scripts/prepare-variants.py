@@ -13,7 +13,7 @@ from ie.core.errors import UserError
 from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
-from ie.training.variants import weights
+from ie.training.variants import initial_weights
 
 KINDS = ("vectors", "transfer", "pretrain")
 
@@ -56,7 +56,7 @@ def main(
 def raw_texts(settings: DataConfig, texts: Path, corpus: Path):
     """The raw texts that may be looked at, and how many were left out for dev and test."""
     held_out = (corpus / "dev.jsonl", corpus / "test.jsonl")
-    return weights.read_raw(texts, corpus / "train.jsonl", held_out, settings.split.near_duplicate)
+    return initial_weights.read_raw(texts, corpus / "train.jsonl", held_out, settings.split.near_duplicate)
 
 
 def make_vectors(
@@ -64,11 +64,11 @@ def make_vectors(
 ) -> None:
     """Static vectors for the vocabulary of the texts, for configs/vectors.cfg."""
     found, left_out = raw_texts(settings, texts, corpus)
-    words = weights.vocabulary(found, settings.blank(), min_count)
+    words = initial_weights.vocabulary(found, settings.blank(), min_count)
     if not words:
         raise UserError(f"{texts}: holds no word often enough; lower --min-count or add texts.")
-    vectors = weights.reduced(weights.subword_vectors(list(words)), width)
-    weights.write_vectors(words, vectors, settings.lang, output)
+    vectors = initial_weights.reduced(initial_weights.subword_vectors(list(words)), width)
+    initial_weights.write_vectors(words, vectors, settings.lang, output)
     msg.good(
         f"{output}: {len(words):,} words, {width} numbers each ({vectors.nbytes / 1e6:.1f} MB), from "
         f"{len(found):,} texts; {left_out:,} left out, in dev or test or near-duplicates of them."
@@ -77,10 +77,10 @@ def make_vectors(
 
 def take_encoder(config: Path, pipeline: str, component: str, output: Path) -> None:
     """The token encoder's weights of a pretrained pipeline, for configs/transfer.cfg."""
-    encoder = weights.tok2vec_weights(pipeline, component, config)
+    encoder = initial_weights.tok2vec_weights(pipeline, component, config)
     names = packages_distributions().get(pipeline, [])
     about = {"pipeline": pipeline, "component": component, "version": version(names[0]) if names else None}
-    weights.write_weights(output, encoder, about)
+    initial_weights.write_weights(output, encoder, about)
     msg.good(f"{output / 'tok2vec.bin'}: {len(encoder) / 1e6:.1f} MB, from {component} of {pipeline}")
 
 
@@ -97,11 +97,11 @@ def pretrain(
     """The token encoder pretrained on the raw texts, as `spacy pretrain` does, for configs/pretrain.cfg."""
     found, left_out = raw_texts(settings, texts, corpus)
     print(f"Pretraining on {len(found):,} texts ({left_out:,} left out, in dev or test or near-duplicates)")
-    encoder, losses = weights.pretrain(
+    encoder, losses = initial_weights.pretrain(
         config, found, seed=seed, lang=settings.lang, gpu_id=gpu_id, epochs=epochs
     )
     about = {"texts": len(found), "left_out": left_out, "losses": [round(loss, 4) for loss in losses]}
-    weights.write_weights(output, encoder, about)
+    initial_weights.write_weights(output, encoder, about)
     msg.good(
         f"{output / 'tok2vec.bin'}: {len(encoder) / 1e6:.1f} MB; loss per word {losses[0]:.2f} to "
         f"{losses[-1]:.2f} in {len(losses)} passes"

@@ -18,13 +18,12 @@ from ie.data import options, splits
 from ie.data.config import load_data_config
 from ie.data.records import Reader, RecordFile
 from ie.data.scheme import load_scheme
-from ie.review import app, selection
-from ie.review import progress as aims
-from ie.review.engine import Engine
-from ie.review.guidelines import read_guidelines
-from ie.review.settings import Settings, units
-from ie.review.store import Gold, Journal
-from ie.review.suggestions import Sources, best_order, disagreement, load_model, uncertainty
+from ie.review import app, progress, selection
+from ie.review.answer_files import Gold, Journal
+from ie.review.guidelines_panel import read_guidelines
+from ie.review.settings import ReviewSettings, units
+from ie.review.state import ReviewState
+from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, load_model, uncertainty
 
 # Files of up to so many lines are checked before the page opens, larger ones while it is in use.
 CHECKED_FIRST = 5000
@@ -62,7 +61,7 @@ def main(
     """Open the page and serve it until Ctrl-C."""
     labels, wanted, data_config = (
         load_scheme(scheme),
-        load_settings(settings, Settings),
+        load_settings(settings, ReviewSettings),
         load_data_config(data),
     )
     nlp, reading = data_config.blank(), data_config.reading
@@ -100,7 +99,7 @@ def main(
 
         folder = Path("training") / config
         model = folder / train_on / "model-best"
-        sources = Sources(files, (lambda: load_model(model)) if wanted.model.use else None, report)
+        sources = SuggestionSources(files, (lambda: load_model(model)) if wanted.model.use else None, report)
         if wanted.model.use:
             sources.get("")
         best = best_order(len(sources.speakers()))
@@ -118,7 +117,7 @@ def main(
         if select:
             msg.info(f"{select}: {len(chosen):,} texts to look at again")
 
-        engine = Engine(
+        engine = ReviewState(
             settings=wanted,
             units=questions,
             tokenizer=nlp.tokenizer,
@@ -136,7 +135,7 @@ def main(
         )
         if engine.repaired:
             msg.info(f"{engine.repaired} finished text(s) that a crash kept from {reviewed} are there now")
-        closest = aims.read_closest(folder / "analysis.json")
+        closest = progress.read_closest(folder / "analysis.json")
         sock = web.listen(port, "scripts/review.py")
         port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
@@ -147,7 +146,7 @@ def main(
             port=port,
             hosts=hosts,
             annotator=annotator,
-            progress=lambda: aims.progress(engine.sides.counts, closest),
+            progress=lambda: progress.progress(engine.sides.counts, closest),
             faults=faults,
             idle=in_background(engine, waiting, report),
         )
@@ -171,7 +170,9 @@ def own_gold(path: Path, reader: Reader) -> Gold:
     return Gold(path, reader.read(path, allow_empty=True) if path.exists() else [])
 
 
-def in_background(engine: Engine, waiting: list[RecordFile], report: Callable[[str], None]) -> Iterator[None]:
+def in_background(
+    engine: ReviewState, waiting: list[RecordFile], report: Callable[[str], None]
+) -> Iterator[None]:
     """Score texts ahead, then check the files that were too large to check at the start."""
     while engine.ordering().score_some():
         yield

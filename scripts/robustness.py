@@ -20,8 +20,7 @@ from ie.data.splits import TrainOn
 from ie.evaluation import perturbations, scoring, systems
 from ie.reports import figures
 from ie.training import loop
-from ie.training.robustness import report
-from ie.training.robustness import scores as robustness
+from ie.training.robustness import report, robustness_scores
 
 
 def main(
@@ -64,7 +63,7 @@ def main(
     labels = load_scheme(scheme)
     labels.require_spans("robustness to other names, case and punctuation")
     names = perturbations.parse(perturb)
-    sizes = robustness.parse_sizes(batch_sizes)
+    sizes = robustness_scores.parse_sizes(batch_sizes)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
     scoring.require_scorable(gold, test)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
@@ -85,9 +84,9 @@ def main(
     with bar:
         counted = {}
         for name, nlp in pipelines.items():
-            counted[name] = robustness.counts(nlp, perturbed, shown)
+            counted[name] = robustness_scores.counts(nlp, perturbed, shown)
             bar.update()
-        others = robustness.over_seeds(
+        others = robustness_scores.over_seeds(
             config,
             train_corpus,
             dev_corpus,
@@ -99,17 +98,17 @@ def main(
             workers=workers,
             progress=bar.update,
         )
-        batches = robustness.batches(pipelines[inspect], gold, shown, sizes, repeats=repeats)
+        batches = robustness_scores.batches(pipelines[inspect], gold, shown, sizes, repeats=repeats)
         bar.update(len(sizes))
-    by_seed = [robustness.micro_f(found) for found in (counted[inspect], *others.values())]
-    result = robustness.Robustness(
+    by_seed = [robustness_scores.micro_f(found) for found in (counted[inspect], *others.values())]
+    result = robustness_scores.Robustness(
         gold=gold,
         inspected=inspect,
         titles=systems.trained_pipelines(models),
         missing={systems.PIPELINES[name]: reason for name, reason in missing.items()},
         perturbed=perturbed,
-        changes=robustness.changes(counted, seed=seed),
-        labels=robustness.by_label(counted[inspect], shown, seed=seed),
+        changes=robustness_scores.changes(counted, seed=seed),
+        labels=robustness_scores.by_label(counted[inspect], shown, seed=seed),
         seeds={each.name: [scores[each.name] for scores in by_seed] for each in perturbed},
         first_seed=seed,
         batches=batches,
@@ -134,9 +133,12 @@ def load(models: Path) -> tuple[dict[str, Language], dict[str, str]]:
     return found, missing
 
 
-def save(result: robustness.Robustness, output: Path) -> None:
+def save(result: robustness_scores.Robustness, output: Path) -> None:
     """Write all files; timings have one of their own."""
-    contents = {"robustness.json": robustness.to_json(result), "speed.json": robustness.speeds(result)}
+    contents = {
+        "robustness.json": robustness_scores.to_json(result),
+        "speed.json": robustness_scores.speeds(result),
+    }
     page = report.page(result)
     picture = figures.png(report.changes_figure(result))
     for name, content in contents.items():
@@ -147,7 +149,7 @@ def save(result: robustness.Robustness, output: Path) -> None:
         file.write(page)
 
 
-def show(result: robustness.Robustness) -> None:
+def show(result: robustness_scores.Robustness) -> None:
     """The tables on the terminal, and what they say."""
     print(f"\n{report.changes_table(result)}\n")
     if not result.seedless:
@@ -157,11 +159,11 @@ def show(result: robustness.Robustness) -> None:
     print(f"{report.small_table(header, report.batch_rows(result))}\n")
     for reason in result.missing.values():
         msg.warn(reason)
-    for sentence in [*result.notes, *robustness.summary(result)]:
+    for sentence in [*result.notes, *robustness_scores.summary(result)]:
         print(sentence)
 
 
-def track(result: robustness.Robustness, output: Path) -> None:
+def track(result: robustness_scores.Robustness, output: Path) -> None:
     """Record the scores with wandb, where it is used."""
     with tracking.run("robustness", config={"texts": len(result.gold)}) as tracker:
         rows = report.rows(result)

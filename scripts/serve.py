@@ -12,10 +12,10 @@ from ie.core.errors import UserError
 from ie.core.settings import load_settings
 from ie.data import options
 from ie.deploy.example import EXAMPLE, read_example
-from ie.deploy.service import annotating, logs
+from ie.deploy.service import annotator, logs
 from ie.deploy.service.app import make_app
-from ie.deploy.service.settings import Settings
-from ie.deploy.service.workers import Workers
+from ie.deploy.service.settings import ServiceSettings
+from ie.deploy.service.workers import WorkerPool
 
 
 def main(
@@ -37,8 +37,8 @@ def main(
     example: Annotated[Path, typer.Option(help="The text that its page offers to try")] = EXAMPLE,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; what was accepted by then is finished first."""
-    wanted = load_settings(settings, Settings)
-    chosen, warning = annotating.choose(model, training, train_on)
+    wanted = load_settings(settings, ServiceSettings)
+    chosen, warning = annotator.choose(model, training, train_on)
     if warning:
         msg.warn(warning)
     faults: list[str] = []
@@ -50,12 +50,12 @@ def main(
     sock = web.listen(port, "scripts/serve.py")
     logs.start()
     page = make_app(
-        Workers(chosen, workers, wanted),
+        WorkerPool(chosen, workers, wanted),
         wanted,
         hosts=hosts,
         example=read_example(example),
         failed=failed,
-        name="" if model else annotating.packaged_name(chosen, name),
+        name="" if model else annotator.packaged_name(chosen, name),
         version="" if model else version,
     )
     grace = int(wanted.limits.arrive + wanted.limits.answer) + 1

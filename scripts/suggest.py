@@ -18,7 +18,7 @@ from ie.data.config import load_data_config
 from ie.data.records import Reader, accepted, write_records
 from ie.data.scheme import load_scheme
 from ie.evaluation.scoring import LLM_ON_DEV
-from ie.training.distill import suggestions
+from ie.training.distill import combined_suggestions
 
 
 def main(
@@ -43,7 +43,7 @@ def main(
     """Print P, R and F of every source and of their combination; write suggestions for unreviewed texts."""
     labels = load_scheme(scheme)
     labels.require_spans("this combination of sources")
-    rules = suggestions.load_rules(config, labels)
+    rules = combined_suggestions.load_rules(config, labels)
     settings = load_data_config(data)
     reader = Reader(labels, settings.blank().tokenizer, "snap", settings.reading.duplicates, "drop")
     done = {record.text for record in reader.read(reviewed, allow_empty=True)} if reviewed.exists() else set()
@@ -54,11 +54,11 @@ def main(
     records_asked = [*todo, *gold]
     used = {name for rule in rules.values() for name in rule.sources}
     makers = {
-        "rules": lambda: suggestions.from_rules(
+        "rules": lambda: combined_suggestions.from_rules(
             records_asked, settings.lang, patterns, gazetteer, gazetteer_label
         ),
-        "model": lambda: suggestions.from_model(records_asked, model),
-        "llm": lambda: suggestions.from_llm(records_asked, llm, reader),
+        "model": lambda: combined_suggestions.from_model(records_asked, model),
+        "llm": lambda: combined_suggestions.from_llm(records_asked, llm, reader),
     }
     sources = [make() for name, make in makers.items() if name in used]
     for source in sources:
@@ -66,9 +66,9 @@ def main(
             msg.warn(f"{source.name}: {sentence}")
     if all(source.missing for source in sources):
         raise UserError(f"{config}: none of its sources ({', '.join(sorted(used))}) has anything to suggest.")
-    suggested = suggestions.combine(todo, sources, rules)
-    table = suggestions.score(
-        gold, sources, suggestions.combine(gold, sources, rules).records, labels.span_labels
+    suggested = combined_suggestions.combine(todo, sources, rules)
+    table = combined_suggestions.score(
+        gold, sources, combined_suggestions.combine(gold, sources, rules).records, labels.span_labels
     )
     write_records(output, suggested.records)
     report(table, labels.span_labels, len(gold))

@@ -14,7 +14,7 @@ from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
-from ie.training import components, loop
+from ie.training import component_training, loop
 
 
 def main(
@@ -52,12 +52,12 @@ def main(
 ) -> None:
     """Write model-best and train.json (what dev says) of each into a folder of OUTPUT, and left_out.json."""
     settings, labels = load_data_config(data), load_scheme(scheme)
-    corpus = components.Corpus(train, dev, labels)
-    missing = components.without_data(corpus, table)
+    corpus = component_training.Corpus(train, dev, labels)
+    missing = component_training.without_data(corpus, table)
     wanted = names_in(only)
-    if unknown := [name for name in wanted if name not in components.COMPONENTS]:
-        raise UserError(f"--only {unknown[0]!r}: there are {', '.join(components.COMPONENTS)}.")
-    for name in components.COMPONENTS:
+    if unknown := [name for name in wanted if name not in component_training.COMPONENTS]:
+        raise UserError(f"--only {unknown[0]!r}: there are {', '.join(component_training.COMPONENTS)}.")
+    for name in component_training.COMPONENTS:
         if name in missing and not wanted:
             msg.info(f"{name}: left out ({missing[name]}).")
     nlp = settings.blank()
@@ -65,9 +65,13 @@ def main(
     common = {"overrides": overrides, "nlp": nlp, "seed": seed, "gpu_id": gpu_id}
     shared = common | {"overrides": overrides | {"paths.tok2vec": str(ner)}}
     jobs: dict[str, Callable[[Path], dict[str, Any]]] = {
-        "linker": lambda folder: components.train_linker(corpus, linker, table, legal_forms, folder, seed),
-        "relations": lambda folder: components.train_relations(corpus, relations, folder, **common),
-        "categories": lambda folder: components.train_categories(corpus, categories, folder, **shared),
+        "linker": lambda folder: component_training.train_linker(
+            corpus, linker, table, legal_forms, folder, seed
+        ),
+        "relations": lambda folder: component_training.train_relations(corpus, relations, folder, **common),
+        "categories": lambda folder: component_training.train_categories(
+            corpus, categories, folder, **shared
+        ),
     }
     for name in wanted or [name for name in jobs if name not in missing]:
         msg.divider(name)

@@ -10,11 +10,11 @@ from running import write_lines
 from ie.data.records import Record, RecordFile, blank, read_records
 from ie.data.scheme import Scheme
 from ie.data.splits import Sides
-from ie.review.engine import Answer, Engine
-from ie.review.guidelines import Guidelines
-from ie.review.settings import Settings, units
-from ie.review.store import Gold, Journal
-from ie.review.suggestions import Sources
+from ie.review.answer_files import Gold, Journal
+from ie.review.guidelines_panel import GuidelinesPanel
+from ie.review.settings import ReviewSettings, units
+from ie.review.state import ReviewAnswer, ReviewState
+from ie.review.suggestion_sources import SuggestionSources
 
 SCHEME = Scheme(
     span_labels=("COMPANY", "MONEY"),
@@ -58,7 +58,7 @@ class Project:
         self.reviewed, self.log = folder / "reviewed.jsonl", folder / "log.jsonl"
         if gold:
             write_lines(self.reviewed, gold)
-        self.settings = Settings.model_validate(
+        self.settings = ReviewSettings.model_validate(
             {"order": {"first": "", "then": "file"}, "review": {"blind": [], "batch": 2}, **(settings or {})}
         )
         self.more = more
@@ -66,7 +66,7 @@ class Project:
         self.journal: Journal | None = None
         self.restart()
 
-    def restart(self, **more: Any) -> Engine:
+    def restart(self, **more: Any) -> ReviewState:
         """Start anew from what is on disk."""
         if self.journal:
             self.journal.close()
@@ -78,16 +78,16 @@ class Project:
         )
         raw = RecordFile(self.folder / "texts.jsonl", tokenizer=NLP.tokenizer)
         self.journal = Journal(self.log)
-        self.engine = Engine(
+        self.engine = ReviewState(
             settings=self.settings,
             units=units(self.settings, SCHEME),
             tokenizer=NLP.tokenizer,
             texts=raw.texts,
             record=raw.get,
-            sources=Sources(
+            sources=SuggestionSources(
                 {"llm": RecordFile(self.folder / "llm.jsonl", misaligned="snap", tokenizer=NLP.tokenizer)}
             ),
-            guidelines=Guidelines("abc", ()),
+            guidelines=GuidelinesPanel("abc", ()),
             journal=self.journal,
             gold=Gold(self.reviewed, found),
             own_gold=lambda name: Gold(self.folder / f"{name}.jsonl", []),
@@ -105,7 +105,7 @@ class Project:
             else []
         )
 
-    def answer(self, item: dict[str, Any], **changes: Any) -> Answer:
+    def answer(self, item: dict[str, Any], **changes: Any) -> ReviewAnswer:
         """The answer that accepts a question as it is shown, but for `changes`."""
         content = {
             "entry": uuid4().hex,
@@ -121,7 +121,7 @@ class Project:
         }
         if item["unit"]["task"] == "categories" and sum(item["cats"].values()) != 1:
             content["cats"] = {label: int(label == "OTHER") for label in item["unit"]["labels"]}
-        return Answer.model_validate(content | changes)
+        return ReviewAnswer.model_validate(content | changes)
 
     def step(self, annotator: str = "ann", **changes: Any) -> dict[str, Any] | None:
         """Answer the next question; returns it as it was asked."""

@@ -60,7 +60,7 @@ def settings(folder: Path, **changes: float) -> Path:
     return path
 
 
-class Server(serve.Server):
+class Server(serve.ServiceProcess):
     """The command with some settings changed, and a client for it."""
 
     def __init__(

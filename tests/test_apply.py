@@ -21,9 +21,8 @@ from spacy.language import Language
 import components.money
 import components.relations  # noqa: F401  (both register what pipelines are made of)
 from ie.data.shards import Shard
-from ie.deploy.apply import results as annotating
-from ie.deploy.apply import run
-from ie.deploy.apply.results import Settings
+from ie.deploy.apply import pipeline_worker, shard_runner
+from ie.deploy.apply.pipeline_worker import ApplySettings
 
 PATTERNS = [
     {"label": "COMPANY", "pattern": "Hooli"},
@@ -110,11 +109,13 @@ def test_relations_categories_and_links_come_out(model):
     nlp.add_pipe("says_more")
     content = json.dumps(line(1)).encode()
     shard = Shard("a.jsonl", "jsonl", 0, 1, content)
-    (row,) = pq.read_table(pa.BufferReader(annotating.annotate(nlp, Settings(), shard).results)).to_pylist()
+    (row,) = pq.read_table(
+        pa.BufferReader(pipeline_worker.annotate(nlp, ApplySettings(), shard).results)
+    ).to_pylist()
     assert row["relations"] == [{"head": 0, "child": 1, "label": "RAISED", "score": 0.5}]
     assert row["cats"] == [{"label": "FUNDING", "score": 0.75}, {"label": "OTHER", "score": 0.25}]
     assert [span["kb_id"] for span in row["spans"]] == ["c42", "c42"]
-    (told,) = annotating.annotate(nlp, Settings(format="jsonl"), shard).results.splitlines()
+    (told,) = pipeline_worker.annotate(nlp, ApplySettings(format="jsonl"), shard).results.splitlines()
     assert json.loads(told)["cats"] == {"FUNDING": 0.75, "OTHER": 0.25}
 
 
@@ -186,7 +187,9 @@ def test_another_run_is_refused_by_name(tmp_path, apply, change, told):
 def test_results_of_other_code_are_refused(tmp_path, apply, monkeypatch):
     write_lines(tmp_path / "in" / "a.jsonl", [line(i) for i in range(5)])
     apply(tmp_path / "in")
-    monkeypatch.setattr(run, "hash_code", lambda *packages: "edited" * (packages == run.CODE))
+    monkeypatch.setattr(
+        shard_runner, "hash_code", lambda *packages: "edited" * (packages == shard_runner.CODE)
+    )
     refused = apply(tmp_path / "in")
     assert refused.status == 1
     assert "holds the results of another run (the code changed since)" in refused.output
@@ -275,7 +278,7 @@ def test_a_text_whose_score_is_not_finite_is_set_aside(model):
     nlp = spacy.load(model)
     nlp.add_pipe("nan_on_three")
     lines = "".join(json.dumps(line(i)) + "\n" for i in range(6)).encode()
-    done = annotating.annotate(nlp, Settings(batch_size=4), Shard("a.jsonl", "jsonl", 0, 1, lines))
+    done = pipeline_worker.annotate(nlp, ApplySettings(batch_size=4), Shard("a.jsonl", "jsonl", 0, 1, lines))
     found = pq.read_table(pa.BufferReader(done.results)).to_pylist()
     assert [row["row"] for row in found] == [1, 2, 3, 5, 6]
     assert json.loads(done.rejected)["reason"] == "the pipeline fails (a score is NaN or infinite)"
@@ -291,15 +294,15 @@ def test_a_text_on_which_the_pipeline_fails_is_set_aside_alone(model):
     nlp = spacy.load(model)
     nlp.add_pipe("fails_on_three")
     lines = "".join(json.dumps(line(i)) + "\n" for i in range(6)).encode()
-    done = annotating.annotate(nlp, Settings(batch_size=4), Shard("a.jsonl", "jsonl", 0, 1, lines))
+    done = pipeline_worker.annotate(nlp, ApplySettings(batch_size=4), Shard("a.jsonl", "jsonl", 0, 1, lines))
     found = pq.read_table(pa.BufferReader(done.results)).to_pylist()
     assert [row["row"] for row in found] == [1, 2, 3, 5, 6]
     assert all(len(row["spans"]) == 2 for row in found)
     told = json.loads(done.rejected)
     assert (told["row"], told["reason"]) == (4, "the pipeline fails (ValueError: three)")
     only = json.dumps(line(3)).encode()
-    with pytest.raises(annotating.UserError, match="the pipeline fails on every text from row 1 on"):
-        annotating.annotate(nlp, Settings(), Shard("a.jsonl", "jsonl", 0, 1, only))
+    with pytest.raises(pipeline_worker.UserError, match="the pipeline fails on every text from row 1 on"):
+        pipeline_worker.annotate(nlp, ApplySettings(), Shard("a.jsonl", "jsonl", 0, 1, only))
 
 
 def test_parquet_keeps_its_columns_and_their_types(tmp_path, apply):
@@ -434,25 +437,27 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(tmp_path, apply, m
 def test_two_runs_do_not_write_to_one_folder(tmp_path, apply):
     texts = write_lines(tmp_path / "in" / "a.jsonl", [line(0)])
     (tmp_path / "out").mkdir()
-    with run._alone(tmp_path / "out"):
+    with shard_runner._alone(tmp_path / "out"):
         assert "another run is writing there" in apply(texts).output
 
 
 def test_memory_for_new_words_is_bounded(model, monkeypatch):
-    monkeypatch.setattr(annotating, "KEPT_WORDS", 30)
+    monkeypatch.setattr(pipeline_worker, "KEPT_WORDS", 30)
 
     def shard(number: int) -> Shard:
         lines = [json.dumps({"text": f"word{number}x{i}"}) for i in range(50)]
         return Shard("a.jsonl", "jsonl", number, 1, "\n".join(lines).encode())
 
     for number in range(2):
-        annotating.work(model, "words", Settings(), shard(number))
-    known = len(annotating.load(model, "words").nlp.vocab.strings)
+        pipeline_worker.work(model, "words", ApplySettings(), shard(number))
+    known = len(pipeline_worker.load(model, "words").nlp.vocab.strings)
     for number in range(2, 5):
-        annotating.work(model, "words", Settings(), shard(number))
-    assert len(annotating.load(model, "words").nlp.vocab.strings) == known
+        pipeline_worker.work(model, "words", ApplySettings(), shard(number))
+    assert len(pipeline_worker.load(model, "words").nlp.vocab.strings) == known
     # and what comes out doesn't depend on it
-    forgetful, fresh = (annotating.work(model, key, Settings(), shard(9)) for key in ("words", "fresh"))
+    forgetful, fresh = (
+        pipeline_worker.work(model, key, ApplySettings(), shard(9)) for key in ("words", "fresh")
+    )
     assert forgetful.results == fresh.results
 
 

@@ -17,7 +17,7 @@ from spacy.tokens import Doc
 from components import money  # noqa: F401  (registers the component)
 from ie.core.errors import UserError
 from ie.data.records import Record
-from ie.database import filling, reading
+from ie.database import document_rows, sqlite_file
 from ie.database.schema import TABLES, Mapped, read_mapping
 
 TALK = {
@@ -78,7 +78,7 @@ def options(folder: Path, **others: str) -> list:
 
 
 def rows(path: Path, sql: str) -> list[tuple]:
-    with closing(reading.open_readonly(path)) as connection:
+    with closing(sqlite_file.open_readonly(path)) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -192,9 +192,9 @@ def test_faults_end_in_one_sentence(folder, capsys):
         other.execute("COMMIT")
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(UserError, match="another program is writing"):
-            reading.open_readonly(path)
+            sqlite_file.open_readonly(path)
     with pytest.raises(UserError, match="run `weasel run database` first"):
-        reading.open_readonly(folder / "nothing.db")
+        sqlite_file.open_readonly(folder / "nothing.db")
     without = run_command("database", options(folder, gold="", model=folder / "none"), capsys)
     assert "none: there is no trained pipeline; run `weasel run components` first." in without.output
     other = run_command("database", options(folder, gold="", package="no_such_package"), capsys)
@@ -216,7 +216,7 @@ import runpy; runpy.run_path({script!r}, run_name='__main__')
 
 @pytest.mark.parametrize(
     ("module", "function", "is_new"),
-    [("filling", "fill", False), ("writing", "write_parquet", True)],
+    [("document_rows", "fill", False), ("writer", "write_parquet", True)],
     ids=["rows half written", "before the Parquet files"],
 )
 def test_a_kill_leaves_the_old_or_the_new(folder, capsys, module, function, is_new):
@@ -293,8 +293,8 @@ def test_what_a_pipeline_says_is_what_is_written():
 
     Language.component("said_of_the_test", func=said)
     nlp.add_pipe("said_of_the_test")
-    (reading_,) = filling.read_by(nlp, [Record(text="Hooli likes ACME.")])
-    found = filling.fill(reading_, read_mapping(deals.CONFIGS / "database.cfg"), {}, "model", "mark")
+    (reading_,) = document_rows.read_by(nlp, [Record(text="Hooli likes ACME.")])
+    found = document_rows.fill(reading_, read_mapping(deals.CONFIGS / "database.cfg"), {}, "model", "mark")
     assert [row[3:5] for row in found["deals"]] == [("Hooli", None)]
     assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]
     assert found["relations"][0][-1] == 0.75

@@ -10,7 +10,7 @@ from running import ROOT, Outcome, run_command, scheme, write_docbin, write_line
 
 from ie.data import records, splits
 from ie.data.records import Record, Span, blank, write_records
-from ie.diagnosis import thresholds as at
+from ie.diagnosis import thresholds
 
 SCHEME = scheme("COMPANY", "MONEY")
 MONEY = {"label": "MONEY", "pattern": [{"TEXT": "$"}, {"LIKE_NUM": True}, {"LIKE_NUM": True}]}
@@ -58,8 +58,8 @@ def corpus(deals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         "SWEEP_STEPS": 16,
         "SHUFFLED_STEPS": 20,
     }.items():
-        monkeypatch.setattr(at, name, value)
-    monkeypatch.setattr(at, "BATCHES", {4: 10})
+        monkeypatch.setattr(thresholds, name, value)
+    monkeypatch.setattr(thresholds, "BATCHES", {4: 10})
     return shutil.copytree(deals, tmp_path / "corpus")
 
 
@@ -102,7 +102,9 @@ def test_a_healthy_project(corpus, capsys):
 
 @pytest.mark.slow
 def test_a_broken_project_is_named(corpus, capsys, monkeypatch):
-    monkeypatch.setattr(at, "TINY_STEPS", 150)  # enough to learn a few texts by heart: training itself works
+    monkeypatch.setattr(
+        thresholds, "TINY_STEPS", 150
+    )  # enough to learn a few texts by heart: training itself works
     rows = records.read_records(corpus / "train.jsonl")
     test = records.read_records(corpus / "test.jsonl")
     write(corpus, {"train": [*rows, *test]})

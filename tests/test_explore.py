@@ -21,7 +21,7 @@ from running import ROOT, run_command, stops_with_weasel, write_lines
 from ie.core.web import HEADERS
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, blank
-from ie.database import filling, writing
+from ie.database import document_rows, writer
 from ie.database.schema import read_mapping
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">"
@@ -88,9 +88,11 @@ def make_database(folder: Path, records: list[Record]) -> Path:
     path = folder / "deals.db"
     nlp = blank("en")
     # spans off the tokens' edges are no matter here
-    source = writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
+    source = writer.AnnotationSource(
+        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+    )
     columns = read_mapping(ROOT / "configs" / "database.cfg")
-    writing.update(path, records, source, columns, read_gazetteer(folder / "companies.csv"))
+    writer.update(path, records, source, columns, read_gazetteer(folder / "companies.csv"))
     return path
 
 

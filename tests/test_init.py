@@ -11,7 +11,7 @@ from weasel.cli.document import MARKER_END, MARKER_START
 
 from ie.data.records import read_records
 from ie.data.scheme import load_scheme
-from ie.database import asking, guard, reading
+from ie.database import guard, sqlite_file, text_to_sql
 from ie.deploy import model_card
 from ie.llm import pipeline
 from ie.setup import demo
@@ -350,8 +350,8 @@ def test_without_its_relations_the_database_has_no_deals(project, tmp_path, sale
     filled = run_command("database", ["--gold", "assets/reviewed.jsonl", "--output", database], capsys)
     assert filled.status == 0, filled.output
     assert f"mentions 0 {2 * len(TEXTS)}" in filled.output
-    with reading.open_readonly(database) as connection:
-        _, known = asking.read_config(ask_config)
+    with sqlite_file.open_readonly(database) as connection:
+        _, known = text_to_sql.read_config(ask_config)
         counted = guard.run(connection, "SELECT COUNT(*) FROM mentions WHERE label = 'BUYER'", known.bounds())
     assert counted.rows == [(len(TEXTS),)]
 

@@ -10,7 +10,7 @@ from running import ROOT, Outcome, real_data, run_command, scheme, write_lines
 from ie.data import records
 from ie.data.gazetteer import read_gazetteer
 from ie.evaluation import links
-from ie.training import linker as linking
+from ie.training import linker_training
 
 TABLE = """id,name,aliases,kind,country,description
 1,Hooli,,company,US,search engine
@@ -181,7 +181,8 @@ def test_sec_companies_are_found_by_their_own_names() -> None:
     entries = read_gazetteer(real_data("company_lookup/sec_companies.csv"))
     linker = spacy.blank("en").add_pipe("linker")
     linker.initialize(
-        rows=linking.rows(entries), legal_forms=linking.read_forms(ROOT / "assets/legal_forms.txt")
+        rows=linker_training.rows(entries),
+        legal_forms=linker_training.read_forms(ROOT / "assets/legal_forms.txt"),
     )
     for entry in entries[::40]:
         assert entry.id in {linker.table.id(c.entry) for c in linker.look_up(entry.name.title())}

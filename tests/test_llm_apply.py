@@ -23,7 +23,7 @@ from running import ROOT, Outcome, data_config, full_disk, run_command, write_li
 from test_llm_annotate import CONFIG, PROVIDER, SHARES, reply
 
 from ie.data.records import read_records
-from ie.deploy.apply import llm
+from ie.deploy.apply import llm_worker
 from ie.llm.cache import AnswerCache
 
 RANDOM = random.Random(0)
@@ -398,7 +398,7 @@ def test_another_prompt_or_model_is_refused_by_name(project, change, told):
 def test_after_a_change_of_the_code_nothing_is_paid_for_again(project, server, monkeypatch):
     assert project.run().status == 0
     asked, before = len(server.requests), project.results()
-    monkeypatch.setattr(llm, "hash_code", lambda *_: "edited")
+    monkeypatch.setattr(llm_worker, "hash_code", lambda *_: "edited")
     refused = project.run()
     assert refused.status == 1
     assert "holds the results of another run (the code changed since)" in refused.output
@@ -422,10 +422,10 @@ def test_a_full_disk_is_one_sentence_and_what_was_asked_is_kept(project, server,
 def test_memory_for_new_words_is_bounded_and_nothing_depends_on_it(project, server, monkeypatch):
     assert project.run(output="whole").status == 0
     zones = []
-    real = llm.Language.memory_zone
-    monkeypatch.setattr(llm, "KEPT_WORDS", 5)
+    real = llm_worker.Language.memory_zone
+    monkeypatch.setattr(llm_worker, "KEPT_WORDS", 5)
     monkeypatch.setattr(
-        llm.Language, "memory_zone", lambda nlp: zones.append(len(nlp.vocab.strings)) or real(nlp)
+        llm_worker.Language, "memory_zone", lambda nlp: zones.append(len(nlp.vocab.strings)) or real(nlp)
     )
     assert project.run().status == 0
     assert len(zones) > 2

@@ -21,7 +21,7 @@ from serving import CONFIG, DEAL, Server, make_pipeline
 
 from ie.core.errors import UserError
 from ie.data.records import Record
-from ie.deploy.service.annotating import choose, line_of
+from ie.deploy.service.annotator import choose, line_of
 from ie.training.assembly import origins
 
 SECRET = "Wayne wins a secret bid"

@@ -152,7 +152,7 @@ def _strip_unspaced(name: str, forms: frozenset[str]) -> str:
     return name
 
 
-class Table:
+class NameTable:
     """Names in arrays, for look-up by exact keys and by trigrams.
 
     Attributes:
@@ -167,7 +167,7 @@ class Table:
         self.forms = forms
 
     @classmethod
-    def build(cls, rows: Iterable[tuple[str, Sequence[str]]], forms: frozenset[str]) -> "Table":
+    def build(cls, rows: Iterable[tuple[str, Sequence[str]]], forms: frozenset[str]) -> "NameTable":
         """Index (id, names) rows. Names that an entry has twice count once."""
         ids, names = bytearray(), bytearray()
         id_ends, name_ends, owners = array("q"), array("q"), array("i")
@@ -399,7 +399,7 @@ class Linker(Pipe):
         }
         self.model: dict[str, Any] = {}
         self.facts: dict[str, list[str]] = {}
-        self.table: Table | None = None
+        self.table: NameTable | None = None
 
     def initialize(
         self,
@@ -417,7 +417,7 @@ class Linker(Pipe):
         """
         rows = list(rows)
         forms = frozenset(map(legal_form, legal_forms))
-        self.table = Table.build(((row["id"], (row["name"], *row["aliases"])) for row in rows), forms)
+        self.table = NameTable.build(((row["id"], (row["name"], *row["aliases"])) for row in rows), forms)
         # Most tables have no more than names, so only what they say beyond is kept.
         self.facts = {
             row["id"]: [row.get("kind", ""), f"{row.get('country', '')} {row.get('description', '')}".strip()]
@@ -616,7 +616,7 @@ class Linker(Pipe):
             # an empty file can't be mapped
             small = file.stat().st_size < 4096
             arrays[name] = np.load(file, mmap_mode=None if small else "r", allow_pickle=False)
-        self.table = Table(arrays, frozenset(srsly.read_json(folder / "forms.json")))
+        self.table = NameTable(arrays, frozenset(srsly.read_json(folder / "forms.json")))
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Settings, weights and table."""
@@ -646,7 +646,7 @@ class Linker(Pipe):
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 _check_version(str(arrays["version"]) if "version" in arrays else "")
                 forms = frozenset(arrays["forms"].tolist())
-                self.table = Table({name: arrays[name] for name in ARRAYS}, forms)
+                self.table = NameTable({name: arrays[name] for name in ARRAYS}, forms)
 
 
 def likeliest(scores: np.ndarray) -> int:

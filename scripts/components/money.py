@@ -66,7 +66,7 @@ class UnclearError(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class LexiconEntry:
     """What a writing may mean; a token such as "m" or "p" may mean several things until its neighbours tell.
 
     Attributes:
@@ -100,7 +100,7 @@ class Token:
 
     text: str
     start: int
-    entry: Entry = Entry()
+    entry: LexiconEntry = LexiconEntry()
     number: str = ""
 
 
@@ -161,10 +161,10 @@ class Lexicon:
         # "de_CH", then "de"
         locales = [part for name in locales for part in dict.fromkeys((name, name.split("_")[0]))]
         self.decimal = next((separators[name] for name in locales if name in separators), ".")
-        entries: dict[str, Entry] = {}
+        entries: dict[str, LexiconEntry] = {}
 
         def add(key: str, **meaning: Any) -> None:
-            entries[key] = replace(entries.get(key, Entry()), **meaning)
+            entries[key] = replace(entries.get(key, LexiconEntry()), **meaning)
 
         adjectives = set(data.get("adjectives", ()))
         for key, role in data.get("roles", {}).items():
@@ -228,7 +228,7 @@ class Lexicon:
         key = writing_key(piece)
         if piece == first:
             return [key]
-        role = self.entries.get(writing_key(first), Entry()).role
+        role = self.entries.get(writing_key(first), LexiconEntry()).role
         if role and key != writing_key(first) and piece.startswith(f"{first.lower()}."):
             return []  # "c.$5m" is circa
         # "US $5m" and "us $ 5", but neither "a $ 5" nor "can $5"; and "c $ 5" is CAD, but "c $5m" circa
@@ -238,7 +238,7 @@ class Lexicon:
             return [key, key.replace(" ", "")]
         return [key]
 
-    def _meaning(self, piece: str, keys: Iterable[str]) -> Entry | None:
+    def _meaning(self, piece: str, keys: Iterable[str]) -> LexiconEntry | None:
         """The entry of a writing; "ALL" and "D" are currencies in capitals only."""
         for key in keys:
             entry = self.entries.get(key)
@@ -246,7 +246,7 @@ class Lexicon:
             small = piece.islower() or (len(key) > 2 and not piece.isupper())
             if entry and small and (len(key) == 1 or key in self.capitals):
                 entry = replace(entry, currencies=())
-            if entry and entry != Entry():
+            if entry and entry != LexiconEntry():
                 return entry
         return None
 
@@ -257,12 +257,12 @@ class Lexicon:
         for cut, in_front in ((len(word) - 3, True), (len(word) - 2, True), (3, False)):
             scale, code = (word[:cut], word[cut:]) if in_front else (word[cut:], word[:cut])
             power = self.glued.get(writing_key(scale))
-            currencies = self.entries.get(writing_key(code), Entry()).currencies
+            currencies = self.entries.get(writing_key(code), LexiconEntry()).currencies
             # "USDT" is no scaled dollar: behind a code, a scale is written small
             is_code = currencies == (code,) or code == "kr"
             if power is not None and is_code and (in_front or scale.islower()):
                 # "MAUD": the M is no loti here
-                meant = Entry(scale=power), Entry(currencies=currencies)
+                meant = LexiconEntry(scale=power), LexiconEntry(currencies=currencies)
                 left, right = meant if in_front else meant[::-1]
                 return [Token(word[:cut], start, left), Token(word[cut:], start + cut, right)]
         return [Token(word, start)]
@@ -417,7 +417,7 @@ class Parser:
         units = [t for t in writings or [self._peek()] if t.entry.minor]
         if units and found.value is not None and (not writings or not units[0].entry.currencies):
             # "p" behind a number is pence, whatever it is before one
-            unit = replace(units[0], entry=Entry(minor=units[0].entry.minor))
+            unit = replace(units[0], entry=LexiconEntry(minor=units[0].entry.minor))
             self.i += not writings
             found.closed = not writings
             writings = [unit]
@@ -517,7 +517,7 @@ class Parser:
                 found.value += part.value.scaleb(-power)
                 found.rule, found.closed = "compound", True
                 if unit.entry.minor:
-                    writings.append(replace(unit, entry=Entry(minor=unit.entry.minor)))
+                    writings.append(replace(unit, entry=LexiconEntry(minor=unit.entry.minor)))
                     self.i += 1
                 return
         self.i = back

@@ -22,8 +22,8 @@ import srsly
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.processes import THREADS
-from ie.deploy.apply import run
-from ie.deploy.apply.results import Settings, peak_mb
+from ie.deploy.apply import shard_runner
+from ie.deploy.apply.pipeline_worker import ApplySettings, peak_mb
 from ie.training import assembly
 
 PLAIN = "plain nlp.pipe"
@@ -155,8 +155,10 @@ def annotate(way: Way, model: Path, texts: Path, shard: int, batch_size: int) ->
         words = sum(len(doc) for doc in nlp.pipe(lines, batch_size=batch_size))
         return {"words": words, "peak_mb": peak_mb()}
     with tempfile.TemporaryDirectory(prefix="benchmark-apply-") as folder:
-        settings = Settings(shard=shard, batch_size=batch_size)
-        done = run.run(texts, model, Path(folder), settings, executor=way.executor, workers=way.workers)
+        settings = ApplySettings(shard=shard, batch_size=batch_size)
+        done = shard_runner.run(
+            texts, model, Path(folder), settings, executor=way.executor, workers=way.workers
+        )
         return {"words": done.words, "peak_mb": max(done.peak_mb.values())}
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from components.money import UNKNOWN, MoneyNormaliser
 from ie.core.errors import UserError
 from ie.core.stats import FN, FP, TP
-from ie.database.asking import Answer, Ask, Question
+from ie.database.text_to_sql import Ask, SolvedQuestion, SqlAnswer
 from ie.llm.types import Prompt
 
 NOTHING = "none"
@@ -70,7 +70,7 @@ def outcomes(right: Sequence[bool]) -> np.ndarray:
     return found
 
 
-def rows_of(answer: Answer) -> frozenset[Row] | None:
+def rows_of(answer: SqlAnswer) -> frozenset[Row] | None:
     """The rows of an answer; None if it broke down, which isn't the same as "there is no answer"."""
     return None if answer.error else rowset(answer.rows)
 
@@ -92,7 +92,7 @@ class Rag:
         self,
         texts: Sequence[str],
         settings: RagSettings,
-        similar: Callable[[str], Sequence[Question]],
+        similar: Callable[[str], Sequence[SolvedQuestion]],
         money: MoneyNormaliser,
     ) -> None:
         try:
@@ -196,7 +196,7 @@ class System:
     broken: int | None = None
 
 
-def score(name: str, answers: Sequence[Answer], gold: Sequence[frozenset[Row]]) -> System:
+def score(name: str, answers: Sequence[SqlAnswer], gold: Sequence[frozenset[Row]]) -> System:
     """Score answers by SQL."""
     found = [rows_of(answer) for answer in answers]
     return System(

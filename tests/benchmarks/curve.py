@@ -43,7 +43,7 @@ SPANS = 100
 
 
 @dataclass(frozen=True)
-class Source:
+class CurveDataset:
     """A real set, the numbers of examples that are tried as all that a user has, and texts to score on.
 
     `tuning`: the method's settings were chosen on it, so it proves nothing.
@@ -56,7 +56,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Case:
+class ProjectionCase:
     """One question: from the scores of each seed at `sizes`, what will it be at twice the last?
 
     `truth`: scores of the seeds there. `spans`: annotated spans of the label in dev.
@@ -88,14 +88,14 @@ class Case:
 
 SOURCES = (
     # Three of four texts of fashion_brands hold no brand: it takes more of them to score on.
-    Source("fire", (144, 288, 576, 1152), True),
-    Source("demo", (92, 184, 368), True),
-    Source("fashion_brands", (152, 304, 608), False, dev=500),
-    Source("crossner_politics", (88, 176, 352), False),
+    CurveDataset("fire", (144, 288, 576, 1152), True),
+    CurveDataset("demo", (92, 184, 368), True),
+    CurveDataset("fashion_brands", (152, 304, 608), False, dev=500),
+    CurveDataset("crossner_politics", (88, 176, 352), False),
 )
 
 
-def load(source: Source, data: Path, reviewed: Path, lang: str = "en") -> tuple[list[Doc], list[Doc]]:
+def load(source: CurveDataset, data: Path, reviewed: Path, lang: str = "en") -> tuple[list[Doc], list[Doc]]:
     """Training examples in an order of their own, and texts to score them on.
 
     A set's dev part is for training, its test part for scoring; of the demo corpus dev and test are both for
@@ -137,7 +137,7 @@ def _shuffled(found: Sequence[Record], salt: str) -> list[Record]:
 
 
 def measure(
-    source: Source,
+    source: CurveDataset,
     train: Sequence[Doc],
     dev: Sequence[Doc],
     *,
@@ -186,7 +186,7 @@ def _scores(n: int, cell: Cell, result: dict[str, Any]) -> dict[str, Any]:
     return {"of": n, "examples": cell.examples, "seed": cell.seed, "f": f}
 
 
-def cases(measured: dict[str, Any]) -> list[Case]:
+def cases(measured: dict[str, Any]) -> list[ProjectionCase]:
     """Every question that measured sets can answer, micro-averaged and by label."""
     found = []
     for source in SOURCES:
@@ -203,12 +203,14 @@ def cases(measured: dict[str, Any]) -> list[Case]:
             for label in by_label if len(by_label) > 2 else (ALL,):  # with one label both are the same
                 scores = tuple(tuple(f[label] for f in cells[n, size]) for size in sizes)
                 truth = tuple(f[label] for f in cells[2 * n, 2 * n])
-                found.append(Case(source.name, label, sizes, scores, truth, by_label[label], source.tuning))
+                found.append(
+                    ProjectionCase(source.name, label, sizes, scores, truth, by_label[label], source.tuning)
+                )
     return found
 
 
 @dataclass(frozen=True)
-class Judged:
+class PredictionErrors:
     """How a way to predict did: mean absolute error, mean error, share of answers inside the interval.
 
     `n`: cases it answered; `refused`: those it didn't. `half`: mean half-width of the interval.
@@ -223,7 +225,9 @@ class Judged:
     half: float | None = None
 
 
-def judge(chosen: Sequence[Case], settings: projection.Settings = projection.SETTINGS) -> list[Judged]:
+def judge(
+    chosen: Sequence[ProjectionCase], settings: projection.ProjectionSettings = projection.SETTINGS
+) -> list[PredictionErrors]:
     """The projection and two naive predictors on the same cases: those that the projection doesn't refuse.
 
     With `settings.widest` at infinity it refuses none for the width of its interval.
@@ -253,7 +257,7 @@ def judge(chosen: Sequence[Case], settings: projection.Settings = projection.SET
     for name, values in predicted.items():
         ours = name == "projection"
         result.append(
-            Judged(
+            PredictionErrors(
                 name,
                 len(answered),
                 refused if ours else 0,
@@ -266,7 +270,7 @@ def judge(chosen: Sequence[Case], settings: projection.Settings = projection.SET
     return result
 
 
-def signals(chosen: Sequence[Case]) -> dict[str, tuple[int, int]]:
+def signals(chosen: Sequence[ProjectionCase]) -> dict[str, tuple[int, int]]:
     """How often each signal was right about whether twice the data moves F by more than .01, of how many.
 
     "the last segment rose" is the rule of thumb; the projection says yes if it expects such a rise.
@@ -285,7 +289,7 @@ def signals(chosen: Sequence[Case]) -> dict[str, tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Speed:
+class TrainingSpeed:
     """Seconds and memory of the same cells trained both ways; `apart`: largest difference in F."""
 
     cells: int
@@ -307,7 +311,7 @@ def race(
     overrides: dict[str, Any],
     workers: int,
     progress: Callable[[], Any] = lambda: None,
-) -> Speed:
+) -> TrainingSpeed:
     """Time `python -m spacy train` once a cell, one after another, then the grid on the same cells.
 
     Both on one thread of linear algebra a process, so that cores are used by processes alone.
@@ -347,7 +351,7 @@ def race(
     ours = [_scores(0, cell, result)["f"][ALL] for cell, result in zip(portions, results, strict=True)]
     apart = max(abs(a - b) for a, b in zip(alone, ours, strict=True))
     used = workers or jobs.default_workers()
-    return Speed(len(portions), spacy_seconds, grid_seconds, used, apart, first[0], second[0])
+    return TrainingSpeed(len(portions), spacy_seconds, grid_seconds, used, apart, first[0], second[0])
 
 
 def _spacy_train(folder: Path, dev: Path, seed: int, overrides: dict[str, Any]) -> None:

@@ -12,8 +12,7 @@ from benchmarks import faults
 from ie.data import records, splits
 from ie.data.records import ReadReport, Record, Span
 from ie.diagnosis import verdict
-from ie.diagnosis.project import Project
-from ie.training import jobs as grid
+from ie.diagnosis.findings import ProjectData
 
 # Texts of each side: small enough for fifty diagnoses, large enough for statistics.
 SIZES = {"train": 400, "dev": 120, "test": 150}
@@ -55,7 +54,7 @@ def load(data: DataSet, lang: str) -> splits.Split:
     return splits.assign(list(found.values()), [], test_percent=30, dev_percent=15)
 
 
-def sample(split: splits.Split, config: Path, lang: str, seed: int) -> Project:
+def sample(split: splits.Split, config: Path, lang: str, seed: int) -> ProjectData:
     """A healthy project of some of the texts."""
     rng = np.random.default_rng(seed)
     texts = {}
@@ -64,10 +63,10 @@ def sample(split: splits.Split, config: Path, lang: str, seed: int) -> Project:
         some = rng.choice(len(rows), min(size, len(rows)), replace=False)
         texts[side] = [rows[i] for i in sorted(some.tolist())]
     labels = tuple(sorted({s.label for side in SIZES for r in getattr(split, side) for s in r.spans}))
-    return Project(config, labels, texts, lang=lang, overrides={"nlp.lang": lang}, seed=seed)
+    return ProjectData(config, labels, texts, lang=lang, overrides={"nlp.lang": lang}, seed=seed)
 
 
-def renamed(project: Project, same: dict[str, str]) -> Project:
+def renamed(project: ProjectData, same: dict[str, str]) -> ProjectData:
     """The project with the labels of another; spans of labels that the other hasn't are left out."""
     texts = {
         side: [
@@ -81,11 +80,11 @@ def renamed(project: Project, same: dict[str, str]) -> Project:
         ]
         for side, rows in project.texts.items()
     }
-    return Project(project.config, project.labels, texts, lang=project.lang)
+    return ProjectData(project.config, project.labels, texts, lang=project.lang)
 
 
 @dataclass(frozen=True)
-class Job:
+class DiagnosisJob:
     """One diagnosis: of a fault by name, or of the healthy project (fault "")."""
 
     data: DataSet
@@ -96,7 +95,7 @@ class Job:
     seed: int
 
 
-def diagnosed(job: Job) -> dict[str, Any]:
+def diagnosed(job: DiagnosisJob) -> dict[str, Any]:
     """What the diagnosis says of one project.
 
     Returns:
@@ -146,16 +145,16 @@ def run(
     names = [fault.name for fault in faults.all_faults() if not only or fault.name in only]
     jobs = []
     for mine, other in zip(data, reversed(data), strict=True):
-        jobs += [Job(mine, other, name, config, lang, seed) for name in names]
-        jobs += [Job(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
+        jobs += [DiagnosisJob(mine, other, name, config, lang, seed) for name in names]
+        jobs += [DiagnosisJob(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
     found: dict[int, dict[str, Any]] = {}
 
     def done(i: int, result: dict[str, Any]) -> None:
         found[i] = result
         progress(result)
 
-    workers = min(workers or grid.default_workers(), max(len(jobs), 1))
-    grid.on_cores(enumerate(jobs), workers, done, work=diagnosed, what="diagnoses", kept=False)
+    workers = min(workers or jobs.default_workers(), max(len(jobs), 1))
+    jobs.on_cores(enumerate(jobs), workers, done, work=diagnosed, what="diagnoses", kept=False)
     return [found[i] for i in range(len(jobs))]
 
 

@@ -14,21 +14,16 @@ from ie.core.stats import Estimate, Pair
 from ie.data.docs import from_doc, read_docs
 from ie.data.records import Record
 from ie.evaluation import scoring, systems
-from ie.training.distill import recipes as distilling
-from ie.training.distill.distillation import (
-    Distilled,
-    Sources,
-    distil,
-    student,
-)
-from ie.training.distill.recipes import LLM, REVIEWED, SILVER, Answers, Kept, Settings
+from ie.training.distill import recipes
+from ie.training.distill.distillation import DistillationData, Distilled, distil, student
+from ie.training.distill.recipes import LLM, REVIEWED, SILVER, Answers, DistillSettings, Kept
 from ie.training.distill.teachers import Bench
 from ie.training.jobs import Result
-from ie.training.variants import comparison
+from ie.training.variants import variant_comparison
 
 
 @dataclass(frozen=True)
-class Row:
+class RecipeScore:
     """A way of training, scored on dev.
 
     Attributes:
@@ -52,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RecipeComparison:
     """Ways of training side by side.
 
     Attributes:
@@ -62,7 +57,7 @@ class Comparison:
         test: the rows of the recommendation, the reviewed ones alone and the LLM on test; its pairs.
     """
 
-    rows: dict[str, Row]
+    rows: dict[str, RecipeScore]
     llm: Estimate | None
     pairs: list[Pair]
     recommended: str
@@ -80,21 +75,21 @@ class Comparison:
 
 def compare(
     at: Bench,
-    sources: Sources,
+    sources: DistillationData,
     hidden: Sequence[Record],
-    settings: Settings,
+    settings: DistillSettings,
     *,
     seeds: int,
     llm: Path,
     test: Path,
-) -> Comparison:
+) -> RecipeComparison:
     """Train every recipe with every seed, score on dev, recommend one, and score that one on test.
 
     Args:
         hidden: gold of those silver texts that have one.
     """
     made = distil(at, sources, settings.recipes, settings)
-    plain = Kept(distilling.drafts_of(sources.silver))
+    plain = Kept(recipes.drafts_of(sources.silver))
     made = {REVIEWED: Distilled((), Kept()), SILVER: Distilled((), plain), **made}
     reviewed = {SILVER: []}
     jobs = {
@@ -115,13 +110,15 @@ def compare(
     if said is not None:
         counts[LLM] = [said] * seeds
     chosen = [(name, other) for other in others for name in rows if name != other]
-    pairs = comparison.pairs(counts, chosen, fixed=(LLM,))
+    pairs = variant_comparison.pairs(counts, chosen, fixed=(LLM,))
     best = recommend(pairs)
     against = [(best, name) for name in rows if name != best]
-    apart = {pair.second for pair in comparison.pairs(counts, against, fixed=(LLM,)) if pair.differs()}
+    apart = {
+        pair.second for pair in variant_comparison.pairs(counts, against, fixed=(LLM,)) if pair.differs()
+    }
     as_good = [name for name in rows if name != best and name not in apart]
     # Only now anybody looks at test, and at these alone.
-    held_out = comparison.read_gold(test)
+    held_out = variant_comparison.read_gold(test)
     final = dict.fromkeys((best, REVIEWED))
     tested = {name: [_micro(r["test"]) for r in by_name[name]] for name in final}
     shown = {name: _mean(tables) for name, tables in tested.items()}
@@ -130,14 +127,14 @@ def compare(
         tested[LLM] = [said] * seeds
         shown[LLM] = (stats.intervals(said)[2], math.nan)
     wanted = [(best, other) for other in tested if other != best]
-    return Comparison(
+    return RecipeComparison(
         rows=rows,
         llm=stats.intervals(counts[LLM][0])[2] if LLM in counts else None,
         pairs=pairs,
         recommended=best,
         as_good=sorted(as_good, key=lambda name: (len(rows[name].recipe), list(rows).index(name))),
         test=shown,
-        test_pairs=comparison.pairs(tested, wanted, fixed=(LLM,)),
+        test_pairs=variant_comparison.pairs(tested, wanted, fixed=(LLM,)),
         dev_texts=len(dev),
         test_texts=len(held_out),
     )
@@ -166,13 +163,13 @@ def _row(
     counts: Sequence[np.ndarray],
     results: Sequence[Result],
     gold: Answers,
-) -> Row:
+) -> RecipeScore:
     f, sd = _mean(counts)
-    docs = [distilling.to_training_doc(draft, at.nlp) for draft in item.kept.drafts]
+    docs = [recipes.to_training_doc(draft, at.nlp) for draft in item.kept.drafts]
     tokens = sum(len(doc) for doc in docs)
     left = sum(token.ent_iob == 0 for doc in docs for token in doc)
-    right = distilling.quality(item.kept.drafts, gold, at.labels)
-    return Row(
+    right = recipes.quality(item.kept.drafts, gold, at.labels)
+    return RecipeScore(
         name=name,
         recipe=item.recipe,
         texts=len(docs),
@@ -206,7 +203,7 @@ def _mean(tables: Sequence[np.ndarray]) -> tuple[Estimate, float]:
     return stats.mean_over_seeds(tables), stdev(scores) if len(scores) > 1 else math.nan
 
 
-def to_json(found: Comparison) -> dict[str, Any]:
+def to_json(found: RecipeComparison) -> dict[str, Any]:
     """The comparison as a JSON object, without timings: the same inputs give the same bytes."""
 
     def pair(one: Pair | None) -> dict[str, Any] | None:
@@ -248,7 +245,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
     }
 
 
-def seconds(found: Comparison) -> dict[str, dict[str, float]]:
+def seconds(found: RecipeComparison) -> dict[str, dict[str, float]]:
     """Processor seconds of each row."""
     return {
         row.name: {"training": round(row.training, 1), "teaching": round(row.teaching, 1)}

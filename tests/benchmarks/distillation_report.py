@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
-from benchmarks.distillation_comparison import Comparison, Row
+from benchmarks.distillation_comparison import RecipeComparison, RecipeScore
 from matplotlib.figure import Figure
 from wasabi import table
 
@@ -38,7 +38,7 @@ def title(name: str) -> str:
     return TITLES.get(name, name)
 
 
-def cells(found: Comparison, gold: int) -> list[list[str]]:
+def cells(found: RecipeComparison, gold: int) -> list[list[str]]:
     """The table, a row for each way of training.
 
     Args:
@@ -81,7 +81,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
 
 
-def notes(found: Comparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
+def notes(found: RecipeComparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
     """What must be said beside the table, one sentence each."""
     said = [
         f"Trained on {counted(reviewed, 'reviewed text')}, the same for all rows, and of "
@@ -110,7 +110,7 @@ def notes(found: Comparison, reviewed: int, silver: int, gold: int, seeds: int) 
     return said
 
 
-def advice(found: Comparison) -> list[str]:
+def advice(found: RecipeComparison) -> list[str]:
     """Which recipe to take, what that rests on, and what it scores on test."""
     best = found.rows[found.recommended]
     n = found.test_texts
@@ -142,11 +142,11 @@ def advice(found: Comparison) -> list[str]:
     return said
 
 
-def _means(row: Row) -> str:
+def _means(row: RecipeScore) -> str:
     return f" ({', '.join(row.recipe)})" if row.recipe else ""
 
 
-def figure(found: Comparison) -> Figure:
+def figure(found: RecipeComparison) -> Figure:
     """F on dev of each way of training with its interval; lines for the reviewed ones alone and the LLM."""
     rows = list(found.rows.values())
     with matplotlib.rc_context(STYLE):
@@ -175,7 +175,7 @@ def figure(found: Comparison) -> Figure:
 
 
 def page(
-    found: Comparison,
+    found: RecipeComparison,
     rows: Sequence[Sequence[str]],
     sentences: Sequence[str],
     remarks: Sequence[str],

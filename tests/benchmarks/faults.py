@@ -13,7 +13,7 @@ from thinc.api import Model
 
 from ie.data import splits
 from ie.data.records import Record, Span
-from ie.diagnosis.project import SIDES, Project, made
+from ie.diagnosis.findings import SIDES, ProjectData, made
 
 # Shares of a side that a fault concerns.
 LEAKED = 0.3
@@ -35,7 +35,7 @@ def create_frozen(embed: Model) -> Model:
 
 
 @dataclass(frozen=True)
-class Fault:
+class InjectedFault:
     """What is done to a project, and the finding that must be named first.
 
     `inject` takes the project, another one of another domain, and a random generator.
@@ -43,34 +43,36 @@ class Fault:
 
     name: str
     finding: str
-    inject: Callable[[Project, Project, np.random.Generator], Project]
+    inject: Callable[[ProjectData, ProjectData, np.random.Generator], ProjectData]
 
 
-def all_faults() -> list[Fault]:
+def all_faults() -> list[InjectedFault]:
     """Those of the benchmark, in its order."""
     return [
-        Fault("labels shifted by one token", "shifted", shifted),
-        Fault("labels shuffled: places", "places", shuffled_places),
-        Fault("labels shuffled: types", "types", shuffled_types),
-        Fault("learning rate 0", "learning-rate", setting("training.optimizer.learn_rate", 0.0)),
-        Fault(
+        InjectedFault("labels shifted by one token", "shifted", shifted),
+        InjectedFault("labels shuffled: places", "places", shuffled_places),
+        InjectedFault("labels shuffled: types", "types", shuffled_types),
+        InjectedFault("learning rate 0", "learning-rate", setting("training.optimizer.learn_rate", 0.0)),
+        InjectedFault(
             "learning rate 100 times too high", "learning-rate", setting("training.optimizer.learn_rate", 0.1)
         ),
-        Fault("frozen embedding layer", "weights", frozen),
-        Fault("gradient clipping to nothing", "clipping", setting("training.optimizer.grad_clip", 1e-12)),
-        Fault("test leaked into train", "leak", leaked),
-        Fault("near-duplicates across splits", "near-leak", near_duplicates),
-        Fault("annotations swapped between two labels", "swapped", swapped),
-        Fault("30 % of spans missing", "missing", missing),
-        Fault("offsets computed on another encoding", "encoding", encoded),
-        Fault("all-negative training data", "no-annotation", negative),
-        Fault("one label absent in train", "labels", absent),
-        Fault("tokenizer mismatch", "tokenizer", other_tokenizer),
-        Fault("dev drawn from another domain", "drift", other_domain),
+        InjectedFault("frozen embedding layer", "weights", frozen),
+        InjectedFault(
+            "gradient clipping to nothing", "clipping", setting("training.optimizer.grad_clip", 1e-12)
+        ),
+        InjectedFault("test leaked into train", "leak", leaked),
+        InjectedFault("near-duplicates across splits", "near-leak", near_duplicates),
+        InjectedFault("annotations swapped between two labels", "swapped", swapped),
+        InjectedFault("30 % of spans missing", "missing", missing),
+        InjectedFault("offsets computed on another encoding", "encoding", encoded),
+        InjectedFault("all-negative training data", "no-annotation", negative),
+        InjectedFault("one label absent in train", "labels", absent),
+        InjectedFault("tokenizer mismatch", "tokenizer", other_tokenizer),
+        InjectedFault("dev drawn from another domain", "drift", other_domain),
     ]
 
 
-def changed(project: Project, **texts: Sequence[Record]) -> Project:
+def changed(project: ProjectData, **texts: Sequence[Record]) -> ProjectData:
     """The project with other records on some sides, and .spacy files made of them."""
     found = replace(
         project, texts=project.texts | {side: list(rows) for side, rows in texts.items()}, bins={}
@@ -80,7 +82,7 @@ def changed(project: Project, **texts: Sequence[Record]) -> Project:
     return found
 
 
-def healthy(project: Project) -> Project:
+def healthy(project: ProjectData) -> ProjectData:
     """The project as it is, with its .spacy files."""
     return changed(project)
 
@@ -89,16 +91,18 @@ def _with_spans(record: Record, spans: list[Span]) -> Record:
     return Record(text=record.text, spans=spans, meta=record.meta)
 
 
-def setting(name: str, value: float) -> Callable[[Project, Project, np.random.Generator], Project]:
+def setting(
+    name: str, value: float
+) -> Callable[[ProjectData, ProjectData, np.random.Generator], ProjectData]:
     """A setting of the config, changed."""
 
-    def inject(project: Project, other: Project, rng: np.random.Generator) -> Project:
+    def inject(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
         return replace(changed(project), overrides=project.overrides | {name: value})
 
     return inject
 
 
-def frozen(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def frozen(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     found = changed(project)
     config = spacy.util.load_config(project.config, interpolate=False)
     embed = copy.deepcopy(config["components"]["tok2vec"]["model"]["embed"])
@@ -106,7 +110,7 @@ def frozen(project: Project, other: Project, rng: np.random.Generator) -> Projec
     return replace(found, overrides=project.overrides | override)
 
 
-def shifted(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def shifted(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     def shift(record: Record) -> Record:
         doc = project.nlp.make_doc(record.text)
         spans = []
@@ -120,7 +124,7 @@ def shifted(project: Project, other: Project, rng: np.random.Generator) -> Proje
     return changed(project, train=[shift(record) for record in project["train"]])
 
 
-def shuffled_places(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def shuffled_places(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     def move(record: Record) -> Record:
         doc = project.nlp.make_doc(record.text)
         free, spans = np.ones(len(doc), dtype=bool), []
@@ -138,7 +142,7 @@ def shuffled_places(project: Project, other: Project, rng: np.random.Generator) 
     return changed(project, train=[move(record) for record in project["train"]])
 
 
-def shuffled_types(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def shuffled_types(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     names = [span.label for record in project["train"] for span in record.spans]
     order = iter(rng.permutation(len(names)).tolist())
     return changed(
@@ -150,13 +154,13 @@ def shuffled_types(project: Project, other: Project, rng: np.random.Generator) -
     )
 
 
-def leaked(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def leaked(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     test = project["test"]
     some = rng.choice(len(test), int(LEAKED * len(test)), replace=False)
     return changed(project, train=[*project["train"], *(test[i] for i in sorted(some.tolist()))])
 
 
-def near_duplicates(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def near_duplicates(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     """Copies of long enough test texts with another last word."""
     copies = []
     for record in project["test"]:
@@ -170,7 +174,7 @@ def near_duplicates(project: Project, other: Project, rng: np.random.Generator) 
     return changed(project, train=[*project["train"], *(copies[i] for i in sorted(some.tolist()))])
 
 
-def swapped(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def swapped(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     """The two labels with most spans, exchanged in train."""
     counts = Counter(span.label for record in project["train"] for span in record.spans)
     (one, _), (two, _) = counts.most_common(2)
@@ -186,14 +190,14 @@ def swapped(project: Project, other: Project, rng: np.random.Generator) -> Proje
     )
 
 
-def missing(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def missing(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     return changed(
         project,
         train=[_with_spans(r, [s for s in r.spans if rng.random() >= MISSING]) for r in project["train"]],
     )
 
 
-def encoded(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def encoded(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     """Offsets in bytes of UTF-8, everywhere: a tool that exports them so does it for all texts."""
 
     def convert(record: Record) -> Record:
@@ -204,11 +208,11 @@ def encoded(project: Project, other: Project, rng: np.random.Generator) -> Proje
     return changed(project, **{side: [convert(record) for record in project[side]] for side in SIDES})
 
 
-def negative(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def negative(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     return changed(project, train=[_with_spans(record, []) for record in project["train"]])
 
 
-def absent(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def absent(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     """The second most frequent label lost in train."""
     counts = Counter(span.label for record in project["train"] for span in record.spans)
     gone = counts.most_common(2)[-1][0]
@@ -217,7 +221,7 @@ def absent(project: Project, other: Project, rng: np.random.Generator) -> Projec
     )
 
 
-def other_tokenizer(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def other_tokenizer(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     """The .spacy files cut at blanks only, with spans widened to such tokens."""
     found = changed(project)
     vocab = found.nlp.vocab
@@ -243,5 +247,5 @@ def other_tokenizer(project: Project, other: Project, rng: np.random.Generator) 
     return found
 
 
-def other_domain(project: Project, other: Project, rng: np.random.Generator) -> Project:
+def other_domain(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
     return changed(project, dev=other["dev"])

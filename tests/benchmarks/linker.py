@@ -18,7 +18,7 @@ from spacy.tokens import Doc
 
 from components.linker import Linker
 from ie.data.gazetteer import GazetteerEntry, read_gazetteer
-from ie.training.linker import rows
+from ie.training.linker_training import rows
 
 SYLLABLES = re.findall("..", "badofegahoixjukelomanorospequirasetoulvewexyaziacbri")
 TRADES = ("Capital", "Energy", "Foods", "Health", "Labs", "Logistics", "Partners", "Software", "Ventures")

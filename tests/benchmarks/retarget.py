@@ -56,7 +56,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RetargetResult:
     """One set: what was put in, which lines were edited, and what came out.
 
     Attributes:
@@ -177,7 +177,7 @@ def retarget(
     overrides: Mapping[str, Any],
     commands: Sequence[str],
     progress: Callable[[str], Any] = lambda what: None,
-) -> Outcome:
+) -> RetargetResult:
     """Set a copy of the project up for a set by `init`, run commands in it, and read what they wrote.
 
     Args:
@@ -212,7 +212,7 @@ def retarget(
     for command in commands:
         progress(command)
         run(copy, command, overrides)
-    return Outcome(
+    return RetargetResult(
         name=name,
         reviewed=reviewed,
         raw=raw,
@@ -257,7 +257,7 @@ def edits(copy: Path) -> tuple[int, int]:
 
 
 def scores(copy: Path) -> dict[str, Any]:
-    """What `evaluate` wrote in a copy, as fields of `Outcome`; without it there are no scores."""
+    """What `evaluate` wrote in a copy, as fields of `RetargetResult`; without it there are no scores."""
     scheme = load_scheme(copy / "configs/llm.cfg")
     config = srsly.read_yaml(copy / "project.yml")["vars"]["config"]
     written = [copy / f"training/{config}/{name}.json" for name in ("metrics", "speed")]
@@ -278,6 +278,6 @@ def scores(copy: Path) -> dict[str, Any]:
     }
 
 
-def to_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def to_json(outcomes: Sequence[RetargetResult]) -> list[dict[str, Any]]:
     """All outcomes for a file."""
     return [asdict(outcome) for outcome in outcomes]

@@ -61,14 +61,14 @@ def measure(*, texts: int, answers: int, clients: int, kills: int) -> dict[str, 
     """
     with tempfile.TemporaryDirectory(prefix="review-") as folder:
         make_project(Path(folder), texts)
-        server = Server(Path(folder))
+        server = ReviewServer(Path(folder))
         starts, work = [], []
         for _ in range(STARTS):
             starts.append(server.start())
             work.append(server.cpu())
             server.kill()
         server.start()
-        client = Client(server, "one")
+        client = SimulatedAnnotator(server, "one")
         at_once = [client.answer() for _ in range(LATENCIES)]
         server.settle()
         before = server.cpu()
@@ -140,7 +140,7 @@ def make_project(folder: Path, texts: int) -> None:
     (folder / "guidelines.md").write_text("# Guidelines\n\n- **COMPANY**: names\n", encoding="utf-8")
 
 
-class Server:
+class ReviewServer:
     """The command, which may be killed and started again on the same port."""
 
     def __init__(self, folder: Path) -> None:
@@ -167,7 +167,7 @@ class Server:
             if "?token=" in line:
                 address, self.secret = line.split()[-1].split("?token=")
                 self.port = int(address.rstrip("/").rpartition(":")[2])
-                Client(self, "first").ask("GET", "/api/next?annotator=first")
+                SimulatedAnnotator(self, "first").ask("GET", "/api/next?annotator=first")
                 return time.perf_counter() - begun
         raise UserError(f"the review didn't start: {' '.join(told.split())}")
 
@@ -193,10 +193,10 @@ class Server:
         self._process.stdout.close()
 
 
-class Client:
+class SimulatedAnnotator:
     """An annotator who accepts what is shown, and tries again where there is no answer."""
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: ReviewServer, name: str) -> None:
         self._server, self._name = server, name
         self._connection: http.client.HTTPConnection | None = None
         self._item: dict[str, Any] = {}
@@ -259,14 +259,14 @@ class Client:
             time.sleep(0.02)
 
 
-def stress(server: Server, *, answers: int, clients: int, kills: int) -> dict[str, Any]:
+def stress(server: ReviewServer, *, answers: int, clients: int, kills: int) -> dict[str, Any]:
     """Many answers at once, under kills; what was lost and what is there twice."""
     server.start()
     before = len((server.folder / "log.jsonl").read_text("utf-8").splitlines())
-    people = [Client(server, f"c{i}") for i in range(clients)]
+    people = [SimulatedAnnotator(server, f"c{i}") for i in range(clients)]
     faults: list[BaseException] = []
 
-    def work(client: Client) -> None:
+    def work(client: SimulatedAnnotator) -> None:
         try:
             while len(client.acknowledged) < answers // clients:
                 client.answer()

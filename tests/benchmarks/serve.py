@@ -22,7 +22,7 @@ COMMAND = Path(__file__).parents[2] / "scripts" / "serve.py"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class Server:
+class ServiceProcess:
     """The command in a process of its own; `url` is what it printed, `log` the file that it logs to."""
 
     def __init__(
@@ -125,7 +125,7 @@ def inside(nlp: Language, texts: Sequence[str], batch: int, seconds: float) -> t
 
 def measure(
     nlp: Language,
-    server: Server,
+    server: ServiceProcess,
     texts: Sequence[str],
     *,
     sizes: Sequence[int],
@@ -171,7 +171,7 @@ def measure(
 
 
 def soak(
-    server: Server,
+    server: ServiceProcess,
     texts: Sequence[str],
     *,
     size: int,

@@ -19,14 +19,14 @@ from components.linker import (
     FEATURES,
     MATCHES,
     Linker,
-    Table,
+    NameTable,
     fold,
     keys,
     legal_form,
     strip_forms,
     trigrams,
 )
-from ie.training.linker import read_forms
+from ie.training.linker_training import read_forms
 
 FORMS = frozenset({"inc", "ltd", "gmbh", "ag", "and co", "co", "plc", "sae", "holdings"})
 ROWS = [
@@ -261,7 +261,7 @@ def test_folding_leaves_something_of_every_name(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=8, unique=True))
 def test_every_name_leads_to_its_own_entry(names: list[str]) -> None:
-    table = Table.build([(str(i), [name]) for i, name in enumerate(names)], FORMS)
+    table = NameTable.build([(str(i), [name]) for i, name in enumerate(names)], FORMS)
     for i, name in enumerate(names):
         owners = table.arrays["owners"][table.find(f"={fold(name)}", 50)]
         assert i in owners

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 
-from components.money import Entry, MoneyNormaliser, fold, read_number, writing_key
+from components.money import LexiconEntry, MoneyNormaliser, fold, read_number, writing_key
 
 LOCALES = ("en_US", "en_IN", "de_DE", "de_CH", "fr_FR", "es_ES", "es_MX", "pt_BR", "sv_SE", "pl_PL", "it_IT")
 CODES = ("USD", "EUR", "GBP", "JPY", "INR", "CHF", "BRL", "KWD", "MXN", "SEK", "PLN", "KRW")
@@ -313,13 +313,13 @@ def test_an_unknown_word_beside_a_number_is_not_read_as_if_it_were_absent(
     text: str, word: str, where: int, data: st.DataObject
 ) -> None:
     money = component_for("en")
-    assume(not any(token.entry != Entry() for token in money.lexicon.tokens(fold(word))))
+    assume(not any(token.entry != LexiconEntry() for token in money.lexicon.tokens(fold(word))))
     words = text.split(" ")
     at = where % (len(words) + 1)
     changed = " ".join([*words[:at], word, *words[at:]])
     # with its neighbours it may be another writing: "R" and "$ 5"
     tokens = money.lexicon.tokens(fold(changed), spaced=True)
-    known = any(fold(word) in token.text and token.entry != Entry() for token in tokens)
+    known = any(fold(word) in token.text and token.entry != LexiconEntry() for token in tokens)
     assume(not known)
     answer = money.normalise(changed)
     assert answer["amount"] is None, (changed, answer)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import spacy
+from ie.review.guidelines import read_guidelines
 from running import ROOT, run_command
 
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import ReadReport, blank, read_records
 from ie.diagnosis import annotations
 from ie.evaluation import baselines
-from ie.review.guidelines import read_guidelines
 from ie.setup import demo, project_file
-from ie.training import linker as linking
+from ie.training import linker_training
 
 ASSETS = ROOT / "assets"
 FILES = ("--reviewed", ASSETS / "reviewed.jsonl", "--texts", ASSETS / "texts.jsonl")
@@ -49,7 +49,7 @@ def test_both_companies_of_the_talk_are_linked() -> None:
     nlp.add_pipe("entity_ruler").add_patterns(
         [{"label": "COMPANY", "pattern": name} for name in ("Hooli", "ACME Ventures")]
     )
-    table = linking.rows(read_gazetteer(ASSETS / "companies.csv"))
+    table = linker_training.rows(read_gazetteer(ASSETS / "companies.csv"))
     nlp.add_pipe("linker").initialize(rows=table)
     doc = nlp("Hooli raises $5m to revolutionize search, led by ACME Ventures")
     assert [ent.kb_id_ for ent in doc.ents] == ["5923214", "1681056"]

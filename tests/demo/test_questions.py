@@ -13,14 +13,14 @@ from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import blank, read_records
 from ie.data.splits import assign
-from ie.database import asking, filling, guard, reading, writing
-from ie.database.asking import Question
-from ie.database.grammar import NO_ANSWER
+from ie.database import document_rows, guard, sqlite_file, text_to_sql, writer
 from ie.database.schema import read_mapping
+from ie.database.sql_grammar import NO_ANSWER
+from ie.database.text_to_sql import SolvedQuestion
 from ie.training import assembly
 
 ASSETS, CONFIGS = ROOT / "assets", ROOT / "configs"
-QUESTIONS = asking.read_questions(ASSETS / "questions.jsonl")
+QUESTIONS = text_to_sql.read_questions(ASSETS / "questions.jsonl")
 EXAMPLES = [question for question in QUESTIONS if question.split == "examples"]
 SCORED = [question for question in QUESTIONS if question.split == "scored"]
 
@@ -30,12 +30,14 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     """A database of the gold test texts."""
     path = tmp_path_factory.mktemp("test") / "gold.db"
     nlp = blank("en")
-    source = writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
+    source = writer.AnnotationSource(
+        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+    )
     records = [read_records(ASSETS / f"{name}.jsonl") for name in ("reviewed", "texts")]
     split = assign(*records, **load_data_config(CONFIGS / "data.cfg").split.model_dump())
     mapping, companies = read_mapping(CONFIGS / "database.cfg"), read_gazetteer(ASSETS / "companies.csv")
-    writing.update(path, split.test, source, mapping, companies)
-    with closing(reading.open_readonly(path)) as found:
+    writer.update(path, split.test, source, mapping, companies)
+    with closing(sqlite_file.open_readonly(path)) as found:
         yield found
 
 
@@ -49,19 +51,19 @@ def test_there_are_sixty_scored_questions_and_others_as_examples():
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=[question.question for question in QUESTIONS])
-def test_the_gold_sql_gives_the_stored_answer(connection: sqlite3.Connection, question: Question):
+def test_the_gold_sql_gives_the_stored_answer(connection: sqlite3.Connection, question: SolvedQuestion):
     if question.sql is None:
         assert question.answer == []
         return
-    found = guard.run(connection, guard.check(question.sql, reading.schema_of(connection)))
+    found = guard.run(connection, guard.check(question.sql, sqlite_file.schema_of(connection)))
     assert rowset(found.rows) == rowset(question.answer)
     assert bool(question.answer) == (question.kind != "no-answer")
 
 
 def test_what_is_unanswerable_is_never_shown_as_the_nearest_example(connection: sqlite3.Connection):
     money = assembly.load(CONFIGS / "money.cfg", component="money").get_pipe("money")
-    _, settings = asking.read_config(CONFIGS / "ask.cfg")
-    translator = asking.Translator(connection, settings, EXAMPLES, money)
+    _, settings = text_to_sql.read_config(CONFIGS / "ask.cfg")
+    translator = text_to_sql.Translator(connection, settings, EXAMPLES, money)
     for question in SCORED:
         before, _, _ = translator.prompt(question.question).rpartition("\n\nQuestion:")
         assert not before.rstrip().endswith(NO_ANSWER)

@@ -43,7 +43,7 @@ def silver(copy) -> None:
     (copy / "training/llm-timings.jsonl").write_text("")
 
 
-def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> retarget.Outcome | None:
+def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> retarget.RetargetResult | None:
     copy = folder / "project"
     found = retarget.retarget(
         name,

@@ -86,9 +86,9 @@ def test_nothing_imports_tests_or_benchmarks() -> None:
     [
         "ie.training.jobs",
         "ie.training.distill.teachers",
-        "ie.training.variants.comparison",
-        "ie.deploy.apply.run",
-        "ie.deploy.apply.llm",
+        "ie.training.variants.variant_comparison",
+        "ie.deploy.apply.shard_runner",
+        "ie.deploy.apply.llm_worker",
     ],
 )
 def test_keys_of_stored_results_hash_all_code_that_is_imported(module: str) -> None:

@@ -16,7 +16,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token, TokenType
 
 from ie.database import guard
-from ie.database.guard import Limits, Refused, Result
+from ie.database.guard import QueryLimits, Result, StatementRefused
 
 Schema = Mapping[str, tuple[str, ...]]
 # What the columns with the place of a sentence are called.
@@ -39,7 +39,7 @@ class _Untold(Exception):
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceText:
     """A text that an answer rests on; characters start to end are what says it."""
 
     document_id: str
@@ -49,8 +49,8 @@ class Source:
 
 
 def sources(
-    connection: sqlite3.Connection, sql: str, schema: Schema, result: Result, most: int, limits: Limits
-) -> list[Source]:
+    connection: sqlite3.Connection, sql: str, schema: Schema, result: Result, most: int, limits: QueryLimits
+) -> list[SourceText]:
     """The sentences behind the first rows of an answer: those of the table rows that it takes.
 
     For groups and DISTINCT rows these are the table rows of the groups that are shown; for a MAX or MIN
@@ -79,12 +79,12 @@ def sources(
             f"LIMIT {int(most)}",
             limits,
         )
-    except (_Untold, Refused, SqlglotError):
+    except (_Untold, StatementRefused, SqlglotError):
         return []
-    unique: dict[tuple, Source] = {}
+    unique: dict[tuple, SourceText] = {}
     for key, text, start, end in found.rows:
         place = (key, start, end)
-        unique.setdefault(place, Source(key, text, start or 0, len(text) if end is None else end))
+        unique.setdefault(place, SourceText(key, text, start or 0, len(text) if end is None else end))
     return list(unique.values())
 
 
@@ -146,7 +146,7 @@ class _Statement:
                 tokens = tokens[:-2] if tokens[-2].token_type == TokenType.ALIAS else tokens[:-1]
             self.items.append(self._written(tokens))
 
-    def places(self, connection: sqlite3.Connection, result: Result, most: int, limits: Limits) -> str:
+    def places(self, connection: sqlite3.Connection, result: Result, most: int, limits: QueryLimits) -> str:
         """The statement that gives the places of the sentences.
 
         Raises:
@@ -301,5 +301,5 @@ def _literal(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if "\0" in value:
-        raise Refused("no SQL", "A text with a NUL can't be written in SQL.")
+        raise StatementRefused("no SQL", "A text with a NUL can't be written in SQL.")
     return "'" + value.replace("'", "''") + "'"

@@ -3,7 +3,7 @@
 Two walls, as either may have a hole. The statement is parsed, and every part of it must be on a list of what
 is allowed. What is then run are its own words without comments, on a read-only connection, under an
 authorizer that denies all but reading the tables, in a process with limits on time, memory and the size of
-values (`ie.database.executing`). Its own words, as the parser may write what it read with another meaning:
+values (`ie.database.sql_workers`). Its own words, as the parser may write what it read with another meaning:
 it leaves out the plus of `+amount = '5'`, which makes SQLite compare without the type of the column.
 """
 
@@ -17,12 +17,12 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token, TokenType
 
-from ie.database import executing
-from ie.database.executing import Limits, Refused, Result
-from ie.database.reading import HIDDEN
+from ie.database import sql_workers
 from ie.database.schema import TABLES
+from ie.database.sql_workers import QueryLimits, Result, StatementRefused
+from ie.database.sqlite_file import HIDDEN
 
-__all__ = ["Limits", "Refused", "Result", "check", "run", "tables", "tokens"]
+__all__ = ["QueryLimits", "Result", "StatementRefused", "check", "run", "tables", "tokens"]
 
 # It warns of statements that it doesn't know, which are refused anyway.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -92,29 +92,31 @@ def check(sql: str, schema: Mapping[str, tuple[str, ...]]) -> str:
         Refused: anything else, with the first reason found.
     """
     if len(sql) > LONGEST_STATEMENT:
-        raise Refused("too long", f"The statement is longer than {LONGEST_STATEMENT:,} characters.")
+        raise StatementRefused("too long", f"The statement is longer than {LONGEST_STATEMENT:,} characters.")
     if any(ord(c) < 32 and c not in "\t\r\n" for c in sql):
-        raise Refused("no SQL", "The statement has control characters in it.")
+        raise StatementRefused("no SQL", "The statement has control characters in it.")
     try:
         found = tokens(sql)
         while found and found[-1].token_type == TokenType.SEMICOLON:
             found.pop()
         found = _without_parentheses(found)
         if sum(token.token_type == TokenType.L_PAREN for token in found) > DEEPEST:
-            raise Refused("too deep", f"The statement has more than {DEEPEST} parentheses.")
+            raise StatementRefused("too deep", f"The statement has more than {DEEPEST} parentheses.")
         words = joined(sql, found)
         parsed = [tree for tree in sqlglot.parse(words, read=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
         reason = str(error).splitlines()[0].split(". Line")[0] if str(error) else "too deep"
-        raise Refused("no SQL", f"The statement isn't valid SQL ({reason[:120]}).") from None
+        raise StatementRefused("no SQL", f"The statement isn't valid SQL ({reason[:120]}).") from None
     if len(parsed) != 1:
-        raise Refused(
+        raise StatementRefused(
             "several statements" if parsed else "no SQL",
             f"There must be one SELECT statement, and there are {len(parsed)} statements.",
         )
     tree = parsed[0]
     if not isinstance(tree, exp.Query):
-        raise Refused("no SELECT", f"Only SELECT is allowed, and this is {type(tree).__name__.upper()}.")
+        raise StatementRefused(
+            "no SELECT", f"Only SELECT is allowed, and this is {type(tree).__name__.upper()}."
+        )
     _check_parts(tree)
     _check_names(tree, schema)
     return words
@@ -165,22 +167,24 @@ def _without_parentheses(found: list[Token]) -> list[Token]:
 def _check_parts(tree: exp.Expr) -> None:
     for node in tree.walk():
         if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
-            raise Refused("table", "A function is not allowed as a table.")
+            raise StatementRefused("table", "A function is not allowed as a table.")
         if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
             if node.name.lower() not in NAMED:
-                raise Refused("function", f"The function {node.name.lower()[:40]} is not allowed.")
+                raise StatementRefused("function", f"The function {node.name.lower()[:40]} is not allowed.")
         elif type(node) not in _ALLOWED:
             name = node.sql_name() if isinstance(node, exp.Func) else type(node).__name__.upper()
             kind = "function" if isinstance(node, exp.Func) else "construct"
-            raise Refused(kind, f"The {kind} {name.lower() if kind == 'function' else name} is not allowed.")
+            raise StatementRefused(
+                kind, f"The {kind} {name.lower() if kind == 'function' else name} is not allowed."
+            )
         if isinstance(node, exp.Select) and not node.expressions:
-            raise Refused("no SQL", "The statement selects nothing.")
+            raise StatementRefused("no SQL", "The statement selects nothing.")
         if isinstance(node, exp.With) and node.args.get("recursive"):
-            raise Refused("recursion", "A recursive WITH is not allowed.")
+            raise StatementRefused("recursion", "A recursive WITH is not allowed.")
         if isinstance(node, exp.Collate) and node.expression.name.upper() not in _COLLATIONS:
-            raise Refused("construct", f"The collation {node.expression.name[:40]} is not allowed.")
+            raise StatementRefused("construct", f"The collation {node.expression.name[:40]} is not allowed.")
         if isinstance(node, exp.Select) and (node.args.get("into") or node.args.get("locks")):
-            raise Refused("construct", "SELECT INTO and locks are not allowed.")
+            raise StatementRefused("construct", "SELECT INTO and locks are not allowed.")
 
 
 def _check_names(tree: exp.Expr, schema: Mapping[str, tuple[str, ...]]) -> None:
@@ -189,20 +193,24 @@ def _check_names(tree: exp.Expr, schema: Mapping[str, tuple[str, ...]]) -> None:
         later = [cte.alias.lower() for cte in clause.expressions]
         for cte in clause.expressions:
             if any(table.name.lower() in later for table in cte.this.find_all(exp.Table)):
-                raise Refused("recursion", f"WITH {cte.alias[:40]} refers to itself or to a later one.")
+                raise StatementRefused(
+                    "recursion", f"WITH {cte.alias[:40]} refers to itself or to a later one."
+                )
             later.remove(cte.alias.lower())
     derived = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     known = {name.lower() for name in schema}
     for table in tree.find_all(exp.Table):
         if table.args.get("db") or table.args.get("catalog"):
-            raise Refused("table", f"The table {table.sql(DIALECT)[:60]} is in another database.")
+            raise StatementRefused("table", f"The table {table.sql(DIALECT)[:60]} is in another database.")
         if table.name.lower() not in known | derived:
-            raise Refused("table", f"There is no table {table.name[:40]}; there are {', '.join(schema)}.")
+            raise StatementRefused(
+                "table", f"There is no table {table.name[:40]}; there are {', '.join(schema)}."
+            )
     columns = {column.lower() for named in schema.values() for column in named}
     made = {alias.lower() for node in tree.find_all(exp.Alias, exp.TableAlias) for alias in _aliases(node)}
     for column in tree.find_all(exp.Column):
         if not isinstance(column.this, exp.Star) and column.name.lower() not in columns | made:
-            raise Refused("column", f"There is no column {column.name[:40]}.")
+            raise StatementRefused("column", f"There is no column {column.name[:40]}.")
 
 
 def _aliases(node: exp.Expr) -> Iterator[str]:
@@ -212,7 +220,7 @@ def _aliases(node: exp.Expr) -> Iterator[str]:
         yield from (column.name for column in node.args.get("columns") or ())
 
 
-def run(connection: sqlite3.Connection, sql: str, limits: Limits | None = None) -> Result:
+def run(connection: sqlite3.Connection, sql: str, limits: QueryLimits | None = None) -> Result:
     """Run a statement that `check` has seen, in a process that is killed when its time is over.
 
     Args:
@@ -222,10 +230,10 @@ def run(connection: sqlite3.Connection, sql: str, limits: Limits | None = None) 
         Refused: SQLite refuses it, a limit stopped it, or too many others are running.
     """
     (database,) = (row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main")
-    return executing.WORKERS.run(
+    return sql_workers.WORKERS.run(
         database,
         _quoted_names(sql),
-        limits or Limits(),
+        limits or QueryLimits(),
         tables=[name for name in TABLES if name not in HIDDEN],
         functions=CALLED,
         maxima=_MAXIMA,

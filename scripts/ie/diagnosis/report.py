@@ -10,7 +10,7 @@ from wasabi import table
 
 from ie.core import stats
 from ie.core.files import json_text
-from ie.diagnosis.project import Finding
+from ie.diagnosis.findings import Finding
 from ie.diagnosis.verdict import CASES, Diagnosis
 from ie.reports import figures, html
 

@@ -12,9 +12,8 @@ from ie.core import stats
 from ie.core.stats import Estimate
 from ie.data.docs import from_doc
 from ie.data.records import Record, Span, blank
-from ie.diagnosis import annotations, data, learning, runs
-from ie.diagnosis import thresholds as at
-from ie.diagnosis.project import Finding, Project, untested
+from ie.diagnosis import annotation_tests, data_tests, recorded_training, thresholds, training_tests
+from ie.diagnosis.findings import Finding, ProjectData, untested
 from ie.evaluation import scoring, systems
 from ie.evaluation.systems import SystemResult
 
@@ -79,7 +78,7 @@ class Diagnosis:
     scores: dict[str, tuple[str, Estimate]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
-    reference: runs.Reference = field(default_factory=runs.Reference)
+    reference: recorded_training.Reference = field(default_factory=recorded_training.Reference)
 
     @property
     def first(self) -> Finding | None:
@@ -93,17 +92,17 @@ def named(findings: Sequence[Finding]) -> Finding | None:
     return min(broken, key=lambda finding: ORDER.index(finding.name), default=None)
 
 
-def hypotheses(project: Project, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
+def hypotheses(project: ProjectData, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
     """All tests, those of the data first."""
     progress("texts, offsets, splits")
-    yield from data.run(project, runs.tokenizing(project))
+    yield from data_tests.run(project, recorded_training.tokenizing(project))
     progress("annotations")
-    yield from annotations.run(project)
-    yield from learning.run(project, progress)
+    yield from annotation_tests.run(project)
+    yield from training_tests.run(project, progress)
 
 
 def diagnose(
-    project: Project,
+    project: ProjectData,
     *,
     llm: Path | None = None,
     patterns: Path | None = None,
@@ -124,7 +123,11 @@ def diagnose(
     """
     annotated = any(doc.ents for doc in project.docs("train", project.nlp.vocab))
     progress("a short training")
-    reference = runs.reference(project) if annotated else runs.Reference(failed="there is no annotation")
+    reference = (
+        recorded_training.reference(project)
+        if annotated
+        else recorded_training.Reference(failed="there is no annotation")
+    )
     progress("baselines")
     scores, missing = compared(project, reference, llm, patterns, gazetteer, gazetteer_label)
     findings = list(hypotheses(project, progress))
@@ -143,8 +146,8 @@ def diagnose(
 
 
 def compared(
-    project: Project,
-    reference: runs.Reference,
+    project: ProjectData,
+    reference: recorded_training.Reference,
     llm: Path | None,
     patterns: Path | None,
     gazetteer: Path | None,
@@ -156,9 +159,9 @@ def compared(
     if not any(record.spans for record in gold):
         why = project.problems.get("dev") or "no span in dev to score on."
         return {}, {"all": why if not reference.failed else reference.failed}
-    scores["pipeline"] = "Pipeline, short training", learning.f_of(reference.counts["dev"])
+    scores["pipeline"] = "Pipeline, short training", training_tests.f_of(reference.counts["dev"])
     if "test" in reference.counts:
-        scores["pipeline-test"] = "The same on test", learning.f_of(reference.counts["test"])
+        scores["pipeline-test"] = "The same on test", training_tests.f_of(reference.counts["test"])
     texts = [record.text for record in gold]
     known = [from_doc(doc) for doc in project.docs("train", project.nlp.vocab)]
     missing = {}
@@ -187,11 +190,11 @@ def compared(
             missing[answer.title] = answer.missing
             continue
         counts = scoring.count(gold, answer.predicted, project.labels).sum(axis=1)
-        scores[answer.name] = answer.title, learning.f_of(counts)
+        scores[answer.name] = answer.title, training_tests.f_of(counts)
     return scores, missing
 
 
-def at_random(gold: Sequence[Record], train: Sequence[Record], project: Project) -> list[Record]:
+def at_random(gold: Sequence[Record], train: Sequence[Record], project: ProjectData) -> list[Record]:
     """Spans at random places, with lengths and labels of training and as many a token as there."""
     rng = np.random.default_rng(project.seed)
     docs = [project.nlp.make_doc(record.text) for record in train]
@@ -219,7 +222,8 @@ def baseline_finding(scores: dict[str, tuple[str, Estimate]], n: int) -> Finding
         "group": "baselines",
         "hypothesis": "The pipeline learned nothing that a list of names doesn't know.",
         "question": "Its score on dev is no better than that of chance, memory, rules or the LLM.",
-        "test": f"F of a short training ({at.REFERENCE_STEPS} steps on {at.TRAIN_TEXTS} texts at most).",
+        "test": f"F of a short training ({thresholds.REFERENCE_STEPS} steps on "
+        f"{thresholds.TRAIN_TEXTS} texts at most).",
     }
     if "pipeline" not in scores:
         return untested(told, "There is no dev with spans to score on.")
@@ -245,9 +249,9 @@ def baseline_finding(scores: dict[str, tuple[str, Estimate]], n: int) -> Finding
 
 
 def decide(
-    project: Project,
+    project: ProjectData,
     findings: Sequence[Finding],
-    reference: runs.Reference,
+    reference: recorded_training.Reference,
     scores: dict[str, tuple[str, Estimate]],
 ) -> tuple[str, str]:
     """The case, and why it is that one."""
@@ -266,13 +270,13 @@ def decide(
         return "unknown", f"There is nothing to score on: {why}"
     f = scores["pipeline"][1]
     shown = stats.format_score(f, n)
-    if f.value >= at.TOO_GOOD and f.low >= at.TOO_GOOD_LOW:
+    if f.value >= thresholds.TOO_GOOD and f.low >= thresholds.TOO_GOOD_LOW:
         return "too-good", f"F is {shown} on dev after a short training; people rarely agree so well."
-    if n < at.MINIMUM_TEXTS:
+    if n < thresholds.MINIMUM_TEXTS:
         return "unknown", f"F is {shown} on dev: on {n} text{'s' * (n != 1)} that may be luck."
     noise = by_name["shuffled"].figures.get("f", 0.0) if "shuffled" in by_name else 0.0
     level = max(scores["chance"][1].value, scores["majority"][1].value, noise)
-    if f.value <= level + at.CHANCE:
+    if f.value <= level + thresholds.CHANCE:
         return (
             "chance",
             f"F is {shown} on dev; chance or shuffled labels give {stats.decimals(level, 2)}.",
@@ -319,12 +323,12 @@ def next_step(case: str, findings: Sequence[Finding], curve: str) -> str:
     return said
 
 
-def first_broken(project: Project) -> Finding | None:
+def first_broken(project: ProjectData) -> Finding | None:
     """What `diagnose` would name, without the tests that come behind it in `ORDER`."""
     groups = (
-        lambda: data.run(project, runs.tokenizing(project)),
-        lambda: annotations.run(project),
-        lambda: learning.run(project),
+        lambda: data_tests.run(project, recorded_training.tokenizing(project)),
+        lambda: annotation_tests.run(project),
+        lambda: training_tests.run(project),
     )
     for group in groups:
         found = named(list(group()))

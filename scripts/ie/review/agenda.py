@@ -8,7 +8,7 @@ from typing import Any
 from ie.core import stats
 from ie.data.guidelines import GuidelineIndex
 from ie.reports.html import page
-from ie.review.agreement import Matched, Row, Side
+from ie.review.agreement import LabelAgreement, Matched, Side
 from ie.review.disagreements import KINDS, Difference, Group
 
 CONTEXT = 70
@@ -34,9 +34,9 @@ class Agenda:
 
     sides: tuple[Side, Side]
     matched: Matched
-    spans: Sequence[Row]
-    relations: Sequence[Row]
-    categories: Sequence[Row]
+    spans: Sequence[LabelAgreement]
+    relations: Sequence[LabelAgreement]
+    categories: Sequence[LabelAgreement]
     groups: Sequence[Group]
     guidelines: GuidelineIndex
     patterns: int = 12
@@ -149,7 +149,7 @@ def tables(agenda: Agenda) -> list[dict[str, Any]]:
     ]
 
 
-def _score(row: Row, name: str) -> str:
+def _score(row: LabelAgreement, name: str) -> str:
     bounds = BOUNDS.get(name, (0.0, 1.0))
     return stats.format_score(row.scores[name], documents=row.n, bounds=bounds)
 

@@ -59,7 +59,7 @@ class Matched:
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelAgreement:
     """Agreement on one label: how many each side gave (`first`, `second`) in `n` texts, and the scores."""
 
     label: str
@@ -175,7 +175,7 @@ def f(counts: np.ndarray) -> np.ndarray:
     return stats.prf(counts)[..., 2]
 
 
-def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0) -> list[Row]:
+def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0) -> list[LabelAgreement]:
     """Exact and overlap F of spans, kappa and alpha of tokens, for each label and for all.
 
     Spans overlap if they share a character and the label; each is paired once. A token has the label of
@@ -198,11 +198,11 @@ def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0)
             **_chance_corrected(tokens, seed),
         }
         tp, fp, fn = pick(exact).sum(axis=0)
-        rows.append(Row(label, int(tp + fn), int(tp + fp), len(exact), scores))
+        rows.append(LabelAgreement(label, int(tp + fn), int(tp + fp), len(exact), scores))
     return rows
 
 
-def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row]:
+def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[LabelAgreement]:
     """F of relations (`exact`: both spans and the label alike), and of those between spans both have.
 
     A side that gave none in any text wasn't asked for them: nothing is compared.
@@ -226,11 +226,11 @@ def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row
         both = counts.sum(axis=2) if label == ALL else counts[:, :, column]
         scores = {name: _interval(both[i], f, seed) for i, name in enumerate(("exact", "shared"))}
         tp, fp, fn = both[0].sum(axis=0)
-        rows.append(Row(label, int(tp + fn), int(tp + fp), len(matched.first), scores))
+        rows.append(LabelAgreement(label, int(tp + fn), int(tp + fp), len(matched.first), scores))
     return rows
 
 
-def categories(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Row]:
+def categories(matched: Matched, known: Sequence[str], seed: int = 0) -> list[LabelAgreement]:
     """Kappa and alpha of each category, and of the choice among them where both sides always choose one.
 
     Only texts for which both sides say something about the category count.
@@ -268,7 +268,7 @@ def edge_key(record: Record, edge: Relation) -> tuple[SpanKey, SpanKey, str]:
     return head, child, edge.label
 
 
-def as_json(rows: Iterable[Row]) -> dict[str, Any]:
+def as_json(rows: Iterable[LabelAgreement]) -> dict[str, Any]:
     """Rows as plain data, scores to four digits with the ends of their intervals; undefined ones are null."""
 
     def number(value: float) -> float | None:
@@ -293,12 +293,12 @@ def _with_found(known: Sequence[str], found: Iterable[str]) -> list[str]:
     return [*known, *sorted(set(found) - set(known))]
 
 
-def _category_row(label: str, chosen: Sequence[tuple[int, int]], k: int, seed: int) -> Row:
+def _category_row(label: str, chosen: Sequence[tuple[int, int]], k: int, seed: int) -> LabelAgreement:
     tables = np.zeros((len(chosen), k, k), dtype=np.int64)
     for i, (a, b) in enumerate(chosen):
         tables[i, int(a), int(b)] = 1
     given = [len(chosen) if label == ALL else sum(bool(pair[side]) for pair in chosen) for side in (0, 1)]
-    return Row(label, given[0], given[1], len(chosen), _chance_corrected(tables, seed))
+    return LabelAgreement(label, given[0], given[1], len(chosen), _chance_corrected(tables, seed))
 
 
 def _chance_corrected(tables: np.ndarray, seed: int) -> dict[str, Estimate]:

@@ -15,15 +15,15 @@ from starlette.routing import Route
 from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.data.scheme import Scheme
-from ie.review.engine import Answer, Engine
-from ie.review.store import Changed
+from ie.review.answer_files import Changed
+from ie.review.state import ReviewAnswer, ReviewState
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 1_000_000
 
 
 def make_app(
-    engine: Engine,
+    engine: ReviewState,
     scheme: Scheme,
     *,
     secret: str,
@@ -89,7 +89,7 @@ def make_app(
         if request.headers.get("content-type", "").split(";")[0] != "application/json":
             raise RequestError("An answer must be JSON.", 415)
         try:
-            given = Answer.model_validate_json(await web.body(request, MAX_BODY))
+            given = ReviewAnswer.model_validate_json(await web.body(request, MAX_BODY))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
@@ -135,7 +135,7 @@ def make_app(
     )
 
 
-def _labels(engine: Engine, task: str) -> Iterator[str]:
+def _labels(engine: ReviewState, task: str) -> Iterator[str]:
     for unit in engine.units:
         if unit.task == task:
             yield from unit.labels

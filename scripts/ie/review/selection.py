@@ -13,16 +13,16 @@ from ie.data.docs import from_doc
 from ie.data.records import Record
 from ie.data.splits import Split
 from ie.evaluation import scoring
-from ie.review.suggestions import Suggested, Suggestion, add, load_model
+from ie.review.suggestion_sources import Suggestion, TextSuggestions, add, load_model
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedText:
     """A text to review again: the reason, and the answers to choose from, if there are any."""
 
     text: str
     why: str
-    suggested: Suggested | None = None
+    suggested: TextSuggestions | None = None
 
     def agreed(self) -> list[Suggestion]:
         """Spans that are in all answers."""
@@ -34,7 +34,7 @@ class Chosen:
         return [span for key, span in spans.items() if len(sources) > 1 and backers[key] == sources]
 
 
-def likely_errors(errors: Path, model: Path, split: Split) -> list[Chosen]:
+def likely_errors(errors: Path, model: Path, split: Split) -> list[SelectedText]:
     """Texts that may be annotated wrongly: by the diagnosis, then those of dev the pipeline gets wrong.
 
     Args:
@@ -56,7 +56,7 @@ def likely_errors(errors: Path, model: Path, split: Split) -> list[Chosen]:
     return once(found)
 
 
-def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
+def label_errors(path: Path, gold: Iterable[Record]) -> list[SelectedText]:
     """Texts whose annotation the other texts contradict, as `diagnose` lists them; none without its file.
 
     Raises:
@@ -66,10 +66,10 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
         return []
     texts = {record.id: record.text for record in gold}
 
-    def chosen(error: dict[str, Any]) -> Chosen | None:
+    def chosen(error: dict[str, Any]) -> SelectedText | None:
         given, likelier = error["label"] or "unmarked", error["likelier"] or "no span"
         why = f"diagnosis: {error['string']!r} is {given}; {likelier} is likelier"
-        return Chosen(texts[error["id"]], why) if error["id"] in texts else None
+        return SelectedText(texts[error["id"]], why) if error["id"] in texts else None
 
     fault = "not a line of label errors; run `weasel run diagnose` again"
     return list(filter(None, read_jsonl(path, chosen, fault)))
@@ -77,7 +77,7 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[Chosen]:
 
 def model_errors(
     gold: Sequence[Record], predict: Callable[[list[str]], list[Record]], source: str
-) -> list[Chosen]:
+) -> list[SelectedText]:
     """Texts that a model annotates otherwise, those with most differences first.
 
     Args:
@@ -87,14 +87,16 @@ def model_errors(
     for record, answer in zip(gold, predict([record.text for record in gold]), strict=True):
         differences = len(scoring.errors(record, answer))
         if differences:
-            suggested = Suggested()
+            suggested = TextSuggestions()
             add(suggested, answer, source)
             spans = "a span" if differences == 1 else f"{differences} spans"
-            found.append((-differences, Chosen(record.text, f"the pipeline differs in {spans}", suggested)))
+            found.append(
+                (-differences, SelectedText(record.text, f"the pipeline differs in {spans}", suggested))
+            )
     return [chosen for _, chosen in sorted(found, key=lambda pair: pair[0])]
 
 
-def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
+def disagreements(path: Path, records: Iterable[Record]) -> list[SelectedText]:
     """Texts with several answers, to decide between, as `agreement` writes them.
 
     Each record has `answers`, which maps the name of each side to its `spans`, `relations` and `cats` as in a
@@ -106,7 +108,7 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
     found = []
     for record in records:
         extra: dict[str, Any] = record.model_extra or {}
-        suggested = Suggested()
+        suggested = TextSuggestions()
         try:
             for name, answer in extra["answers"].items():
                 add(suggested, Record.model_validate({**answer, "text": record.text}), str(name))
@@ -124,7 +126,9 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[Chosen]:
                     "outside its text; make the file again."
                 )
         suggested.cats = {}  # nobody's vote is taken over
-        found.append(Chosen(record.text, "; ".join(dict.fromkeys(reasons)) or "answers differ", suggested))
+        found.append(
+            SelectedText(record.text, "; ".join(dict.fromkeys(reasons)) or "answers differ", suggested)
+        )
     return once(found)
 
 
@@ -132,6 +136,6 @@ def _reason(difference: dict[str, Any]) -> str:
     return f"{difference['kind']} {difference['label']} ({difference['pattern']})"
 
 
-def once(chosen: Iterable[Chosen]) -> list[Chosen]:
+def once(chosen: Iterable[SelectedText]) -> list[SelectedText]:
     """Each text once, by its first reason."""
     return list({item.text: item for item in reversed(list(chosen))}.values())[::-1]

@@ -41,7 +41,7 @@ class ModelSection(Section):
     use: bool = False
 
 
-class Settings(Section):
+class ReviewSettings(Section):
     """The whole file."""
 
     review: ReviewSection = ReviewSection()
@@ -66,7 +66,7 @@ class Unit:
         return frozenset(f"{self.task}:{label}" for label in self.labels)
 
 
-def units(settings: Settings, scheme: Scheme) -> tuple[Unit, ...]:
+def units(settings: ReviewSettings, scheme: Scheme) -> tuple[Unit, ...]:
     """The questions about a text, in order: spans, then what builds on them.
 
     Raises:

@@ -53,7 +53,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What a worker needs for one cell; paths are of files that exist while it runs.
 
     `cache` is where the result is kept, None for nowhere; `also` are hashes of what else it depends on.
@@ -71,7 +71,7 @@ class Job:
     scored: Scored = "spans"
 
 
-def train_cell(job: Job) -> Result:
+def train_cell(job: TrainingJob) -> Result:
     """Train one cell in this process and count its hits and misses on dev.
 
     Returns:
@@ -95,7 +95,7 @@ def train_cell(job: Job) -> Result:
     return result
 
 
-def train_to(job: Job, folder: Path) -> dict[str, Any]:
+def train_to(job: TrainingJob, folder: Path) -> dict[str, Any]:
     """Train one cell into `folder`; the scores of `training.train`.
 
     Raises:
@@ -122,17 +122,17 @@ def unfinished(scores: dict[str, Any]) -> bool:
     return scores["step"] == scores["history"][-1]["step"] > 0
 
 
-def _stored(job: Job) -> Path | None:
+def _stored(job: TrainingJob) -> Path | None:
     return job.cache / f"{key(job)}.json" if job.cache else None
 
 
-def keep(job: Job, result: Result) -> None:
+def keep(job: TrainingJob, result: Result) -> None:
     """Store the result of a cell under the hash of what it depends on."""
     if stored := _stored(job):
         write_json(stored, result, indent=None)
 
 
-def kept(job: Job) -> Result | None:
+def kept(job: TrainingJob) -> Result | None:
     """The result of an earlier run, if it is there and whole."""
     stored = _stored(job)
     if not stored or not stored.exists():
@@ -143,7 +143,7 @@ def kept(job: Job) -> Result | None:
         return None  # whatever damaged it, training again puts it right
 
 
-def key(job: Job) -> str:
+def key(job: TrainingJob) -> str:
     """Hash of all that a cell's result depends on; which percentage the examples are doesn't matter."""
     weights = _weights(job.config)  # first: it reports a missing config in one sentence
     parts = [
@@ -211,7 +211,7 @@ def run(
         jobs = []
         for cell, chosen in portions.items():
             path = write_portion(Path(folder), docs, chosen)
-            jobs.append(Job(cell=cell, train=path, cache=cache, gpu_id=gpu_id, **shared))
+            jobs.append(TrainingJob(cell=cell, train=path, cache=cache, gpu_id=gpu_id, **shared))
         found = {i: result for i, job in enumerate(jobs) if (result := kept(job))}
         started(len(found))
         # The largest go first, so that no core is left waiting for one that started last.
@@ -301,7 +301,7 @@ def _numbered(task: tuple[Callable[[Task], Answer], int, Task]) -> tuple[int, An
     return i, work(job)
 
 
-def _on_ray(todo: Sequence[tuple[int, Job]], done: Callable[[int, Result], None]) -> None:
+def _on_ray(todo: Sequence[tuple[int, TrainingJob]], done: Callable[[int, Result], None]) -> None:
     """The same cells as Ray tasks: files travel with them, results are kept on this machine.
 
     Weights that the config names must be at the same path on every node.
@@ -317,11 +317,11 @@ def _on_ray(todo: Sequence[tuple[int, Job]], done: Callable[[int, Result], None]
             done(i, result)
 
 
-def _files(job: Job) -> tuple[Path, Path, Path]:
+def _files(job: TrainingJob) -> tuple[Path, Path, Path]:
     return job.config, job.train, job.dev
 
 
-def _train_parcel(i: int, job: Job, config: bytes, train: bytes, dev: bytes) -> tuple[int, Result]:
+def _train_parcel(i: int, job: TrainingJob, config: bytes, train: bytes, dev: bytes) -> tuple[int, Result]:
     """`train_cell` on a machine that has none of the files."""
     with tempfile.TemporaryDirectory(prefix="parcel-") as folder:
         paths = [Path(folder) / name for name in ("config.cfg", "train.spacy", "dev.spacy")]

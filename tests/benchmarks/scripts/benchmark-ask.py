@@ -19,8 +19,8 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text, write_json
 from ie.data import corpora, options, records
 from ie.data.gazetteer import read_gazetteer
-from ie.database import asking, filling, guard, reading, schema, writing
-from ie.database.asking import Answer, Question
+from ie.database import document_rows, guard, schema, sqlite_file, text_to_sql, writer
+from ie.database.text_to_sql import SolvedQuestion, SqlAnswer
 from ie.training import assembly
 
 
@@ -42,25 +42,27 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap")] = 0,
 ) -> None:
     """Print the share of right answers of each way, by kind; write metrics.json and answers.jsonl."""
-    asked = asking.read_questions(questions)
+    asked = text_to_sql.read_questions(questions)
     scored = [question for question in asked if question.split == "scored"]
     examples = [question for question in asked if question.split == "examples"]
     if not scored:
         raise UserError(f"{questions}: no question has split scored; mark some of them so.")
-    settings_file, settings = asking.read_config(config, provider)
+    settings_file, settings = text_to_sql.read_config(config, provider)
     rag_settings = benchmark.RagSettings.model_validate(settings_file.get("rag", {}))
     nlp = assembly.load(model, "components")
     found = corpora.load(test, nlp)
     columns, entries = schema.read_mapping(database), read_gazetteer(companies)
     blank = records.blank(lang)
-    gold_source = writing.Source("gold", "", (), "", lambda rs: filling.read_gold(rs, blank), gold=True)
-    said_source = writing.Source(
-        nlp.meta["name"], nlp.meta["version"], nlp.pipe_names, "", lambda rs: filling.read_by(nlp, rs)
+    gold_source = writer.AnnotationSource(
+        "gold", "", (), "", lambda rs: document_rows.read_gold(rs, blank), gold=True
+    )
+    said_source = writer.AnnotationSource(
+        nlp.meta["name"], nlp.meta["version"], nlp.pipe_names, "", lambda rs: document_rows.read_by(nlp, rs)
     )
     for name, source in (("gold", gold_source), ("pipeline", said_source)):
         # anew: the hash of the pipeline isn't looked at here
         (output / f"{name}.db").unlink(missing_ok=True)
-        writing.update(
+        writer.update(
             output / f"{name}.db",
             found,
             source,
@@ -69,11 +71,11 @@ def main(
             progress=lambda readings, total, name=name: tqdm(readings, total=total, desc=name, unit="text"),
         )
     reader = assembly.load(money, component="money").get_pipe("money")
-    llm = asking.make_model(settings_file, config)
+    llm = text_to_sql.make_model(settings_file, config)
     try:
         with (
-            closing(reading.open_readonly(output / "gold.db")) as gold,
-            closing(reading.open_readonly(output / "pipeline.db")) as said,
+            closing(sqlite_file.open_readonly(output / "gold.db")) as gold,
+            closing(sqlite_file.open_readonly(output / "pipeline.db")) as said,
         ):
             right = [run_gold(question, gold) for question in scored]
             goals = [benchmark.rowset(answer.rows) for answer in right]
@@ -86,10 +88,10 @@ def main(
             by_gold = [run_gold(question, said) for question in scored]
             with tqdm(total=2 * len(scored), desc="benchmark-ask", unit="prompt") as bar:
                 llm.on_answer = lambda answer, stats: bar.update()
-                ask = asking.asker(llm)
+                ask = text_to_sql.asker(llm)
                 words = [question.question for question in scored]
-                translator = asking.Translator(said, settings, examples, reader)
-                by_llm = asking.answer_all(words, translator, ask)
+                translator = text_to_sql.Translator(said, settings, examples, reader)
+                by_llm = text_to_sql.answer_all(words, translator, ask)
                 on_gold = [again(answer, gold) for answer in by_llm]
                 texts = [record.text for record in found]
                 rag = benchmark.Rag(texts, rag_settings, translator.similar, reader)
@@ -123,33 +125,33 @@ def main(
     msg.good(f"{output}/metrics.json, {output}/answers.jsonl")
 
 
-def run_gold(question: Question, connection: reading.sqlite3.Connection) -> Answer:
+def run_gold(question: SolvedQuestion, connection: sqlite_file.sqlite3.Connection) -> SqlAnswer:
     """The answer of a question's own SQL.
 
     Raises:
         UserError: the guard refuses it.
     """
     if question.sql is None:
-        return Answer(question.question, None)
+        return SqlAnswer(question.question, None)
     try:
-        sql = guard.check(question.sql, reading.schema_of(connection))
+        sql = guard.check(question.sql, sqlite_file.schema_of(connection))
         result = guard.run(connection, sql)
-    except guard.Refused as error:
+    except guard.StatementRefused as error:
         raise UserError(f"the SQL of {question.question!r} can't be run: {error}") from None
-    return Answer(question.question, sql, result.columns, result.rows)
+    return SqlAnswer(question.question, sql, result.columns, result.rows)
 
 
-def again(answer: Answer, connection: reading.sqlite3.Connection) -> Answer:
+def again(answer: SqlAnswer, connection: sqlite_file.sqlite3.Connection) -> SqlAnswer:
     """The same SQL run on another database."""
     if answer.error or answer.sql is None:
         return answer
     try:
         return replace(answer, rows=guard.run(connection, answer.sql).rows)
-    except guard.Refused as error:
+    except guard.StatementRefused as error:
         return replace(answer, rows=[], error=str(error))
 
 
-def report(systems: Sequence[System], questions: Sequence[Question], seed: int) -> dict:
+def report(systems: Sequence[System], questions: Sequence[SolvedQuestion], seed: int) -> dict:
     """Print the table and what can't be told apart; the same as data."""
     kinds = list(dict.fromkeys(question.kind for question in questions))
     n = len(questions)

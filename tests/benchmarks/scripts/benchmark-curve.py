@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from benchmarks import curve
-from benchmarks.curve import ALL, SPANS, Case
+from benchmarks.curve import ALL, SPANS, ProjectionCase
 from tqdm import tqdm
 from wasabi import msg
 
@@ -109,7 +109,7 @@ def train_sets(
     return measured
 
 
-def show_projection(cases: list[Case]) -> None:
+def show_projection(cases: list[ProjectionCase]) -> None:
     """MAE and coverage at twice the data, for the sets it was tuned on and for those it has never seen."""
     measurable = [case for case in cases if case.spans >= SPANS]
     groups = {

@@ -12,7 +12,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
-from ie.diagnosis import project
+from ie.diagnosis import findings
 
 
 def main(
@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Print what was named first for each fault, and the false alarms; write all results."""
     forth = dict(pair.split("=", 1) for pair in same.split(",") if "=" in pair)
-    files = ",".join(str(data / second / f"{side}.jsonl") for side in project.SIDES)
+    files = ",".join(str(data / second / f"{side}.jsonl") for side in findings.SIDES)
     sets = [
         data_set(first, forth),
         data_set(files, {there: here for here, there in forth.items()}),

@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.training.linker import read_forms
+from ie.training.linker_training import read_forms
 
 
 def main(

@@ -37,7 +37,7 @@ def main(
     if absent := [name for name in chosen if not (data / name).is_dir()]:
         raise UserError(f"{data / absent[0]}: there is no such set; set --vars.data to their folder.")
     commands = srsly.read_yaml("project.yml")["workflows"]["all"]
-    found: list[retarget.Outcome] = []
+    found: list[retarget.RetargetResult] = []
     with tqdm(total=len(chosen) * (len(commands) + 1), desc="retarget") as bar:
         for name in chosen:
 

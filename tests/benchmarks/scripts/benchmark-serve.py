@@ -15,8 +15,8 @@ from ie.core.files import write_json
 from ie.core.settings import load_settings
 from ie.data import options
 from ie.data.records import read_records
-from ie.deploy.service import annotating
-from ie.deploy.service.settings import Settings
+from ie.deploy.service import annotator
+from ie.deploy.service.settings import ServiceSettings
 
 
 def main(
@@ -39,20 +39,20 @@ def main(
     ),
 ) -> None:
     """Print the figures as they are on this machine now."""
-    wanted = load_settings(settings, Settings)
+    wanted = load_settings(settings, ServiceSettings)
     try:
         numbers = [int(size) for size in sizes.split(",")]
     except ValueError:
         numbers = [0]
     if not all(0 < size <= wanted.limits.texts for size in numbers):
         raise UserError(f"--sizes {sizes!r} must be numbers from 1 to {wanted.limits.texts}, as in 1,32.")
-    chosen, warning = annotating.choose(model, training, train_on)
+    chosen, warning = annotator.choose(model, training, train_on)
     if warning:
         msg.warn(warning)
-    nlp = annotating.load(chosen)
+    nlp = annotator.load(chosen)
     raw = [record.text for record in read_records(texts, duplicates="first")]
     with tempfile.TemporaryDirectory() as folder:
-        server = serve.Server(chosen, settings, Path(folder), workers=workers)
+        server = serve.ServiceProcess(chosen, settings, Path(folder), workers=workers)
         try:
             server.wait()
             found = serve.measure(

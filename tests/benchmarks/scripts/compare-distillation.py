@@ -90,7 +90,7 @@ def main(
         workers=workers,
         seed=seed,
     ) as at:
-        sources = distillation.Sources(chosen, found, helpers)
+        sources = distillation.DistillationData(chosen, found, helpers)
         compared = comparison.compare(at, sources, hidden, asked, seeds=seeds, llm=llm, test=test)
     rows = report.cells(compared, len(hidden))
     remarks = report.notes(compared, len(chosen), len(found), len(hidden), seeds)

@@ -8,11 +8,11 @@ from itertools import product
 
 import numpy as np
 from benchmarks import distillation_comparison as comparison
-from benchmarks.simulations import made
+from benchmarks.simulations import synthetic
 from benchmarks.simulations.part import Part, Row, share
 
 from ie.training.distill.recipes import LLM, REVIEWED
-from ie.training.variants import comparison as variants
+from ie.training.variants import variant_comparison
 
 # The demo has 127 dev texts; silver alone and 12 recipes are compared with the reviewed texts alone.
 TEXTS = (30, 127)
@@ -58,11 +58,11 @@ def _recommended(rng: np.random.Generator, texts: int, spread: float, gain: floa
     ways = [REVIEWED, *(f"way {i}" for i in range(WAYS))]
     levels = [LEVEL] * WAYS + [LEVEL + gain]
     qualities = np.repeat(levels, SEEDS) + spread * rng.normal(size=SEEDS * len(ways))
-    *tables, said = made.draw(rng, texts, [*qualities, LLM_LEVEL])
+    *tables, said = synthetic.draw(rng, texts, [*qualities, LLM_LEVEL])
     counts = {name: tables[i * SEEDS : (i + 1) * SEEDS] for i, name in enumerate(ways)}
     counts[LLM] = [said] * SEEDS
     asked = [(name, other) for other in (REVIEWED, LLM) for name in ways if name != other]
-    pairs = variants.pairs(counts, asked, fixed=(LLM,))
+    pairs = variant_comparison.pairs(counts, asked, fixed=(LLM,))
     gains = {pair.first: pair.difference.low for pair in pairs if pair.second == REVIEWED}
     highest = max(gains, key=lambda name: gains[name])
     return highest if gains[highest] > 0 else REVIEWED, comparison.recommend(pairs)

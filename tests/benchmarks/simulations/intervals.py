@@ -8,7 +8,7 @@ from itertools import product
 from statistics import NormalDist
 
 import numpy as np
-from benchmarks.simulations import made
+from benchmarks.simulations import synthetic
 from benchmarks.simulations.part import Part, Row, share
 
 from ie.core import stats
@@ -53,7 +53,7 @@ def cell(texts: int, seeds: int, spread: float, repeats: int, seed: int) -> tupl
     rng = np.random.default_rng((seed, texts, seeds, round(spread * 1000)))
     truth = true_mean(spread)
     found = [
-        stats.mean_over_seeds(made.draw(rng, texts, LEVEL + spread * rng.normal(size=seeds)))
+        stats.mean_over_seeds(synthetic.draw(rng, texts, LEVEL + spread * rng.normal(size=seeds)))
         for _ in range(repeats)
     ]
     return [f.low <= truth <= f.high for f in found], [(f.high - f.low) / 2 for f in found]
@@ -64,4 +64,4 @@ def true_mean(spread: float) -> float:
     normal = NormalDist()
     grid = np.array([normal.inv_cdf((i + 0.5) / 500) for i in range(500)])
     # As many spans are made up as are missed, so F is the share that is found.
-    return float(made.chance(LEVEL + spread * grid[:, None], grid[None]).mean())
+    return float(synthetic.chance(LEVEL + spread * grid[:, None], grid[None]).mean())

@@ -7,7 +7,7 @@ systems are compared on so many other texts, every two of them, as `evaluate` do
 from collections.abc import Sequence
 
 import numpy as np
-from benchmarks.simulations import made
+from benchmarks.simulations import synthetic
 from benchmarks.simulations.part import Part, Row, share
 
 from ie.core import stats
@@ -47,7 +47,7 @@ def cell(qualities: Sequence[float], repeats: int, rng: np.random.Generator) -> 
     first, second = names[:2]
 
     def systems(n: int) -> dict[str, np.ndarray]:
-        return dict(zip(names, made.draw(rng, n, qualities), strict=True))
+        return dict(zip(names, synthetic.draw(rng, n, qualities), strict=True))
 
     texts = round(stats.needed(systems(SEEN), first, second))
     shown = [stats.compare(systems(texts), samples=EXCHANGES)[0].differs() for _ in range(repeats)]

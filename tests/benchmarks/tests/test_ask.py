@@ -7,7 +7,7 @@ import pytest
 from benchmarks import ask
 from running import ROOT
 
-from ie.database.asking import Question
+from ie.database.text_to_sql import SolvedQuestion
 from ie.training import assembly
 
 
@@ -19,8 +19,11 @@ def rag() -> Callable[..., ask.Rag]:
     return lambda texts, **settings: ask.Rag(texts, ask.RagSettings(**settings), similar, money)
 
 
-def similar(question: str) -> list[Question]:
-    return [Question(f"How much did {name} raise?", "", "", "examples", [("x",)]) for name in ("A", "B", "C")]
+def similar(question: str) -> list[SolvedQuestion]:
+    return [
+        SolvedQuestion(f"How much did {name} raise?", "", "", "examples", [("x",)])
+        for name in ("A", "B", "C")
+    ]
 
 
 def test_of_texts_that_fit_as_well_the_first_are_snippets(rag: Callable[..., ask.Rag]):

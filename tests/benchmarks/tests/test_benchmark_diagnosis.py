@@ -10,7 +10,7 @@ from benchmarks import diagnosis, faults
 from running import ROOT, real_data, run_command
 
 from ie.core.errors import UserError
-from ie.diagnosis.project import SIDES
+from ie.diagnosis.findings import SIDES
 
 DEMO = diagnosis.DataSet(
     "demo", (ROOT / "assets" / "reviewed.jsonl",), {"COMPANY": "Company", "MONEY": "Money"}

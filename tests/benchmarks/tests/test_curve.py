@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import curve
-from benchmarks.curve import ALL, Case, Source
+from benchmarks.curve import ALL, CurveDataset, ProjectionCase
 
 from ie.data.records import Record, Span, write_records
-from ie.training.curve.projection import Settings
+from ie.training.curve.projection import ProjectionSettings
 
 TRUE = {ALL: lambda n: 0.92 - 1.5 * n**-0.5, "A": lambda n: 0.9 - 20 / n, "RARE": lambda n: 0.5}
 
@@ -59,9 +59,9 @@ def test_the_projection_is_judged_beside_naive_predictors():
 
 
 def test_an_interval_is_not_right_by_being_refused():
-    noisy = Case("demo", ALL, (25, 50, 75, 100), ((0.1, 0.6),) * 4, (0.5, 0.5), 400, False)
+    noisy = ProjectionCase("demo", ALL, (25, 50, 75, 100), ((0.1, 0.6),) * 4, (0.5, 0.5), 400, False)
     assert curve.judge([noisy]) == []
-    forced, *_ = curve.judge([noisy], Settings(widest=float("inf")))
+    forced, *_ = curve.judge([noisy], ProjectionSettings(widest=float("inf")))
     assert (forced.n, forced.refused, forced.coverage) == (1, 0, 1)
 
 
@@ -82,7 +82,7 @@ def test_the_projection_holds_on_curves_of_real_sets():
 
 
 def test_signals_are_judged_by_what_came():
-    flat = Case(
+    flat = ProjectionCase(
         "demo",
         ALL,
         (25, 50, 75, 100),
@@ -105,7 +105,7 @@ def test_no_text_is_trained_and_scored_on(tmp_path):
 
     for name, (start, n) in {"train": (0, 20), "dev": (15, 10), "test": (22, 10)}.items():
         write_records(tmp_path / "fire" / f"{name}.jsonl", texts(start, n))
-    fire = Source("fire", (5,), True, dev=8)
+    fire = CurveDataset("fire", (5,), True, dev=8)
     train, dev = curve.load(fire, tmp_path, tmp_path / "none.jsonl")
     assert len(dev) == 8
     assert {doc.text for doc in train} == {f"Velto {i}" for i in range(22)}

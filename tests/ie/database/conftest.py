@@ -8,7 +8,7 @@ import pytest
 
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, blank
-from ie.database import filling, reading, writing
+from ie.database import document_rows, sqlite_file, writer
 from ie.database.schema import TABLES, read_mapping
 
 
@@ -34,14 +34,16 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of a thousand made-up texts, the talk's sentence and two deals that are like no other."""
     folder = tmp_path_factory.mktemp("gold")
     nlp = blank("en")
-    source = writing.Source("gold", "", (), "", lambda found: filling.read_gold(found, nlp), gold=True)
+    source = writer.AnnotationSource(
+        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+    )
     records = [
         *deals.records(1000),
         Record(**deals.talk()),
         round_of("Underhill Reactor", "3m francs", "3000000 CHF", "ACME Ventures", "Wirrabara Lithium"),
         round_of("Kowloon Ledger", "$5bn", "5000000000 USD", "Hooli"),
     ]
-    writing.update(
+    writer.update(
         folder / "gold.db",
         records,
         source,
@@ -53,7 +55,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def connection(gold: Path) -> Iterator[Connection]:
-    with closing(reading.open_readonly(gold)) as found:
+    with closing(sqlite_file.open_readonly(gold)) as found:
         yield found
 
 

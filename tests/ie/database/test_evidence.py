@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from ie.database import evidence, guard, reading
+from ie.database import evidence, guard, sqlite_file
 
 NONE: set[str] = set()
 # (statement, the documents that its first rows rest on; none where that can't be told)
@@ -97,7 +97,7 @@ RESTS_ON = [
 def test_the_sentences_are_those_of_the_rows_that_are_shown(
     small: sqlite3.Connection, sql: str, documents: set[str]
 ):
-    schema, limits = reading.schema_of(small), guard.Limits()
+    schema, limits = sqlite_file.schema_of(small), guard.QueryLimits()
     checked = guard.check(sql, schema)
     result = guard.run(small, checked, limits)
     assert result.rows
@@ -106,16 +106,16 @@ def test_the_sentences_are_those_of_the_rows_that_are_shown(
 
 
 def test_a_sentence_has_its_place_in_the_text(small: sqlite3.Connection):
-    schema, limits = reading.schema_of(small), guard.Limits()
+    schema, limits = sqlite_file.schema_of(small), guard.QueryLimits()
     result = guard.run(small, "SELECT company FROM deals WHERE deal_id = 'd1'", limits)
     (found,) = evidence.sources(
         small, "SELECT company FROM deals WHERE deal_id = 'd1'", schema, result, 5, limits
     )
-    assert found == evidence.Source("t1", "Hooli raised $5m.", 0, 17)
+    assert found == evidence.SourceText("t1", "Hooli raised $5m.", 0, 17)
 
 
 def test_only_so_many_are_shown(small: sqlite3.Connection):
-    schema, limits = reading.schema_of(small), guard.Limits()
+    schema, limits = sqlite_file.schema_of(small), guard.QueryLimits()
     for sql in ("SELECT document_id FROM documents", "SELECT writer, COUNT(*) FROM documents GROUP BY 1"):
         result = guard.run(small, sql, limits)
         assert len(evidence.sources(small, sql, schema, result, 2, limits)) == 2

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from running import ROOT
 
-from ie.database import executing, guard, reading
-from ie.database.guard import Limits, Refused
+from ie.database import guard, sql_workers, sqlite_file
+from ie.database.guard import QueryLimits, StatementRefused
 
 # Those of the database that `connection` opens.
 DEALS = 512
@@ -252,8 +252,8 @@ FINE = [
 
 @pytest.mark.parametrize(("kind", "sql"), STATEMENTS, ids=[sql[:60] for _, sql in STATEMENTS])
 def test_the_hostile_are_refused_in_a_sentence(connection: sqlite3.Connection, kind: str, sql: str):
-    with pytest.raises(Refused) as refused:
-        guard.check(sql, reading.schema_of(connection))
+    with pytest.raises(StatementRefused) as refused:
+        guard.check(sql, sqlite_file.schema_of(connection))
     assert refused.value.kind == kind, refused.value
     assert str(refused.value).endswith(".")
     assert "\n" not in str(refused.value)
@@ -267,10 +267,10 @@ def test_there_are_at_least_a_hundred():
 def test_the_second_wall_holds_alone(connection: sqlite3.Connection, gold: Path, sql: str):
     """Were the parser fooled, SQLite itself would still write nothing, open nothing and come to an end."""
     before = gold.stat().st_mtime_ns, {path.name for path in gold.parent.iterdir()}
-    limits = Limits(seconds=0.3, value=100_000)
+    limits = QueryLimits(seconds=0.3, value=100_000)
     try:
         result = guard.run(connection, sql.removeprefix("EXPLAIN"), limits)
-    except Refused:
+    except StatementRefused:
         pass
     else:
         assert len(result.rows) <= limits.rows
@@ -283,24 +283,24 @@ def test_the_second_wall_holds_alone(connection: sqlite3.Connection, gold: Path,
     "table", ["meta", "sqlite_master", "dbstat", "pragma_table_list", "pragma_database_list"]
 )
 def test_the_second_wall_counts_no_rows_of_hidden_tables(connection: sqlite3.Connection, table: str):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StatementRefused) as refused:
         guard.run(connection, f"SELECT COUNT(*) FROM {table}")
     assert refused.value.kind in ("not authorized", "error")
 
 
 @pytest.mark.parametrize("sql", LONG_CALLS, ids=["INSTR", "LTRIM", "REPLACE"])
 def test_a_call_that_takes_minutes_is_killed(connection: sqlite3.Connection, sql: str):
-    with pytest.raises(Refused) as refused:
-        guard.run(connection, guard.check(sql, reading.schema_of(connection)), Limits(seconds=0.3))
+    with pytest.raises(StatementRefused) as refused:
+        guard.run(connection, guard.check(sql, sqlite_file.schema_of(connection)), QueryLimits(seconds=0.3))
     assert refused.value.kind == "time"
     assert guard.run(connection, "SELECT COUNT(*) FROM deals").rows == [(DEALS,)]
 
 
 @pytest.mark.parametrize("sql", BOMBS, ids=[sql[:60] for sql in BOMBS])
 def test_what_takes_for_ever_is_stopped(connection: sqlite3.Connection, sql: str):
-    limits = Limits(seconds=0.3)
-    with pytest.raises(Refused) as refused:
-        guard.run(connection, guard.check(sql, reading.schema_of(connection)), limits)
+    limits = QueryLimits(seconds=0.3)
+    with pytest.raises(StatementRefused) as refused:
+        guard.run(connection, guard.check(sql, sqlite_file.schema_of(connection)), limits)
     assert refused.value.kind in ("time", "memory", "size")
     # and the connection is of use afterwards
     assert guard.run(connection, "SELECT COUNT(*) FROM deals").rows == [(DEALS,)]
@@ -308,11 +308,11 @@ def test_what_takes_for_ever_is_stopped(connection: sqlite3.Connection, sql: str
 
 @pytest.mark.parametrize("sql", FINE)
 def test_questions_pass(connection: sqlite3.Connection, sql: str):
-    guard.run(connection, guard.check(sql, reading.schema_of(connection)))
+    guard.run(connection, guard.check(sql, sqlite_file.schema_of(connection)))
 
 
 def test_what_is_run_are_the_words_of_the_statement(connection: sqlite3.Connection):
-    schema = reading.schema_of(connection)
+    schema = sqlite_file.schema_of(connection)
     assert guard.check("SELECT company /* x */\n FROM deals; -- y", schema) == "SELECT company FROM deals"
     assert guard.check("((select 'a--b', [company]from/**/deals));", schema) == (
         "select 'a--b', [company]from deals"
@@ -321,24 +321,24 @@ def test_what_is_run_are_the_words_of_the_statement(connection: sqlite3.Connecti
 
 def test_a_name_in_double_quotes_is_no_text(connection: sqlite3.Connection):
     """SQLite takes it for a text where the tables of the statement have no such column."""
-    checked = guard.check('SELECT "investor" FROM deals', reading.schema_of(connection))
-    with pytest.raises(Refused, match="no such column"):
+    checked = guard.check('SELECT "investor" FROM deals', sqlite_file.schema_of(connection))
+    with pytest.raises(StatementRefused, match="no such column"):
         guard.run(connection, checked)
 
 
 def test_long_answers_are_cut_and_told(connection: sqlite3.Connection):
-    found = guard.run(connection, "SELECT text FROM documents", Limits(rows=10))
+    found = guard.run(connection, "SELECT text FROM documents", QueryLimits(rows=10))
     assert (len(found.rows), found.truncated) == (10, True)
-    found = guard.run(connection, "SELECT text FROM documents", Limits(characters=1000))
+    found = guard.run(connection, "SELECT text FROM documents", QueryLimits(characters=1000))
     assert found.truncated
     assert sum(len(text) for (text,) in found.rows) <= 1000
-    assert not guard.run(connection, "SELECT company FROM deals LIMIT 10", Limits(rows=10)).truncated
+    assert not guard.run(connection, "SELECT company FROM deals LIMIT 10", QueryLimits(rows=10)).truncated
 
 
 def test_one_value_is_bounded(connection: sqlite3.Connection):
     sql = "SELECT " + " || ".join(["d.text"] * 90) + " FROM documents d"
-    with pytest.raises(Refused, match="too large"):
-        guard.run(connection, sql, Limits(value=2_000))
+    with pytest.raises(StatementRefused, match="too large"):
+        guard.run(connection, sql, QueryLimits(value=2_000))
 
 
 # (statement, rows in any order or, where it has an ORDER BY, in that one) on the database `small`.
@@ -551,21 +551,21 @@ def test_there_are_at_least_fifty_statements_of_analysts():
 
 @pytest.mark.parametrize(("sql", "rows"), ANALYSTS, ids=[sql[:80] for sql, _ in ANALYSTS])
 def test_what_analysts_write_gives_the_right_rows(small: sqlite3.Connection, sql: str, rows: list[tuple]):
-    found = guard.run(small, guard.check(sql, reading.schema_of(small))).rows
+    found = guard.run(small, guard.check(sql, sqlite_file.schema_of(small))).rows
     if "ORDER BY" not in sql.rpartition(")")[2]:
         found, rows = sorted(found, key=repr), sorted(rows, key=repr)
     assert found == rows
 
 
 def test_a_statement_that_takes_too_long_is_killed_and_the_next_one_runs(connection: sqlite3.Connection):
-    workers = executing.Workers(most=1)
+    workers = sql_workers.SqlWorkerPool(most=1)
     options = {"tables": ["deals"], "functions": guard.CALLED, "maxima": {}}
     (path,) = (row[2] for row in connection.execute("PRAGMA database_list"))
-    counted = ("SELECT COUNT(*) FROM deals", Limits())
+    counted = ("SELECT COUNT(*) FROM deals", QueryLimits())
     workers.run(path, *counted, **options)
     (first,) = workers._idle
-    with pytest.raises(Refused) as refused:
-        workers.run(path, LONG_CALLS[1], Limits(seconds=0.2), **options)
+    with pytest.raises(StatementRefused) as refused:
+        workers.run(path, LONG_CALLS[1], QueryLimits(seconds=0.2), **options)
     assert refused.value.kind == "time"
     assert first.process.returncode == -signal.SIGKILL
     assert workers.run(path, *counted, **options).rows == [(DEALS,)]
@@ -577,31 +577,32 @@ def test_a_statement_that_takes_too_long_is_killed_and_the_next_one_runs(connect
 
 
 def test_at_most_two_run_at_a_time_and_all_can_be_ended(connection: sqlite3.Connection):
-    workers = executing.Workers(most=2)
+    workers = sql_workers.SqlWorkerPool(most=2)
     options = {"tables": ["deals"], "functions": guard.CALLED, "maxima": {}}
     (path,) = (row[2] for row in connection.execute("PRAGMA database_list"))
     with ThreadPoolExecutor(2) as pool:
         running = [
-            pool.submit(workers.run, path, LONG_CALLS[1], Limits(seconds=600), **options) for _ in "ab"
+            pool.submit(workers.run, path, LONG_CALLS[1], QueryLimits(seconds=600), **options) for _ in "ab"
         ]
         while len(workers._busy) < 2:
             sleep(0.01)
-        with pytest.raises(Refused) as refused:
-            workers.run(path, "SELECT 1", Limits(seconds=0.1), **options)
+        with pytest.raises(StatementRefused) as refused:
+            workers.run(path, "SELECT 1", QueryLimits(seconds=0.1), **options)
         assert refused.value.kind == "busy"
         workers.stop()
         assert [future.exception().kind for future in running] == ["stopped"] * 2
-    with pytest.raises(Refused, match="No more statements"):
-        workers.run(path, "SELECT 1", Limits(), **options)
+    with pytest.raises(StatementRefused, match="No more statements"):
+        workers.run(path, "SELECT 1", QueryLimits(), **options)
 
 
 def test_processes_end_with_their_parent_even_if_it_is_killed(gold: Path):
     """In the middle of a call inside SQLite."""
     script = (
-        "import sys, threading, time; from ie.database import executing, guard\n"
-        "workers = executing.Workers()\n"
+        "import sys, threading, time; from ie.database import guard, sql_workers\n"
+        "workers = sql_workers.SqlWorkerPool()\n"
         f"options = {{'tables': [], 'functions': guard.CALLED, 'maxima': {{}}}}\n"
-        f"run = lambda sql: workers.run({str(gold)!r}, sql, executing.Limits(seconds=600), **options)\n"
+        f"run = lambda sql: workers.run({str(gold)!r}, sql,"
+        f" sql_workers.QueryLimits(seconds=600), **options)\n"
         "run('SELECT 1'); (worker,) = workers._idle\n"
         f"threading.Thread(target=run, args=({LONG_CALLS[1]!r},), daemon=True).start()\n"
         "print(worker.process.pid, flush=True); time.sleep(600)"

@@ -13,10 +13,17 @@ from running import ROOT, write_docbin
 
 from ie.core.stats import Estimate
 from ie.data.records import Record, Span, blank, write_records
-from ie.diagnosis import annotations, data, learning, report, runs, verdict
-from ie.diagnosis import thresholds as at
-from ie.diagnosis import tokens as model
-from ie.diagnosis.project import Finding, Project, made, read
+from ie.diagnosis import (
+    annotation_tests,
+    data_tests,
+    recorded_training,
+    report,
+    thresholds,
+    token_model,
+    training_tests,
+    verdict,
+)
+from ie.diagnosis.findings import Finding, ProjectData, made, read
 
 CONFIG = ROOT / "configs" / "efficient.cfg"
 SMALL = {
@@ -42,28 +49,28 @@ def text(i: int) -> Record:
     return Record(text=words, spans=[Span(start=s, end=s + len(t), label=x) for s, t, x in sorted(spans)])
 
 
-def project(train: int = 120, dev: int = 40, test: int = 40, **options) -> Project:
+def project(train: int = 120, dev: int = 40, test: int = 40, **options) -> ProjectData:
     texts, start = {}, 0
     for side, n in (("train", train), ("dev", dev), ("test", test)):
         texts[side] = [text(i) for i in range(start, start + n)]
         start += n
-    return Project(CONFIG, ("COMPANY", "CITY"), texts, overrides=SMALL, **options)
+    return ProjectData(CONFIG, ("COMPANY", "CITY"), texts, overrides=SMALL, **options)
 
 
 def without_spans(record: Record) -> Record:
     return Record(text=record.text)
 
 
-def inject(fault: Callable, healthy: Project) -> Project:
+def inject(fault: Callable, healthy: ProjectData) -> ProjectData:
     return fault(healthy, healthy, np.random.default_rng(0))
 
 
-def data_findings(checked: Project) -> dict[str, Finding]:
-    return {f.name: f for f in data.run(checked, runs.tokenizing(checked))}
+def data_findings(checked: ProjectData) -> dict[str, Finding]:
+    return {f.name: f for f in data_tests.run(checked, recorded_training.tokenizing(checked))}
 
 
-def annotation_findings(checked: Project) -> dict[str, Finding]:
-    return {f.name: f for f in annotations.run(checked)}
+def annotation_findings(checked: ProjectData) -> dict[str, Finding]:
+    return {f.name: f for f in annotation_tests.run(checked)}
 
 
 def broken(findings: dict[str, Finding]) -> set[str]:
@@ -93,13 +100,13 @@ class TestData:
             )
             for r in map(emoji, project()["train"])
         ]
-        found = data.encoding(faults.changed(project(), train=units, dev=[], test=[]))
+        found = data_tests.encoding(faults.changed(project(), train=units, dev=[], test=[]))
         assert found.verdict == "broken"
         assert "UTF-16" in found.cause
 
     def test_ascii_texts_say_nothing_of_the_encoding(self) -> None:
         ascii_only = [r for r in project()["train"] if r.text.isascii()]
-        found = data.encoding(faults.changed(project(), train=ascii_only, dev=[], test=[]))
+        found = data_tests.encoding(faults.changed(project(), train=ascii_only, dev=[], test=[]))
         assert found.verdict == "not tested"
 
     @pytest.mark.parametrize(
@@ -111,7 +118,7 @@ class TestData:
             Record(text=f"Velto sold {i} boats", spans=[Span(start=start, end=end, label="COMPANY")])
             for i in range(5)
         ]
-        found = data.off_token(faults.changed(project(), train=wrong, dev=[], test=[]))
+        found = data_tests.off_token(faults.changed(project(), train=wrong, dev=[], test=[]))
         assert found.verdict == "broken"
         assert kind in found.observation
 
@@ -120,12 +127,12 @@ class TestData:
             Record(text=f"{i} by Velto, sold", spans=[Span(start=5, end=11, label="COMPANY")])
             for i in range(5)
         ]
-        found = data.off_token(faults.changed(project(), train=odd, dev=[], test=[]))
+        found = data_tests.off_token(faults.changed(project(), train=odd, dev=[], test=[]))
         assert (found.verdict, "punctuation" in found.observation) == ("watch", True)
 
     def test_brackets_that_belong_to_a_name_are_fine(self) -> None:
         name = [Record(text="in ACME (US) we", spans=[Span(start=3, end=12, label="COMPANY")])]
-        assert data.off_token(faults.changed(project(), train=name, dev=[], test=[])).verdict == "fine"
+        assert data_tests.off_token(faults.changed(project(), train=name, dev=[], test=[])).verdict == "fine"
 
     def test_other_tokenizer(self) -> None:
         found = data_findings(inject(faults.other_tokenizer, project()))
@@ -133,12 +140,12 @@ class TestData:
 
     def test_stale_corpus(self) -> None:
         checked = faults.healthy(project())
-        assert data.stale(checked).verdict == "fine"
+        assert data_tests.stale(checked).verdict == "fine"
         checked.texts["train"] = [without_spans(r) for r in checked["train"]]
-        assert data.stale(checked).verdict == "broken"
+        assert data_tests.stale(checked).verdict == "broken"
 
     def test_no_annotation(self) -> None:
-        found = data.labels(inject(faults.negative, project()))
+        found = data_tests.labels(inject(faults.negative, project()))
         assert (found.name, found.verdict) == ("no-annotation", "broken")
         assert "no annotation at all" in found.cause
 
@@ -147,12 +154,12 @@ class TestData:
         checked.texts["train"] = [
             Record(text=r.text, spans=[s for s in r.spans if s.label != "CITY"]) for r in checked["train"]
         ]
-        found = data.labels(checked)
+        found = data_tests.labels(checked)
         assert found.verdict == "broken"
         assert found.cause == "CITY has no training example"
 
     def test_label_outside_the_scheme(self) -> None:
-        found = data.labels(replace(project(), labels=("COMPANY",)))
+        found = data_tests.labels(replace(project(), labels=("COMPANY",)))
         assert found.verdict == "broken"
         assert "CITY isn't in the scheme" in found.observation
 
@@ -162,7 +169,7 @@ class TestData:
             Record(text=r.text, spans=[s for s in r.spans if s.label != "CITY" or i < 3])
             for i, r in enumerate(checked["train"])
         ]
-        assert data.labels(checked).verdict == "watch"
+        assert data_tests.labels(checked).verdict == "watch"
 
     def test_leaks_are_told_apart(self) -> None:
         one = [Record(text=f"Alpha {w} beta gamma {w} delta epsilon {w} zeta eta theta iota") for w in NAMES]
@@ -171,40 +178,43 @@ class TestData:
         ]
         near = [Record(text=r.text + " kappa") for r in other]
         texts = {"train": one, "dev": [], "test": other}
-        clean = Project(CONFIG, ("COMPANY",), texts)
-        assert [data.leak(clean, near=near_).verdict for near_ in (False, True)] == ["fine", "fine"]
-        exact = Project(CONFIG, ("COMPANY",), texts | {"train": one + other[:9]})
-        assert [data.leak(exact, near=n).verdict for n in (False, True)] == ["broken", "fine"]
-        similar = Project(CONFIG, ("COMPANY",), texts | {"train": one + near[:9]})
-        assert [data.leak(similar, near=n).verdict for n in (False, True)] == ["fine", "broken"]
+        clean = ProjectData(CONFIG, ("COMPANY",), texts)
+        assert [data_tests.leak(clean, near=near_).verdict for near_ in (False, True)] == ["fine", "fine"]
+        exact = ProjectData(CONFIG, ("COMPANY",), texts | {"train": one + other[:9]})
+        assert [data_tests.leak(exact, near=n).verdict for n in (False, True)] == ["broken", "fine"]
+        similar = ProjectData(CONFIG, ("COMPANY",), texts | {"train": one + near[:9]})
+        assert [data_tests.leak(similar, near=n).verdict for n in (False, True)] == ["fine", "broken"]
 
     def test_one_pair_is_no_catastrophe(self) -> None:
         texts = {"train": [text(0)], "dev": [], "test": [text(0), *(text(i) for i in range(50, 60))]}
-        assert data.leak(Project(CONFIG, ("COMPANY",), texts), near=False).verdict == "watch"
+        assert data_tests.leak(ProjectData(CONFIG, ("COMPANY",), texts), near=False).verdict == "watch"
 
     def test_known_strings(self) -> None:
-        found = data.known_strings(project())
+        found = data_tests.known_strings(project())
         assert found.verdict == "watch"  # thirty names and eight cities, everywhere
 
     def test_drift(self) -> None:
         checked = project()
-        assert data.drift(checked).verdict == "fine"
+        assert data_tests.drift(checked).verdict == "fine"
         verses = [Record(text=f"o {w} of the {w}s, thy light upon my heart") for w in NAMES + CITIES]
         checked.texts["dev"] = verses
-        assert data.drift(checked).verdict == "broken"
+        assert data_tests.drift(checked).verdict == "broken"
 
     def test_empty_and_repeated_texts(self) -> None:
         checked = project()
-        assert data.texts(checked).verdict == "fine"
+        assert data_tests.texts(checked).verdict == "fine"
         checked.texts["train"] += [without_spans(r) for r in checked["train"][:10]]
-        assert data.texts(checked).verdict == "broken"
+        assert data_tests.texts(checked).verdict == "broken"
         checked = project()
         checked.texts["train"] += [checked["train"][0]] * 60
-        found = data.texts(checked)
+        found = data_tests.texts(checked)
         assert (found.verdict, found.cause) == ("broken", "the same texts are there again and again")
         checked = project()
         checked.texts["train"].append(Record(text=" "))
-        assert (data.texts(checked).verdict, "1 are empty" in data.texts(checked).observation) == (
+        assert (
+            data_tests.texts(checked).verdict,
+            "1 are empty" in data_tests.texts(checked).observation,
+        ) == (
             "watch",
             True,
         )
@@ -261,9 +271,9 @@ class TestAnnotations:
         assert found["other-rules"].cause == "many spans of test weren't annotated"
 
     def test_lengths_differ_beyond_luck(self) -> None:
-        assert not annotations.differ(np.array([1, 2] * 15), np.array([1, 2, 2] * 10))
-        assert annotations.differ(np.array([2, 3] * 15), np.array([1, 2] * 15))
-        assert not annotations.differ(np.array([2, 3] * 3), np.array([1, 2] * 3))
+        assert not annotation_tests.differ(np.array([1, 2] * 15), np.array([1, 2, 2] * 10))
+        assert annotation_tests.differ(np.array([2, 3] * 15), np.array([1, 2] * 15))
+        assert not annotation_tests.differ(np.array([2, 3] * 3), np.array([1, 2] * 3))
 
     def test_half_of_a_label_has_another_name(self) -> None:
         checked = project(train=200)
@@ -273,7 +283,7 @@ class TestAnnotations:
                 s.model_copy(update={"label": "CITY"}) if s.label == "COMPANY" else s for s in rows[i].spans
             ]
             rows[i] = Record(text=rows[i].text, spans=spans)
-        found = annotations.inconsistent(checked)
+        found = annotation_tests.inconsistent(checked)
         assert found.verdict == "broken"
         assert "now" in found.cause
 
@@ -290,7 +300,7 @@ class TestAnnotations:
         only = [
             Record(text=r.text, spans=[s for s in r.spans if s.label == "CITY"]) for r in project()["train"]
         ]
-        found = annotation_findings(Project(CONFIG, ("CITY",), {"train": only, "dev": only}))
+        found = annotation_findings(ProjectData(CONFIG, ("CITY",), {"train": only, "dev": only}))
         for name in ("types", "swapped", "inconsistent"):
             assert (found[name].verdict, found[name].observation) == (
                 "not tested",
@@ -306,7 +316,7 @@ class TestAnnotations:
             Record(text=f"Boats of Q{i}x sold.", spans=[Span(start=9, end=9 + len(f"Q{i}x"), label="CITY")])
             for i in range(10, 50)
         ]
-        found = annotation_findings(Project(CONFIG, ("CITY",), {"train": only}))["label-errors"]
+        found = annotation_findings(ProjectData(CONFIG, ("CITY",), {"train": only}))["label-errors"]
         assert (found.verdict, found.observation) == ("not tested", "There is only one label.")
 
     @pytest.mark.parametrize("labels", [("COMPANY",), ("COMPANY", "CITY")])
@@ -319,7 +329,7 @@ class TestAnnotations:
             return Record(text=words, spans=[s for s in record.spans if s.label in labels] + extra)
 
         rows = [spoilt(i) for i in range(120)]
-        found = annotation_findings(Project(CONFIG, labels, {"train": rows}))["label-errors"]
+        found = annotation_findings(ProjectData(CONFIG, labels, {"train": rows}))["label-errors"]
         listed = [one for one in found.suspects if one.likelier is None]
         assert len(listed) == found.figures["needless"] == found.figures["doubtful"] == 40
         assert {(one.record.text[one.start : one.end], one.label) for one in listed} == {("money", "COMPANY")}
@@ -348,12 +358,12 @@ class TestAnnotations:
             )
             for i in range(9)
         ]
-        _, found = annotations.needless(texts, blank("en").make_doc)
+        _, found = annotation_tests.needless(texts, blank("en").make_doc)
         assert len(found) == listed
         assert {one.record.text[one.start : one.end] for one in found} <= {"Velto"}
 
     def test_healthy_texts_have_no_needless_spans(self) -> None:
-        compared, found = annotations.needless(deals.records(600), blank("en").make_doc)
+        compared, found = annotation_tests.needless(deals.records(600), blank("en").make_doc)
         assert compared > 500
         assert found == []
 
@@ -362,7 +372,7 @@ class TestAnnotations:
             Record(text=f"Velto {i}", spans=[Span(start=0, end=len(f"Velto {i}"), label="CITY")])
             for i in range(30)
         ]
-        found = annotation_findings(Project(CONFIG, ("CITY",), {"train": whole}))
+        found = annotation_findings(ProjectData(CONFIG, ("CITY",), {"train": whole}))
         assert broken(found) == set()
 
     def test_likely_errors_are_found(self) -> None:
@@ -396,7 +406,7 @@ class TestAnnotations:
             for name in NAMES
             for _ in range(12)
         ]
-        found = annotations.consistency(texts, blank("en").make_doc)
+        found = annotation_tests.consistency(texts, blank("en").make_doc)
         assert sum(one.annotated for one in found) / len(found) == pytest.approx(0.7, abs=0.06)
         bare = next(one for one in found if not one.annotated)
         assert texts[bare.text].text[bare.start : bare.end] in NAMES
@@ -405,7 +415,7 @@ class TestAnnotations:
 
 class TestTokens:
     def test_neighbours_end_with_the_text(self) -> None:
-        found = model.tokens([text(0), text(1)], ("COMPANY", "CITY"), blank("en").make_doc)
+        found = token_model.tokens([text(0), text(1)], ("COMPANY", "CITY"), blank("en").make_doc)
         first = (found.text == 0).sum()
         after = found.neighbour(1)
         assert after[0] == 1
@@ -422,43 +432,43 @@ class TestTokens:
             )
             for i in range(100, 200)
         ]
-        found = model.tokens(texts, ("X",), blank("en").make_doc)
-        predicted = model.out_of_fold(found.own, found.label, found.text)
+        found = token_model.tokens(texts, ("X",), blank("en").make_doc)
+        predicted = token_model.out_of_fold(found.own, found.label, found.text)
         right = ((predicted[:, 1] > 0.5) == found.inside).mean()
         assert right < 0.75
 
     def test_predictions_are_equal_where_only_last_bits_differ(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Tokens are ranked by them: another processor's last bits must not change the order of equals."""
-        found = model.tokens([text(i) for i in range(40)], ("COMPANY", "CITY"), blank("en").make_doc)
-        before = model.out_of_fold(found.window(), found.label, found.text)
-        exact, rng = model.SGDClassifier.predict_proba, np.random.default_rng(0)
+        found = token_model.tokens([text(i) for i in range(40)], ("COMPANY", "CITY"), blank("en").make_doc)
+        before = token_model.out_of_fold(found.window(), found.label, found.text)
+        exact, rng = token_model.SGDClassifier.predict_proba, np.random.default_rng(0)
 
         def noisy(self: object, rows: object) -> np.ndarray:
             known = exact(self, rows)
             return known * (1 + rng.choice([-2e-16, 0, 2e-16], known.shape))
 
-        monkeypatch.setattr(model.SGDClassifier, "predict_proba", noisy)
-        assert (model.out_of_fold(found.window(), found.label, found.text) == before).all()
+        monkeypatch.setattr(token_model.SGDClassifier, "predict_proba", noisy)
+        assert (token_model.out_of_fold(found.window(), found.label, found.text) == before).all()
 
 
 class TestLearning:
     def test_healthy(self) -> None:
         checked = project()
-        found = {f.name: f for f in learning.run(checked)}
+        found = {f.name: f for f in training_tests.run(checked)}
         assert broken(found) == set()
         assert found["tiny"].figures["f"] >= 0.9
         assert found["shuffled"].figures["f"] < 0.1
         assert all(change > 0 for change in found["weights"].figures.values())
 
-    def named(self, checked: Project) -> Finding | None:
+    def named(self, checked: ProjectData) -> Finding | None:
         docs = checked.docs("train", checked.nlp.vocab)
-        watched = runs.run(checked, docs, 20)
+        watched = recorded_training.run(checked, docs, 20)
         return verdict.named(
             [
-                learning.clipping(checked, docs, watched),
-                learning.learning_rate(checked, docs),
-                learning.weights(checked, watched),
-                learning.gradients(watched),
+                training_tests.clipping(checked, docs, watched),
+                training_tests.learning_rate(checked, docs),
+                training_tests.weights(checked, watched),
+                training_tests.gradients(watched),
             ]
         )
 
@@ -480,26 +490,26 @@ class TestLearning:
     def test_learning_rate_too_high_for_real_texts(self) -> None:
         # Four frames are learnt at any rate; these aren't.
         rows = deals.records(200)
-        checked = Project(CONFIG, ("COMPANY", "MONEY"), {"train": rows})
+        checked = ProjectData(CONFIG, ("COMPANY", "MONEY"), {"train": rows})
         docs = checked.docs("train", checked.nlp.vocab)
-        assert learning.learning_rate(checked, docs).verdict == "fine"
+        assert training_tests.learning_rate(checked, docs).verdict == "fine"
         checked.overrides = {"training.optimizer.learn_rate": 0.1}
-        found = learning.learning_rate(checked, docs)
+        found = training_tests.learning_rate(checked, docs)
         assert (found.verdict, "too high" in found.cause) == ("broken", True)
         assert found.figures["best"] < 0.1
 
     def test_dropout_that_drowns_the_signal(self) -> None:
         checked = project()
         docs, dev = (checked.docs(side, checked.nlp.vocab) for side in ("train", "dev"))
-        found = learning.dropout(checked, docs, dev, (0.6, 0.7))
+        found = training_tests.dropout(checked, docs, dev, (0.6, 0.7))
         assert (found.verdict, found.figures["dropout"]) == ("fine", 0.1)
         checked.overrides = SMALL | {"training.dropout": 0.95}
-        size = max(at.BATCHES)
-        trained = runs.run(checked, docs, at.BATCHES[size], batch=size)
-        there = learning.f_of(runs.score(trained.nlp, dev, checked.labels)).value
-        assert learning.dropout(checked, docs, dev, (there,)).cause == "dropout 0.95 drowns the signal"
+        size = max(thresholds.BATCHES)
+        trained = recorded_training.run(checked, docs, thresholds.BATCHES[size], batch=size)
+        there = training_tests.f_of(recorded_training.score(trained.nlp, dev, checked.labels)).value
+        assert training_tests.dropout(checked, docs, dev, (there,)).cause == "dropout 0.95 drowns the signal"
         checked.overrides = SMALL | {"training.dropout": 0.0}
-        assert learning.dropout(checked, docs, dev, (there,)).verdict == "not tested"
+        assert training_tests.dropout(checked, docs, dev, (there,)).verdict == "not tested"
 
     def test_frozen_layer(self) -> None:
         found = self.named(inject(faults.frozen, project()))
@@ -515,24 +525,26 @@ class TestLearning:
             "training.optimizer.learn_rate": 1e9,
             "training.optimizer.grad_clip": 0.0,
         }
-        watched = runs.run(checked, checked.docs("train", checked.nlp.vocab), 30)
+        watched = recorded_training.run(checked, checked.docs("train", checked.nlp.vocab), 30)
         assert watched.failed
-        found = learning.gradients(watched)
+        found = training_tests.gradients(watched)
         assert found.verdict == "broken"
-        reference = runs.reference(checked)
+        reference = recorded_training.reference(checked)
         assert "no longer a number" in reference.failed
         assert verdict.decide(checked, [found], reference, {})[0] == "no-training"
 
     def test_weights_and_gradients_that_are_no_numbers_from_the_start(self) -> None:
         checked = project(train=1, dev=0, test=0)
-        lost = {name: runs.Layer(np.full((1, 3), np.nan), np.nan) for name in ("a: x", "b: y")}
-        watched = runs.Run(blank("en"), [np.nan], layers=lost, failed="the loss is no longer a number")
-        found = learning.weights(checked, watched)
+        lost = {name: recorded_training.Layer(np.full((1, 3), np.nan), np.nan) for name in ("a: x", "b: y")}
+        watched = recorded_training.Run(
+            blank("en"), [np.nan], layers=lost, failed="the loss is no longer a number"
+        )
+        found = training_tests.weights(checked, watched)
         assert found.verdict == "broken"
         assert found.observation == "2 of 2 layers are no numbers any more (a: x, b: y)."
         assert found.cause == "the weights overflow"
         assert found.figures == {"a: x": None, "b: y": None}
-        found = learning.gradients(watched)
+        found = training_tests.gradients(watched)
         assert found.verdict == "broken"
         assert found.observation == (
             "At step 1 the loss is no longer a number. No layer got a gradient that is a number."
@@ -541,15 +553,17 @@ class TestLearning:
         page = report.page(verdict.Diagnosis([found], "no-training", "Why.", "Do.", sizes=sizes))
         assert "Norm of the gradients" not in page
         watched.failed = ""
-        assert learning.gradients(watched).verdict == "not tested"
+        assert training_tests.gradients(watched).verdict == "not tested"
 
     def test_same_run_twice(self) -> None:
-        one, two = (runs.run(project(), project().docs("train", blank("en").vocab), 5) for _ in range(2))
+        one, two = (
+            recorded_training.run(project(), project().docs("train", blank("en").vocab), 5) for _ in range(2)
+        )
         assert one.losses == two.losses
 
     def test_shuffled_keeps_texts_and_numbers(self) -> None:
         docs = project().docs("train", blank("en").vocab)
-        noise = runs.shuffled(docs, 0)
+        noise = recorded_training.shuffled(docs, 0)
         assert [doc.text for doc in noise] == [doc.text for doc in docs]
         assert sum(len(doc.ents) for doc in noise) == sum(len(doc.ents) for doc in docs)
         assert sorted(e.label_ for d in noise for e in d.ents) == sorted(
@@ -562,12 +576,12 @@ class TestLearning:
         assert same < len(docs) / 10
 
     def test_nothing_to_learn(self) -> None:
-        found = list(learning.run(inject(faults.negative, project())))
+        found = list(training_tests.run(inject(faults.negative, project())))
         assert {f.verdict for f in found} == {"not tested"}
 
 
-def reference(checked: Project, n: int) -> runs.Reference:
-    return runs.Reference(
+def reference(checked: ProjectData, n: int) -> recorded_training.Reference:
+    return recorded_training.Reference(
         docs={"dev": checked.docs("dev", checked.nlp.vocab)[:n]}, counts={}, steps=1, texts=1
     )
 
@@ -610,8 +624,8 @@ class TestCases:
 
     def test_every_finding_has_its_place(self) -> None:
         checked = project(train=30, dev=0, test=0)
-        names = {f.name for f in (*data.run(checked, checked.nlp), *annotations.run(checked))}
-        names |= {told["name"] for told in learning.TOLD}
+        names = {f.name for f in (*data_tests.run(checked, checked.nlp), *annotation_tests.run(checked))}
+        names |= {told["name"] for told in training_tests.TOLD}
         # weaknesses are never the cause
         weak = {"balance", "density", "known-strings", "label-errors", "batches"}
         assert names - weak <= set(verdict.ORDER)

@@ -45,7 +45,7 @@ def test_kappa_and_alpha_are_those_of_the_libraries(pairs):
 
 
 class TestSpans:
-    def rows(self, first: list[Record], second: list[Record]) -> dict[str, agreement.Row]:
+    def rows(self, first: list[Record], second: list[Record]) -> dict[str, agreement.LabelAgreement]:
         found = agreement.spans(matched(first, second), ("COMPANY", "MONEY"), NLP)
         return {row.label: row for row in found}
 

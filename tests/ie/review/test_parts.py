@@ -18,18 +18,25 @@ from ie.data.records import Record, RecordFile
 from ie.data.scheme import Scheme
 from ie.review import agreement, selection
 from ie.review import disagreements as disagreement_kinds
-from ie.review.guidelines import read_guidelines
-from ie.review.ordering import Ordering
+from ie.review.guidelines_panel import read_guidelines
 from ie.review.progress import progress, read_closest
-from ie.review.settings import OrderSection, Settings, units
-from ie.review.suggestions import Sources, Suggested, add, best_order, disagreement, uncertainty
+from ie.review.queue import ReviewQueue
+from ie.review.settings import OrderSection, ReviewSettings, units
+from ie.review.suggestion_sources import (
+    SuggestionSources,
+    TextSuggestions,
+    add,
+    best_order,
+    disagreement,
+    uncertainty,
+)
 
 
 class TestSettings:
     def test_the_shipped_file_says_what_the_defaults_are(self) -> None:
-        found = load_settings(ROOT / "configs" / "review.cfg", Settings)
+        found = load_settings(ROOT / "configs" / "review.cfg", ReviewSettings)
         sources = {"suggest": "corpus/suggest.jsonl", "llm": "corpus/llm.jsonl"}
-        assert found == Settings(sources=sources)
+        assert found == ReviewSettings(sources=sources)
 
     @pytest.mark.parametrize(("content", "fault"), [
         ("[review]\nmode = \"slow\"\n", "review.mode: input should be 'one label' or 'all labels'"),
@@ -42,20 +49,20 @@ class TestSettings:
         path = tmp_path / "review.cfg"
         path.write_text(content, encoding="utf-8")
         with pytest.raises(UserError) as error:
-            load_settings(path, Settings)
+            load_settings(path, ReviewSettings)
         assert fault in str(error.value)
 
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="there is no such file"):
-            load_settings(tmp_path / "none.cfg", Settings)
+            load_settings(tmp_path / "none.cfg", ReviewSettings)
 
     def test_a_kind_without_labels_is_not_asked(self) -> None:
-        assert [unit.name for unit in units(Settings(), Scheme(span_labels=("A", "B")))] == [
+        assert [unit.name for unit in units(ReviewSettings(), Scheme(span_labels=("A", "B")))] == [
             "spans:A",
             "spans:B",
         ]
         with pytest.raises(UserError, match="no label for any of the tasks spans"):
-            units(Settings(review={"tasks": ["spans"]}), Scheme(categories=("C",)))
+            units(ReviewSettings(review={"tasks": ["spans"]}), Scheme(categories=("C",)))
 
 
 class TestGuidelines:
@@ -90,7 +97,7 @@ class TestGuidelines:
 class TestOrdering:
     def order(self, then: str, scores: dict[str, float] | None = None, **more: object) -> list[int]:
         found = texts(40)
-        ordering = Ordering(
+        ordering = ReviewQueue(
             found,
             OrderSection(then=then, **{"first": "", **more}),
             side=lambda text: "test" if "Velto" in text else "train",
@@ -114,7 +121,9 @@ class TestOrdering:
 
     def test_many_that_are_answered_hide_none_that_is_not(self) -> None:
         many = [f"text {i}" for i in range(1000)]
-        ordering = Ordering(many, OrderSection(then="file"), side=lambda _: "test", filled=int, score=float)
+        ordering = ReviewQueue(
+            many, OrderSection(then="file"), side=lambda _: "test", filled=int, score=float
+        )
         assert ordering.draw(lambda i: i == 990) == (990, "test is filled first")
 
     def test_what_the_sources_disagree_on_comes_first(self) -> None:
@@ -126,7 +135,7 @@ class TestOrdering:
 
     def test_diversity_prefers_new_words(self) -> None:
         words = ["a b c d", "a b c e", "a b c f", "x y z w"]
-        ordering = Ordering(
+        ordering = ReviewQueue(
             words, OrderSection(then="diversity", first=""), side=str, filled=int, score=float
         )
         for _ in range(2):
@@ -139,12 +148,12 @@ class TestOrdering:
         """The order of a set's words, and with it that of a sum, is another one in every process."""
         code = (
             "import random\n"
-            "from ie.review.ordering import Ordering\n"
+            "from ie.review.queue import ReviewQueue\n"
             "from ie.review.settings import OrderSection\n"
             "rng = random.Random(0)\n"
             "texts = [' '.join(rng.choices('abcdefghijklmnopqrst', k=9)) for _ in range(120)]\n"
             "settings = OrderSection(then='diversity', first='')\n"
-            "ordering = Ordering(texts, settings, side=str, filled=int, score=float)\n"
+            "ordering = ReviewQueue(texts, settings, side=str, filled=int, score=float)\n"
             "drawn = set()\n"
             "while one := ordering.draw(lambda i: i not in drawn):\n"
             "    drawn.add(one[0]); ordering.learn(texts[one[0]]); print(one[0])\n"
@@ -164,7 +173,7 @@ class TestOrdering:
     def test_a_large_corpus_is_scored_in_pieces(self) -> None:
         asked: list[str] = []
         big = [f"text {i}" for i in range(1000)]
-        ordering = Ordering(
+        ordering = ReviewQueue(
             big,
             OrderSection(then="disagreement", first=""),
             side=str,
@@ -178,8 +187,8 @@ class TestOrdering:
         assert len(asked) == 1000
 
 
-def suggested(*spans: tuple, source: str = "llm", **llm: object) -> Suggested:
-    found = Suggested()
+def suggested(*spans: tuple, source: str = "llm", **llm: object) -> TextSuggestions:
+    found = TextSuggestions()
     marks = [{"start": s, "end": e, "label": label, **more} for s, e, label, more in spans]
     add(found, Record(text="x" * 50, spans=marks, llm=llm), source)
     return found
@@ -219,7 +228,7 @@ class TestSuggestions:
         assert disagreement(found) == pytest.approx(1 / 3)
         add(found, Record(text="x" * 50), "silent")
         assert disagreement(found) == pytest.approx((1 / 3 + 1 + 1) / 3)
-        assert disagreement(Suggested()) == 0
+        assert disagreement(TextSuggestions()) == 0
 
     def test_uncertainty(self) -> None:
         assert uncertainty(
@@ -231,7 +240,7 @@ class TestSuggestions:
         )
         assert uncertainty(suggested((0, 5, "A", {"alignment": "exact"}), dropped=[1, 2, 3])) == 0.75
         assert uncertainty(suggested(error="no answer")) == 1
-        assert uncertainty(Suggested()) == 0
+        assert uncertainty(TextSuggestions()) == 0
 
     def test_the_order_follows_what_exists(self, tmp_path: Path) -> None:
         def best(*names: str) -> str:
@@ -245,7 +254,7 @@ class TestSuggestions:
                 ]
                 path = write_lines(tmp_path / f"{name}.jsonl", lines)
                 files[name] = RecordFile(path, labels=SCHEME, tokenizer=NLP.tokenizer)
-            return best_order(len(Sources(files).speakers()))
+            return best_order(len(SuggestionSources(files).speakers()))
 
         assert best() == "diversity"
         assert best("") == best("llm", "llm") == "uncertainty"
@@ -257,7 +266,7 @@ class TestSuggestions:
             [{"text": "Hooli", "spans": [{"start": 0, "end": 99, "label": "COMPANY"}]}],
         )
         told: list[str] = []
-        sources = Sources(
+        sources = SuggestionSources(
             {"llm": RecordFile(path, labels=SCHEME, tokenizer=NLP.tokenizer)}, report=told.append
         )
         assert sources.get("Hooli").spans == []

@@ -15,9 +15,9 @@ from starlette.routing import Route
 
 from ie.core import web
 from ie.core.errors import RequestError, UserError
-from ie.database import executing, guard, reading
+from ie.database import guard, sql_workers, sqlite_file
 from ie.database.explore import lookups
-from ie.database.explore.questions import Questions
+from ie.database.explore.question_answerer import QuestionAnswerer
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 100_000
@@ -26,21 +26,21 @@ TEXTS, MENTIONS, OFFERED = 20, 100, 20
 T = TypeVar("T")
 
 
-class Question(BaseModel):
+class QuestionRequest(BaseModel):
     """A question in words."""
 
     model_config = ConfigDict(extra="forbid")
     question: StrictStr = Field(min_length=1, max_length=1000)
 
 
-class Statement(BaseModel):
+class StatementRequest(BaseModel):
     """A statement as somebody wrote it."""
 
     model_config = ConfigDict(extra="forbid")
     sql: StrictStr = Field(min_length=1, max_length=guard.LONGEST_STATEMENT)
 
 
-def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: str = "") -> Starlette:
+def make_app(database: Path, *, ask: QuestionAnswerer, secret: str, port: int, hosts: str = "") -> Starlette:
     """The application.
 
     Args:
@@ -49,20 +49,20 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
     asking = asyncio.Lock()
     limits = ask.settings.bounds()
     # Waiting requests hold no thread, so that entities can be looked up meanwhile.
-    running = asyncio.Semaphore(executing.MOST)
+    running = asyncio.Semaphore(sql_workers.MOST)
 
     async def use(work: Callable[[sqlite3.Connection], T]) -> T:
         """Open the database anew for each request: it may have been filled again meanwhile."""
 
         def opened() -> T:
-            with closing(reading.open_readonly(database)) as connection:
+            with closing(sqlite_file.open_readonly(database)) as connection:
                 return work(connection)
 
         try:
             return await asyncio.to_thread(opened)
         except UserError as error:
             raise RequestError(str(error), 503) from None
-        except guard.Refused as error:
+        except guard.StatementRefused as error:
             raise RequestError(str(error), 422) from None
         except sqlite3.Error as error:
             raise RequestError(f"{database}: can't be read ({error}); fill it again.", 503) from None
@@ -92,22 +92,22 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
 
     async def about(request: Request) -> Response:
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
-            schema = reading.schema_of(connection)
-            counts = {name: n for name, n in reading.counts(connection).items() if name in schema}
+            schema = sqlite_file.schema_of(connection)
+            counts = {name: n for name, n in sqlite_file.counts(connection).items() if name in schema}
             found = connection.execute("SELECT DISTINCT label FROM mentions ORDER BY label").fetchall()
             return {"schema": schema, "counts": counts, "labels": [label for (label,) in found]}
 
         return JSONResponse({"database": str(database), **await use(read)})
 
     async def question(request: Request) -> Response:
-        given = await parse(request, Question)
+        given = await parse(request, QuestionRequest)
         if asking.locked():
             raise RequestError("Another question is being answered; wait for it.", 409)
 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             try:
                 found = ask(given.question, connection)
-            except (UserError, guard.Refused, sqlite3.Error):
+            except (UserError, guard.StatementRefused, sqlite3.Error):
                 raise
             except Exception as error:  # whatever a model, its server or the network may raise
                 raise RequestError(
@@ -128,10 +128,10 @@ def make_app(database: Path, *, ask: Questions, secret: str, port: int, hosts: s
             return JSONResponse(shown(await use(read)))
 
     async def statement(request: Request) -> Response:
-        given = await parse(request, Statement)
+        given = await parse(request, StatementRequest)
 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
-            sql = guard.check(given.sql, reading.schema_of(connection))
+            sql = guard.check(given.sql, sqlite_file.schema_of(connection))
             found = guard.run(connection, sql, limits)
             named = lookups.sources(found.columns, found.rows, TEXTS)
             if not named:

@@ -36,7 +36,7 @@ class Entity:
 
 
 @dataclass
-class Found:
+class SearchHit:
     """An entity that a search found; `names` are those of it that match, as written in texts."""
 
     entity: Entity
@@ -75,7 +75,7 @@ def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[
         return [], False
     literal = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     patterns = [f"{literal}%", f"% {literal}%"]
-    found: dict[Entity, Found] = {}
+    found: dict[Entity, SearchHit] = {}
     for row in rows(
         connection,
         "SELECT m.company_id AS id, m.text AS text, c.name AS name, COUNT(*) AS n FROM mentions m "
@@ -85,7 +85,7 @@ def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[
         [*patterns, CONSIDERED],
     ):
         entity = Entity(id=row["id"]) if row["id"] else Entity(name=row["text"])
-        entry = found.setdefault(entity, Found(entity, row["name"] or row["text"]))
+        entry = found.setdefault(entity, SearchHit(entity, row["name"] or row["text"]))
         entry.names.add(row["text"])
     for row in rows(
         connection,
@@ -93,14 +93,14 @@ def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[
         r"name LIKE ? ESCAPE '\' OR name LIKE ? ESCAPE '\' ORDER BY name LIMIT ?",
         [*patterns, CONSIDERED],
     ):
-        found.setdefault(Entity(id=row["id"]), Found(Entity(id=row["id"]), row["name"]))
+        found.setdefault(Entity(id=row["id"]), SearchHit(Entity(id=row["id"]), row["name"]))
     for entry in found.values():
         condition, parameters = entry.entity.where()
         (entry.mentions,) = connection.execute(
             f"SELECT COUNT(*) FROM mentions m WHERE {condition}", parameters
         ).fetchone()
 
-    def rank(entry: Found) -> tuple:
+    def rank(entry: SearchHit) -> tuple:
         begins = any(n.casefold().startswith(typed.casefold()) for n in (entry.name, *entry.names))
         return not begins, -entry.mentions, entry.name, entry.entity.id
 

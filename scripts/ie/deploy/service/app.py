@@ -32,10 +32,10 @@ from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.data.tokenizer import stretch_fault
 from ie.deploy.service import logs
-from ie.deploy.service.batching import Batcher
+from ie.deploy.service.batcher import Batcher
 from ie.deploy.service.openapi import Batch, describe
-from ie.deploy.service.settings import Limits, Settings
-from ie.deploy.service.workers import Workers
+from ie.deploy.service.settings import RequestLimits, ServiceSettings
+from ie.deploy.service.workers import WorkerPool
 
 OWN = Path(__file__).parent / "static"
 FILES = {
@@ -75,8 +75,8 @@ class Metrics:
 
 
 def make_app(
-    workers: Workers,
-    settings: Settings,
+    workers: WorkerPool,
+    settings: ServiceSettings,
     *,
     hosts: str = "",
     example: str,
@@ -180,7 +180,7 @@ def make_app(
     return Front(app, web.allowed(hosts), metrics, {route.path for route in routes})
 
 
-async def read(request: Request, limits: Limits) -> list[str]:
+async def read(request: Request, limits: RequestLimits) -> list[str]:
     """The texts of a request.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from ie.data.records import Record
-from ie.deploy.service.settings import Limits
+from ie.deploy.service.settings import RequestLimits
 
 NO_NULL = r"^[^\u0000]*$"
 REFUSED = {
@@ -45,7 +45,7 @@ class Fault(BaseModel):
     error: str = Field(min_length=1)
 
 
-def describe(limits: Limits, example: str) -> dict[str, Any]:
+def describe(limits: RequestLimits, example: str) -> dict[str, Any]:
     """The OpenAPI 3.1 description, with a text that may be sent."""
     batch = Batch.model_json_schema()
     batch["properties"]["texts"] |= {

@@ -5,7 +5,7 @@ from pydantic import Field, model_validator
 from ie.core.settings import Section
 
 
-class Limits(Section):
+class RequestLimits(Section):
     """`[limits]`: what is refused."""
 
     body: int = Field(4_000_000, ge=100)
@@ -19,13 +19,13 @@ class Limits(Section):
     retry_after: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _fits(self) -> "Limits":
+    def _fits(self) -> "RequestLimits":
         if self.texts > self.queue:
             raise ValueError("texts must not be more than queue, or such a request would never be taken")
         return self
 
 
-class Work(Section):
+class WorkSettings(Section):
     """`[work]`: how texts are put together."""
 
     batch: int = Field(64, ge=1)
@@ -34,8 +34,8 @@ class Work(Section):
     new_words: int = Field(1_000_000, ge=1000)
 
 
-class Settings(Section):
+class ServiceSettings(Section):
     """The whole file."""
 
-    limits: Limits = Limits()
-    work: Work = Work()
+    limits: RequestLimits = RequestLimits()
+    work: WorkSettings = WorkSettings()

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 
 from ie.core.errors import RequestError, UserError
-from ie.deploy.service import annotating, logs
-from ie.deploy.service.settings import Settings
+from ie.deploy.service import annotator, logs
+from ie.deploy.service.settings import ServiceSettings
 
 _here: dict[str, Any] = {}
 
@@ -28,7 +28,7 @@ def _start(model: str, *limits: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     try:
-        _here["annotate"], _here["about"] = annotating.start(model, *limits)
+        _here["annotate"], _here["about"] = annotator.start(model, *limits)
     except UserError as error:
         _here["fault"] = str(error)
 
@@ -56,7 +56,7 @@ def _annotate(texts: list[str], seconds: float) -> list[str | None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-class Worker:
+class PipelineWorker:
     """A process with a pipeline, or a thread of this one; begun anew when it died.
 
     Attributes:
@@ -83,14 +83,14 @@ class Worker:
         return about is not None and about.done() and not (about.cancelled() or about.exception())
 
 
-class Workers:
+class WorkerPool:
     """Runs batches beside the event loop, each worker apart: one that dies takes no other with it.
 
     Args:
         number: processes; 0 for a thread of this process.
     """
 
-    def __init__(self, model: str, number: int, settings: Settings) -> None:
+    def __init__(self, model: str, number: int, settings: ServiceSettings) -> None:
         self.number = number
         # One batch more than can be worked on, so that nobody is idle while an answer is on its way.
         self.slots = max(1, number) + 1
@@ -98,7 +98,7 @@ class Workers:
         self._arguments = (model, settings.limits.entities, work.warm_texts, work.new_words)
         # When a batch takes so long, all who asked for something of it were refused, and it is for nobody.
         self._seconds = settings.limits.answer
-        self._workers = [Worker(self._make) for _ in range(max(1, number))]
+        self._workers = [PipelineWorker(self._make) for _ in range(max(1, number))]
         self._over = False
 
     def _make(self) -> Executor:

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CurveVerdict:
     """What the last segment allows to say.
 
     `kind`: "rise", "fall" or "noise"; "nothing" (all scores 0), "perfect" (all about 1), "single" (one
@@ -244,7 +244,7 @@ def _sd(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def verdict(found: Sequence[Row], dev: int) -> Verdict:
+def verdict(found: Sequence[Row], dev: int) -> CurveVerdict:
     """What the last portion's rise allows to say, and no more.
 
     The interval of the rise adds the noise of the dev texts (paired bootstrap, the same texts at both
@@ -254,21 +254,21 @@ def verdict(found: Sequence[Row], dev: int) -> Verdict:
     """
     trained = [row for row in found if row["examples"]]
     if not trained:
-        return Verdict("untrained", "Nothing was trained.")
+        return CurveVerdict("untrained", "Nothing was trained.")
     last = trained[-1]
     if all(row["score"] >= PERFECT for row in trained):
-        return Verdict(
+        return CurveVerdict(
             "perfect",
             f"F is about 1 with {counted(trained[0]['examples'])} already (dev n={dev:,}): too good to be "
             "true, or too easy to ask about more data. Look for dev texts in the training data first.",
         )
     if len(trained) < 2:
         level = stats.format_score(last["f"], n=dev)
-        return Verdict("single", f"One portion tells no trend: F is {level} on dev.")
+        return CurveVerdict("single", f"One portion tells no trend: F is {level} on dev.")
     before = trained[-2]
     seeds = len(last["counts"])
     if not any(row["score"] for row in trained):
-        return Verdict(
+        return CurveVerdict(
             "nothing",
             f"The model found nothing right with {before['examples']:,} and with {last['examples']:,} "
             f"examples (dev n={dev:,}): look for a fault in data or settings before you annotate more.",
@@ -282,9 +282,11 @@ def verdict(found: Sequence[Row], dev: int) -> Verdict:
     clear = rise.low > 0 or rise.high < 0
     beyond = clear and told_apart(last["counts"], before["counts"])
     if beyond and rise.low > 0:
-        return Verdict("rise", f"{moved}: more than noise, so more of this kind will probably help.", rise)
+        return CurveVerdict(
+            "rise", f"{moved}: more than noise, so more of this kind will probably help.", rise
+        )
     if beyond:
-        return Verdict(
+        return CurveVerdict(
             "fall", f"{moved}: a fall beyond noise, so look at the examples that were added.", rise
         )
     # More seeds are advised only where the texts aren't what is lacking: they don't make up for these.
@@ -293,7 +295,7 @@ def verdict(found: Sequence[Row], dev: int) -> Verdict:
     else:
         doubt = " (a single seed: seeds alone move F by about .01)" if seeds == 1 else ""
     remedy = "more dev texts" if clear or dev < stats.FEWEST else "more dev texts or seeds"
-    return Verdict(
+    return CurveVerdict(
         "noise",
         f"{moved}: this may be noise{doubt}. Whether more examples would help can't be told from it; "
         f"{remedy} would.",
@@ -380,7 +382,7 @@ def overtaking(found: Sequence[Row], llm: np.ndarray | None, further: Projection
 def to_json(
     found: Sequence[Row],
     dev: int,
-    verdict: Verdict,
+    verdict: CurveVerdict,
     notes: Sequence[str],
     further: Projection | None = None,
     llm: Estimate | None = None,

@@ -36,7 +36,7 @@ class Shape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProjectionSettings:
     """What was tuned on real curves (`benchmark-curve`) and on made ones (`benchmark-statistics`), never on
     the curve at hand.
 
@@ -93,7 +93,7 @@ class Projection:
     refused: str = ""
 
 
-SETTINGS = Settings()
+SETTINGS = ProjectionSettings()
 
 
 def parse_targets(text: str) -> list[float]:
@@ -117,7 +117,7 @@ def project(
     at: Sequence[int],
     *,
     targets: Sequence[float] = (),
-    settings: Settings = SETTINGS,
+    settings: ProjectionSettings = SETTINGS,
     seed: int = 0,
 ) -> Projection:
     """Fit the ensemble and go on beyond the last size.
@@ -229,7 +229,7 @@ CURVES: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
 RISES = ("hill", "stretched exponential")
 
 
-def _noise(scores: Sequence[Sequence[float]], settings: Settings) -> tuple[np.ndarray, float]:
+def _noise(scores: Sequence[Sequence[float]], settings: ProjectionSettings) -> tuple[np.ndarray, float]:
     """Variance of one training at each portion, drawn towards the pooled one, and that one."""
     seeds = len(scores[0])
     own = np.array([np.var(values, ddof=1) for values in scores])
@@ -258,7 +258,7 @@ def _lack_of_fit(
     scores: Sequence[Sequence[float]],
     own: np.ndarray,
     pooled: float,
-    settings: Settings,
+    settings: ProjectionSettings,
     seed: int,
 ) -> LackOfFit:
     means, variance = np.array([np.mean(values) for values in scores]), own / len(scores[0])
@@ -292,7 +292,7 @@ def _ensemble(
     own: np.ndarray,
     pooled: float,
     scale: float,
-    settings: Settings,
+    settings: ProjectionSettings,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
     """The mean curve over `grid`, (samples, grid) curves that might be, the noise of a mean of seeds about

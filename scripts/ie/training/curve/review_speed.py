@@ -13,14 +13,14 @@ PAUSE = 300.0
 
 
 @dataclass(frozen=True)
-class Speed:
+class ReviewSpeed:
     """Seconds for one example (mean, since hours are a sum), and on how many that rests."""
 
     seconds: float
     examples: int
 
 
-def read_speed(path: Path) -> Speed | None:
+def read_speed(path: Path) -> ReviewSpeed | None:
     """The speed in a log; None if there is no file, or no answer in it.
 
     Either JSONL, one answer a line with its `seconds`, the `id` of its text and the `annotator` (an example
@@ -37,7 +37,7 @@ def read_speed(path: Path) -> Speed | None:
     try:
         if path.suffix == ".json":
             whole = json.loads("\n".join(lines))
-            speed = Speed(float(whole["seconds_per_example"]), int(whole["examples"]))
+            speed = ReviewSpeed(float(whole["seconds_per_example"]), int(whole["examples"]))
             return speed if speed.examples > 0 and speed.seconds > 0 else None
         seconds: dict[tuple[str, str], float] = {}
         for number, line in enumerate(lines):
@@ -51,7 +51,7 @@ def read_speed(path: Path) -> Speed | None:
             f"{path}: is no log of reviewing ({type(error).__name__}: {error}); each line must be like "
             '{"id": "a1", "seconds": 12.5}; correct it or delete the file.'
         ) from None
-    return Speed(mean(seconds.values()), len(seconds)) if seconds else None
+    return ReviewSpeed(mean(seconds.values()), len(seconds)) if seconds else None
 
 
 def reviewing(logs: Sequence[Path], assumed: float) -> tuple[float, str]:

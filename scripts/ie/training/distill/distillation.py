@@ -11,9 +11,8 @@ from ie.data.records import Reader, Record
 from ie.evaluation import baselines
 from ie.training import loop
 from ie.training.curve import learning_curve
-from ie.training.distill import recipes as distilling
-from ie.training.distill import suggestions
-from ie.training.distill.recipes import Answers, Draft, Kept, Means, Settings
+from ie.training.distill import combined_suggestions, recipes
+from ie.training.distill.recipes import Answers, DistillSettings, Kept, Means, SilverText
 from ie.training.distill.teachers import Bench, Teacher, Training, answers, teachers
 
 
@@ -27,7 +26,7 @@ class Distilled:
 
 
 @dataclass
-class Sources:
+class DistillationData:
     """What there is to distil from.
 
     Attributes:
@@ -41,7 +40,7 @@ class Sources:
 
 
 def distil(
-    at: Bench, sources: Sources, recipes: Mapping[str, Sequence[Means]], settings: Settings
+    at: Bench, sources: DistillationData, recipes: Mapping[str, Sequence[Means]], settings: DistillSettings
 ) -> dict[str, Distilled]:
     """The silver as each recipe leaves it. Pipelines that several of them ask are trained once.
 
@@ -49,11 +48,11 @@ def distil(
         UserError: as `Bench.run`.
     """
     texts = [record.text for record in sources.silver]
-    plain = distilling.drafts_of(sources.silver)
-    first: dict[str, list[Draft]] = {}
+    plain = recipes.drafts_of(sources.silver)
+    first: dict[str, list[SilverText]] = {}
     for name, recipe in recipes.items():
         doubting = "confidence" in recipe
-        first[name] = [distilling.confidence(d, settings.confidence) if doubting else d for d in plain]
+        first[name] = [recipes.confidence(d, settings.confidence) if doubting else d for d in plain]
     found = {name: Distilled(tuple(recipe), Kept(first[name])) for name, recipe in recipes.items()}
 
     def ask(planned: Mapping[str, list[Teacher]], what: str) -> dict[str, list[Answers]]:
@@ -66,11 +65,11 @@ def distil(
             told[name] = answers(asked, mine)
         return told
 
-    def voted(name: str, voters: Sequence[Answers]) -> list[Draft]:
+    def voted(name: str, voters: Sequence[Answers]) -> list[SilverText]:
         agreement = settings.agreement
         helpers = sources.helpers if "rules" in recipes[name] else []
         return [
-            distilling.vote(draft, voters, helpers, sure=agreement.sure, doubtful=agreement.doubtful)
+            recipes.vote(draft, voters, helpers, sure=agreement.sure, doubtful=agreement.doubtful)
             for draft in first[name]
         ]
 
@@ -85,14 +84,14 @@ def distil(
     if names := having("label-errors"):
         planned = teachers(at, sources.reviewed, plain, texts, errors.pipelines, errors.folds)
         for name, told in ask(dict.fromkeys(names, planned), "pipelines that look for errors").items():
-            drafts[name] = [distilling.contradicted(draft, told) for draft in drafts[name]]
+            drafts[name] = [recipes.contradicted(draft, told) for draft in drafts[name]]
     again = settings.self_training
     for turn in range(again.rounds if having("self-training") else 0):
         plans = {
             name: teachers(
                 at,
                 sources.reviewed,
-                distilling.finish(drafts[name], recipes[name]).drafts,
+                recipes.finish(drafts[name], recipes[name]).drafts,
                 texts,
                 settings.agreement.pipelines,
                 again.folds,
@@ -102,23 +101,23 @@ def distil(
         for name, told in ask(plans, f"pipelines of round {turn + 1}").items():
             drafts[name] = voted(name, told)
     for name, recipe in recipes.items():
-        found[name].kept = distilling.finish(drafts[name], recipe)
+        found[name].kept = recipes.finish(drafts[name], recipe)
     return found
 
 
 def student(
     at: Bench,
     reviewed: Sequence[Record],
-    kept: Sequence[Draft],
+    kept: Sequence[SilverText],
     recipe: Sequence[Means],
-    settings: Settings,
+    settings: DistillSettings,
     seed: int,
     model: Path | None = None,
 ) -> Training:
     """The training on what a recipe left, with the reviewed examples weighed as it says."""
     gold = [to_doc(record, at.nlp) for record in reviewed]
     times = settings.repeat.times if "repeat" in recipe else 1
-    both = [*gold * times, *(distilling.to_training_doc(draft, at.nlp) for draft in kept)]
+    both = [*gold * times, *(recipes.to_training_doc(draft, at.nlp) for draft in kept)]
     if "two-stage" in recipe and gold:
         return at.training(gold, seed, first=both, model=model)
     return at.training(both, seed, model=model)
@@ -127,7 +126,7 @@ def student(
 def helpers(
     texts: Sequence[Record],
     reviewed: Sequence[Record],
-    settings: Settings,
+    settings: DistillSettings,
     *,
     lang: str,
     patterns: str,
@@ -138,7 +137,7 @@ def helpers(
     found: list[Answers] = []
     notes = []
     if "rules" in settings.rules.sources:
-        source = suggestions.from_rules(texts, lang, patterns, gazetteer, gazetteer_label)
+        source = combined_suggestions.from_rules(texts, lang, patterns, gazetteer, gazetteer_label)
         if not source.missing:
             found.append(source.records)
         else:

@@ -83,7 +83,7 @@ class Repeat(Section):
     times: int = Field(ge=2, le=1000)
 
 
-class Settings(Section):
+class DistillSettings(Section):
     """All of `configs/distill.cfg`."""
 
     confidence: Confidence
@@ -96,7 +96,7 @@ class Settings(Section):
 
 
 @dataclass(frozen=True)
-class Draft:
+class SilverText:
     """A silver text: `record` with the spans that are believed, and where it is in doubt.
 
     Attributes:
@@ -118,17 +118,17 @@ class Draft:
 class Kept:
     """What is trained on of the silver, and how many texts were left out."""
 
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: list[SilverText] = field(default_factory=list)
     dropped: int = 0
 
 
-def load(path: Path) -> Settings:
+def load(path: Path) -> DistillSettings:
     """The settings of a file.
 
     Raises:
         UserError: a missing or broken file, a setting that isn't known or makes no sense.
     """
-    settings = load_settings(path, Settings)
+    settings = load_settings(path, DistillSettings)
     if settings.agreement.doubtful > settings.agreement.sure:
         raise UserError(f"{path}: [agreement] doubtful is above sure; a span would be both; lower doubtful.")
     for name, recipe in settings.recipes.items():
@@ -156,12 +156,12 @@ def _check_recipe(where: str, recipe: Sequence[Means]) -> None:
             raise UserError(f"{where}: {means} takes part in a vote; add agreement.")
 
 
-def drafts_of(silver: Sequence[Record]) -> list[Draft]:
+def drafts_of(silver: Sequence[Record]) -> list[SilverText]:
     """The LLM's records as they are, nothing in doubt."""
-    return [Draft(record) for record in silver]
+    return [SilverText(record) for record in silver]
 
 
-def confidence(draft: Draft, settings: Confidence) -> Draft:
+def confidence(draft: SilverText, settings: Confidence) -> SilverText:
     """Doubt spans that were found otherwise than trusted, and texts with answers that were found nowhere.
 
     That is what the LLM's record tells of its own certainty: `alignment` of a span, `llm.dropped` of a text.
@@ -176,12 +176,12 @@ def confidence(draft: Draft, settings: Confidence) -> Draft:
             doubts.append((span.start, span.end))
     said = (draft.record.model_extra or {}).get("llm") or {}
     vague = len(said.get("dropped") or ()) > settings.max_dropped
-    return Draft(_with(draft.record, trusted), tuple(doubts), draft.vague or vague)
+    return SilverText(_with(draft.record, trusted), tuple(doubts), draft.vague or vague)
 
 
 def vote(
-    draft: Draft, voters: Sequence[Answers], helpers: Sequence[Answers], *, sure: float, doubtful: float
-) -> Draft:
+    draft: SilverText, voters: Sequence[Answers], helpers: Sequence[Answers], *, sure: float, doubtful: float
+) -> SilverText:
     """Count for each span who gives it: the draft's own source, and the others.
 
     A span is sure with a share of `sure` of the votes, and of overlapping ones the one with more of them
@@ -210,7 +210,7 @@ def vote(
     return _settled(draft.record, kept, doubts, vague=False)
 
 
-def contradicted(draft: Draft, teachers: Sequence[Answers]) -> Draft:
+def contradicted(draft: SilverText, teachers: Sequence[Answers]) -> SilverText:
     """Doubt spans that no teacher gives, and stretches that all of them give as a span.
 
     Args:
@@ -227,7 +227,9 @@ def contradicted(draft: Draft, teachers: Sequence[Answers]) -> Draft:
     return _settled(draft.record, sorted(mine & someone), doubts, vague=draft.vague)
 
 
-def _settled(record: Record, kept: Sequence[Key], doubts: Sequence[tuple[int, int]], *, vague: bool) -> Draft:
+def _settled(
+    record: Record, kept: Sequence[Key], doubts: Sequence[tuple[int, int]], *, vague: bool
+) -> SilverText:
     """A draft with doubts only where no believed span is, joined and in order."""
     known = sorted(kept)
     left: list[tuple[int, int]] = []
@@ -237,7 +239,7 @@ def _settled(record: Record, kept: Sequence[Key], doubts: Sequence[tuple[int, in
         left.append((start, end))
     given = {_key(span): span for span in record.spans}
     spans = [given.get(key) or Span(start=key[0], end=key[1], label=key[2]) for key in known]
-    return Draft(_with(record, spans), tuple(left), vague)
+    return SilverText(_with(record, spans), tuple(left), vague)
 
 
 def _outside(doubt: tuple[int, int], known: Sequence[Key]) -> Iterator[tuple[int, int]]:
@@ -251,7 +253,7 @@ def _outside(doubt: tuple[int, int], known: Sequence[Key]) -> Iterator[tuple[int
         yield start, end
 
 
-def finish(drafts: Sequence[Draft], recipe: Collection[Means]) -> Kept:
+def finish(drafts: Sequence[SilverText], recipe: Collection[Means]) -> Kept:
     """What becomes of doubt, as a recipe says: the text left out, tokens left open, or no span there."""
     if "drop-texts" in recipe:
         certain = [draft for draft in drafts if draft.certain]
@@ -261,7 +263,7 @@ def finish(drafts: Sequence[Draft], recipe: Collection[Means]) -> Kept:
     return Kept([replace(draft, doubts=(), vague=False) for draft in drafts])
 
 
-def to_training_doc(draft: Draft, nlp: Language) -> Doc:
+def to_training_doc(draft: SilverText, nlp: Language) -> Doc:
     """A Doc with the believed spans as `ents`, tokens in doubt missing, and all others outside.
 
     Raises:
@@ -284,7 +286,7 @@ def to_training_doc(draft: Draft, nlp: Language) -> Doc:
     return doc
 
 
-def to_line(draft: Draft) -> Record:
+def to_line(draft: SilverText) -> Record:
     """The record that is written: spans, `source` "silver", and `missing` with the stretches in doubt."""
     doubts = [(0, len(draft.record.text))] if draft.vague else draft.doubts
     more = {"missing": [list(doubt) for doubt in doubts]} if doubts else {}
@@ -297,7 +299,7 @@ def fold(text: str, folds: int) -> int:
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % folds
 
 
-def quality(drafts: Sequence[Draft], gold: Answers, labels: Sequence[str]) -> np.ndarray:
+def quality(drafts: Sequence[SilverText], gold: Answers, labels: Sequence[str]) -> np.ndarray:
     """Counts of exact spans of those texts whose gold is known; gold spans in doubt don't count as missed.
 
     Returns:

@@ -20,16 +20,15 @@ from ie.data import records
 from ie.data.docs import docbin, from_doc, read_docs, to_doc
 from ie.data.records import Record, Span
 from ie.evaluation import baselines, scoring
-from ie.training import jobs as grid
-from ie.training import loop
+from ie.training import jobs, loop
 from ie.training.distill import recipes
-from ie.training.distill.recipes import Answers, Draft
-from ie.training.jobs import Cell, Job, Result
-from ie.training.variants import comparison
+from ie.training.distill.recipes import Answers, SilverText
+from ie.training.jobs import Cell, Result, TrainingJob
+from ie.training.variants import variant_comparison
 
 
 @dataclass(frozen=True)
-class Training(Job):
+class Training(TrainingJob):
     """A cell that is also asked for the spans of texts.
 
     Attributes:
@@ -125,7 +124,7 @@ class Bench:
         Raises:
             UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
         """
-        keys = [grid.key(job) for job in jobs]
+        keys = [jobs.key(job) for job in jobs]
         distinct = dict(zip(keys, jobs, strict=True))
         found = {key: result for key, job in distinct.items() if (result := _kept(job))}
         left = sorted((key for key in distinct if key not in found), key=lambda k: -_size(distinct[k]))
@@ -140,9 +139,9 @@ class Bench:
             try:
                 todo = [(i, distinct[key]) for i, key in enumerate(left)]
                 trains = [path for _, job in todo for path in (job.train, job.first) if path]
-                processes = min(self.workers or grid.default_workers(self.gpu_id, trains), len(todo))
+                processes = min(self.workers or jobs.default_workers(self.gpu_id, trains), len(todo))
                 if processes > 1:
-                    grid.on_cores(todo, processes, done, work=train)
+                    jobs.on_cores(todo, processes, done, work=train)
                 else:
                     for i, job in todo:
                         done(i, train(job))
@@ -155,7 +154,7 @@ class Bench:
 
 
 def _kept(job: Training) -> Result | None:
-    return None if job.model else grid.kept(job)
+    return None if job.model else jobs.kept(job)
 
 
 def _size(job: Training) -> int:
@@ -194,7 +193,7 @@ def train(job: Training) -> Result:
         predict = baselines.predict_with(spacy.load(folder / "model-best"))
     texts = json.loads(job.asked.read_text(encoding="utf-8")) if job.asked else []
     dev = [from_doc(doc) for doc in read_docs(job.dev)]
-    test = comparison.read_gold(job.test) if job.test else []
+    test = variant_comparison.read_gold(job.test) if job.test else []
     result = {
         "cell": asdict(job.cell),
         "labels": list(job.labels),
@@ -205,7 +204,7 @@ def train(job: Training) -> Result:
         "test": _score(test, predict, job.labels) if test else None,
         "found": [[[s.start, s.end, s.label] for s in record.spans] for record in predict(texts)],
     }
-    grid.keep(job, result)
+    jobs.keep(job, result)
     return result
 
 
@@ -216,7 +215,7 @@ def _score(gold: Sequence[Record], predict: baselines.Predict, labels: Sequence[
 def teachers(
     at: Bench,
     reviewed: Sequence[Record],
-    drafts: Sequence[Draft],
+    drafts: Sequence[SilverText],
     texts: Sequence[str],
     pipelines: int,
     folds: int,

@@ -11,8 +11,8 @@ from wasabi import table
 from ie.core import stats
 from ie.evaluation.report import format_rate
 from ie.reports import figures, html
-from ie.training.robustness import scores as robustness
-from ie.training.robustness.scores import Change, Robustness
+from ie.training.robustness import robustness_scores
+from ie.training.robustness.robustness_scores import Change, Robustness
 
 
 def rows(result: Robustness) -> list[dict[str, str]]:
@@ -58,7 +58,7 @@ def seed_rows(result: Robustness) -> list[dict[str, str]]:
     places = stats.fine_digits(len(result.gold))
     for each in result.perturbed:
         scores = result.seeds[each.name]
-        mean, sd = robustness.spread(scores)
+        mean, sd = robustness_scores.spread(scores)
         found.append(
             {
                 "title": each.title,
@@ -78,7 +78,7 @@ def batch_rows(result: Robustness) -> list[dict[str, str]]:
             "texts": f"{batch.texts:,} of {len(result.gold):,}",
             "f": stats.decimals(batch.f, stats.fine_digits(len(result.gold))),
             "vectors": "–" if batch.vectors is None else f"{batch.vectors:.0e}" if batch.vectors else "0",
-            "rate": format_rate(robustness.words_per_second(batch, result.words)),
+            "rate": format_rate(robustness_scores.words_per_second(batch, result.words)),
         }
         for batch in result.batches
     ]
@@ -142,7 +142,7 @@ def page(result: Robustness) -> str:
         result=result,
         n=n,
         spans=sum(len(record.spans) for record in result.gold),
-        summary=robustness.summary(result),
+        summary=robustness_scores.summary(result),
         picture=figures.svg(
             changes_figure(result), "robustness", f"F under each perturbation, {n} test texts"
         ),

@@ -13,8 +13,8 @@ from ie.core.text import counted
 from ie.evaluation.report import format_megabytes, format_rate
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
-from ie.training.variants import comparison as variants
-from ie.training.variants.comparison import Comparison, Cost, Tested
+from ie.training.variants import variant_comparison
+from ie.training.variants.variant_comparison import Tested, VariantComparison, VariantCost
 
 HEADER = (
     "Variant",
@@ -30,7 +30,9 @@ HEADER = (
 )
 
 
-def cells(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> list[list[str]]:
+def cells(
+    compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int
+) -> list[list[str]]:
     """The table, a row for each variant and portion; costs stand beside the largest portion."""
     found = []
     for name, cost in costs.items():
@@ -59,7 +61,7 @@ def _drop(estimate: stats.Estimate, dev: int) -> str:
     return f"{stats.decimals(estimate.value, places)} ±{half}"
 
 
-def _rates(cost: Cost) -> tuple[float, float, float] | None:
+def _rates(cost: VariantCost) -> tuple[float, float, float] | None:
     return (median(cost.rates), min(cost.rates), max(cost.rates)) if cost.rates else None
 
 
@@ -69,7 +71,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
 
 
-def notes(compared: Sequence[Comparison], seeds: int, dev: int) -> list[str]:
+def notes(compared: Sequence[VariantComparison], seeds: int, dev: int) -> list[str]:
     """What must be said beside the table, one sentence each."""
     last = compared[-1]
     found = [
@@ -96,10 +98,10 @@ def notes(compared: Sequence[Comparison], seeds: int, dev: int) -> list[str]:
     return found
 
 
-def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> str:
+def advice(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> str:
     """Which variant to take, and what that rests on, in a few sentences."""
     last = compared[-1]
-    name = variants.recommended(last, {other: cost.mb for other, cost in costs.items()})
+    name = variant_comparison.recommended(last, {other: cost.mb for other, cost in costs.items()})
     about = f"{format_megabytes(costs[name].mb)} MB"
     if len(costs) == 1:
         return f"There is nothing to compare {name} ({about}) with; list more variants."
@@ -122,7 +124,7 @@ def advice(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) 
     return f"{reason}. With {counted(last.examples)}, take {name}."
 
 
-def small_data(compared: Sequence[Comparison], dev: int) -> list[str]:
+def small_data(compared: Sequence[VariantComparison], dev: int) -> list[str]:
     """For each smaller portion, which variants are better there beyond noise than the first one listed."""
     found = []
     for comparison in compared[:-1]:
@@ -164,7 +166,7 @@ def _list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) -> Figure:
+def figure(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> Figure:
     """F against size and against speed; the line joins those that nothing else beats in both (Pareto)."""
     axes_of = [("MB on disk", {name: cost.mb for name, cost in costs.items()}, True)]
     if all(cost.rates for cost in costs.values()):
@@ -174,7 +176,7 @@ def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) 
         drawing = figures.figure(1.2 + 3.6 * len(axes_of), 4)
         axes = drawing.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
         for axis, (label, values, less) in zip(axes, axes_of, strict=True):
-            best = variants.front(last, values, less=less)
+            best = variant_comparison.front(last, values, less=less)
             axis.plot(
                 [values[name] for name in best],
                 [last.rows[name]["score"] for name in best],
@@ -211,8 +213,8 @@ def figure(compared: Sequence[Comparison], costs: Mapping[str, Cost], dev: int) 
 
 
 def page(
-    compared: Sequence[Comparison],
-    costs: Mapping[str, Cost],
+    compared: Sequence[VariantComparison],
+    costs: Mapping[str, VariantCost],
     *,
     dev: int,
     sentences: Sequence[str],

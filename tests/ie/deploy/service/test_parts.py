@@ -17,11 +17,11 @@ from spacy.tokens import Doc
 
 from ie.core.errors import RequestError
 from ie.core.settings import load_settings
-from ie.deploy.service import annotating
+from ie.deploy.service import annotator
 from ie.deploy.service.app import make_app
-from ie.deploy.service.batching import Batcher
-from ie.deploy.service.settings import Settings
-from ie.deploy.service.workers import Workers
+from ie.deploy.service.batcher import Batcher
+from ie.deploy.service.settings import ServiceSettings
+from ie.deploy.service.workers import WorkerPool
 
 
 class Work:
@@ -49,7 +49,7 @@ def batcher(work: Work, **more: Any) -> Batcher:
 
 
 def test_what_the_settings_leave_out_is_as_in_the_file() -> None:
-    assert load_settings(CONFIG, Settings) == Settings()
+    assert load_settings(CONFIG, ServiceSettings) == ServiceSettings()
 
 
 def test_small_requests_share_a_batch_and_go_between_the_parts_of_a_large_one() -> None:
@@ -133,11 +133,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_text_that_breaks_a_component_harms_no_other(model: Path) -> None:
     def load() -> Language:
-        nlp = annotating.load(str(model))
+        nlp = annotator.load(str(model))
         nlp.add_pipe("breaks_on_boom")
         return nlp
 
-    lines = annotating.Annotator(load, 0, 1000)([DEAL, "boom", "Velto"])
+    lines = annotator.Annotator(load, 0, 1000)([DEAL, "boom", "Velto"])
     assert [line and json.loads(line)["text"] for line in lines] == [DEAL, None, "Velto"]
 
 
@@ -146,9 +146,9 @@ def test_new_words_are_forgotten_and_their_traces_too(model: Path) -> None:
 
     def load() -> Language:
         loaded.append(1)
-        return annotating.load(str(model))
+        return annotator.load(str(model))
 
-    annotate = annotating.Annotator(load, warm_texts=10, new_words=200)
+    annotate = annotator.Annotator(load, warm_texts=10, new_words=200)
     rng = random.Random(0)
 
     def texts() -> list[str]:
@@ -170,10 +170,10 @@ def schema(model: Path) -> Iterator[Any]:
     # Imported before the app has a thread that loads the pipeline: pytest rewrites these modules, and Python
     # 3.11 can't parse in two threads at a time.
     pytest.importorskip("schemathesis.specs.openapi.schemas")
-    wanted = load_settings(CONFIG, Settings)
+    wanted = load_settings(CONFIG, ServiceSettings)
     wanted.limits.texts, wanted.limits.characters, wanted.limits.body = 5, 50, 5000
     app = make_app(
-        Workers(str(model), 0, wanted), wanted, hosts="testserver", example="Velto", failed=pytest.fail
+        WorkerPool(str(model), 0, wanted), wanted, hosts="testserver", example="Velto", failed=pytest.fail
     )
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 

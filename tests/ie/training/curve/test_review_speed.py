@@ -10,23 +10,23 @@ def test_answers_about_one_text_are_one_example(tmp_path):
         tmp_path / "log.jsonl",
         [{"id": "a", "seconds": 10}, {"id": "b", "seconds": 30}, {"id": "a", "seconds": 20.0}],
     )
-    assert review_speed.read_speed(log) == review_speed.Speed(30.0, 2)
+    assert review_speed.read_speed(log) == review_speed.ReviewSpeed(30.0, 2)
 
 
 def test_two_people_on_one_text_are_two_examples(tmp_path):
     answers = [{"id": "a", "seconds": s, "annotator": who} for who, s in (("x", 5), ("x", 15), ("y", 30))]
     log = write_lines(tmp_path / "log.jsonl", answers)
-    assert review_speed.read_speed(log) == review_speed.Speed(25.0, 2)
+    assert review_speed.read_speed(log) == review_speed.ReviewSpeed(25.0, 2)
 
 
 def test_a_pause_is_no_work(tmp_path):
     log = write_lines(tmp_path / "log.jsonl", [{"seconds": 10}, {"seconds": 20}, {"seconds": 3000}])
-    assert review_speed.read_speed(log) == review_speed.Speed(15.0, 2)
+    assert review_speed.read_speed(log) == review_speed.ReviewSpeed(15.0, 2)
 
 
 def test_a_summary_is_taken_as_it_is(tmp_path):
     (tmp_path / "review.json").write_text('{"seconds_per_example": 12.5, "examples": 40}')
-    assert review_speed.read_speed(tmp_path / "review.json") == review_speed.Speed(12.5, 40)
+    assert review_speed.read_speed(tmp_path / "review.json") == review_speed.ReviewSpeed(12.5, 40)
     (tmp_path / "review.json").write_text('{"seconds_per_example": 0, "examples": 0}')
     assert review_speed.read_speed(tmp_path / "review.json") is None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import distillation_report as report
-from benchmarks.distillation_comparison import Comparison, Row, recommend
+from benchmarks.distillation_comparison import RecipeComparison, RecipeScore, recommend
 from hypothesis import given
 from hypothesis import strategies as st
 from running import ROOT
@@ -18,7 +18,7 @@ from ie.data import records, splits
 from ie.data.docs import docbin
 from ie.data.records import Record, Span
 from ie.training.distill import recipes
-from ie.training.distill.recipes import Draft, vote
+from ie.training.distill.recipes import SilverText, vote
 
 NLP = records.blank("en")
 TEXT = "Acme bought Foo Corp in Oslo for $5m today"
@@ -40,11 +40,11 @@ def source(*spans) -> dict[str, Record]:
     return {TEXT: record(*spans)}
 
 
-def strings(draft: Draft) -> list[str]:
+def strings(draft: SilverText) -> list[str]:
     return [TEXT[span.start : span.end] for span in draft.record.spans]
 
 
-def doubts(draft: Draft) -> list[str]:
+def doubts(draft: SilverText) -> list[str]:
     return [TEXT[start:end] for start, end in draft.doubts]
 
 
@@ -66,8 +66,8 @@ def test_no_span_is_made_up_and_no_doubt_is_within_a_span(mine, others, more):
     given_by = {(s.start, s.end, s.label) for r in (mine, *others, *more) for s in r.spans}
     before = mine.model_copy(deep=True)
     for made in (
-        vote(Draft(mine), voters, helpers, sure=0.6, doubtful=0.3),
-        recipes.contradicted(Draft(mine), voters),
+        vote(SilverText(mine), voters, helpers, sure=0.6, doubtful=0.3),
+        recipes.contradicted(SilverText(mine), voters),
     ):
         spans = made.record.spans
         assert {(s.start, s.end, s.label) for s in spans} <= given_by
@@ -81,7 +81,7 @@ def test_no_span_is_made_up_and_no_doubt_is_within_a_span(mine, others, more):
 
 
 def test_votes_make_spans_sure_doubtful_or_none():
-    draft = Draft(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")))
+    draft = SilverText(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")))
     voters = [source(("Acme", "COMPANY"), ("Foo Corp", "COMPANY")), source(("Foo", "COMPANY")), source()]
     made = vote(draft, voters, [], sure=0.5, doubtful=0.25)
     assert strings(made) == ["Acme"]
@@ -92,7 +92,7 @@ def test_votes_make_spans_sure_doubtful_or_none():
 
 
 def test_of_overlapping_spans_the_one_with_more_votes_stays_and_the_rest_of_the_other_is_open():
-    draft = Draft(record(("Foo Corp in", "COMPANY")))
+    draft = SilverText(record(("Foo Corp in", "COMPANY")))
     made = vote(draft, [source(("Foo Corp", "COMPANY"))] * 3, [], sure=0.5, doubtful=0.25)
     assert strings(made) == ["Foo Corp"]
     assert [word.strip() for word in doubts(made)] == ["in"]
@@ -102,14 +102,14 @@ def test_confidence_goes_by_how_spans_were_found_and_by_answers_that_were_not():
     sure = Span(start=0, end=4, label="COMPANY", alignment="exact")
     shaky = Span(start=12, end=20, label="COMPANY", alignment="fuzzy")
     settings = recipes.Confidence(alignments=["exact"], max_dropped=0)
-    made = recipes.confidence(Draft(record(sure, shaky, llm={"dropped": []})), settings)
+    made = recipes.confidence(SilverText(record(sure, shaky, llm={"dropped": []})), settings)
     assert (strings(made), doubts(made), made.vague) == (["Acme"], ["Foo Corp"], False)
     dropped = record(sure, llm={"dropped": [{"reason": "not in the text"}]})
-    assert recipes.confidence(Draft(dropped), settings).vague
+    assert recipes.confidence(SilverText(dropped), settings).vague
 
 
 def test_teachers_must_be_of_one_voice():
-    draft = Draft(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")))
+    draft = SilverText(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")))
     split = [source(("Oslo", "COMPANY"), ("$5m", "MONEY")), source(("$5m", "MONEY"), ("Foo", "COMPANY"))]
     made = recipes.contradicted(draft, split)
     assert strings(made) == ["Oslo"]
@@ -117,7 +117,10 @@ def test_teachers_must_be_of_one_voice():
 
 
 def test_doubt_costs_the_text_or_the_tokens_or_the_spans():
-    drafts = [Draft(record(("Acme", "COMPANY")), ((12, 20),)), Draft(record(("Acme", "COMPANY")), (), True)]
+    drafts = [
+        SilverText(record(("Acme", "COMPANY")), ((12, 20),)),
+        SilverText(record(("Acme", "COMPANY")), (), True),
+    ]
     assert recipes.finish(drafts, ["drop-texts"]).dropped == 2
     plain = recipes.finish(drafts, []).drafts
     assert all(draft.certain for draft in plain)
@@ -131,7 +134,7 @@ def test_doubt_costs_the_text_or_the_tokens_or_the_spans():
 def test_open_tokens_survive_the_file_and_a_change_of_case():
     from ie.data.augmentation import recased
 
-    doc = recipes.to_training_doc(Draft(record(("Acme", "COMPANY")), ((12, 20),)), NLP)
+    doc = recipes.to_training_doc(SilverText(record(("Acme", "COMPANY")), ((12, 20),)), NLP)
     (read,) = DocBin().from_bytes(docbin([doc]).to_bytes()).get_docs(NLP.vocab)
     example = Example(NLP.make_doc(read.text), read)
     wanted = ["U-COMPANY", "O", None, None, "O"]
@@ -141,7 +144,7 @@ def test_open_tokens_survive_the_file_and_a_change_of_case():
 
 def test_quality_takes_what_is_open_for_no_mistake():
     gold = source(("Acme", "COMPANY"), ("Foo Corp", "COMPANY"), ("$5m", "MONEY"))
-    draft = Draft(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")), ((12, 20),))
+    draft = SilverText(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")), ((12, 20),))
     assert recipes.quality([draft], gold, LABELS).tolist() == [[1, 1, 1]]
     assert not len(recipes.quality([draft], {}, LABELS))
 
@@ -209,9 +212,11 @@ def test_no_settings_are_named(tmp_path: Path):
 )
 def test_differences_have_no_more_digits_than_the_texts_allow(n, short, long):
     f, gain = Estimate(0.85, 0.82, 0.88), Estimate(0.0724, 0.0512, 0.0981)
-    rows = {name: Row(name, (), 0, 0, 0, (), (0.85,), f, 0.0021, 20, 0) for name in ("reviewed", "all")}
+    rows = {
+        name: RecipeScore(name, (), 0, 0, 0, (), (0.85,), f, 0.0021, 20, 0) for name in ("reviewed", "all")
+    }
     pairs = [Pair("all", "reviewed", gain, 0.01, 0.09)]
-    found = Comparison(rows, None, pairs, "all", [], {"all": (f, 0.0)}, pairs, n, n)
+    found = RecipeComparison(rows, None, pairs, "all", [], {"all": (f, 0.0)}, pairs, n, n)
     row = report.cells(found, 0)[1]
     assert row[9] == short
     assert len(row[8].lstrip(".")) == {2: 1, 80: 2, 127: 3}[n]

@@ -9,7 +9,7 @@ from ie.core.errors import RequestError
 
 
 @dataclass(eq=False)
-class Job:
+class PendingRequest:
     """A request: its texts, of which the first `taken` are with the pipeline or done."""
 
     texts: Sequence[str]
@@ -46,7 +46,7 @@ class Batcher:
         self._run, self._size, self._characters, self._queue = run, size, characters, queue
         self._watch = watch
         self._free = slots
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[PendingRequest] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self.waiting = 0
 
@@ -58,7 +58,7 @@ class Batcher:
         """
         if self.waiting + len(texts) > self._queue:
             raise RequestError(f"{self.waiting:,} texts are waiting already; come again in a moment.", 503)
-        job = Job(texts, asyncio.get_running_loop().create_future(), left=len(texts))
+        job = PendingRequest(texts, asyncio.get_running_loop().create_future(), left=len(texts))
         job.lines = [None] * len(texts)
         self._jobs.append(job)
         self.waiting += len(texts)
@@ -81,8 +81,8 @@ class Batcher:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    def _take(self) -> list[tuple[Job, int]]:
-        batch: list[tuple[Job, int]] = []
+    def _take(self) -> list[tuple[PendingRequest, int]]:
+        batch: list[tuple[PendingRequest, int]] = []
         characters = 0
         while self._jobs and len(batch) < self._size:
             job = self._jobs[0]
@@ -98,7 +98,7 @@ class Batcher:
                 self._jobs.append(job)  # to the end: the others first
         return batch
 
-    async def _work(self, batch: list[tuple[Job, int]]) -> None:
+    async def _work(self, batch: list[tuple[PendingRequest, int]]) -> None:
         self._watch(len(batch))
         try:
             lines = await self._run([job.texts[i] for job, i in batch])

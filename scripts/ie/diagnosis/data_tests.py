@@ -14,8 +14,8 @@ from spacy.vocab import Vocab
 from ie.data import splits
 from ie.data.docs import from_doc
 from ie.data.records import Record, Span
-from ie.diagnosis import thresholds as at
-from ie.diagnosis.project import SIDES, Finding, Project, chosen, enough, percent, shown, untested
+from ie.diagnosis import thresholds
+from ie.diagnosis.findings import SIDES, Finding, ProjectData, chosen, enough, percent, shown, untested
 from ie.evaluation import scoring
 
 # What splits of a text may count in, from the offset in characters. Python and this project count characters.
@@ -26,7 +26,7 @@ UNITS: dict[str, Callable[[str], int]] = {
 EDGES = " \t\r\n\u00a0,;:!?\"'()[]{}"
 
 
-def run(project: Project, nlp: Language) -> Iterator[Finding]:
+def run(project: ProjectData, nlp: Language) -> Iterator[Finding]:
     """All tests of the data, in the order of this file.
 
     Args:
@@ -46,7 +46,7 @@ def run(project: Project, nlp: Language) -> Iterator[Finding]:
     yield drift(project)
 
 
-def texts(project: Project) -> Finding:
+def texts(project: ProjectData) -> Finding:
     """Empty texts, and the same text twice on one side."""
     empty, twice, otherwise, n, worst = 0, 0, 0, 0, 0.0
     for side in SIDES:
@@ -62,7 +62,7 @@ def texts(project: Project) -> Finding:
             seen.setdefault(record.text, annotation)
         worst = max(worst, (twice - before) / max(len(project[side]), 1))
     bad = empty + twice
-    contradictory = bool(otherwise) and bad > at.FAULTY_SPANS * n
+    contradictory = bool(otherwise) and bad > thresholds.FAULTY_SPANS * n
     return Finding(
         "texts",
         "data",
@@ -71,11 +71,11 @@ def texts(project: Project) -> Finding:
         "Compare every text with the others of its side.",
         f"Of {n:,} texts {empty:,} are empty and {twice:,} repeat another, {otherwise:,} of these annotated "
         "otherwise.",
-        "broken" if contradictory or worst > at.REPEATED else "watch" if bad else "fine",
+        "broken" if contradictory or worst > thresholds.REPEATED else "watch" if bad else "fine",
         "the same text is there with different annotations"
         if otherwise
         else "the same texts are there again and again"
-        if worst > at.REPEATED
+        if worst > thresholds.REPEATED
         else "empty or repeated texts",
         'Delete empty lines, keep one of equal texts (`duplicates = "first"` in configs/data.cfg), and agree '
         "on its annotation.",
@@ -83,7 +83,7 @@ def texts(project: Project) -> Finding:
     )
 
 
-def _edges(project: Project, record: Record) -> tuple[set[int], set[int]]:
+def _edges(project: ProjectData, record: Record) -> tuple[set[int], set[int]]:
     doc = project.nlp.make_doc(record.text)
     return {token.idx for token in doc}, {token.idx + len(token) for token in doc}
 
@@ -92,7 +92,7 @@ def _misplaced(record: Record, span: Span, starts: set[int], ends: set[int]) -> 
     return span.start not in starts or span.end not in ends or not span.start < span.end
 
 
-def encoding(project: Project) -> Finding:
+def encoding(project: ProjectData) -> Finding:
     """Offsets that count bytes or UTF-16 units: right again once converted."""
     told = {
         "name": "encoding",
@@ -130,7 +130,9 @@ def encoding(project: Project) -> Finding:
     if not behind:
         return untested(told, "No span lies behind a character outside ASCII, so every unit counts the same.")
     unit, right = max(mended.items(), key=lambda item: item[1], default=("", 0))
-    broken = misplaced > at.FAULTY_SPANS * behind and right > at.MENDED * misplaced and right > 1
+    broken = (
+        misplaced > thresholds.FAULTY_SPANS * behind and right > thresholds.MENDED * misplaced and right > 1
+    )
     return Finding(
         **told,
         observation=f"Of {behind:,} spans behind such a character {misplaced:,} are on no tokens"
@@ -143,7 +145,7 @@ def encoding(project: Project) -> Finding:
     )
 
 
-def off_token(project: Project) -> Finding:
+def off_token(project: ProjectData) -> Finding:
     """Spans outside the text, off the tokens, overlapping, or with blanks or punctuation at their edges."""
     counts: Counter[str] = Counter()
     examples, n = [], 0
@@ -172,8 +174,8 @@ def off_token(project: Project) -> Finding:
                 before = max(before, span.end)
     faulty = n - counts[""] - counts["with punctuation at an edge"]
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()) if kind)
-    edges = counts["with punctuation at an edge"] > at.FAULTY_SPANS * n
-    verdict = "broken" if faulty > at.FAULTY_SPANS * n else "watch" if faulty or edges else "fine"
+    edges = counts["with punctuation at an edge"] > thresholds.FAULTY_SPANS * n
+    verdict = "broken" if faulty > thresholds.FAULTY_SPANS * n else "watch" if faulty or edges else "fine"
     return Finding(
         "off-token",
         "data",
@@ -194,7 +196,7 @@ def _paired(text: str) -> bool:
     return any(opening in text and closing in text[1:] for opening, closing in ("()", "[]", "{}", '""', "''"))
 
 
-def other_tokens(project: Project, nlp: Language) -> Finding:
+def other_tokens(project: ProjectData, nlp: Language) -> Finding:
     """Texts that the .spacy files cut into other tokens than the pipeline of the config does."""
     told = {
         "name": "tokenizer",
@@ -207,7 +209,7 @@ def other_tokens(project: Project, nlp: Language) -> Finding:
     examples = []
     for side in ("train", "dev"):
         docs = project.docs(side, nlp.vocab) if project[side] or side in project.bins else []
-        for doc in (docs[i] for i in chosen(len(docs), at.TRAIN_TEXTS, project.seed)):
+        for doc in (docs[i] for i in chosen(len(docs), thresholds.TRAIN_TEXTS, project.seed)):
             n += 1
             again = nlp.make_doc(doc.text)
             ours, theirs = ({(t.idx, len(t)) for t in d} for d in (again, doc))
@@ -218,7 +220,7 @@ def other_tokens(project: Project, nlp: Language) -> Finding:
                 where = min(ours ^ theirs)[0]
                 one, other = (next(t.text for t in d if t.idx + len(t) > where) for d in (doc, again))
                 examples.append(f"{one!r} in the corpus, {other!r} in the pipeline")
-    broken = differ > at.OTHER_TOKENS * n
+    broken = differ > thresholds.OTHER_TOKENS * n
     return Finding(
         **told,
         observation=f"{differ:,} of {n:,} texts are cut otherwise; {lost:,} of {spans:,} spans lie on none "
@@ -232,7 +234,7 @@ def other_tokens(project: Project, nlp: Language) -> Finding:
     )
 
 
-def stale(project: Project) -> Finding:
+def stale(project: ProjectData) -> Finding:
     """The .spacy files against the JSONL files beside them."""
     told = {
         "name": "stale",
@@ -256,7 +258,7 @@ def stale(project: Project) -> Finding:
     return Finding(
         **told,
         observation=f"{differ:,} of {n:,} texts are in one only or annotated otherwise.",
-        verdict="broken" if differ > at.LEAKED * n else "watch" if differ else "fine",
+        verdict="broken" if differ > thresholds.LEAKED * n else "watch" if differ else "fine",
         cause="the .spacy files don't hold what the .jsonl files say",
         remedy="Run `weasel run split` again, and edit assets/reviewed.jsonl, never the files in corpus.",
         figures={"texts": n, "differ": differ},
@@ -267,14 +269,14 @@ def _spans(record: Record) -> set[tuple[int, int, str]]:
     return {(s.start, s.end, s.label) for s in record.spans}
 
 
-def labels(project: Project) -> Finding:
+def labels(project: ProjectData) -> Finding:
     """Labels that training has none of, few of, or that the scheme doesn't know."""
     counts = {side: Counter(s.label for r in project[side] for s in r.spans) for side in SIDES}
     known = scoring.labels_of([r for side in SIDES for r in project[side]], project.labels)
     absent = [label for label in known if not counts["train"][label]]
     unmeasured = [label for label in known if project["dev"] and not counts["dev"][label]]
     foreign = [label for label in known if label not in project.labels]
-    rare = [label for label in known if 0 < counts["train"][label] < at.RARE]
+    rare = [label for label in known if 0 < counts["train"][label] < thresholds.RARE]
     lines = ", ".join(f"{label} {counts['train'][label]:,}" for label in known)
     n = len(project["train"])
     said = [f"Spans in {n:,} training text{'s' * (n != 1)}: {lines or 'none'}."]
@@ -282,7 +284,7 @@ def labels(project: Project) -> Finding:
         (absent, "has no training example"),
         (unmeasured, "isn't in dev and can't be measured there"),
         (foreign, "isn't in the scheme"),
-        (rare, f"has fewer than {at.RARE}"),
+        (rare, f"has fewer than {thresholds.RARE}"),
     ):
         said += [f"{label} {what}." for label in names]
     nothing = not counts["train"].total()
@@ -310,7 +312,7 @@ def labels(project: Project) -> Finding:
     )
 
 
-def balance(project: Project) -> Finding:
+def balance(project: ProjectData) -> Finding:
     """How far one label outweighs the rest."""
     told = {
         "name": "balance",
@@ -331,14 +333,14 @@ def balance(project: Project) -> Finding:
         **told,
         observation=f"{label} is {percent(share)} of {counts.total():,} spans, {least} is "
         f"{percent(few / counts.total())}.",
-        verdict="watch" if share > at.DOMINANT else "fine",
+        verdict="watch" if share > thresholds.DOMINANT else "fine",
         cause="one label outweighs the others",
         remedy="Look at scores by label, and annotate texts that have the rare ones.",
         figures={"spans": counts.total(), "largest_share": round(share, 4)},
     )
 
 
-def density(project: Project) -> Finding:
+def density(project: ProjectData) -> Finding:
     """Spans for each hundred words, train against dev."""
     told = {
         "name": "density",
@@ -359,14 +361,14 @@ def density(project: Project) -> Finding:
         **told,
         observation=f"{rates['train']:.1f} in train ({len(project['train']):,} texts), {rates['dev']:.1f} in "
         f"dev ({len(project['dev']):,} texts).",
-        verdict="fine" if at.DENSITY < ratio < 1 / at.DENSITY else "watch",
+        verdict="fine" if thresholds.DENSITY < ratio < 1 / thresholds.DENSITY else "watch",
         cause="train and dev were annotated by different rules",
         remedy="Compare some texts of both with the guidelines; unannotated texts may have slipped in.",
         figures={side: round(rate, 4) for side, rate in rates.items()},
     )
 
 
-def leak(project: Project, *, near: bool) -> Finding:
+def leak(project: ProjectData, *, near: bool) -> Finding:
     """Texts of dev and test that training has too, word for word or nearly."""
     told = {
         "name": "near-leak" if near else "leak",
@@ -376,7 +378,7 @@ def leak(project: Project, *, near: bool) -> Finding:
         "question": "The score is that of memory: a copy changed by a word gives the answer away."
         if near
         else "The score is that of memory: the answers were seen in training.",
-        "test": f"Pairs across the splits that share at least {percent(at.SIMILAR)} of their pairs of words."
+        "test": f"Pairs across splits that share at least {percent(thresholds.SIMILAR)} of their word pairs."
         if near
         else "The same words in the same order, case, digits and punctuation aside.",
     }
@@ -391,7 +393,7 @@ def leak(project: Project, *, near: bool) -> Finding:
         same = {i for i, text in enumerate(words[side]) if tuple(text) in train}
         if near:
             everything = [*words["train"], *words[side]]
-            pairs = splits.near_earlier(everything, at.SIMILAR, indexed=len(words["train"]))
+            pairs = splits.near_earlier(everything, thresholds.SIMILAR, indexed=len(words["train"]))
             found = {}
             for i, similar in enumerate(pairs):
                 where = i - len(words["train"])
@@ -401,7 +403,7 @@ def leak(project: Project, *, near: bool) -> Finding:
             found = {i: train[tuple(words[side][i])] for i in same}
         figures[side] = {"texts": n, "leaked": len(found)}
         said.append(f"{len(found):,} of {n:,} in {side}")
-        if len(found) > at.LEAKED * n and len(found) > 1:
+        if len(found) > thresholds.LEAKED * n and len(found) > 1:
             worst = max(worst, len(found) / n)
         examples += [
             f"{side} {project[side][i].id} is {'like ' if near else ''}train {project['train'][j].id}"
@@ -424,7 +426,7 @@ def leak(project: Project, *, near: bool) -> Finding:
     )
 
 
-def known_strings(project: Project) -> Finding:
+def known_strings(project: ProjectData) -> Finding:
     """How many strings of dev and test were annotated in training: leakage of entities only."""
     told = {
         "name": "known-strings",
@@ -443,7 +445,11 @@ def known_strings(project: Project) -> Finding:
             said.append(f"{percent(share)} of {len(strings):,} in {side}")
     if not figures:
         return untested(told, "There is no span in dev or test.")
-    high = any(e["known"] > at.KNOWN_STRINGS for e in figures.values() if e["strings"] >= at.MINIMUM_SPANS)
+    high = any(
+        e["known"] > thresholds.KNOWN_STRINGS
+        for e in figures.values()
+        if e["strings"] >= thresholds.MINIMUM_SPANS
+    )
     return Finding(
         **told,
         observation=f"{' and '.join(said)} are known from {len(known):,} strings of training.",
@@ -455,7 +461,7 @@ def known_strings(project: Project) -> Finding:
     )
 
 
-def drift(project: Project) -> Finding:
+def drift(project: ProjectData) -> Finding:
     """Can a classifier tell by words which side a text is from?"""
     told = {
         "name": "drift",
@@ -466,12 +472,15 @@ def drift(project: Project) -> Finding:
     }
     figures, said, worst, reasons = {}, [], 0.0, []
     for side in ("dev", "test"):
-        small = next((s for s in ("train", side) if len(project[s]) < at.MINIMUM_TEXTS), None)
+        small = next((s for s in ("train", side) if len(project[s]) < thresholds.MINIMUM_TEXTS), None)
         if small:
             n = len(project[small])
-            reasons.append(f"{small} has {n} text{'s' * (n != 1)}; this takes {at.MINIMUM_TEXTS}.")
+            reasons.append(f"{small} has {n} text{'s' * (n != 1)}; this takes {thresholds.MINIMUM_TEXTS}.")
             continue
-        one, other = project.sample("train", at.TRAIN_TEXTS), project.sample(side, at.CHECK_TEXTS)
+        one, other = (
+            project.sample("train", thresholds.TRAIN_TEXTS),
+            project.sample(side, thresholds.CHECK_TEXTS),
+        )
         auc, low = tells_apart([r.text for r in one], [r.text for r in other], project.seed)
         figures[side] = {"texts": [len(one), len(other)], "auc": round(auc, 4), "low": round(low, 4)}
         said.append(f"{auc:.2f} for {side} (n={len(one):,} and {len(other):,}, 95 % above {low:.2f})")
@@ -481,7 +490,11 @@ def drift(project: Project) -> Finding:
     return Finding(
         **told,
         observation=f"AUC {' and '.join(said)}; .5 is no difference, 1 is two worlds.",
-        verdict="broken" if worst > at.DRIFT else "watch" if worst > at.DRIFT_WATCH else "fine",
+        verdict="broken"
+        if worst > thresholds.DRIFT
+        else "watch"
+        if worst > thresholds.DRIFT_WATCH
+        else "fine",
         cause="dev or test is from another domain than train",
         remedy="Draw all three from one source (`split` does), or annotate training texts like those of dev.",
         figures=figures,

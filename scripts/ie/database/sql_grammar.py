@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 from ie.database.schema import NUMBER, REFERENCES, TABLES, TEXT
-from ie.database.values import Found, quoted
+from ie.database.value_linking import LinkedValues, quoted
 
 NO_ANSWER = "NO ANSWER"
 # Numbers up to this one may be a LIMIT.
@@ -19,7 +19,9 @@ Fields = Mapping[str, str]
 Value = tuple[str, str]
 
 
-def grammar(tables: Mapping[str, Sequence[str]], found: Found, codes: Mapping[str, Sequence[str]]) -> str:
+def grammar(
+    tables: Mapping[str, Sequence[str]], found: LinkedValues, codes: Mapping[str, Sequence[str]]
+) -> str:
     """The grammar of the answers to one question.
 
     Args:
@@ -107,7 +109,7 @@ class _Rules:
         wanted: what must be in the WHERE, each with the columns it may stand for.
     """
 
-    def __init__(self, found: Found, codes: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, found: LinkedValues, codes: Mapping[str, Sequence[str]]) -> None:
         self.found = found
         self.codes = codes
         self.lines: list[str] = []

@@ -22,7 +22,7 @@ REASONS = {
 }
 
 
-class Ordering:
+class ReviewQueue:
     """The texts of a project in the order that the settings ask for.
 
     A large corpus is scored piece by piece: a draw takes the best of what was scored so far.

@@ -52,7 +52,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchScore:
     """Predictions in batches of `size`, against those in the first size that was tried.
 
     `texts`: how many differ. `f`: by how much F does. `vectors`: largest difference of a number in the token
@@ -83,7 +83,7 @@ class Robustness:
     labels: dict[str, dict[str, Change]]
     seeds: dict[str, list[float]]
     first_seed: int
-    batches: list[Batch]
+    batches: list[BatchScore]
     words: int
     notes: list[str] = field(default_factory=list)
     seedless: str = ""
@@ -209,7 +209,7 @@ def micro_f(found: Counts) -> dict[str, float]:
 
 def batches(
     nlp: Language, gold: Sequence[Record], labels: Sequence[str], sizes: Sequence[int], *, repeats: int
-) -> list[Batch]:
+) -> list[BatchScore]:
     """The same texts in batches of each size: do the answers stay, and how fast is it?"""
     texts = [record.text for record in gold]
     first: tuple[list[Record], list[np.ndarray], float] | None = None
@@ -233,11 +233,11 @@ def batches(
                 if a.size and a.shape == b.shape
             ]
             differ = sum(a.spans != b.spans for a, b in zip(answers, first[0], strict=True))
-            found.append(Batch(size, differ, f - first[2], max(apart, default=None), seconds))
+            found.append(BatchScore(size, differ, f - first[2], max(apart, default=None), seconds))
     return found
 
 
-def words_per_second(batch: Batch, words: int) -> tuple[float, float, float] | None:
+def words_per_second(batch: BatchScore, words: int) -> tuple[float, float, float] | None:
     """Median, slowest and fastest run; None if none was timed."""
     rates = [words / max(seconds, 1e-9) for seconds in batch.seconds]
     return (median(rates), min(rates), max(rates)) if rates else None

@@ -22,7 +22,7 @@ SENTENCES = Sentencizer()
 
 
 @dataclass(frozen=True)
-class Amount:
+class NormalisedAmount:
     """A normalised amount in the major unit; low and high are the ends of a range."""
 
     low: Decimal
@@ -37,14 +37,14 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class Entity:
+class Mention:
     """A mention; `link` is the id of its entry, None for NIL and for what isn't linked."""
 
     start: int
     end: int
     label: str
     link: str | None = None
-    amount: Amount | None = None
+    amount: NormalisedAmount | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Reading:
     """
 
     record: Record
-    entities: Sequence[Entity]
+    entities: Sequence[Mention]
     relations: Sequence[tuple[int, int, str, float | None]]
     category: str | None
     category_score: float | None
@@ -116,20 +116,20 @@ def _reading(
     for span in annotated.spans:
         link = database_rows.link_of(span)
         link = None if link == database_rows.NIL else link
-        entities.append(Entity(span.start, span.end, span.label, link, _amount(span)))
+        entities.append(Mention(span.start, span.end, span.label, link, _amount(span)))
     relations = [(r.head, r.child, r.label, getattr(r, "score", None)) for r in annotated.relations]
     return Reading(record, entities, relations, category, score, sentences(doc))
 
 
-def _amount(span: Span) -> Amount | None:
+def _amount(span: Span) -> NormalisedAmount | None:
     if money := getattr(span, "money", None):
         if money.get("amount") is None:
             return None
         low, amount, high = (Decimal(money[name]) for name in ("low", "amount", "high"))
-        return Amount(low, amount, high, money["currency"], money["rule"])
+        return NormalisedAmount(low, amount, high, money["currency"], money["rule"])
     if value := database_rows.money_of(span):
         low, high, currency = value
-        return Amount(low, (low + high) / 2, high, currency, "reviewed")
+        return NormalisedAmount(low, (low + high) / 2, high, currency, "reviewed")
     return None
 
 
@@ -202,9 +202,9 @@ class _Deal:
     """A company of a text, as (id or None, name), with the entities that made it one."""
 
     company: tuple[str | None, str]
-    amounts: list[Entity]
-    investors: list[Entity]
-    mentions: list[Entity]
+    amounts: list[Mention]
+    investors: list[Mention]
+    mentions: list[Mention]
 
 
 def deals(reading: Reading, mapped: Mapped, names: Mapping[str, str]) -> Rows:
@@ -215,7 +215,7 @@ def deals(reading: Reading, mapped: Mapped, names: Mapping[str, str]) -> Rows:
     text, key = reading.record.text, document_id(reading.record.text)
     found: dict[tuple, _Deal] = {}
 
-    def called(entity: Entity) -> tuple[str | None, str]:
+    def called(entity: Mention) -> tuple[str | None, str]:
         written = text[entity.start : entity.end]
         return entity.link, names.get(entity.link, written) if entity.link else written
 
@@ -283,16 +283,16 @@ def _same(called: tuple[str | None, str]) -> tuple:
     return (link,) if link else ("", " ".join(name.casefold().split()))
 
 
-def _distinct(entities: Iterable[Entity]) -> list[Amount]:
+def _distinct(entities: Iterable[Mention]) -> list[NormalisedAmount]:
     """The amounts in the order of the text, equal ones once; those that say no number are none."""
-    found: dict[tuple, Amount] = {}
+    found: dict[tuple, NormalisedAmount] = {}
     for entity in sorted(entities, key=lambda entity: entity.start):
         if entity.amount is not None:
             found.setdefault(entity.amount.columns(), entity.amount)
     return list(found.values())
 
 
-def main_amount(amounts: Sequence[Amount], rule: str) -> Amount | None:
+def main_amount(amounts: Sequence[NormalisedAmount], rule: str) -> NormalisedAmount | None:
     """The amount that stands for a deal.
 
     "largest" takes the largest in the currency that is named first: a round is larger than its tranches and,
@@ -303,7 +303,7 @@ def main_amount(amounts: Sequence[Amount], rule: str) -> Amount | None:
     return max((a for a in amounts if a.currency == amounts[0].currency), key=lambda a: a.amount)
 
 
-def _sentences(mentions: Iterable[Entity], found: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _sentences(mentions: Iterable[Mention], found: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """The whole sentences from the first of some mentions to the last."""
     mentions = list(mentions)
     start, end = min(m.start for m in mentions), max(m.end for m in mentions)

@@ -16,16 +16,16 @@ from running import ROOT, Outcome, run_command
 
 from components.money import MoneyNormaliser
 from ie.core.errors import UserError
-from ie.database import asking
-from ie.database.asking import Question, Translator
-from ie.database.evidence import Source
-from ie.database.grammar import NO_ANSWER
+from ie.database import text_to_sql
+from ie.database.evidence import SourceText
+from ie.database.sql_grammar import NO_ANSWER
+from ie.database.text_to_sql import SolvedQuestion, Translator
 from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 from ie.training import assembly
 
 EXAMPLES = [
-    Question(question, sql, "", "examples", [])
+    SolvedQuestion(question, sql, "", "examples", [])
     for question, sql in {
         "How much money did Velto Bank get?": "SELECT amount FROM deals WHERE company = 'Velto Bank'",
         "Who invested in Ember Volt?": "SELECT investor FROM investments WHERE company = 'Ember Volt'",
@@ -55,7 +55,7 @@ def money() -> MoneyNormaliser:
 
 @pytest.fixture
 def translator(connection: sqlite3.Connection, money: MoneyNormaliser) -> Translator:
-    _, settings = asking.read_config(deals.CONFIGS / "ask.cfg")
+    _, settings = text_to_sql.read_config(deals.CONFIGS / "ask.cfg")
     return Translator(connection, settings, EXAMPLES, money)
 
 
@@ -115,7 +115,7 @@ def test_the_examples_shown_do_not_rest_on_last_bits(translator: Translator, mon
 
 def test_an_answer_comes_with_its_sql_and_sources(translator: Translator):
     ask, _ = saying(" SELECT investor FROM investments WHERE company = 'Underhill Reactor';")
-    answer = asking.answer("Who invested in Underhill Reactor?", translator, ask)
+    answer = text_to_sql.answer("Who invested in Underhill Reactor?", translator, ask)
     assert sorted(answer.rows) == [("ACME Ventures",), ("Wirrabara Lithium",)]
     assert answer.sql == "SELECT investor FROM investments WHERE company = 'Underhill Reactor'"
     (source,) = answer.sources
@@ -137,24 +137,24 @@ def test_an_answer_comes_with_its_sql_and_sources(translator: Translator):
     ],
 )
 def test_sources_are_those_of_the_rows(translator: Translator, sql: str, word: str):
-    answer = asking.answer("?", translator, saying(sql)[0])
+    answer = text_to_sql.answer("?", translator, saying(sql)[0])
     assert answer.sources
     assert all(word in source.text for source in answer.sources)
 
 
 def test_what_is_refused_is_asked_for_again_with_the_reason(translator: Translator):
     ask, got = saying("DROP TABLE deals", "SELECT nothing FROM deals", "SELECT COUNT(*) FROM deals")
-    answer = asking.answer("How many deals are there?", translator, ask)
+    answer = text_to_sql.answer("How many deals are there?", translator, ask)
     assert (answer.rows, answer.repaired, answer.refused) == ([(512,)], 2, 2)
     assert "Error: Only SELECT is allowed" in got[1]
     assert "There is no column nothing" in got[2]
-    answer = asking.answer("And now?", translator, saying(*["SELECT nothing FROM deals"] * 3)[0])
+    answer = text_to_sql.answer("And now?", translator, saying(*["SELECT nothing FROM deals"] * 3)[0])
     assert answer.error == "There is no column nothing."
     assert answer.rows == []
 
 
 def test_a_model_may_say_that_there_is_no_answer(translator: Translator):
-    answer = asking.answer("Who founded Hooli?", translator, saying(f" {NO_ANSWER}\n")[0])
+    answer = text_to_sql.answer("Who founded Hooli?", translator, saying(f" {NO_ANSWER}\n")[0])
     assert (answer.sql, answer.rows, answer.error) == (None, [], None)
 
 
@@ -202,21 +202,21 @@ HALVES = {
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 def test_sql_is_found_in_what_chat_models_say(translator: Translator, reply: str):
-    found = asking.answer("Which is the largest deal in US dollars?", translator, saying(reply)[0])
+    found = text_to_sql.answer("Which is the largest deal in US dollars?", translator, saying(reply)[0])
     assert (found.error, found.rows, found.repaired) == (None, [("Kowloon Ledger",)], 0)
 
 
 @pytest.mark.parametrize("reply", HALVES.values(), ids=HALVES)
 def test_no_part_of_a_statement_is_run(translator: Translator, reply: str):
     ask, got = saying(reply, LARGEST)
-    found = asking.answer("Which is the largest deal in US dollars?", translator, ask)
+    found = text_to_sql.answer("Which is the largest deal in US dollars?", translator, ask)
     assert (found.rows, found.repaired, found.refused) == ([("Kowloon Ledger",)], 1, 1)
     assert "Error:" in got[1]
 
 
 def test_an_answer_that_was_cut_off_is_not_run(translator: Translator):
     cut = Reply("SELECT COUNT(*) FROM deals", finish_reason="length")
-    found = asking.answer("How many deals are in US dollars?", translator, saying(*[cut] * 3)[0])
+    found = text_to_sql.answer("How many deals are in US dollars?", translator, saying(*[cut] * 3)[0])
     assert "cut off at 120 tokens, max_tokens of [ask]" in found.error
     assert found.rows == []
 
@@ -224,8 +224,8 @@ def test_an_answer_that_was_cut_off_is_not_run(translator: Translator):
 @pytest.mark.parametrize("reply", [NO_ANSWER, f"```\n{NO_ANSWER}\n```", f"<think>Hm.</think>\n{NO_ANSWER}.",
                                    f"Sorry: {NO_ANSWER}"])  # fmt: skip
 def test_no_answer_is_read_as_generously(reply: str):
-    assert asking.read_reply(reply) is None
-    assert asking.read_reply("DROP TABLE deals") == "DROP TABLE deals"
+    assert text_to_sql.read_reply(reply) is None
+    assert text_to_sql.read_reply("DROP TABLE deals") == "DROP TABLE deals"
 
 
 def obeying(fake: FakeLLM, text: str) -> Callable:
@@ -308,8 +308,8 @@ def test_what_a_terminal_would_act_on_is_escaped(remote: Callable, capsys: pytes
 def test_colours_in_a_text_are_escaped_too(capsys: pytest.CaptureFixture):
     """Commands print colours themselves, so what is let through in general is escaped here."""
     command = runpy.run_path(str(ROOT / "scripts/ask.py"))
-    source = Source("t\x1b[8m", "\x1b[31mHooli\x1b]0;x\x07 raised\x1b[2J", 5, 14)
-    answer = asking.Answer("?", "SELECT '\x1b[0m'", ["\x1b[8m"], [("\x1b[31m",)], [source])
+    source = SourceText("t\x1b[8m", "\x1b[31mHooli\x1b]0;x\x07 raised\x1b[2J", 5, 14)
+    answer = text_to_sql.SqlAnswer("?", "SELECT '\x1b[0m'", ["\x1b[8m"], [("\x1b[31m",)], [source])
     command["tell"](answer, 10)
     printed = capsys.readouterr().out
     assert "\x1b" not in printed.replace("\x1b[1m", "").replace("\x1b[0m", "")
@@ -332,23 +332,23 @@ def test_faults_end_in_one_sentence(
     text = (deals.CONFIGS / "ask.cfg").read_text()
     (tmp_path / "ask.cfg").write_text(text.replace('"investor"', '"inventor"'))
     with pytest.raises(UserError, match="there is no 'inventor'"):
-        asking.read_config(tmp_path / "ask.cfg")
+        text_to_sql.read_config(tmp_path / "ask.cfg")
     question = {"question": "a\u2028b?", "sql": None, "kind": "no-answer", "split": "scored"}
     (tmp_path / "q.jsonl").write_text(json.dumps(question, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert asking.read_questions(tmp_path / "q.jsonl")[0].question == "a\u2028b?"
+    assert text_to_sql.read_questions(tmp_path / "q.jsonl")[0].question == "a\u2028b?"
     (tmp_path / "q.jsonl").write_text('{"question": "x"}\n')
     with pytest.raises(UserError, match=r"q\.jsonl:1"):
-        asking.read_questions(tmp_path / "q.jsonl")
+        text_to_sql.read_questions(tmp_path / "q.jsonl")
 
 
 @pytest.mark.llm
 @pytest.mark.slow
 def test_the_embedded_model_writes_nothing_but_what_the_grammar_lets_it(translator: Translator):
     """Whatever it knows, what it writes can be run: that is the grammar's doing."""
-    config, _ = asking.read_config(deals.CONFIGS / "ask.cfg")
-    model = asking.make_model(config, deals.CONFIGS / "ask.cfg")
+    config, _ = text_to_sql.read_config(deals.CONFIGS / "ask.cfg")
+    model = text_to_sql.make_model(config, deals.CONFIGS / "ask.cfg")
     try:
-        found = asking.answer_all(ASKED[:3], translator, asking.asker(model))
+        found = text_to_sql.answer_all(ASKED[:3], translator, text_to_sql.asker(model))
     finally:
         model.close()
     assert [answer.error for answer in found] == [None] * 3

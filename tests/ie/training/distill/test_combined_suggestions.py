@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ie.core.errors import UserError
 from ie.data.records import Record
 from ie.data.scheme import Scheme
-from ie.training.distill import suggestions
-from ie.training.distill.suggestions import Rule, Source
+from ie.training.distill import combined_suggestions
+from ie.training.distill.combined_suggestions import CombinationRule, SuggestionSource
 
 TEXT = "Acme Corp paid Hooli $5m on Friday"
 SCHEME = Scheme(span_labels=("COMPANY", "MONEY"), path=Path("llm.cfg"))
@@ -26,15 +26,16 @@ def record(*spans: tuple[str, str], **more) -> Record:
     return Record(text=TEXT, spans=found, **more)
 
 
-def source(name: str, *spans: tuple[str, str], **more) -> Source:
-    return Source(name, {TEXT: record(*spans, **more)})
+def source(name: str, *spans: tuple[str, str], **more) -> SuggestionSource:
+    return SuggestionSource(name, {TEXT: record(*spans, **more)})
 
 
-def combine(given_sources, **rule) -> tuple[list[tuple[str, str, str]], suggestions.Combined]:
+def combine(given_sources, **rule) -> tuple[list[tuple[str, str, str]], combined_suggestions.Combined]:
     rules = {
-        label: Rule(**{"sources": list(SOURCES), "combine": "vote"} | rule) for label in SCHEME.span_labels
+        label: CombinationRule(**{"sources": list(SOURCES), "combine": "vote"} | rule)
+        for label in SCHEME.span_labels
     }
-    combined = suggestions.combine([Record(text=TEXT)], given_sources, rules)
+    combined = combined_suggestions.combine([Record(text=TEXT)], given_sources, rules)
     [found] = combined.records
     return [(TEXT[s.start : s.end], s.label, s.model_extra["source"]) for s in found.spans], combined
 
@@ -74,10 +75,10 @@ def test_precedence_takes_the_first_source_that_says_something_about_the_label()
 
 def test_each_label_has_a_rule_of_its_own():
     rules = {
-        "COMPANY": Rule(sources=["llm"], combine="union"),
-        "MONEY": Rule(sources=["rules"], combine="union"),
+        "COMPANY": CombinationRule(sources=["llm"], combine="union"),
+        "MONEY": CombinationRule(sources=["rules"], combine="union"),
     }
-    [found] = suggestions.combine([Record(text=TEXT)], [RULES, MODEL, LLM], rules).records
+    [found] = combined_suggestions.combine([Record(text=TEXT)], [RULES, MODEL, LLM], rules).records
     assert [(s.label, s.model_extra["source"]) for s in found.spans] == [
         ("COMPANY", "llm"),
         ("MONEY", "rules"),
@@ -86,9 +87,11 @@ def test_each_label_has_a_rule_of_its_own():
 
 
 def test_a_missing_source_has_no_vote():
-    spans, _ = combine([Source("rules", missing="none"), MODEL, LLM], votes=3)
+    spans, _ = combine([SuggestionSource("rules", missing="none"), MODEL, LLM], votes=3)
     assert spans == []
-    alone, _ = combine([Source("rules", missing="none"), MODEL, Source("llm", missing="none")], votes=2)
+    alone, _ = combine(
+        [SuggestionSource("rules", missing="none"), MODEL, SuggestionSource("llm", missing="none")], votes=2
+    )
     assert [text for text, *_ in alone] == ["Acme Corp", "Hooli"]
 
 
@@ -110,8 +113,8 @@ def test_alignment_categories_and_relations_of_the_llm_stay_with_what_is_kept():
         cats={"FUNDING": 1.0},
     )
     llm.records[TEXT].spans[1].alignment = "fuzzy"
-    rules = {label: Rule(sources=list(SOURCES), combine="vote") for label in SCHEME.span_labels}
-    [found] = suggestions.combine([Record(text=TEXT, meta={"id": 3})], [RULES, llm], rules).records
+    rules = {label: CombinationRule(sources=list(SOURCES), combine="vote") for label in SCHEME.span_labels}
+    [found] = combined_suggestions.combine([Record(text=TEXT, meta={"id": 3})], [RULES, llm], rules).records
     assert [span.label for span in found.spans] == ["COMPANY", "MONEY"]  # Hooli and $5m; Acme is outvoted
     assert found.spans[0].model_extra == {"source": "rules+llm", "alignment": "fuzzy"}
     assert [(r.head, r.child, r.label) for r in found.relations] == [(0, 1, "RAISED")]
@@ -157,7 +160,7 @@ def test_bad_settings_are_named(text, message, tmp_path):
     path = tmp_path / "suggest.cfg"
     path.write_text(text.replace("'", '"'))
     with pytest.raises(UserError, match=re.escape(message)) as error:
-        suggestions.load_rules(path, SCHEME)
+        combined_suggestions.load_rules(path, SCHEME)
     assert str(error.value).startswith(str(path))
 
 
@@ -166,6 +169,6 @@ def test_a_label_keeps_the_defaults_that_it_does_not_change(tmp_path):
     path.write_text(
         '[default]\nsources = ["rules", "llm"]\ncombine = "vote"\n[labels]\n[labels.MONEY]\nvotes = 1'
     )
-    rules = suggestions.load_rules(path, SCHEME)
-    assert rules["COMPANY"] == Rule(sources=["rules", "llm"], combine="vote", votes=2)
-    assert rules["MONEY"] == Rule(sources=["rules", "llm"], combine="vote", votes=1)
+    rules = combined_suggestions.load_rules(path, SCHEME)
+    assert rules["COMPANY"] == CombinationRule(sources=["rules", "llm"], combine="vote", votes=2)
+    assert rules["MONEY"] == CombinationRule(sources=["rules", "llm"], combine="vote", votes=1)

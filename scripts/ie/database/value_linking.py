@@ -9,7 +9,7 @@ from decimal import Decimal
 from rapidfuzz import fuzz, process
 
 from components.money import UNKNOWN, MoneyNormaliser, fold
-from ie.database.filling import number
+from ie.database.document_rows import number
 
 # A column with at most so many values is a list of codes, which a prompt can show whole.
 CODES = 60
@@ -22,7 +22,7 @@ AMOUNT_WORDS = 5
 
 
 @dataclass(frozen=True)
-class Found:
+class LinkedValues:
     """What a question names.
 
     Attributes:
@@ -104,9 +104,9 @@ class Values:
                 self._columns.setdefault(_key(value), []).append((column, value))
         self._all = sorted({value for values in self.names.values() for value in values})
 
-    def find(self, question: str) -> Found:
+    def find(self, question: str) -> LinkedValues:
         """What of the question is a value, a number, or a name that isn't known."""
-        found = Found(words=[word for word in _words(question) if len(word) > 2])
+        found = LinkedValues(words=[word for word in _words(question) if len(word) > 2])
         tokens = [(m.start(), m.end()) for m in WORD.finditer(question.rstrip("?!. "))]
         used: set[int] = set()
         for first, last, text in _grams(question, tokens, LONGEST):
@@ -191,6 +191,8 @@ def _grams(question: str, tokens: Sequence[tuple[int, int]], longest: int) -> It
             yield first, last, question[tokens[first][0] : tokens[last - 1][1]]
 
 
-def _use(found: Found, used: set[int], tokens: Sequence[tuple[int, int]], first: int, last: int) -> None:
+def _use(
+    found: LinkedValues, used: set[int], tokens: Sequence[tuple[int, int]], first: int, last: int
+) -> None:
     used.update(range(first, last))
     found.spans.append((tokens[first][0], tokens[last - 1][1]))

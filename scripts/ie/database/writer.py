@@ -21,17 +21,17 @@ from ie.core.errors import UserError
 from ie.core.files import published, sha256_file
 from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record
-from ie.database import filling
-from ie.database.filling import Reading
-from ie.database.reading import check_version, counts
+from ie.database import document_rows
+from ie.database.document_rows import Reading
 from ie.database.schema import TABLES, VERSION, Columns, document_tables
+from ie.database.sqlite_file import check_version, counts
 
 BATCH = 10_000
 STAMP = b"database_sha256"
 
 
 @dataclass(frozen=True)
-class Source:
+class AnnotationSource:
     """Who read the texts: a pipeline, or people ("gold").
 
     Attributes:
@@ -56,7 +56,7 @@ class Source:
 
 
 @dataclass
-class Report:
+class UpdateReport:
     """What an update did to the documents: their number by fate, and the rows of each table.
 
     `vanished` holds sources (or keys) of documents whose text is no longer there and which were kept.
@@ -76,13 +76,13 @@ class Report:
 def update(
     path: Path,
     records: Sequence[Record],
-    source: Source,
+    source: AnnotationSource,
     columns: Columns,
     companies: Sequence[GazetteerEntry],
     *,
     prune: bool = False,
     progress: Callable[[Iterator[Reading], int], Iterable[Reading]] = lambda found, total: found,
-) -> Report:
+) -> UpdateReport:
     """Bring a database and its Parquet files up to date with texts; only new and changed ones are read.
 
     A text is new if its words are; it takes the place of one that had the same `source`. Documents whose text
@@ -96,23 +96,27 @@ def update(
     Raises:
         UserError: a file that isn't ours, another version of the schema, a lock, an unwritable folder.
     """
-    report = Report()
+    report = UpdateReport()
     with _alone(path):
         old = _open_old(path)
         try:
-            base = filling.basis(columns, companies)
+            base = document_rows.basis(columns, companies)
             marks = {
-                filling.document_id(r.text): filling.fingerprint(r, source.model_id, base, gold=source.gold)
+                document_rows.document_id(r.text): document_rows.fingerprint(
+                    r, source.model_id, base, gold=source.gold
+                )
                 for r in records
             }
             known = _known(old)
             names = {_column(r, columns.documents.source) for r in records} - {None}
             todo = [
-                r for r in records if known.get(key := filling.document_id(r.text), (None,))[0] != marks[key]
+                r
+                for r in records
+                if known.get(key := document_rows.document_id(r.text), (None,))[0] != marks[key]
             ]
             gone = {key: name for key, (_, name) in known.items() if key not in marks}
             dropped = {key for key, name in gone.items() if prune or name in names}
-            report.changed = sum(filling.document_id(r.text) in known for r in todo)
+            report.changed = sum(document_rows.document_id(r.text) in known for r in todo)
             report.new = len(todo) - report.changed
             report.same = len(marks) - len(todo)
             report.removed = len(dropped)
@@ -122,16 +126,16 @@ def update(
             if old and not todo and not dropped and _rows(old, "companies") == entries:
                 report.rows = report.before
             else:
-                stale = dropped | {filling.document_id(r.text) for r in todo}
+                stale = dropped | {document_rows.document_id(r.text) for r in todo}
                 found = progress(source.read(todo), len(todo))
                 called = {entry.id: entry.name for entry in companies}
                 filled = (
-                    filling.fill(
+                    document_rows.fill(
                         reading,
                         columns,
                         called,
                         source.model_id,
-                        marks[filling.document_id(reading.record.text)],
+                        marks[document_rows.document_id(reading.record.text)],
                     )
                     for reading in found
                 )
@@ -238,7 +242,7 @@ def _build(
     new: sqlite3.Connection,
     old: Path | None,
     stale: set[str],
-    filled: Iterable[filling.Rows],
+    filled: Iterable[document_rows.Rows],
     model: tuple,
     companies: list[tuple],
 ) -> None:

@@ -1,4 +1,4 @@
-"""Tests of the annotations against out-of-fold predictions of a simple model (see `ie.diagnosis.tokens`)."""
+"""Tests of the annotations, against out-of-fold predictions of the model in `ie.diagnosis.token_model`."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +10,8 @@ from scipy.stats import binomtest
 from spacy.tokens import Doc
 
 from ie.data.records import Record
-from ie.diagnosis import thresholds as at
-from ie.diagnosis import tokens as model
-from ie.diagnosis.project import Finding, Project, Suspect, Verdict, enough, percent, shown, untested
+from ie.diagnosis import thresholds, token_model
+from ie.diagnosis.findings import Finding, ProjectData, Suspect, TestVerdict, enough, percent, shown, untested
 
 PLACES = {
     "name": "places",
@@ -63,9 +62,10 @@ ERRORS = {
     "group": "data",
     "hypothesis": "Some annotations are slips.",
     "question": "Models of the other texts are sure of another label, or these leave the string bare.",
-    "test": f"Spans whose tokens have out of fold a probability of at least {at.CONFIDENT} for another label "
-    f"and of at most {at.UNLIKELY} for their own (after Northcutt and others 2021); spans whose string most "
-    f"of at least {at.OTHERS} other texts with it leave bare.",
+    "test": "Spans whose tokens have an out-of-fold probability of at least "
+    f"{thresholds.CONFIDENT} for another label and of at most {thresholds.UNLIKELY} for their own "
+    "(after Northcutt et al. 2021); spans whose string most "
+    f"of at least {thresholds.OTHERS} other texts with it leave bare.",
 }
 INCONSISTENT = {
     "name": "inconsistent",
@@ -78,7 +78,7 @@ INCONSISTENT = {
 ONE_LABEL = "There is only one label."
 
 
-def run(project: Project) -> Iterator[Finding]:
+def run(project: ProjectData) -> Iterator[Finding]:
     """All tests of annotations, on train; the exchange of labels and other rules on dev and test too."""
     yield inconsistent(project)
     others = (PLACES, TYPES, SHIFTED, MISSING, SWAPPED, OTHERWISE, ERRORS)
@@ -86,8 +86,8 @@ def run(project: Project) -> Iterator[Finding]:
         yield from (untested(told, why) for told in others)
         return
     tokenize = project.nlp.make_doc
-    sample = project.sample("train", at.ANNOTATED_TEXTS)
-    tokens = model.tokens(sample, project.labels, tokenize)
+    sample = project.sample("train", thresholds.ANNOTATED_TEXTS)
+    tokens = token_model.tokens(sample, project.labels, tokenize)
     if not tokens.inside.any() or tokens.inside.all():
         why = (
             "All tokens of train are labelled."
@@ -96,7 +96,7 @@ def run(project: Project) -> Iterator[Finding]:
         )
         yield from (untested(told, why) for told in others)
         return
-    predicted = model.out_of_fold(tokens.window(), tokens.label, tokens.text, project.seed)
+    predicted = token_model.out_of_fold(tokens.window(), tokens.label, tokens.text, project.seed)
     sides = abroad(project, tokens)
     yield places(tokens, predicted, sides)
     yield types(tokens, predicted)
@@ -107,51 +107,55 @@ def run(project: Project) -> Iterator[Finding]:
     yield label_errors(tokens, predicted, tokenize)
 
 
-def fault(tokens: model.Tokens) -> Verdict:
+def fault(tokens: token_model.Tokens) -> TestVerdict:
     """What to say of a model that learns too little: of few spans it can't learn more."""
     return "broken" if len(tokens.lengths()) >= many(tokens) else "watch"
 
 
-def many(tokens: model.Tokens) -> int:
+def many(tokens: token_model.Tokens) -> int:
     """Spans that a verdict on what can't be learnt takes."""
-    return max(at.MANY_SPANS, at.MANY_OF_LABEL * len(np.unique(tokens.label[tokens.inside])))
+    return max(thresholds.MANY_SPANS, thresholds.MANY_OF_LABEL * len(np.unique(tokens.label[tokens.inside])))
 
 
-def size(tokens: model.Tokens) -> str:
+def size(tokens: token_model.Tokens) -> str:
     """`n=12,000 tokens of 400 texts`."""
     return f"n={len(tokens.label):,} tokens of {len(tokens.records):,} texts"
 
 
 # A side's tokens and what a model of train says of them: (tokens, classes).
-Sides = dict[str, tuple[model.Tokens, np.ndarray]]
+Sides = dict[str, tuple[token_model.Tokens, np.ndarray]]
 
 
-def abroad(project: Project, tokens: model.Tokens) -> Sides:
+def abroad(project: ProjectData, tokens: token_model.Tokens) -> Sides:
     """What a model of all of train says of the tokens of dev and test, where these are large enough."""
     found: Sides = {}
     predict = None
     for side in ("dev", "test"):
         if enough(project, side):
             continue
-        held = model.tokens(project.sample(side, at.CHECK_TEXTS), project.labels, project.nlp.make_doc)
+        held = token_model.tokens(
+            project.sample(side, thresholds.CHECK_TEXTS), project.labels, project.nlp.make_doc
+        )
         if held.inside.any() and not held.inside.all():
-            predict = predict or model.fitted(tokens.window(), tokens.label, project.seed)
+            predict = predict or token_model.fitted(tokens.window(), tokens.label, project.seed)
             found[side] = held, predict(held.window(), len(project.labels) + 1)
     return found
 
 
-def places(tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding:
+def places(tokens: token_model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding:
     """Do the words say where the spans are?
 
     A model of spans that are right but few ranks the tokens of dev well; then it isn't the places.
     """
-    skill = model.ranked(tokens.inside, 1 - predicted[:, model.OUTSIDE])
-    elsewhere = [model.ranked(held.inside, 1 - said[:, model.OUTSIDE]) for held, said in sides.values()]
-    right = max(elsewhere, default=0.0) >= at.PLACES
+    skill = token_model.ranked(tokens.inside, 1 - predicted[:, token_model.OUTSIDE])
+    elsewhere = [
+        token_model.ranked(held.inside, 1 - said[:, token_model.OUTSIDE]) for held, said in sides.values()
+    ]
+    right = max(elsewhere, default=0.0) >= thresholds.PLACES
     return Finding(
         **PLACES,
         observation=f"{skill:.2f} of the way from chance (0) to perfect (1); {size(tokens)}.",
-        verdict="fine" if skill >= at.PLACES else "watch" if right else fault(tokens),
+        verdict="fine" if skill >= thresholds.PLACES else "watch" if right else fault(tokens),
         cause="the annotations are in the wrong places: shuffled, or of other texts"
         if not right and fault(tokens) == "broken"
         else "the places of the annotations are hard to tell from so few",
@@ -161,7 +165,7 @@ def places(tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding
     )
 
 
-def _types(tokens: model.Tokens, predicted: np.ndarray) -> tuple[float, float]:
+def _types(tokens: token_model.Tokens, predicted: np.ndarray) -> tuple[float, float]:
     """Share of labelled tokens whose label is predicted, and the share of the commonest label."""
     inside = tokens.inside
     counts = np.bincount(tokens.label[inside])
@@ -169,7 +173,7 @@ def _types(tokens: model.Tokens, predicted: np.ndarray) -> tuple[float, float]:
     return float((answers == tokens.label[inside]).mean()), float(counts.max() / counts.sum())
 
 
-def types(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
+def types(tokens: token_model.Tokens, predicted: np.ndarray) -> Finding:
     """Do the words say which label a span has?"""
     if len(np.unique(tokens.label[tokens.inside])) < 2:
         return untested(TYPES, ONE_LABEL)
@@ -179,23 +183,25 @@ def types(tokens: model.Tokens, predicted: np.ndarray) -> Finding:
         **TYPES,
         observation=f"{percent(right)} right, {percent(base)} by always saying the commonest; "
         f"n={n:,} labelled tokens of {len(tokens.records):,} texts.",
-        verdict=fault(tokens) if (right - base) / (1 - base) < at.TYPES else "fine",
+        verdict=fault(tokens) if (right - base) / (1 - base) < thresholds.TYPES else "fine",
         cause="the labels of the spans are shuffled, or too few to learn",
         remedy="Look at some spans with their labels, then at what numbers, maps or joins labels.",
         figures={"right": round(right, 4), "commonest": round(base, 4), "tokens": n},
     )
 
 
-def shifted(tokens: model.Tokens, seed: int) -> Finding:
+def shifted(tokens: token_model.Tokens, seed: int) -> Finding:
     """Is it the token's own form that tells?"""
     skill = {}
     target = tokens.inside.astype(np.int64)
     for offset in (-1, 0, 1):
         index = tokens.neighbour(offset)
         own = tokens.own[index].multiply((index >= 0)[:, None]).tocsr()
-        skill[offset] = model.ranked(tokens.inside, model.out_of_fold(own, target, tokens.text, seed)[:, 1])
+        skill[offset] = token_model.ranked(
+            tokens.inside, token_model.out_of_fold(own, target, tokens.text, seed)[:, 1]
+        )
     best = max(skill, key=lambda offset: (skill[offset], -abs(offset)))
-    moved = skill[best] > skill[0] + at.SHIFTED
+    moved = skill[best] > skill[0] + thresholds.SHIFTED
     way = "to the right" if best < 0 else "to the left"
     return Finding(
         **SHIFTED,
@@ -208,21 +214,23 @@ def shifted(tokens: model.Tokens, seed: int) -> Finding:
     )
 
 
-def missing(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]) -> Finding:
+def missing(tokens: token_model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]) -> Finding:
     """Are strings that are annotated elsewhere left bare, and tokens that look like it?"""
     half, sure = surest(tokens, predicted, int(tokens.inside.sum()))
     found = consistency(tokens.records, tokenize)
     occurrences, annotated = len(found), sum(one.annotated for one in found)
     share = annotated / occurrences if occurrences else 1.0
-    few = below(annotated, occurrences, at.ANNOTATED)
+    few = below(annotated, occurrences, thresholds.ANNOTATED)
     # On hard labels the surest tokens alone accuse nobody.
-    doubtful = few or (occurrences >= at.MINIMUM_SPANS and share < at.ANNOTATED and sure < at.SUREST)
+    doubtful = few or (
+        occurrences >= thresholds.MINIMUM_SPANS and share < thresholds.ANNOTATED and sure < thresholds.SUREST
+    )
     bare = [one.line(tokens.records) for one in found if not one.annotated]
     return Finding(
         **MISSING,
         observation=f"{percent(share)} of {occurrences:,} such occurrences are annotated, and "
         f"{percent(sure)} of the {half:,} surest tokens; {size(tokens)}.",
-        verdict="broken" if few and sure < at.SUREST else "watch" if doubtful else "fine",
+        verdict="broken" if few and sure < thresholds.SUREST else "watch" if doubtful else "fine",
         cause="many spans weren't annotated",
         remedy="Review texts again with the model's suggestions shown, starting with the examples; agree in "
         "the guidelines on what is annotated and that every occurrence is.",
@@ -236,10 +244,10 @@ def missing(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str
     )
 
 
-def surest(tokens: model.Tokens, predicted: np.ndarray, expected: int) -> tuple[int, float]:
+def surest(tokens: token_model.Tokens, predicted: np.ndarray, expected: int) -> tuple[int, float]:
     """Half of the `expected` number of labelled tokens, and how many of as many surest ones are labelled."""
     half = max(1, expected // 2)
-    rows = np.argsort(predicted[:, model.OUTSIDE], kind="stable")[:half]
+    rows = np.argsort(predicted[:, token_model.OUTSIDE], kind="stable")[:half]
     return half, float(tokens.inside[rows].mean())
 
 
@@ -346,7 +354,7 @@ def needless(texts: Sequence[Record], tokenize: Callable[[str], Doc]) -> tuple[i
         annotated = {i for i, _, label in there if label}
         bare = len({i for i, _, _ in there} - annotated)
         others = bare + len(annotated) - 1
-        if others < at.OTHERS:
+        if others < thresholds.OTHERS:
             continue
         for i, start, label in there:
             if label:
@@ -362,15 +370,17 @@ def _surest_first(found: Sequence[Suspect]) -> list[Suspect]:
     return sorted(found, key=lambda one: (-one.score, one.record.id, one.start))
 
 
-def swapped(project: Project, tokens: model.Tokens) -> Finding:
+def swapped(project: ProjectData, tokens: token_model.Tokens) -> Finding:
     """Does a model of train take two labels for each other in dev?"""
     if len(project.labels) < 2:
         return untested(SWAPPED, ONE_LABEL)
     if why := enough(project, "dev"):
         return untested(SWAPPED, why)
-    dev = model.tokens(project.sample("dev", at.CHECK_TEXTS), project.labels, project.nlp.make_doc)
+    dev = token_model.tokens(
+        project.sample("dev", thresholds.CHECK_TEXTS), project.labels, project.nlp.make_doc
+    )
     mine, theirs = tokens.inside, dev.inside
-    predict = model.fitted(tokens.window()[mine], tokens.label[mine], project.seed)
+    predict = token_model.fitted(tokens.window()[mine], tokens.label[mine], project.seed)
     answers = predict(dev.window()[theirs], len(project.labels) + 1).argmax(axis=1)
     truth = dev.label[theirs]
     confusion = np.zeros((len(project.labels) + 1,) * 2, dtype=np.int64)
@@ -379,11 +389,11 @@ def swapped(project: Project, tokens: model.Tokens) -> Finding:
     found, worst = [], 0.0
     for a in range(1, len(totals)):
         for b in range(a + 1, len(totals)):
-            if min(totals[a], totals[b]) < at.MINIMUM_SPANS:
+            if min(totals[a], totals[b]) < thresholds.MINIMUM_SPANS:
                 continue
             share = min(confusion[a, b] / totals[a], confusion[b, a] / totals[b])
             worst = max(worst, float(share))
-            if share > at.SWAPPED:
+            if share > thresholds.SWAPPED:
                 found.append(f"{project.labels[a - 1]} and {project.labels[b - 1]}")
     return Finding(
         **SWAPPED,
@@ -396,13 +406,15 @@ def swapped(project: Project, tokens: model.Tokens) -> Finding:
     )
 
 
-def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, sides: Sides) -> Finding:
+def other_rules(
+    project: ProjectData, tokens: token_model.Tokens, predicted: np.ndarray, sides: Sides
+) -> Finding:
     """Does what train teaches hold in dev and test?"""
     if not sides:
         return untested(OTHERWISE, enough(project, "dev") or enough(project, "test") or "No label is there.")
     if fault(tokens) != "broken":
         return untested(OTHERWISE, f"This takes {many(tokens)} spans in train.")
-    home = model.ranked(tokens.inside, 1 - predicted[:, model.OUTSIDE])
+    home = token_model.ranked(tokens.inside, 1 - predicted[:, token_model.OUTSIDE])
     several = len(np.unique(tokens.label[tokens.inside])) > 1
     right, base = _types(tokens, predicted) if several else (0.0, 0.0)
     density = tokens.inside.mean()
@@ -410,27 +422,27 @@ def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, s
     figures: dict[str, Any] = {"train": {"places": round(home, 4), "labels_right": round(right, 4)}}
     said, causes = [], []
     for side, (held, answers) in sides.items():
-        score = 1 - answers[:, model.OUTSIDE]
+        score = 1 - answers[:, token_model.OUTSIDE]
         skill = {}
         for offset in (-1, 0, 1):
             index = held.neighbour(offset)
-            skill[offset] = model.ranked(held.inside, np.where(index >= 0, score[index], 0.0))
+            skill[offset] = token_model.ranked(held.inside, np.where(index >= 0, score[index], 0.0))
         there = _types(held, answers)[0] if several else 0.0
         found = consistency(held.records, project.nlp.make_doc, tokens.records)
         annotated = sum(one.annotated for one in found)
         expected = max(1, int(density * len(held.label)))
         _, sure = surest(held, answers, expected)
         # Spans that are right but few lie where the model expects some.
-        likely = np.argsort(answers[:, model.OUTSIDE], kind="stable")[:expected]
-        few = below(annotated, len(found), at.ANNOTATED) and sure < at.SUREST * sure_home
-        scant = few and held.inside[likely].sum() > at.SAME_RULES * held.inside.sum()
+        likely = np.argsort(answers[:, token_model.OUTSIDE], kind="stable")[:expected]
+        few = below(annotated, len(found), thresholds.ANNOTATED) and sure < thresholds.SUREST * sure_home
+        scant = few and held.inside[likely].sum() > thresholds.SAME_RULES * held.inside.sum()
         lengths = tokens.lengths(), held.lengths()
         best = max(skill, key=lambda offset: (skill[offset], -abs(offset)))
-        lost = home >= at.PLACES and skill[0] < at.SAME_RULES * home
+        lost = home >= thresholds.PLACES and skill[0] < thresholds.SAME_RULES * home
         if differ(*lengths):
             one, other = (float(part.mean()) for part in lengths)
             causes.append(f"spans have {one:.1f} tokens in train and {other:.1f} in {side}")
-        elif lost and skill[best] > skill[0] + at.SHIFTED:
+        elif lost and skill[best] > skill[0] + thresholds.SHIFTED:
             causes.append(f"the annotations of {side} are shifted by one token")
         elif scant:
             causes.append(f"many spans of {side} weren't annotated")
@@ -438,8 +450,8 @@ def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, s
             causes.append(f"the places annotated in {side} aren't what train teaches")
         elif (
             several
-            and right - base >= at.TYPES * (1 - base)
-            and there - base < at.SAME_RULES * (right - base)
+            and right - base >= thresholds.TYPES * (1 - base)
+            and there - base < thresholds.SAME_RULES * (right - base)
         ):
             causes.append(f"the labels of {side} aren't what train teaches")
         share = f"{annotated:,} of {len(found):,}" if found else "none"
@@ -470,14 +482,14 @@ def other_rules(project: Project, tokens: model.Tokens, predicted: np.ndarray, s
 
 def differ(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether spans are longer on one side, by more than luck can do (four standard errors)."""
-    if min(len(one), len(other)) < at.MINIMUM_SPANS:
+    if min(len(one), len(other)) < thresholds.MINIMUM_SPANS:
         return False
     means = one.mean(), other.mean()
     error = (one.var() / len(one) + other.var() / len(other)) ** 0.5
-    return max(means) > at.LONGER * min(means) and abs(means[0] - means[1]) > 4 * error
+    return max(means) > thresholds.LONGER * min(means) and abs(means[0] - means[1]) > 4 * error
 
 
-def suspects(tokens: model.Tokens, predicted: np.ndarray) -> tuple[int, list[Suspect]]:
+def suspects(tokens: token_model.Tokens, predicted: np.ndarray) -> tuple[int, list[Suspect]]:
     """Spans whose label the other texts contradict, the surest first; of how many spans.
 
     Only labels are compared: that a simple model overlooks a span says little of who marked it.
@@ -489,7 +501,7 @@ def suspects(tokens: model.Tokens, predicted: np.ndarray) -> tuple[int, list[Sus
     for (text, span), rows in spans.items():
         mean = predicted[rows].mean(axis=0)
         given, other = int(tokens.label[rows[0]]), int(mean[1:].argmax()) + 1
-        if other != given and mean[other] >= at.CONFIDENT and mean[given] <= at.UNLIKELY:
+        if other != given and mean[other] >= thresholds.CONFIDENT and mean[given] <= thresholds.UNLIKELY:
             record = tokens.records[text]
             marked, likelier = record.spans[span], tokens.labels[other - 1]
             found.append(
@@ -500,7 +512,9 @@ def suspects(tokens: model.Tokens, predicted: np.ndarray) -> tuple[int, list[Sus
     return len(spans), _surest_first(found)
 
 
-def label_errors(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]) -> Finding:
+def label_errors(
+    tokens: token_model.Tokens, predicted: np.ndarray, tokenize: Callable[[str], Doc]
+) -> Finding:
     """Spans that the other texts contradict; strings left bare come with them, for review."""
     n, doubts = suspects(tokens, predicted)
     compared, extra = needless(tokens.records, tokenize)
@@ -524,18 +538,19 @@ def label_errors(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable
     if single and not compared:
         return replace(untested(ERRORS, ONE_LABEL), **shared)
     causes = []
-    if len(doubts) > at.LABEL_ERRORS * n:
+    if len(doubts) > thresholds.LABEL_ERRORS * n:
         causes.append(
             "many labels that the other texts contradict: slips, or labels that are hard to tell apart"
         )
-    if len(extra) > at.NEEDLESS * n:
+    if len(extra) > thresholds.NEEDLESS * n:
         causes.append("many spans whose string most other texts leave bare")
     share = (len(doubts) + len(extra)) / max(n, 1)
     said = f"{len(doubts) + len(extra):,} of {n:,} spans ({percent(share)}) are worth a second look"
     if extra:
         said += f", {len(extra):,} of them as most other texts leave their string bare"
     if single:
-        said += f"; with one label only the {compared:,} whose string {at.OTHERS} other texts have are tested"
+        said += f"; with one label only the {compared:,} whose string {thresholds.OTHERS} other texts "
+        said += "have are tested"
     return Finding(
         **ERRORS,
         observation=f"{said}; {size(tokens)}.",
@@ -548,7 +563,7 @@ def label_errors(tokens: model.Tokens, predicted: np.ndarray, tokenize: Callable
     )
 
 
-def inconsistent(project: Project) -> Finding:
+def inconsistent(project: ProjectData) -> Finding:
     """Strings with several labels."""
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for record in project["train"]:
@@ -571,7 +586,7 @@ def inconsistent(project: Project) -> Finding:
     if len({label for counts in seen.values() for label in counts}) < 2:
         return untested(INCONSISTENT, ONE_LABEL)
     share = odd.total() / repeated.total()
-    shares = {x: odd[x] / repeated[x] for x in sorted(repeated) if repeated[x] >= at.MINIMUM_SPANS}
+    shares = {x: odd[x] / repeated[x] for x in sorted(repeated) if repeated[x] >= thresholds.MINIMUM_SPANS}
     worst = max(shares, key=lambda label: shares[label], default="")
     high = max(shares.values(), default=0.0)
     examples = [
@@ -585,7 +600,11 @@ def inconsistent(project: Project) -> Finding:
         f"have another label than is usual for the string"
         + (f", of {worst} {percent(high)}" if high else "")
         + f"; n={n:,} spans.",
-        verdict="broken" if high > at.INCONSISTENT else "watch" if high > at.INCONSISTENT_WATCH else "fine",
+        verdict="broken"
+        if high > thresholds.INCONSISTENT
+        else "watch"
+        if high > thresholds.INCONSISTENT_WATCH
+        else "fine",
         cause=f"the same strings are labelled now {worst}, now otherwise",
         remedy="Settle the strings in the examples in the guidelines; some may well differ by context.",
         figures={"spans": n, "repeated": repeated.total(), "minority": odd.total()}

@@ -20,7 +20,7 @@ COMBINED = "combined"
 SourceName = Literal["rules", "model", "llm"]
 
 
-class Rule(Section):
+class CombinationRule(Section):
     """How the sources of a label are combined; see `configs/suggest.cfg` for what each setting means."""
 
     sources: list[SourceName] = Field(min_length=1)
@@ -29,7 +29,7 @@ class Rule(Section):
 
 
 @dataclass
-class Source:
+class SuggestionSource:
     """What one source says, by text; where it says nothing at all, `missing` tells why and what to do."""
 
     name: str
@@ -54,7 +54,7 @@ class Combined:
     unknown: int = 0
 
 
-def load_rules(path: Path, scheme: Scheme) -> dict[str, Rule]:
+def load_rules(path: Path, scheme: Scheme) -> dict[str, CombinationRule]:
     """The rule of each span label.
 
     Raises:
@@ -72,8 +72,8 @@ def load_rules(path: Path, scheme: Scheme) -> dict[str, Rule]:
     return {label: _rule(path, label, default, own.get(label, {})) for label in scheme.span_labels}
 
 
-def _rule(path: Path, label: str, default: dict, own: dict) -> Rule:
-    rule = validated(f"{path}: {f'labels.{label}' if own else 'default'}", default | own, Rule)
+def _rule(path: Path, label: str, default: dict, own: dict) -> CombinationRule:
+    rule = validated(f"{path}: {f'labels.{label}' if own else 'default'}", default | own, CombinationRule)
     if len(set(rule.sources)) < len(rule.sources):
         raise UserError(f"{path}: sources of {label} name one twice; keep one of them.")
     if rule.combine == "vote" and rule.votes > len(rule.sources):
@@ -83,7 +83,9 @@ def _rule(path: Path, label: str, default: dict, own: dict) -> Rule:
     return rule
 
 
-def combine(texts: Sequence[Record], sources: Sequence[Source], rules: Mapping[str, Rule]) -> Combined:
+def combine(
+    texts: Sequence[Record], sources: Sequence[SuggestionSource], rules: Mapping[str, CombinationRule]
+) -> Combined:
     """One record a text: the spans that the rules let through, each with the `source` that gave it.
 
     Several that gave the same span are joined by "+", in the order of `sources`. How a span of the LLM was
@@ -100,7 +102,7 @@ def combine(texts: Sequence[Record], sources: Sequence[Source], rules: Mapping[s
 
 
 def _combine_one(
-    record: Record, given: Mapping[str, Record | None], rules: Mapping[str, Rule], counts: Combined
+    record: Record, given: Mapping[str, Record | None], rules: Mapping[str, CombinationRule], counts: Combined
 ) -> Record:
     gave: dict[tuple[int, int, str], list[str]] = {}
     alignment: dict[tuple[int, int, str], str] = {}
@@ -144,7 +146,7 @@ def _combine_one(
 
 
 def _let_through(
-    candidates: dict[tuple[int, int, str], list[str]], rule: Rule, present: int
+    candidates: dict[tuple[int, int, str], list[str]], rule: CombinationRule, present: int
 ) -> dict[tuple[int, int, str], list[str]]:
     """Of the spans of a label in a text, with the sources that gave them, those that the rule accepts."""
     if rule.combine == "union":
@@ -169,39 +171,44 @@ def _kept_relations(llm: Record, spans: Sequence[Span]) -> list[Relation]:
 
 def from_rules(
     asked: Sequence[Record], lang: str, patterns: str, gazetteer: str, gazetteer_label: str
-) -> Source:
+) -> SuggestionSource:
     """What patterns and known names match; with an empty file of patterns and no names there are none."""
     known = Path(gazetteer) if gazetteer and gazetteer_label else None
     written = Path(patterns) if patterns else None
     if not known and (written is None or (written.exists() and not written.stat().st_size)):
-        return Source("rules", missing="there are neither patterns nor known names; write some.")
+        return SuggestionSource("rules", missing="there are neither patterns nor known names; write some.")
     nlp = baselines.rules(blank(lang), patterns=written, gazetteer=known, label=gazetteer_label)
     answers = baselines.predict_with(nlp)([record.text for record in asked])
-    return Source("rules", {record.text: record for record in answers})
+    return SuggestionSource("rules", {record.text: record for record in answers})
 
 
-def from_model(asked: Sequence[Record], folder: Path) -> Source:
+def from_model(asked: Sequence[Record], folder: Path) -> SuggestionSource:
     """What a trained pipeline predicts."""
     found = systems.run_pipeline("model", "", folder, [record.text for record in asked], repeats=0)
-    return Source("model", {record.text: record for record in found.predicted or ()}, missing=found.missing)
+    return SuggestionSource(
+        "model", {record.text: record for record in found.predicted or ()}, missing=found.missing
+    )
 
 
-def from_llm(asked: Sequence[Record], path: Path, reader: Reader) -> Source:
+def from_llm(asked: Sequence[Record], path: Path, reader: Reader) -> SuggestionSource:
     """What the LLM answered; a text on which it failed has no answer of it."""
     remedy = "run `weasel run llm-annotate`"
     if not path.exists():
-        return Source("llm", missing=f"{path}: there is no such file; {remedy}.")
+        return SuggestionSource("llm", missing=f"{path}: there is no such file; {remedy}.")
     stored = reader.read(path, allow_empty=True, gold=False)
     usable = {r.text: r for r in stored if not ((r.model_extra or {}).get("llm") or {}).get("error")}
     found = {record.text: usable[record.text] for record in asked if record.text in usable}
     if absent := len(asked) - len(found):
         sentence = f"{path}: no usable answer for {absent:,} of {len(asked):,} texts; {remedy}."
-        return Source("llm", found, *(("", [sentence]) if found else (sentence,)))
-    return Source("llm", found)
+        return SuggestionSource("llm", found, *(("", [sentence]) if found else (sentence,)))
+    return SuggestionSource("llm", found)
 
 
 def score(
-    gold: Sequence[Record], sources: Sequence[Source], together: Sequence[Record], labels: Sequence[str]
+    gold: Sequence[Record],
+    sources: Sequence[SuggestionSource],
+    together: Sequence[Record],
+    labels: Sequence[str],
 ) -> dict[str, np.ndarray]:
     """Counts (documents, labels, 3) of each source that is there, and of the combination."""
     answers = {

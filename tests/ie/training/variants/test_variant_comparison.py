@@ -9,9 +9,8 @@ from running import ROOT
 
 from ie.core.errors import UserError
 from ie.core.stats import Estimate, Pair
-from ie.training.variants import comparison as variants
-from ie.training.variants import report
-from ie.training.variants.comparison import Comparison, Cost
+from ie.training.variants import report, variant_comparison
+from ie.training.variants.variant_comparison import VariantComparison, VariantCost
 
 
 def counts(right: int, documents: int = 200) -> np.ndarray:
@@ -21,7 +20,7 @@ def counts(right: int, documents: int = 200) -> np.ndarray:
     return table
 
 
-def comparison(scores: dict[str, float], apart: set[frozenset[str]] = frozenset()) -> Comparison:
+def comparison(scores: dict[str, float], apart: set[frozenset[str]] = frozenset()) -> VariantComparison:
     rows: dict[str, dict[str, Any]] = {
         name: {
             "score": f,
@@ -41,16 +40,16 @@ def comparison(scores: dict[str, float], apart: set[frozenset[str]] = frozenset(
         for i, a in enumerate(names)
         for b in names[i + 1 :]
     ]
-    return Comparison(100.0, 400, rows, dict.fromkeys(names, Estimate(-0.1, -0.13, -0.08)), pairs)
+    return VariantComparison(100.0, 400, rows, dict.fromkeys(names, Estimate(-0.1, -0.13, -0.08)), pairs)
 
 
-def cost(mb: float, speed: float) -> Cost:
-    return Cost(mb, (speed * 0.98, speed, speed * 1.02), 41.0, 512.0)
+def cost(mb: float, speed: float) -> VariantCost:
+    return VariantCost(mb, (speed * 0.98, speed, speed * 1.02), 41.0, 512.0)
 
 
 class TestParse:
     def test_names_become_configs_in_their_order(self) -> None:
-        found = variants.parse_variants("vectors, efficient", ROOT / "configs")
+        found = variant_comparison.parse_variants("vectors, efficient", ROOT / "configs")
         assert list(found) == ["vectors", "efficient"]
         assert all(path.exists() for path in found.values())
 
@@ -69,31 +68,31 @@ class TestParse:
     )
     def test_others_are_refused(self, names: str, fault: str) -> None:
         with pytest.raises(UserError, match=fault):
-            variants.parse_variants(names, ROOT / "configs")
+            variant_comparison.parse_variants(names, ROOT / "configs")
 
 
 class TestPairs:
     def test_equal_variants_are_not_told_apart(self) -> None:
-        (pair,) = variants.pairs({"a": [counts(150)] * 3, "b": [counts(150)] * 3})
+        (pair,) = variant_comparison.pairs({"a": [counts(150)] * 3, "b": [counts(150)] * 3})
         assert not pair.differs()
         assert pair.difference.value == 0
 
     def test_a_difference_beyond_texts_and_seeds_is_seen(self) -> None:
         tables = {"a": [counts(190), counts(191), counts(189)], "b": [counts(120), counts(121), counts(119)]}
-        (pair,) = variants.pairs(tables)
+        (pair,) = variant_comparison.pairs(tables)
         assert pair.differs()
         assert pair.difference.low > 0
 
     def test_one_that_the_seeds_could_make_is_not(self) -> None:
         steady = {"a": [counts(150)] * 3, "b": [counts(120)] * 3}
         lucky = {"a": [counts(n) for n in (195, 150, 105)], "b": [counts(n) for n in (165, 120, 75)]}
-        assert variants.pairs(steady)[0].differs()
-        (pair,) = variants.pairs(lucky)
+        assert variant_comparison.pairs(steady)[0].differs()
+        (pair,) = variant_comparison.pairs(lucky)
         assert not pair.differs()
         assert pair.difference.low < 0 < pair.difference.high
 
     def test_a_single_seed_is_given_a_noise(self) -> None:
-        (pair,) = variants.pairs({"a": [counts(2000, 2000)], "b": [counts(1970, 2000)]})
+        (pair,) = variant_comparison.pairs({"a": [counts(2000, 2000)], "b": [counts(1970, 2000)]})
         assert pair.difference.value == pytest.approx(0.0076, abs=1e-3)
         assert not pair.differs()
 
@@ -101,7 +100,7 @@ class TestPairs:
 class TestOnTest:
     """Dev chooses; test scores what was chosen, and its scores change no choice."""
 
-    CELLS = {variants.Cell(100.0, 400, seed): [] for seed in range(3)}  # noqa: RUF012
+    CELLS = {variant_comparison.Cell(100.0, 400, seed): [] for seed in range(3)}  # noqa: RUF012
 
     def results(self, dev: dict[str, int], test: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
         return {
@@ -121,10 +120,10 @@ class TestOnTest:
 
     def test_the_best_on_dev_is_chosen_whatever_test_says(self) -> None:
         found = self.results({"small": 100, "large": 180}, {"small": 90, "large": 40})
-        (compared,) = variants.compare(self.CELLS, found, ["A"])
+        (compared,) = variant_comparison.compare(self.CELLS, found, ["A"])
         assert compared.best == "large"
         assert compared.rows["large"]["counts"][0].shape == (200, 3)
-        tested = variants.on_test("large", self.CELLS, found)
+        tested = variant_comparison.on_test("large", self.CELLS, found)
         assert tested.documents == 100
         assert list(tested.scores) == ["large", "small"]
         assert tested.scores["large"].value == pytest.approx(2 * 40 / 140)
@@ -141,7 +140,7 @@ class TestOnTest:
         )
         for result in found["large"] + found["third"]:
             del result["test"]
-        tested = variants.on_test("small", self.CELLS, found)
+        tested = variant_comparison.on_test("small", self.CELLS, found)
         assert (list(tested.scores), tested.pair) == (["small"], None)
         assert "for this one alone (n=100): F small .89 ±" in report.on_test(tested)
 
@@ -155,7 +154,7 @@ class TestAdvice:
         assert found.best == "large"
         assert found.candidates == ["small", "large"]
         mb = {"small": 3.7, "tiny": 0.5, "large": 6.3}
-        assert variants.recommended(found, mb) == "small"
+        assert variant_comparison.recommended(found, mb) == "small"
         costs = {name: cost(size, 9000 - size) for name, size in mb.items()}
         assert report.advice([found], costs, 512) == (
             "large has the highest F, .91 ±.02 (n=512); small can't be told from it. Of these small is the "
@@ -177,10 +176,10 @@ class TestAdvice:
         assert "while large is faster (9,000 ±180" in report.advice([found], clear, 512)
         close = {"small": cost(3.7, 9000), "large": cost(6.3, 9100)}
         assert "faster" not in report.advice([found], close, 512)
-        assert variants.recommended(found, mb) == "small"
+        assert variant_comparison.recommended(found, mb) == "small"
 
     def test_of_equal_sizes_the_first_listed(self) -> None:
-        assert variants.recommended(comparison({"b": 0.9, "a": 0.9}), {"a": 3.71, "b": 3.74}) == "b"
+        assert variant_comparison.recommended(comparison({"b": 0.9, "a": 0.9}), {"a": 3.71, "b": 3.74}) == "b"
 
     def test_small_data_is_compared_with_the_first(self) -> None:
         little = comparison({"plain": 0.6, "helped": 0.7}, {frozenset(("plain", "helped"))})
@@ -194,8 +193,8 @@ class TestAdvice:
     def test_the_front_leaves_out_what_is_beaten_in_both(self) -> None:
         found = comparison({"small": 0.8, "middle": 0.7, "large": 0.9})
         mb = {"small": 3.0, "middle": 4.0, "large": 6.0}
-        assert variants.front(found, mb, less=True) == ["small", "large"]
-        assert variants.front(found, mb, less=False) == ["large"]
+        assert variant_comparison.front(found, mb, less=True) == ["small", "large"]
+        assert variant_comparison.front(found, mb, less=False) == ["large"]
 
 
 def test_the_table_holds_each_figure_with_its_noise() -> None:
@@ -226,4 +225,4 @@ def test_few_texts_get_fewer_digits(test: int, drop: str, sd: str) -> None:
 
 def test_no_gold_to_test_on(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"test\.jsonl: there is no such file; run `weasel run split`"):
-        variants.read_gold(tmp_path / "test.jsonl")
+        variant_comparison.read_gold(tmp_path / "test.jsonl")

@@ -17,7 +17,7 @@ from ie.data.gazetteer import read_gazetteer
 from ie.data.scheme import Scheme
 from ie.evaluation import categories, relations
 from ie.evaluation.links import NIL, mentions
-from ie.training import linker, loop
+from ie.training import linker_training, loop
 from ie.training.untrained import build
 
 COMPONENTS = ("linker", "relations", "categories")
@@ -64,7 +64,9 @@ def train_linker(
     nlp = build(config, "linker")
     component = nlp.get_pipe("linker")
     entries = read_gazetteer(table)
-    component.initialize(rows=linker.rows(entries), legal_forms=linker.read_forms(legal_forms))
+    component.initialize(
+        rows=linker_training.rows(entries), legal_forms=linker_training.read_forms(legal_forms)
+    )
     known = {entry.id for entry in entries}
     found = []
     for path in (corpus.train, corpus.dev):
@@ -77,7 +79,7 @@ def train_linker(
                 "those spans to NIL."
             )
         found.append(linked)
-    linker.fit(component, *found, seed=seed)
+    linker_training.fit(component, *found, seed=seed)
     with published(output / "model-best") as folder:
         nlp.to_disk(folder)
     return {

@@ -38,7 +38,7 @@ class Suggestion:
 
 
 @dataclass
-class Suggested:
+class TextSuggestions:
     """All that is suggested for a text, the first source first.
 
     `relations`: head (start, end), child (start, end), label, source. `cats`: of the first source with any;
@@ -70,7 +70,7 @@ class Suggested:
         return found
 
 
-class Sources:
+class SuggestionSources:
     """Files of suggestions by name, and the trained pipeline where it is used."""
 
     def __init__(
@@ -102,9 +102,9 @@ class Sources:
             for name in self.get(text, model=False).said
         }
 
-    def get(self, text: str, *, model: bool = True) -> Suggested:
+    def get(self, text: str, *, model: bool = True) -> TextSuggestions:
         """What is suggested for a text."""
-        found = Suggested()
+        found = TextSuggestions()
         for name, file in self.files.items():
             try:
                 record = file.get(text)
@@ -119,7 +119,7 @@ class Sources:
         return found
 
 
-def add(found: Suggested, record: Record, source: str) -> None:
+def add(found: TextSuggestions, record: Record, source: str) -> None:
     """Take over a record's annotation; a span's own `source` counts more than the file's name."""
     known = {(*span.key, span.source) for span in found.spans}
     said: set[str] = set()
@@ -173,7 +173,7 @@ def load_model(path: Path) -> Language:
     return load_pipeline(path, "train one, or set use = false below [model]")
 
 
-def disagreement(suggested: Suggested) -> float:
+def disagreement(suggested: TextSuggestions) -> float:
     """How little the sources agree: one minus F of exact spans, mean over every two of them; 0 to 1."""
     by_source = suggested.by_source()
     names = sorted(suggested.said)
@@ -185,7 +185,7 @@ def _distance(one: set[Key], other: set[Key]) -> float:
     return 1 - 2 * len(one & other) / (len(one) + len(other)) if one or other else 0.0
 
 
-def uncertainty(suggested: Suggested) -> float:
+def uncertainty(suggested: TextSuggestions) -> float:
     """How unsure the sources are of the text, 0 to 1.
 
     One minus the lowest confidence, where the sources give any. Else the share of a model's answers that

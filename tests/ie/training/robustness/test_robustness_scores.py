@@ -11,8 +11,8 @@ import pytest
 from ie.core.errors import UserError
 from ie.data.records import Record, Span
 from ie.evaluation import perturbations
-from ie.training.robustness import report, scores
-from ie.training.robustness.scores import Batch, Robustness
+from ie.training.robustness import report, robustness_scores
+from ie.training.robustness.robustness_scores import BatchScore, Robustness
 
 LABELS = ("X",)
 
@@ -32,18 +32,18 @@ def result(counted: dict[str, np.ndarray], n: int = 60, seeds: int = 2) -> Robus
     perturbed += [
         perturbations.perturb(name, gold, perturbations.PerturbationSettings(gold)) for name in names
     ]
-    f = scores.micro_f(counted)
+    f = robustness_scores.micro_f(counted)
     return Robustness(
         gold=gold,
         inspected="both",
         titles={"both": "Both"},
         missing={},
         perturbed=perturbed,
-        changes=scores.changes({"both": counted}),
-        labels=scores.by_label(counted, LABELS),
+        changes=robustness_scores.changes({"both": counted}),
+        labels=robustness_scores.by_label(counted, LABELS),
         seeds={name: [f[name]] * seeds for name in counted},
         first_seed=0,
-        batches=[Batch(1, 0, 0.0, None, [1.0]), Batch(8, 0, 0.0, None, [1.0])],
+        batches=[BatchScore(1, 0, 0.0, None, [1.0]), BatchScore(8, 0, 0.0, None, [1.0])],
         words=2 * n,
     )
 
@@ -55,23 +55,23 @@ def test_a_fall_beyond_noise_is_named_and_a_small_one_is_not():
     assert changes["lower"].difference.value == pytest.approx(-0.5)
     assert changes["lower"].difference.high < 0
     assert changes["typos"].verdict() == "not told apart"
-    assert "loses most to lower case" in scores.summary(told)[0]
-    assert "1 of 2 perturbations" in scores.summary(told)[0]
+    assert "loses most to lower case" in robustness_scores.summary(told)[0]
+    assert "1 of 2 perturbations" in robustness_scores.summary(told)[0]
 
 
 @pytest.mark.parametrize(("n", "places"), [(3, 1), (60, 2)])
 def test_changes_have_no_more_digits_than_the_texts_allow(n, places):
     counted = {"original": table(n, 0, n), "lower": table(n // 3, n - n // 3, n)}
     told = result(counted, n)
-    shown = " ".join([*scores.summary(told), *(row["change"] for row in report.rows(told))])
+    shown = " ".join([*robustness_scores.summary(told), *(row["change"] for row in report.rows(told))])
     shown += " ".join(row["f"] for row in report.batch_rows(told))
     assert {len(found) for found in re.findall(r"\.(\d+)", shown)} == {places}
 
 
 def test_holm_corrects_over_all_systems():
     counted = {"original": table(60, 0), "lower": table(53, 7)}
-    alone = scores.changes({"a": counted})["a"]["lower"]
-    many = scores.changes(dict.fromkeys("abcdefgh", counted))["a"]["lower"]
+    alone = robustness_scores.changes({"a": counted})["a"]["lower"]
+    many = robustness_scores.changes(dict.fromkeys("abcdefgh", counted))["a"]["lower"]
     assert alone.p == many.p
     assert (alone.verdict(), many.verdict()) == ("falls", "not told apart")
 
@@ -97,33 +97,33 @@ def test_holm_corrects_over_all_systems():
 def test_nothing_wrong_is_said_of_extremes(counted, n, verdict, sentence):
     told = result(counted, n)
     assert told.changes["both"]["lower"].verdict() == verdict
-    assert sentence in scores.summary(told)[0]
+    assert sentence in robustness_scores.summary(told)[0]
 
 
 def test_a_label_nobody_has_changes_by_nothing_that_is_known():
     nothing = np.zeros((4, 1, 3), dtype=int)
-    change = scores.by_label({"original": nothing, "lower": nothing}, LABELS)["lower"]["X"]
+    change = robustness_scores.by_label({"original": nothing, "lower": nothing}, LABELS)["lower"]["X"]
     assert np.isnan(change.difference.value)
     assert change.verdict() == "finds nothing either way"
 
 
 def test_one_seed_has_no_spread():
     told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
-    assert "One seed shows no spread" in " ".join(scores.summary(told))
-    assert scores.to_json(told)["seeds"]["f"]["original"]["sd"] is None
-    assert scores.spread([0.5, 0.7])[1] == pytest.approx(0.1414, abs=1e-4)
+    assert "One seed shows no spread" in " ".join(robustness_scores.summary(told))
+    assert robustness_scores.to_json(told)["seeds"]["f"]["original"]["sd"] is None
+    assert robustness_scores.spread([0.5, 0.7])[1] == pytest.approx(0.1414, abs=1e-4)
 
 
 def test_answers_that_depend_on_the_batch_are_reported():
     told = result({"original": table(50, 10), "lower": table(50, 10)})
-    told.batches = [Batch(1, 0, 0.0, None, []), Batch(8, 3, -0.01, 0.2, [])]
-    assert "up to 3 of 60 texts are answered otherwise" in scores.summary(told)[-1]
+    told.batches = [BatchScore(1, 0, 0.0, None, []), BatchScore(8, 3, -0.01, 0.2, [])]
+    assert "up to 3 of 60 texts are answered otherwise" in robustness_scores.summary(told)[-1]
 
 
 @pytest.mark.parametrize("text", ["", "1,x", "0", "1.5"])
 def test_batch_sizes_are_whole_numbers(text):
     with pytest.raises(UserError, match="whole numbers above 0"):
-        scores.parse_sizes(text)
+        robustness_scores.parse_sizes(text)
 
 
 def die(*given: object) -> None:
@@ -132,16 +132,16 @@ def die(*given: object) -> None:
 
 @pytest.mark.slow
 def test_a_seed_that_was_killed_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(scores, "_train_and_count", die)
+    monkeypatch.setattr(robustness_scores, "_train_and_count", die)
     nowhere = Path("nowhere")
     with pytest.raises(UserError, match=r"one of 2 trainings at a time was killed, .* --vars.workers 1\.$"):
-        scores.over_seeds(nowhere, nowhere, nowhere, [], [], seeds=[1, 2], overrides={}, workers=2)
+        robustness_scores.over_seeds(nowhere, nowhere, nowhere, [], [], seeds=[1, 2], overrides={}, workers=2)
 
 
 def test_what_has_no_seeds_by_design_says_why():
     told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
     told.seedless = "Other seeds are left out."
-    summary = " ".join(scores.summary(told))
+    summary = " ".join(robustness_scores.summary(told))
     assert "Other seeds are left out." in summary
     assert "--seeds" not in summary
     page = report.page(told)

@@ -16,14 +16,14 @@ from spacy.tokens import Doc
 from ie.core.errors import RequestError
 from ie.data.records import Record, Relation, Span
 from ie.data.splits import Sides
-from ie.review import store
+from ie.review import answer_files
+from ie.review.answer_files import Gold, Journal
 from ie.review.cells import Cells, cells
-from ie.review.guidelines import Guidelines
-from ie.review.ordering import Ordering
-from ie.review.selection import Chosen
-from ie.review.settings import Settings, Unit
-from ie.review.store import Gold, Journal
-from ie.review.suggestions import Sources, Suggested, Suggestion
+from ie.review.guidelines_panel import GuidelinesPanel
+from ie.review.queue import ReviewQueue
+from ie.review.selection import SelectedText
+from ie.review.settings import ReviewSettings, Unit
+from ie.review.suggestion_sources import Suggestion, SuggestionSources, TextSuggestions
 
 ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
 Edges = tuple[int, int]
@@ -34,7 +34,7 @@ Index = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 Label = Annotated[StrictStr, Field(max_length=200)]
 
 
-class Answer(BaseModel):
+class ReviewAnswer(BaseModel):
     """What the page sends: spans by number of cells, and everything that is marked, whatever was asked."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,7 +54,7 @@ class Answer(BaseModel):
 
 
 @dataclass
-class Draft:
+class ReviewDraft:
     """What has been answered about a text so far.
 
     `parts` are the questions that are settled (see `Unit.parts`); `last` is the entry of the last answer.
@@ -83,33 +83,33 @@ class Desk:
 
 
 @dataclass
-class Ledger:
+class GoldDrafts:
     """A gold file, with the drafts that will get there. There is one, or one for each annotator."""
 
     gold: Gold
-    drafts: dict[str, Draft] = field(default_factory=dict)
+    drafts: dict[str, ReviewDraft] = field(default_factory=dict)
     unwritten: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Engine:
+class ReviewState:
     """One project under review."""
 
     def __init__(
         self,
         *,
-        settings: Settings,
+        settings: ReviewSettings,
         units: Sequence[Unit],
         tokenizer: Callable[[str], Doc],
         texts: Sequence[str],
         record: Callable[[str], Record | None],
-        sources: Sources,
-        guidelines: Guidelines,
+        sources: SuggestionSources,
+        guidelines: GuidelinesPanel,
         journal: Journal,
         gold: Gold,
         own_gold: Callable[[str], Gold],
         sides: Callable[[Iterable[Record]], Sides],
         score: Callable[[str], float] = lambda text: 0.0,
-        chosen: Sequence[Chosen] = (),
+        chosen: Sequence[SelectedText] = (),
         selection: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -117,7 +117,7 @@ class Engine:
         texts, record: the texts that may be asked about, and the raw record of each.
         gold, own_gold: the reviewed records of all, and of an annotator who works independently.
         sides: makes the split of reviewed records.
-        score: what orders the texts, see `Ordering`.
+        score: what orders the texts, see `ReviewQueue`.
         chosen, selection: for another review: the texts in this order, reviewed or not, and a name for it.
 
         Raises:
@@ -134,13 +134,13 @@ class Engine:
         self._number = {text: i for i, text in enumerate(self.texts)}
         self._served: dict[str, str] = {}  # key -> text
         self._desks: dict[str, Desk] = {}
-        self._ledgers: dict[str, Ledger] = {}
+        self._ledgers: dict[str, GoldDrafts] = {}
         self._entries: dict[str, tuple[str, str]] = {}  # entry -> annotator, text
         self._history: dict[str, list[tuple[str, str]]] = {}  # annotator -> text, unit
         self._settled: set[tuple[str, str]] = set()  # ledger, text: reviewed again in this selection
         self.repaired = self._replay()
         self._score = score
-        self._orderings: dict[str, Ordering] = {}
+        self._orderings: dict[str, ReviewQueue] = {}
 
     # Reading what was answered before
 
@@ -154,7 +154,7 @@ class Engine:
         for name, entries in finished.items():
             if name and not self.settings.review.independent:
                 continue
-            repaired += store.repair(entries, self._ledger(name).gold)
+            repaired += answer_files.repair(entries, self._ledger(name).gold)
         if repaired:
             self.sides = self._make_sides(self.gold.records.values())
         return repaired
@@ -164,7 +164,7 @@ class Engine:
         ledger, key = entry.get("ledger", ""), entry["text"]
         drafts = self._drafts(ledger)
         old = drafts.get(key)
-        draft = old if old and old.round == entry["round"] else Draft(round=entry["round"])
+        draft = old if old and old.round == entry["round"] else ReviewDraft(round=entry["round"])
         draft.spans = [(s, e, label) for s, e, label in entry.get("spans", ())]
         draft.relations = [(tuple(h), tuple(c), label) for h, c, label in entry.get("relations", ())]
         draft.cats = dict(entry.get("cats", {}))
@@ -232,11 +232,11 @@ class Engine:
             return None
         return self.item(annotator, *list(order)[steps - 1])
 
-    def ordering(self, ledger: str = "") -> Ordering:
+    def ordering(self, ledger: str = "") -> ReviewQueue:
         """The texts of a gold file in their order."""
         if ledger not in self._orderings:
             order = self.settings.order
-            self._orderings[ledger] = Ordering(
+            self._orderings[ledger] = ReviewQueue(
                 self.texts,
                 order.model_copy(update={"first": "", "then": "file"}) if self.selection else order,
                 side=self.side,
@@ -307,7 +307,7 @@ class Engine:
             return True  # the rest is no longer asked since the settings changed; this finishes the text
         return self._wanted(draft, unit)
 
-    def _wanted(self, draft: Draft, unit: Unit) -> bool:
+    def _wanted(self, draft: ReviewDraft, unit: Unit) -> bool:
         if draft.answer != "accept" or unit.parts <= draft.parts:
             return False
         if unit.task != "relations" or len(draft.spans) > 1:
@@ -324,7 +324,7 @@ class Engine:
         chosen = self._chosen.get(text)
         answered = unit.parts <= draft.parts
         blind = side in self.settings.review.blind and not (chosen and chosen.suggested)
-        known = Suggested() if blind else self._suggested(text)
+        known = TextSuggestions() if blind else self._suggested(text)
         divided = cells(text, self._tokenizer)
         marks = [Suggestion(*mark, source="") for mark in draft.spans]
         fresh = not answered and draft.round == 1
@@ -399,13 +399,13 @@ class Engine:
         """Where a text falls, if it is reviewed now or was before: a side of the split, or "bridge"."""
         return self.sides.side(text)
 
-    def _suggested(self, text: str) -> Suggested:
+    def _suggested(self, text: str) -> TextSuggestions:
         chosen = self._chosen.get(text)
         return chosen.suggested if chosen and chosen.suggested else self.sources.get(text)
 
     # Answers
 
-    def answer(self, given: Answer) -> None:
+    def answer(self, given: ReviewAnswer) -> None:
         """Take an answer: on disk first, then in memory. The same answer twice counts once.
 
         Raises:
@@ -421,7 +421,7 @@ class Engine:
         if given.base != draft.last:
             raise RequestError("This text was answered meanwhile in another tab or by somebody else.", 409)
         spans, relations, cats = self._read(given, text, unit, draft)
-        after = Draft(
+        after = ReviewDraft(
             round=draft.round,
             spans=spans,
             relations=relations,
@@ -454,7 +454,7 @@ class Engine:
         entry |= {"meeting": after.meeting} if after.meeting is not None else {}
         if not any(self._wanted(after, other) for other in self.units):
             gold = self._ledger(ledger).gold
-            entry["before"] = store.line_hash(gold.records.get(text))
+            entry["before"] = answer_files.line_hash(gold.records.get(text))
             entry["record"] = self._finish(text, after, entry).model_dump(exclude_unset=True)
         self._journal.append(entry)
         self._apply(entry)
@@ -463,7 +463,7 @@ class Engine:
         self._write_gold(ledger)
 
     def _read(
-        self, given: Answer, text: str, unit: Unit, draft: Draft
+        self, given: ReviewAnswer, text: str, unit: Unit, draft: ReviewDraft
     ) -> tuple[list[Mark], list[tuple[Edges, Edges, str]], dict[str, float]]:
         """The annotation of an answer, in characters."""
         divided = cells(text, self._tokenizer)
@@ -502,7 +502,7 @@ class Engine:
                 raise RequestError("Choose one category.")
         return ordered, relations, cats
 
-    def _finish(self, text: str, draft: Draft, entry: dict[str, Any]) -> Record:
+    def _finish(self, text: str, draft: ReviewDraft, entry: dict[str, Any]) -> Record:
         """The gold record of a text: what the raw one had, and the answers."""
         base = self._base(text)
         tasks = {unit.task for unit in self.units}
@@ -556,15 +556,15 @@ class Engine:
             raise RequestError("A name has up to 40 letters, digits, dots, hyphens and underscores.")
         return annotator if self.settings.review.independent and not self.selection else ""
 
-    def _ledger(self, name: str) -> Ledger:
+    def _ledger(self, name: str) -> GoldDrafts:
         if name not in self._ledgers:
-            self._ledgers[name] = Ledger(self._own_gold(name) if name else self.gold)
+            self._ledgers[name] = GoldDrafts(self._own_gold(name) if name else self.gold)
         return self._ledgers[name]
 
-    def _drafts(self, name: str) -> dict[str, Draft]:
+    def _drafts(self, name: str) -> dict[str, ReviewDraft]:
         return self._ledger(name).drafts
 
-    def _draft(self, ledger: str, text: str) -> Draft:
+    def _draft(self, ledger: str, text: str) -> ReviewDraft:
         """The draft of a text; one that begins with the gold record, where there is one."""
         draft = self._drafts(ledger).get(text_key(text))
         if draft and not draft.finished:
@@ -574,7 +574,7 @@ class Engine:
         if draft and not again:
             begun = replace(draft)
         else:
-            begun = Draft(round=draft.round + 1 if draft else 2 if record else 1)
+            begun = ReviewDraft(round=draft.round + 1 if draft else 2 if record else 1)
             begun.last = draft.last if draft else ""
         if record:
             # what somebody changed by hand since counts

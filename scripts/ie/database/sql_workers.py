@@ -25,7 +25,7 @@ STARTING = 60
 OTHERS = "SELECT name FROM sqlite_master UNION SELECT name FROM pragma_module_list"
 
 
-class Refused(Exception):
+class StatementRefused(Exception):
     """A statement that isn't run, or was stopped; its message is one sentence that says why."""
 
     def __init__(self, kind: str, reason: str) -> None:
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueryLimits:
     """What one statement may take.
 
     Attributes:
@@ -54,14 +54,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Result:
-    """What a statement gave; `truncated` if a limit of `Limits` cut it short."""
+    """What a statement gave; `truncated` if a limit of `QueryLimits` cut it short."""
 
     columns: list[str]
     rows: list[tuple]
     truncated: bool = False
 
 
-class Workers:
+class SqlWorkerPool:
     """Processes that run statements, started when they are needed and reused; safe for threads.
 
     Args:
@@ -71,15 +71,15 @@ class Workers:
     def __init__(self, most: int = MOST) -> None:
         self._places = threading.BoundedSemaphore(most)
         self._lock = threading.Lock()
-        self._idle: list[_Worker] = []
-        self._busy: set[_Worker] = set()
+        self._idle: list[_SqlWorker] = []
+        self._busy: set[_SqlWorker] = set()
         self._stopped = False
 
     def run(
         self,
         database: str,
         sql: str,
-        limits: Limits,
+        limits: QueryLimits,
         *,
         tables: Iterable[str],
         functions: Iterable[str],
@@ -100,14 +100,14 @@ class Workers:
             "tables": sorted(tables), "functions": sorted(functions), "maxima": list(maxima.items()),
         }  # fmt: skip
         if not self._places.acquire(timeout=limits.seconds):
-            raise Refused("busy", "Other statements are running; try again when they are done.")
+            raise StatementRefused("busy", "Other statements are running; try again when they are done.")
         try:
             return _read(self._ask(json.dumps(request).encode() + b"\n", limits.seconds), limits)
         finally:
             self._places.release()
 
     def stop(self) -> None:
-        """End all processes for good, also those that are at work; whoever waits for one gets `Refused`."""
+        """End all processes for good, even busy ones; callers that wait for one get `StatementRefused`."""
         with self._lock:
             self._stopped = True
             ended = [*self._idle, *self._busy]
@@ -118,14 +118,14 @@ class Workers:
     def _ask(self, request: bytes, seconds: float) -> dict | None:
         with self._lock:
             if self._stopped:
-                raise Refused("stopped", "No more statements are run.")
-            worker = self._idle.pop() if self._idle else _Worker()
+                raise StatementRefused("stopped", "No more statements are run.")
+            worker = self._idle.pop() if self._idle else _SqlWorker()
             self._busy.add(worker)
         reply = None
         try:
             reply = worker.ask(request, seconds) if worker.ready() else None
             if reply is None and not worker.late:
-                raise Refused("stopped", "The process that ran the statement ended.")
+                raise StatementRefused("stopped", "The process that ran the statement ended.")
             return reply
         finally:
             with self._lock:
@@ -137,7 +137,7 @@ class Workers:
                 worker.kill()
 
 
-class _Worker:
+class _SqlWorker:
     """One process; `late` if it was killed because its time was over."""
 
     def __init__(self) -> None:
@@ -189,24 +189,26 @@ class _Worker:
         self.process.kill()
 
 
-def _read(reply: dict | None, limits: Limits) -> Result:
+def _read(reply: dict | None, limits: QueryLimits) -> Result:
     if reply is None:
-        raise Refused("time", f"The statement took longer than {limits.seconds:g} s and was stopped.")
+        raise StatementRefused(
+            "time", f"The statement took longer than {limits.seconds:g} s and was stopped."
+        )
     if "refused" in reply:
-        raise Refused(*reply["refused"])
+        raise StatementRefused(*reply["refused"])
     rows = [
         tuple(bytes.fromhex(cell[0]) if type(cell) is list else cell for cell in row) for row in reply["rows"]
     ]
     return Result(reply["columns"], rows, reply["truncated"])
 
 
-WORKERS = Workers()
+WORKERS = SqlWorkerPool()
 atexit.register(WORKERS.stop)
 
 
 def execute(request: dict) -> dict:
     """Run the statement of a request of `Workers.run`; the reply holds bytes as a list of their hex."""
-    limits = Limits(**request["limits"])
+    limits = QueryLimits(**request["limits"])
     tables, functions = frozenset(request["tables"]), frozenset(request["functions"])
     others: set[str] = set()
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ie.database import asking, evidence, reading
-from ie.database.asking import Answer
-from ie.database.evidence import Source
+from ie.database import evidence, sqlite_file, text_to_sql
+from ie.database.evidence import SourceText
 from ie.database.guard import Result
+from ie.database.text_to_sql import SqlAnswer
 
 
-class Questions:
+class QuestionAnswerer:
     """What `ask` does, for a page that stays open.
 
     Args:
@@ -28,27 +28,27 @@ class Questions:
         self, config: Path, provider: str, examples: Path, money: Callable[[], Any] | None = None
     ) -> None:
         self._path = config
-        self._config, self.settings = asking.read_config(config, provider)
-        self._examples = [q for q in asking.read_questions(examples) if q.split == "examples"]
+        self._config, self.settings = text_to_sql.read_config(config, provider)
+        self._examples = [q for q in text_to_sql.read_questions(examples) if q.split == "examples"]
         self._make_money = money
         self._money: Any = None
         self._model: Any = None
 
-    def __call__(self, question: str, connection: sqlite3.Connection) -> Answer:
+    def __call__(self, question: str, connection: sqlite3.Connection) -> SqlAnswer:
         """The answer; of one thread at a time.
 
         Raises:
             UserError: there is no such model.
         """
         if self._model is None:
-            self._model = asking.make_model(self._config, self._path)
+            self._model = text_to_sql.make_model(self._config, self._path)
             self._money = self._make_money() if self._make_money else None
-        translator = asking.Translator(connection, self.settings, self._examples, self._money)
-        return asking.answer(question, translator, asking.asker(self._model))
+        translator = text_to_sql.Translator(connection, self.settings, self._examples, self._money)
+        return text_to_sql.answer(question, translator, text_to_sql.asker(self._model))
 
-    def sources(self, connection: sqlite3.Connection, sql: str, result: Result) -> list[Source]:
+    def sources(self, connection: sqlite3.Connection, sql: str, result: Result) -> list[SourceText]:
         """The sentences that the rows of a statement rest on."""
-        schema, most = reading.schema_of(connection), self.settings.sources.limit
+        schema, most = sqlite_file.schema_of(connection), self.settings.sources.limit
         return evidence.sources(connection, sql, schema, result, most, self.settings.bounds())
 
     def close(self) -> None:

@@ -25,10 +25,10 @@ from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data import records
 from ie.data.docs import from_doc
-from ie.diagnosis import thresholds as at
-from ie.diagnosis.project import Project, chosen
+from ie.diagnosis import thresholds
+from ie.diagnosis.findings import ProjectData, chosen
 from ie.evaluation import scoring
-from ie.training import loop as training
+from ie.training import loop
 
 
 @dataclass
@@ -99,13 +99,13 @@ class Watched:
         return None
 
 
-def tokenizing(project: Project) -> Language:
+def tokenizing(project: ProjectData) -> Language:
     """A pipeline without components, with the tokenizer that trainings of the config have.
 
     Raises:
         UserError: the config is broken.
     """
-    with training.explained(project.config):
+    with loop.explained(project.config):
         whole = load_config(project.config, overrides=project.overrides, interpolate=True)
         bare = Config({"nlp": {**whole["nlp"], "pipeline": []}, "components": {}})
         nlp = load_model_from_config(bare, auto_fill=True, validate=False)
@@ -130,7 +130,10 @@ def _without_augmenter(config: dict[str, Any]) -> None:
 
 @contextmanager
 def started(
-    project: Project, docs: Sequence[Doc], overrides: dict[str, Any] | None = None, seed: int | None = None
+    project: ProjectData,
+    docs: Sequence[Doc],
+    overrides: dict[str, Any] | None = None,
+    seed: int | None = None,
 ) -> Iterator[tuple[Language, dict[str, Any], Callable, Optimizer]]:
     """An initialised pipeline of the project's config with its training settings, corpus and optimizer.
 
@@ -150,7 +153,7 @@ def started(
             **(overrides or {}),
         }
         logger = changes.pop("training.logger")
-        with training.explained(project.config):
+        with loop.explained(project.config):
             config = load_config(project.config, overrides=changes, interpolate=False)
             config["training"]["logger"] = logger
             _without_augmenter(config)
@@ -164,7 +167,7 @@ def started(
 
 
 def run(
-    project: Project,
+    project: ProjectData,
     docs: Sequence[Doc],
     steps: int,
     *,
@@ -344,7 +347,7 @@ class Reference:
     failed: str = ""
 
 
-def reference(project: Project) -> Reference:
+def reference(project: ProjectData) -> Reference:
     """Train as `train` does, but shorter and on fewer texts.
 
     Raises:
@@ -352,10 +355,14 @@ def reference(project: Project) -> Reference:
     """
     vocab = Vocab()
     sides = {}
-    for side, size in (("train", at.TRAIN_TEXTS), ("dev", at.CHECK_TEXTS), ("test", at.CHECK_TEXTS)):
+    for side, size in (
+        ("train", thresholds.TRAIN_TEXTS),
+        ("dev", thresholds.CHECK_TEXTS),
+        ("test", thresholds.CHECK_TEXTS),
+    ):
         docs = project.docs(side, vocab) if project[side] or side in project.bins else []
         sides[side] = [docs[i] for i in chosen(len(docs), size, project.seed)]
-    steps = at.REFERENCE_STEPS
+    steps = thresholds.REFERENCE_STEPS
     found = Reference(steps=steps, texts=len(sides["train"]))
     with tempfile.TemporaryDirectory(prefix="diagnosis-") as name:
         folder = Path(name)
@@ -365,7 +372,7 @@ def reference(project: Project) -> Reference:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                training.train(
+                loop.train(
                     project.config,
                     train=folder / "train.spacy",
                     dev=folder / "dev.spacy",
@@ -378,7 +385,7 @@ def reference(project: Project) -> Reference:
                     seed=project.seed,
                 )
         except UserError as error:
-            if str(error) != training.CAME_APART:
+            if str(error) != loop.CAME_APART:
                 raise
             found.failed = str(error)
             return found

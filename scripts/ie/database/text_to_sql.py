@@ -22,12 +22,12 @@ from ie.core.errors import UserError
 from ie.core.files import read_jsonl
 from ie.core.text import one_line
 from ie.database import evidence, guard
-from ie.database.evidence import Source
-from ie.database.grammar import NO_ANSWER, grammar
-from ie.database.guard import Limits, Refused
-from ie.database.reading import schema_of
+from ie.database.evidence import SourceText
+from ie.database.guard import QueryLimits, StatementRefused
 from ie.database.schema import REFERENCES, TABLES
-from ie.database.values import Found, Values
+from ie.database.sql_grammar import NO_ANSWER, grammar
+from ie.database.sqlite_file import schema_of
+from ie.database.value_linking import LinkedValues, Values
 from ie.llm import models, pipeline  # noqa: F401  (models: for what it registers)
 from ie.llm.answer_format import after_reasoning
 from ie.llm.types import Answer as Reply
@@ -51,14 +51,14 @@ ANOTHER = re.compile(
 )
 
 
-class Sources(BaseModel):
+class SourcesSection(BaseModel):
     """[ask.sources]: how many texts are shown with an answer."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = 5
 
 
-class Settings(BaseModel):
+class AskSettings(BaseModel):
     """[ask] of configs/ask.cfg, which says what each means."""
 
     model_config = ConfigDict(extra="forbid")
@@ -67,17 +67,17 @@ class Settings(BaseModel):
     max_tokens: int = 120
     grammar: bool = True
     tables: dict[str, list[str]]
-    sources: Sources = Sources()
+    sources: SourcesSection = SourcesSection()
     limits: dict[str, float] = {}
 
-    def bounds(self) -> Limits:
+    def bounds(self) -> QueryLimits:
         """The limits of the guard."""
         given = {name: value if name == "seconds" else int(value) for name, value in self.limits.items()}
-        return replace(Limits(), **given)
+        return replace(QueryLimits(), **given)
 
 
 @dataclass(frozen=True)
-class Question:
+class SolvedQuestion:
     """A line of assets/questions.jsonl.
 
     Attributes:
@@ -95,7 +95,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SqlAnswer:
     """What a question came to.
 
     Attributes:
@@ -110,7 +110,7 @@ class Answer:
     sql: str | None
     columns: list[str] = field(default_factory=list)
     rows: list[tuple] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SourceText] = field(default_factory=list)
     error: str | None = None
     repaired: int = 0
     truncated: bool = False
@@ -118,22 +118,22 @@ class Answer:
     failed: int = 0
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[SolvedQuestion]:
     """Questions with gold SQL, a JSON object a line.
 
     Raises:
         UserError: no such file, or a line that isn't such a question.
     """
 
-    def question(data: dict[str, Any]) -> Question:
+    def question(data: dict[str, Any]) -> SolvedQuestion:
         answer = [tuple(row) for row in data.pop("answer", [])]
-        return Question(**data, answer=answer)
+        return SolvedQuestion(**data, answer=answer)
 
     fault = "no question; it must have question, sql, kind, split and answer"
     return read_jsonl(path, question, fault, "it must have one question per line")
 
 
-def read_config(path: Path, provider: str = "") -> tuple[Config, Settings]:
+def read_config(path: Path, provider: str = "") -> tuple[Config, AskSettings]:
     """configs/ask.cfg, with another model if a provider is named.
 
     Raises:
@@ -141,7 +141,7 @@ def read_config(path: Path, provider: str = "") -> tuple[Config, Settings]:
     """
     config = pipeline.load_config(path, pipeline.provider_file(provider))
     try:
-        settings = Settings.model_validate(config["ask"])
+        settings = AskSettings.model_validate(config["ask"])
         settings.bounds()
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: [ask] lacks or has too much of {error}; correct it.") from None
@@ -188,8 +188,8 @@ class Translator:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        settings: Settings,
-        examples: Sequence[Question],
+        settings: AskSettings,
+        examples: Sequence[SolvedQuestion],
         money: MoneyNormaliser | None,
     ) -> None:
         self.connection = connection
@@ -204,11 +204,11 @@ class Translator:
         )
         self._vectors = self._vectorizer.fit_transform(masked) if masked else None
 
-    def similar(self, question: str) -> list[Question]:
+    def similar(self, question: str) -> list[SolvedQuestion]:
         """The examples that the prompt for a question shows, the most similar last."""
         return [self.examples[i] for i in self.shown(question, self.values.find(question))]
 
-    def shown(self, question: str, found: Found) -> list[int]:
+    def shown(self, question: str, found: LinkedValues) -> list[int]:
         """The examples to show, the most similar last; one without an answer is never the very last.
 
         What follows an example without an answer is answered likewise by a model that copies what is nearest.
@@ -295,22 +295,22 @@ def checked(sql: str, reply: str, translator: "Translator") -> str:
     """
     if getattr(reply, "finish_reason", "") == "length":
         limit = translator.settings.max_tokens
-        raise Refused("cut off", f"The answer was cut off at {limit} tokens, max_tokens of [ask].")
+        raise StatementRefused("cut off", f"The answer was cut off at {limit} tokens, max_tokens of [ask].")
     words = guard.check(sql, translator.schema)
     if not guard.tables(words):
-        raise Refused("no table", "The statement asks no table.")
+        raise StatementRefused("no table", "The statement asks no table.")
     return words
 
 
-def answer(question: str, translator: Translator, ask: Ask) -> Answer:
+def answer(question: str, translator: Translator, ask: Ask) -> SqlAnswer:
     """Answer one question; see `answer_all`."""
     return answer_all([question], translator, ask)[0]
 
 
-def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> list[Answer]:
+def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> list[SqlAnswer]:
     """Answer questions, all of them round by round, so that a model can work on several at a time."""
     settings, limits = translator.settings, translator.settings.bounds()
-    done: list[Answer | None] = [None] * len(questions)
+    done: list[SqlAnswer | None] = [None] * len(questions)
     failures: list[list[tuple[str, str]]] = [[] for _ in questions]
     counts = [{"refused": 0, "failed": 0} for _ in questions]
     for turn in range(settings.repairs + 1):
@@ -320,21 +320,21 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
         replies = ask([translator.prompt(questions[i], failures[i]) for i in open_])
         for i, reply in zip(open_, replies, strict=True):
             if isinstance(reply, Reply) and reply.error:
-                done[i] = Answer(questions[i], None, error=f"The model gave no answer ({reply.error}).")
+                done[i] = SqlAnswer(questions[i], None, error=f"The model gave no answer ({reply.error}).")
                 continue
             sql = read_reply(reply)
             if sql is None:
-                done[i] = Answer(questions[i], None, repaired=turn, **counts[i])
+                done[i] = SqlAnswer(questions[i], None, repaired=turn, **counts[i])
                 continue
             words = None
             try:
                 words = checked(sql, reply, translator)
                 result = guard.run(translator.connection, words, limits)
-            except Refused as error:
+            except StatementRefused as error:
                 counts[i]["failed" if words else "refused"] += 1
                 failures[i].append((" ".join(sql.split())[:300], str(error)))
                 continue
-            done[i] = Answer(
+            done[i] = SqlAnswer(
                 questions[i],
                 words,
                 result.columns,
@@ -348,7 +348,7 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
             )
     return [
         found
-        or Answer(
+        or SqlAnswer(
             question,
             failed[-1][0],
             error=failed[-1][1],

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from ie.core.files import hash_code, json_text
 from ie.data.records import Record
 from ie.data.shards import Shard
-from ie.deploy.apply import results
-from ie.deploy.apply.results import AGAIN, KEPT_WORDS, Done, Settings
+from ie.deploy.apply import pipeline_worker
+from ie.deploy.apply.pipeline_worker import AGAIN, KEPT_WORDS, ApplySettings, Done
 from ie.llm import pipeline
 from ie.llm.executor import Model
 from ie.llm.tasks import Task
@@ -46,14 +46,14 @@ NOTES = pa.struct(
 )
 
 
-class Worker:
+class LlmWorker:
     """The work for `applying.go_through`.
 
     Attributes:
         dropped: pieces of answers that couldn't be used, by reason, in this run.
     """
 
-    def __init__(self, nlp: Language, settings: Settings) -> None:
+    def __init__(self, nlp: Language, settings: ApplySettings) -> None:
         self.nlp = nlp
         self.settings = settings
         self.dropped: Counter[str] = Counter()
@@ -76,12 +76,12 @@ class Worker:
             yield shard
 
     def _answered(self, waiting: Iterator[Shard], bar: tqdm) -> Iterator[Done]:
-        under_way: deque[tuple[Shard, results.Rows, pa.Table | None]] = deque()
+        under_way: deque[tuple[Shard, pipeline_worker.Rows, pa.Table | None]] = deque()
         found: list[tuple[Record, str | None]] = []
 
         def records() -> Iterator[Record]:
             for shard in waiting:
-                rows, table = results.read(shard, self.settings)
+                rows, table = pipeline_worker.read(shard, self.settings)
                 under_way.append((shard, rows, table))
                 for text in rows.texts:
                     yield Record(text=text)
@@ -104,14 +104,14 @@ class Worker:
     def _done(
         self,
         shard: Shard,
-        rows: results.Rows,
+        rows: pipeline_worker.Rows,
         table: pa.Table | None,
         found: list[tuple[Record, str | None]],
     ) -> Done:
         failed = {i: reason for i, (_, reason) in enumerate(found) if reason}
         good = [said(record) for record, reason in found if not reason]
         self.dropped.update(piece["reason"] for answer in good for piece in answer["llm"]["dropped"])
-        return results.finish(shard, self.settings, rows, table, good, failed, also={"llm": NOTES})
+        return pipeline_worker.finish(shard, self.settings, rows, table, good, failed, also={"llm": NOTES})
 
 
 def has_failed(reason: str) -> bool:

@@ -11,84 +11,85 @@ from spacy.vocab import Vocab
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.diagnosis import runs
-from ie.diagnosis import thresholds as at
-from ie.diagnosis.project import Finding, Project, chosen, untested
+from ie.diagnosis import recorded_training, thresholds
+from ie.diagnosis.findings import Finding, ProjectData, chosen, untested
 
 TINY = {
     "name": "tiny",
     "group": "training",
     "hypothesis": "Training doesn't work at all.",
     "question": "It can't even learn a handful of texts by heart.",
-    "test": f"Train on {at.TINY} texts for up to {at.TINY_STEPS} steps, score on the same.",
+    "test": f"Train on {thresholds.TINY} texts for up to {thresholds.TINY_STEPS} steps, score on the same.",
 }
 RATE = {
     "name": "learning-rate",
     "group": "training",
     "hypothesis": "The learning rate is wrong.",
     "question": "With a smaller or larger one the loss falls much further in the same steps.",
-    "test": f"{at.SWEEP_STEPS} steps each, with a hundredth to a hundred times the config's learning rate.",
+    "test": f"{thresholds.SWEEP_STEPS} steps each, with 0.01 to 100 times the config's learning rate.",
 }
 CLIP = {
     "name": "clipping",
     "group": "training",
     "hypothesis": "Gradients are clipped to nothing.",
     "question": "Gradients are far longer than grad_clip, and with 1.0 the loss falls much further.",
-    "test": f"Norms of the gradients over {at.WATCH_STEPS} steps against grad_clip.",
+    "test": f"Norms of the gradients over {thresholds.WATCH_STEPS} steps against grad_clip.",
 }
 WEIGHTS = {
     "name": "weights",
     "group": "training",
     "hypothesis": "Some layers don't learn: frozen or dead.",
     "question": "Their weights don't change.",
-    "test": f"Relative change of each layer's weights after {at.WATCH_STEPS} steps.",
+    "test": f"Relative change of each layer's weights after {thresholds.WATCH_STEPS} steps.",
 }
 GRADIENTS = {
     "name": "gradients",
     "group": "training",
     "hypothesis": "Gradients vanish, explode or aren't numbers.",
     "question": "Norms near 0 in the lower layers, norms that grow a thousandfold, NaN.",
-    "test": f"Mean, variance and norm of each layer's gradients over {at.WATCH_STEPS} steps.",
+    "test": f"Mean, variance and norm of each layer's gradients over {thresholds.WATCH_STEPS} steps.",
 }
 SHUFFLED = {
     "name": "shuffled",
     "group": "training",
     "hypothesis": "The dev score doesn't come from the labels.",
     "question": "A model trained on the same texts with random spans and labels scores above chance on dev.",
-    "test": f"Train for {at.SHUFFLED_STEPS} steps on shuffled annotations, score on dev.",
+    "test": f"Train for {thresholds.SHUFFLED_STEPS} steps on shuffled annotations, score on dev.",
 }
 BATCHES = {
     "name": "batches",
     "group": "training",
     "hypothesis": "Training is unstable with small batches.",
     "question": "With few texts a batch the score depends on the seed.",
-    "test": f"{' and '.join(map(str, at.BATCHES))} texts a batch, {at.SEEDS} seeds each, scored on dev.",
+    "test": f"{' and '.join(map(str, thresholds.BATCHES))} texts per batch, {thresholds.SEEDS} seeds each, "
+    "scored on dev.",
 }
 DROPOUT = {
     "name": "dropout",
     "group": "training",
     "hypothesis": "Dropout drowns the signal.",
     "question": "Without it the pipeline scores far better on dev after the same steps.",
-    "test": f"{max(at.BATCHES)} texts a batch, with the config's dropout and with none, scored on dev.",
+    "test": f"{max(thresholds.BATCHES)} texts per batch, with the config's dropout and with none; "
+    "scored on dev.",
 }
 # What to do where numbers run out of bounds.
 OVERFLOW = "Lower the learning rate, keep grad_clip at 1.0, or take layers out of the model."
 TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES, DROPOUT)
 
 
-def run(project: Project, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
+def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
     """All tests of training; none can be made if there is no annotation."""
     docs = project.docs("train", Vocab())
-    docs = [docs[i] for i in chosen(len(docs), at.TRAIN_TEXTS, project.seed)]
+    docs = [docs[i] for i in chosen(len(docs), thresholds.TRAIN_TEXTS, project.seed)]
     dev = project.docs("dev", Vocab()) if project["dev"] or "dev" in project.bins else []
-    dev = [dev[i] for i in chosen(len(dev), at.CHECK_TEXTS, project.seed)]
+    dev = [dev[i] for i in chosen(len(dev), thresholds.CHECK_TEXTS, project.seed)]
     if not any(doc.ents for doc in docs):
         yield from (untested(told, "The training corpus has no annotation to learn from.") for told in TOLD)
         return
     progress("tiny data")
     yield tiny(project, docs)
     progress("weights and gradients")
-    watched = runs.run(project, docs, at.WATCH_STEPS)
+    watched = recorded_training.run(project, docs, thresholds.WATCH_STEPS)
     yield clipping(project, docs, watched)
     progress("learning rates")
     yield learning_rate(project, docs)
@@ -104,7 +105,7 @@ def run(project: Project, progress: Callable[[str], Any] = lambda name: None) ->
     steady = batches(project, docs, dev)
     yield steady
     progress("dropout")
-    yield dropout(project, docs, dev, steady.figures[str(max(at.BATCHES))])
+    yield dropout(project, docs, dev, steady.figures[str(max(thresholds.BATCHES))])
 
 
 def f_of(counts: np.ndarray) -> Estimate:
@@ -124,19 +125,23 @@ def several(names: Sequence[str]) -> str:
     return ", ".join(names[:4] if more else names) + more
 
 
-def tiny(project: Project, docs: Sequence[Doc]) -> Finding:
+def tiny(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     """Can it learn a few texts by heart?"""
     # Short ones are quick, and what has no span is too easy.
     few = sorted((doc for doc in docs if doc.ents), key=lambda doc: (len(doc), doc.text))
-    few = few[len(few) // 4 :][: at.TINY] if len(few) >= 2 * at.TINY else few[: at.TINY]
+    few = (
+        few[len(few) // 4 :][: thresholds.TINY] if len(few) >= 2 * thresholds.TINY else few[: thresholds.TINY]
+    )
     reached = 0.0
 
     def until(nlp: Language) -> bool:
         nonlocal reached
-        reached = max(reached, f_of(runs.score(nlp, few, project.labels)).value)
-        return reached >= at.TOO_GOOD
+        reached = max(reached, f_of(recorded_training.score(nlp, few, project.labels)).value)
+        return reached >= thresholds.TOO_GOOD
 
-    found = runs.run(project, few, at.TINY_STEPS, batch=min(len(few), at.TINY), dropout=False, until=until)
+    found = recorded_training.run(
+        project, few, thresholds.TINY_STEPS, batch=min(len(few), thresholds.TINY), dropout=False, until=until
+    )
     if not found.failed:
         until(found.nlp)
     n = f"{len(few)} text{'s' * (len(few) != 1)} ({sum(len(doc.ents) for doc in few)} spans)"
@@ -144,7 +149,7 @@ def tiny(project: Project, docs: Sequence[Doc]) -> Finding:
     return Finding(
         **TINY,
         observation=f"{said} {len(found.losses)} steps on {n}.",
-        verdict="broken" if found.failed or reached < at.TINY_F else "fine",
+        verdict="broken" if found.failed or reached < thresholds.TINY_F else "fine",
         cause=f"training fails: {found.failed}" if found.failed else "it can't learn even a handful of texts",
         remedy="Look at learning rate, gradients and frozen components below, and whether the spans lie on "
         "tokens.",
@@ -152,28 +157,28 @@ def tiny(project: Project, docs: Sequence[Doc]) -> Finding:
     )
 
 
-def swept(project: Project, docs: Sequence[Doc], **options: Any) -> runs.Run:
+def swept(project: ProjectData, docs: Sequence[Doc], **options: Any) -> recorded_training.Run:
     """A short training on the same few texts again and again, eight steps for each time round."""
-    few = [doc for doc in docs if doc.ents][: at.SWEEP_TEXTS]
-    return runs.run(project, few, at.SWEEP_STEPS, batch=max(1, len(few) // 8), **options)
+    few = [doc for doc in docs if doc.ents][: thresholds.SWEEP_TEXTS]
+    return recorded_training.run(project, few, thresholds.SWEEP_STEPS, batch=max(1, len(few) // 8), **options)
 
 
-def learning_rate(project: Project, docs: Sequence[Doc]) -> Finding:
+def learning_rate(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     """The config's learning rate among smaller and larger ones."""
     falls: dict[float, float] = {}
     first = swept(project, docs)
     configured = max(first.rates)
     falls[configured] = first.fall
-    for factor in at.SWEEP if configured else ():
+    for factor in thresholds.SWEEP if configured else ():
         if factor != 1:
             falls[configured * factor] = swept(project, docs, rate=factor).fall
-    if max(falls.values()) <= at.FALL:
-        for rate in at.USUAL_RATES:
+    if max(falls.values()) <= thresholds.FALL:
+        for rate in thresholds.USUAL_RATES:
             falls[rate] = swept(project, docs, overrides={"training.optimizer.learn_rate": rate}).fall
     best = max(falls, key=lambda rate: (falls[rate], -rate))
     mine, most = falls[configured], falls[best]
-    learns = most > at.FALL
-    wrong = not configured or (learns and mine < at.LEARNS * most)
+    learns = most > thresholds.FALL
+    wrong = not configured or (learns and mine < thresholds.LEARNS * most)
     table = ", ".join(f"{shorthand(rate)} {_fall(fall)}" for rate, fall in sorted(falls.items()))
     return Finding(
         **RATE,
@@ -201,17 +206,17 @@ def _number(value: float) -> float | None:
     return round(value, 4) if np.isfinite(value) else None
 
 
-def _norms(found: runs.Run) -> np.ndarray:
+def _norms(found: recorded_training.Run) -> np.ndarray:
     """Norm of all gradients of each step."""
     norms = np.stack([layer.gradients[:, 2] for layer in found.layers.values()])
     return np.sqrt(np.nansum(norms**2, axis=0))
 
 
-def clipping(project: Project, docs: Sequence[Doc], watched: runs.Run) -> Finding:
+def clipping(project: ProjectData, docs: Sequence[Doc], watched: recorded_training.Run) -> Finding:
     """The gradients against the config's grad_clip."""
     norms = _norms(watched)
     typical = float(np.median(norms)) if len(norms) else 0.0
-    suspect = bool(watched.clip) and watched.clip < at.CLIPPED * typical
+    suspect = bool(watched.clip) and watched.clip < thresholds.CLIPPED * typical
     said = (
         f"Median norm {shorthand(typical)}, grad_clip {shorthand(watched.clip) if watched.clip else 'off'}."
     )
@@ -219,7 +224,7 @@ def clipping(project: Project, docs: Sequence[Doc], watched: runs.Run) -> Findin
     if suspect:
         mine = swept(project, docs).fall
         other = swept(project, docs, overrides={"training.optimizer.grad_clip": 1.0}).fall
-        broken = mine < at.LEARNS * other and other > at.FALL
+        broken = mine < thresholds.LEARNS * other and other > thresholds.FALL
         said += f" The loss fell by {_fall(mine)}, with 1.0 by {_fall(other)}."
     return Finding(
         **CLIP,
@@ -235,7 +240,7 @@ def _significant(value: float) -> float | None:
     return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
-def weights(project: Project, watched: runs.Run) -> Finding:
+def weights(project: ProjectData, watched: recorded_training.Run) -> Finding:
     """The layers whose weights stayed as they were, or are no numbers any more."""
     figures = {name: _significant(layer.change) for name, layer in watched.layers.items()}
     # NaN is neither below nor above any limit.
@@ -250,7 +255,7 @@ def weights(project: Project, watched: runs.Run) -> Finding:
             remedy=OVERFLOW,
             figures=figures,
         )
-    still = [name for name, layer in watched.layers.items() if layer.change < at.STILL]
+    still = [name for name, layer in watched.layers.items() if layer.change < thresholds.STILL]
     n = len(watched.layers)
     config = load_config(project.config, overrides=project.overrides, interpolate=True)
     frozen = config["training"].get("frozen_components") or []
@@ -280,7 +285,7 @@ def weights(project: Project, watched: runs.Run) -> Finding:
     )
 
 
-def gradients(watched: runs.Run) -> Finding:
+def gradients(watched: recorded_training.Run) -> Finding:
     """NaN, vanishing, exploding gradients."""
     table, faults = {}, []
     for name, layer in watched.layers.items():
@@ -301,13 +306,13 @@ def gradients(watched: runs.Run) -> Finding:
             },
         }
         # A layer above that starts at 0 lets nothing through at first: growth from 0 is no explosion.
-        if not np.isfinite(norms).all() or (first > 1e-6 and last > at.EXPLODING * first):
+        if not np.isfinite(norms).all() or (first > 1e-6 and last > thresholds.EXPLODING * first):
             faults.append(f"explode in {name}")
     highest = max((entry["norm_last"] or 0 for entry in table.values()), default=0)
     faults += [
         f"vanish in {name}"
         for name, entry in table.items()
-        if highest and (entry["norm_last"] or 0) < at.VANISHING * highest
+        if highest and (entry["norm_last"] or 0) < thresholds.VANISHING * highest
     ]
     if not table and not watched.failed:
         return untested(GRADIENTS, "No layer got a gradient.")
@@ -330,15 +335,15 @@ def gradients(watched: runs.Run) -> Finding:
     )
 
 
-def shuffled(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
+def shuffled(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
     """A model of noise must score like noise."""
-    noise = runs.shuffled(docs, project.seed)
-    found = runs.run(project, noise, at.SHUFFLED_STEPS)
-    estimate = f_of(runs.score(found.nlp, dev, project.labels))
+    noise = recorded_training.shuffled(docs, project.seed)
+    found = recorded_training.run(project, noise, thresholds.SHUFFLED_STEPS)
+    estimate = f_of(recorded_training.score(found.nlp, dev, project.labels))
     return Finding(
         **SHUFFLED,
         observation=f"F {stats.format_score(estimate, len(dev))} on dev.",
-        verdict="broken" if estimate.low > at.CHANCE else "fine",
+        verdict="broken" if estimate.low > thresholds.CHANCE else "fine",
         cause="the dev score doesn't come from the training labels",
         remedy="Look for a component that annotates by itself (rules, a pretrained one), or that sees dev's "
         "answers.",
@@ -346,19 +351,21 @@ def shuffled(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Findi
     )
 
 
-def batches(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
+def batches(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
     """The spread between seeds with small and large batches."""
     scores: dict[int, list[float]] = {}
-    for size, steps in at.BATCHES.items():
-        for seed in range(at.SEEDS):
-            found = runs.run(project, docs, steps, batch=size, seed=project.seed + seed)
-            scores.setdefault(size, []).append(f_of(runs.score(found.nlp, dev, project.labels)).value)
+    for size, steps in thresholds.BATCHES.items():
+        for seed in range(thresholds.SEEDS):
+            found = recorded_training.run(project, docs, steps, batch=size, seed=project.seed + seed)
+            scores.setdefault(size, []).append(
+                f_of(recorded_training.score(found.nlp, dev, project.labels)).value
+            )
     spread = {size: max(values) - min(values) for size, values in scores.items()}
     said = "; ".join(
         f"{size} texts: F {' and '.join(f'{value:.2f}' for value in values)}"
         for size, values in scores.items()
     )
-    unstable = [size for size in at.BATCHES if spread[size] > at.UNSTABLE]
+    unstable = [size for size in thresholds.BATCHES if spread[size] > thresholds.UNSTABLE]
     return Finding(
         **BATCHES,
         observation=f"{said} (dev n={len(dev):,}).",
@@ -369,16 +376,16 @@ def batches(project: Project, docs: Sequence[Doc], dev: Sequence[Doc]) -> Findin
     )
 
 
-def dropout(project: Project, docs: Sequence[Doc], dev: Sequence[Doc], there: Sequence[float]) -> Finding:
+def dropout(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc], there: Sequence[float]) -> Finding:
     """The config's dropout, whose scores are `there`, against none."""
     config = load_config(project.config, overrides=project.overrides, interpolate=True)
     rate = config["training"].get("dropout", 0.0)
     if not rate:
         return untested(DROPOUT, "The config has none.")
-    size = max(at.BATCHES)
-    found = runs.run(project, docs, at.BATCHES[size], batch=size, dropout=False)
-    mine, without = max(there), f_of(runs.score(found.nlp, dev, project.labels)).value
-    drowned = without > 2 * at.CHANCE and mine < at.DROWNED * without
+    size = max(thresholds.BATCHES)
+    found = recorded_training.run(project, docs, thresholds.BATCHES[size], batch=size, dropout=False)
+    mine, without = max(there), f_of(recorded_training.score(found.nlp, dev, project.labels)).value
+    drowned = without > 2 * thresholds.CHANCE and mine < thresholds.DROWNED * without
     return Finding(
         **DROPOUT,
         observation=f"F {mine:.2f} with {shorthand(rate)}, {without:.2f} without (dev n={len(dev):,}).",

@@ -10,8 +10,8 @@ from running import write_lines
 
 from ie.core.errors import UserError
 from ie.data.records import Record, read_records
-from ie.review import store
-from ie.review.store import Changed, Gold, Journal, line_hash, repair
+from ie.review import answer_files
+from ie.review.answer_files import Changed, Gold, Journal, line_hash, repair
 
 
 def entry(n: int = 0, **more: object) -> dict:
@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(
-        store.os,
+        answer_files.os,
         "write",
         lambda file, data: write(file, data[: len(data) // 2] if len(data) > 60 else data[:10]),
     )

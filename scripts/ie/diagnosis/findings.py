@@ -14,9 +14,9 @@ from ie.core.errors import UserError
 from ie.core.files import json_text
 from ie.data import records
 from ie.data.records import Record
-from ie.diagnosis import thresholds as at
+from ie.diagnosis import thresholds
 
-Verdict = Literal["broken", "watch", "fine", "not tested"]
+TestVerdict = Literal["broken", "watch", "fine", "not tested"]
 SIDES = ("train", "dev", "test")
 
 
@@ -74,7 +74,7 @@ class Finding:
     question: str
     test: str
     observation: str
-    verdict: Verdict
+    verdict: TestVerdict
     cause: str = ""
     remedy: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Finding:
 
 
 @dataclass
-class Project:
+class ProjectData:
     """Records and binary corpora by side (a side that isn't there is empty), and how to train on them.
 
     Attributes:
@@ -157,13 +157,13 @@ def read(
     lang: str,
     overrides: dict[str, Any],
     seed: int,
-) -> Project:
+) -> ProjectData:
     """The project in files. A dev or test that is missing or broken is a problem to report, not the end.
 
     Raises:
         UserError: there is no train, or it can't be read.
     """
-    project = Project(config, tuple(labels), {}, lang=lang, overrides=overrides, seed=seed)
+    project = ProjectData(config, tuple(labels), {}, lang=lang, overrides=overrides, seed=seed)
     for side in SIDES:
         try:
             project.texts[side] = records.accepted(records.read_unchecked(paths[side]))
@@ -196,14 +196,14 @@ def untested(finding: dict[str, Any], why: str) -> Finding:
     return Finding(**finding, observation=why, verdict="not tested")
 
 
-def enough(project: Project, side: str) -> str:
+def enough(project: ProjectData, side: str) -> str:
     """Why a side is too small for statistics, "" if it isn't."""
     texts, spans = project[side], sum(len(record.spans) for record in project[side])
     if side in project.problems:
         return project.problems[side]
-    if len(texts) < at.MINIMUM_TEXTS or spans < at.MINIMUM_SPANS:
+    if len(texts) < thresholds.MINIMUM_TEXTS or spans < thresholds.MINIMUM_SPANS:
         return (
             f"{side} has {len(texts)} text{'s' * (len(texts) != 1)} with {spans} spans; this takes at least "
-            f"{at.MINIMUM_TEXTS} texts with {at.MINIMUM_SPANS} spans."
+            f"{thresholds.MINIMUM_TEXTS} texts with {thresholds.MINIMUM_SPANS} spans."
         )
     return ""

@@ -1,6 +1,6 @@
 """What a trained pipeline says of a shard of texts, as the bytes of a file of results.
 
-The bytes are decided by the rows, the pipeline and `Settings` alone: not by what the process did before.
+The bytes are decided by the rows, the pipeline and `ApplySettings` alone: not by what the process did before.
 """
 
 import io
@@ -58,7 +58,7 @@ KEPT_WORDS = 100_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class ApplySettings:
     """What the results depend on beside the texts and the pipeline.
 
     Attributes:
@@ -136,7 +136,7 @@ def load(path: Path, key: str) -> Loaded:
     return _loaded[key]
 
 
-def work(path: Path, key: str, settings: Settings, shard: Shard) -> Done:
+def work(path: Path, key: str, settings: ApplySettings, shard: Shard) -> Done:
     """Annotate a shard with the pipeline in a folder.
 
     Raises:
@@ -153,7 +153,7 @@ def work(path: Path, key: str, settings: Settings, shard: Shard) -> Done:
         return annotate(nlp, settings, shard)
 
 
-def annotate(nlp: Language, settings: Settings, shard: Shard) -> Done:
+def annotate(nlp: Language, settings: ApplySettings, shard: Shard) -> Done:
     """The results of a shard, and what is set aside.
 
     Raises:
@@ -170,7 +170,7 @@ def annotate(nlp: Language, settings: Settings, shard: Shard) -> Done:
     return finish(shard, settings, rows, table, said, reasons, words=words)
 
 
-def read(shard: Shard, settings: Settings) -> tuple[Rows, pa.Table | None]:
+def read(shard: Shard, settings: ApplySettings) -> tuple[Rows, pa.Table | None]:
     """The rows of a shard, and the table that they are in if it is of a Parquet file."""
     table = shards.from_stream(shard.content) if shard.kind == "parquet" else None
     return (_of_lines(shard, settings) if table is None else _of_table(shard, table, settings)), table
@@ -178,7 +178,7 @@ def read(shard: Shard, settings: Settings) -> tuple[Rows, pa.Table | None]:
 
 def finish(
     shard: Shard,
-    settings: Settings,
+    settings: ApplySettings,
     rows: Rows,
     table: pa.Table | None,
     said: Sequence[Mapping[str, Any]],
@@ -257,7 +257,7 @@ def _say(nlp: Language, texts: list[str], size: int) -> tuple[list[dict], dict[i
     return found, failed, words
 
 
-def _of_lines(shard: Shard, settings: Settings) -> Rows:
+def _of_lines(shard: Shard, settings: ApplySettings) -> Rows:
     rows = Rows()
     for number, line in enumerate(io.BytesIO(shard.content), start=shard.first):
         if not line.strip():
@@ -278,7 +278,7 @@ def _of_lines(shard: Shard, settings: Settings) -> Rows:
     return rows
 
 
-def _of_table(shard: Shard, table: pa.Table, settings: Settings) -> Rows:
+def _of_table(shard: Shard, table: pa.Table, settings: ApplySettings) -> Rows:
     rows = Rows()
     not_utf8 = shards.not_utf8(table)
     texts = shards.values(table.column(settings.text_column))
@@ -302,7 +302,7 @@ def _of_table(shard: Shard, table: pa.Table, settings: Settings) -> Rows:
     return rows
 
 
-def text_fault(text: Any, settings: Settings) -> str | None:
+def text_fault(text: Any, settings: ApplySettings) -> str | None:
     """Why a text can't be worked on; None if it can."""
     if text is None:
         return "no text"
@@ -340,7 +340,7 @@ def renamed(column: str) -> str:
 
 def _lines(
     shard: Shard,
-    settings: Settings,
+    settings: ApplySettings,
     rows: Rows,
     said: Sequence[Mapping[str, Any]],
     also: Iterable[str],
@@ -364,7 +364,7 @@ def _lines(
 
 def _parquet(
     shard: Shard,
-    settings: Settings,
+    settings: ApplySettings,
     rows: Rows,
     said: Sequence[Mapping[str, Any]],
     also: Mapping[str, pa.DataType],
@@ -422,7 +422,7 @@ def _rejected(source: str, rejected: list[tuple[int, str, str]]) -> bytes | None
     return "".join(line + "\n" for line in lines).encode()
 
 
-def work_on_parcel(parcel: bytes, key: str, settings: Settings, shard: Shard) -> Done:
+def work_on_parcel(parcel: bytes, key: str, settings: ApplySettings, shard: Shard) -> Done:
     """`work` on a machine that hasn't the pipeline; a process unpacks it once."""
     if key not in _loaded:
         # What the linker maps into memory stays there when its file is gone.

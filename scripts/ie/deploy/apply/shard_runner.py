@@ -31,7 +31,7 @@ from ie.core.files import atomic_write, check_writable, hash_code, hash_folder, 
 from ie.core.processes import AHEAD, cores, unordered
 from ie.data import shards
 from ie.data.shards import InputFile, Shard
-from ie.deploy.apply.results import AGAIN, Done, Settings, column_of, load, work, work_on_parcel
+from ie.deploy.apply.pipeline_worker import AGAIN, ApplySettings, Done, column_of, load, work, work_on_parcel
 
 RESULTS, REJECTED, MANIFEST, SUMMARY = "rows", "rejected", "manifest.json", "summary.json"
 VERSIONS = ("spacy", "thinc", "numpy", "pyarrow")
@@ -49,7 +49,7 @@ Work = Callable[[Iterator[Shard], int, tqdm], Iterator[Done]]
 
 
 @dataclass
-class Outcome:
+class RunSummary:
     """What a whole run came to, the shards that an earlier one had done included."""
 
     texts: int
@@ -72,11 +72,11 @@ def run(
     source: Path,
     model: Path,
     output: Path,
-    settings: Settings,
+    settings: ApplySettings,
     *,
     executor: ray_cluster.Executor = "local",
     workers: int = 0,
-) -> Outcome:
+) -> RunSummary:
     """Apply the pipeline in `model` to the texts in `source`, into `output`; see `go_through`.
 
     Args:
@@ -97,11 +97,11 @@ def run(
 def go_through(
     source: Path,
     output: Path,
-    settings: Settings,
+    settings: ApplySettings,
     work: Work,
     depends: Mapping[str, str],
     name: str = "apply",
-) -> Outcome:
+) -> RunSummary:
     """Let `work` annotate the texts in `source`, into `output`.
 
     Writes `rows/<input file>/<shard>.parquet` (or .jsonl), `rejected/<input file>/<shard>.jsonl` where rows
@@ -147,11 +147,11 @@ def _work_through(
     folder: Path,
     sources: list[InputFile],
     output: Path,
-    settings: Settings,
+    settings: ApplySettings,
     work: Work,
     name: str,
-) -> Outcome:
-    outcome = Outcome(0, {}, sum(s.shards(settings.shard) for s in sources), 0)
+) -> RunSummary:
+    outcome = RunSummary(0, {}, sum(s.shards(settings.shard) for s in sources), 0)
     left = {
         s.name: [n for n in range(s.shards(settings.shard)) if not _is_done(output, s.name, n, settings)]
         for s in sources
@@ -192,7 +192,7 @@ def _work_through(
     return outcome
 
 
-def _is_done(output: Path, source: str, number: int, settings: Settings) -> bool:
+def _is_done(output: Path, source: str, number: int, settings: ApplySettings) -> bool:
     aside = place(output, source, number, settings, REJECTED)
     again = aside.exists() and any(reason.startswith(AGAIN) for reason in _reasons(aside))
     return place(output, source, number, settings).exists() and not again
@@ -201,7 +201,7 @@ def _is_done(output: Path, source: str, number: int, settings: Settings) -> bool
 def _executed(
     model: Path,
     key: str,
-    settings: Settings,
+    settings: ApplySettings,
     executor: ray_cluster.Executor,
     workers: int,
     waiting: Iterator[Shard],
@@ -228,7 +228,7 @@ def _executed(
 
 
 def _on_ray(
-    waiting: Iterator[Shard], model: Path, key: str, settings: Settings, workers: int
+    waiting: Iterator[Shard], model: Path, key: str, settings: ApplySettings, workers: int
 ) -> Iterator[Done]:
     """The same shards as Ray tasks; rows and pipeline travel with them, so nothing needs to be shared.
 
@@ -253,13 +253,13 @@ def pack(folder: Path) -> bytes:
     return sink.getvalue()
 
 
-def place(output: Path, source: str, number: int, settings: Settings, kind: str = RESULTS) -> Path:
+def place(output: Path, source: str, number: int, settings: ApplySettings, kind: str = RESULTS) -> Path:
     """Where the results of a shard go, or what was set aside."""
     end = "jsonl" if kind == REJECTED else settings.format
     return output / kind / source / f"{number:06}.{end}"
 
 
-def _write(output: Path, done: Done, settings: Settings) -> None:
+def _write(output: Path, done: Done, settings: ApplySettings) -> None:
     before = place(output, done.source, done.number, settings)
     if before.exists() and count(before) > done.rows:
         return  # it was done again for some rows, and fewer came out than are there
@@ -274,7 +274,7 @@ def _write(output: Path, done: Done, settings: Settings) -> None:
                 file.write(content)
 
 
-def _add_up(output: Path, sources: list[InputFile], settings: Settings, outcome: Outcome) -> None:
+def _add_up(output: Path, sources: list[InputFile], settings: ApplySettings, outcome: RunSummary) -> None:
     """Count what is there, all shards together, and write the summary.
 
     Raises:
@@ -338,7 +338,7 @@ def _scan(folder: Path, names: list[str], text_column: str, before: dict[str, An
     return found
 
 
-def _check_ids(folder: Path, sources: list[InputFile], settings: Settings) -> None:
+def _check_ids(folder: Path, sources: list[InputFile], settings: ApplySettings) -> None:
     for s in sources:
         if settings.id_column and s.kind == "parquet":
             schema = pq.read_schema(folder / s.name)
@@ -351,7 +351,9 @@ def _check_ids(folder: Path, sources: list[InputFile], settings: Settings) -> No
                 ) from None
 
 
-def make_manifest(depends: Mapping[str, str], settings: Settings, sources: list[InputFile]) -> dict[str, Any]:
+def make_manifest(
+    depends: Mapping[str, str], settings: ApplySettings, sources: list[InputFile]
+) -> dict[str, Any]:
     """All that the results depend on."""
     return {
         **depends,

@@ -13,7 +13,7 @@ from ie.core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Guidelines:
+class GuidelinesPanel:
     """Blocks of HTML, each with the labels it names, and the version: the start of the file's SHA-256."""
 
     version: str
@@ -24,7 +24,7 @@ class Guidelines:
         return [html for html, named in self.blocks if set(named) & set(labels)]
 
 
-def read_guidelines(path: Path, labels: Sequence[str]) -> Guidelines:
+def read_guidelines(path: Path, labels: Sequence[str]) -> GuidelinesPanel:
     """Read a Markdown file; HTML within it is shown as text, and links can't run anything.
 
     Raises:
@@ -39,7 +39,7 @@ def read_guidelines(path: Path, labels: Sequence[str]) -> Guidelines:
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
-    return Guidelines(hashlib.sha256(content).hexdigest()[:12], tuple(_blocks(source, labels)))
+    return GuidelinesPanel(hashlib.sha256(content).hexdigest()[:12], tuple(_blocks(source, labels)))
 
 
 def _blocks(source: str, labels: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
