@@ -80,8 +80,8 @@ def main(
         label for names in kinds.values() for label in names if not labels.definitions.get(label)
     ]:
         msg.warn(
-            f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and whoever "
-            "annotates."
+            f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and the "
+            "annotators."
         )
     msg.table(rows, header=("checked", "found"), divider=True)
     msg.good("no mistake found")

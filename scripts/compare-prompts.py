@@ -37,7 +37,7 @@ def main(
     limit: Annotated[int, typer.Option(help="First so many dev texts only (0: all).")] = 0,
     only: Annotated[str, typer.Option(help="Names of forms, separated by commas.")] = "",
 ) -> None:
-    """Print P, R and F on dev, seconds a text and dropped answers of each form."""
+    """Print P, R and F on dev, seconds per text and dropped answers of each form."""
     scheme = load_scheme(config)
     settings = load_data_config(data)
     reader = settings.reader(scheme)

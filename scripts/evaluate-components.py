@@ -92,21 +92,25 @@ def main(
     if not parts:
         msg.info(f"{pipeline}: it finds entities alone, which `evaluate` scores.")
     for name in parts:
-        report = jobs[name]()
-        msg.divider(name)
-        aligns = ["l", *("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])]
-        msg.table(report.rows, header=report.header, divider=True, aligns=aligns)
-        for note in report.notes:
-            print(note)
-        write_json(output / f"{name}.json", report.figures)
-        if report.errors:
-            write_jsonl(output / f"{name}-errors.jsonl", report.errors)
-            msg.info(f"{output / f'{name}-errors.jsonl'}: {len(report.errors):,} errors")
-        with tracking.run(f"evaluate-{name}") as tracker:
-            tracker.table(name, report.header, report.rows)
+        publish(name, jobs[name](), output)
     # `package-pipeline` depends on the folder, whatever there was to score.
     output.mkdir(parents=True, exist_ok=True)
     msg.good(str(output))
+
+
+def publish(name: str, report: component_scores.ComponentReport, output: Path) -> None:
+    """Print and write what was measured of one part, and record it with wandb, where it is used."""
+    msg.divider(name)
+    aligns = ["l", *("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])]
+    msg.table(report.rows, header=report.header, divider=True, aligns=aligns)
+    for note in report.notes:
+        print(note)
+    write_json(output / f"{name}.json", report.figures)
+    if report.errors:
+        write_jsonl(output / f"{name}-errors.jsonl", report.errors)
+        msg.info(f"{output / f'{name}-errors.jsonl'}: {len(report.errors):,} errors")
+    with tracking.run(f"evaluate-{name}") as tracker:
+        tracker.table(name, report.header, report.rows)
 
 
 def parts_of(nlp: Language, money_label: str) -> list[str]:

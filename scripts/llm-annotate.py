@@ -97,13 +97,17 @@ def main(
     run_checks.refuse_worse(output, before, annotated)
     write_records(output, annotated)
     write_json(stats, counts)
-    with atomic_write(timings) as file:
-        provider = models[0].provider
-        file.write(json_text({"parallel": models[0].concurrency, "mb": provider.megabytes}) + "\n")
-        file.writelines(f"{json_text(line)}\n" for line in spent)
+    write_timings(timings, models[0], spent)
     with tracking.run("llm-annotate", config=counts["models"]) as tracker:
         tracker.summary({name: counts[name] for name in counts if name != "models"})
     run_checks.refuse_failures(output, before, annotated, failed)
+
+
+def write_timings(path: Path, model: Model, seconds: list[dict]) -> None:
+    """Write the calls in flight at a time and the size of the weights, then the seconds of each text."""
+    with atomic_write(path) as file:
+        file.write(json_text({"parallel": model.concurrency, "mb": model.provider.megabytes}) + "\n")
+        file.writelines(f"{json_text(line)}\n" for line in seconds)
 
 
 def summary(annotated: list[Record], models: list[Model]) -> dict:

@@ -17,8 +17,11 @@ from wasabi import msg
 from ie.core.errors import UserError
 
 RUNNERS = ("weasel", "dvc")
-# True for every command: some keep answers or trainings, others begin anew. 128 + SIGINT, as shells say it.
-INTERRUPTED = "interrupted; run the same command again: it goes on from what it keeps, or else begins anew."
+# True for every command: some continue from stored answers or trainings, others start again.
+INTERRUPTED = (
+    "interrupted; run the same command again: it continues from what it has stored, or starts again."
+)
+# As shells do: 128 + SIGINT.
 INTERRUPTED_STATUS = 130
 # What a terminal acts on, but ends of lines and tabs.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

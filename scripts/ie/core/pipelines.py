@@ -18,7 +18,7 @@ def pipeline_exists(model: Path | str) -> bool:
 def load_pipeline(model: Path | str, remedy: str, component: str = "") -> Language:
     """A trained pipeline: a folder, or the name of an installed package.
 
-    Whoever has components of their own in it imports what registers them first; a package brings its own.
+    Import the modules that register custom components first; an installed package brings its own.
 
     Args:
         remedy: what to do if there is none or it doesn't do, as the end of a sentence.

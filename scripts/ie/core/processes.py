@@ -85,7 +85,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Processes that are started meanwhile use one thread for linear algebra."""
+    """Let processes that start inside the block use one thread for linear algebra."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:

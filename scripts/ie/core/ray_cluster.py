@@ -107,7 +107,7 @@ def unordered(
             raise (error.cause if isinstance(error.cause, UserError) else error) from None
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise UserError(
-                f"work on the Ray cluster was killed {RETRIES + 1} times, most likely for want of memory "
+                f"work on the Ray cluster was killed {RETRIES + 1} times, probably out of memory "
                 f"({one_line(error, 200)}); give its machines more (what was finished is kept)."
             ) from None
         waiting += [remote.remote(*task) for task in islice(left, 1)]

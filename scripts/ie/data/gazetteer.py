@@ -65,7 +65,7 @@ def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[GazetteerEn
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct the quotes.") from None
     if not entries and not allow_empty:
-        raise UserError(f"{path}: there is no entry; add one a line, or leave the gazetteer out.")
+        raise UserError(f"{path}: there is no entry; add one per line, or leave the gazetteer out.")
     return [entry for _, entry in entries.values()]
 
 

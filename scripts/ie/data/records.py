@@ -180,7 +180,7 @@ def read_records(
         texts[record.text] = (number, record)
         ids[record.id] = number
     if not texts and not allow_empty:
-        raise UserError(f"{path}: the file is empty; it must have one example a line.")
+        raise UserError(f"{path}: the file is empty; it must have one example per line.")
     records = [record for _, record in texts.values()]
     changes.records = len(records)
     for record in records:
@@ -201,7 +201,7 @@ def read_unchecked(path: Path) -> list[Record]:
     path = Path(path)
     records = [_parse(path, number, line) for number, line in _lines(path)]
     if not records:
-        raise UserError(f"{path}: the file is empty; it must have one example a line.")
+        raise UserError(f"{path}: the file is empty; it must have one example per line.")
     return records
 
 
@@ -366,7 +366,7 @@ def accepted(records: Iterable[Record]) -> list[Record]:
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
-    """Write one record a line (UTF-8, keys in the order of the contract), all or nothing.
+    """Write one record per line (UTF-8, keys in the order of the contract), all or nothing.
 
     Returns:
         The number of lines written.
@@ -424,11 +424,11 @@ def _parse(path: Path, number: int, line: str) -> Record:
         where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         reason = getattr(error, "msg", None) or str(error)
         raise UserError(
-            f"{path}:{number}: not valid JSON{where} ({reason}); write one JSON object a line."
+            f"{path}:{number}: not valid JSON{where} ({reason}); write one JSON object per line."
         ) from None
     if not isinstance(data, dict):
         raise UserError(
-            f"{path}:{number}: a {type(data).__name__} instead of a JSON object; write one object a line "
+            f"{path}:{number}: a {type(data).__name__} instead of a JSON object; write one object per line "
             'with at least "text".'
         )
     try:

@@ -140,9 +140,9 @@ def assign(
 
 
 class Sides:
-    """The sides that `assign` gives to reviewed texts, one text after another, without starting anew.
+    """The part of the split that `assign` would give to each reviewed text, updated as texts are added.
 
-    For somebody who adds reviewed texts at the end of the file and wants to know of each where it falls.
+    For code that appends reviewed texts to the file and needs to know where each of them falls.
     """
 
     def __init__(

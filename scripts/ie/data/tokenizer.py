@@ -36,7 +36,7 @@ def adapt(nlp: Language) -> Language:
     tokenizer = nlp.tokenizer
     if isinstance(tokenizer, Tokenizer):
         rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
-        # Each change below makes the tokenizer work through its rules again: let there be none meanwhile.
+        # Each change below makes the tokenizer work through its rules again: so it has none in the meantime.
         tokenizer.rules = {}
         # the first alternative that matches is taken
         prefixes = [*CLUSTERS, *FIRST_FLAG, *(nlp.Defaults.prefixes or [])]

@@ -123,7 +123,8 @@ class ComponentCost:
 def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[ComponentCost]]:
     """Counts of the whole pipeline, and those with each component replaced by gold, one at a time.
 
-    The costs needn't add up: a row may fail for two reasons, and then neither replacement alone mends it.
+    The costs need not add up: a row may be wrong for two reasons, and then replacing either component alone
+    does not fix it.
     """
     names = components(nlp)
     gold = gold_rows(records, [name for name in names if name in KNOWN])

@@ -50,7 +50,7 @@ class ErrorView:
     """An error as the model sees it.
 
     Attributes:
-        record, predicted: the whole text, for whoever wants to look.
+        record, predicted: the whole text.
         start: index of the first token of the window in the text, of `tokens` in all.
         columns: for each token of the window whether it belongs to the error, and its attributes.
         known: how often training annotated the gold string so; None for a spurious prediction.

@@ -78,7 +78,7 @@ def _replace_section(config: Config, name: str, section: dict[str, Any]) -> None
     if not above and last not in config:
         raise ValueError(f"there is no section {name} to replace")
     before = node.get(last) or {}
-    # One scheme: the labels are written in one place, whoever asks about them.
+    # One scheme: the labels are written in one place, whichever task uses them.
     labels = {key: before[key] for key in ("labels", "label_definitions") if key in before}
     node[last] = labels | section
 

@@ -29,7 +29,7 @@ FILTERED = re.compile(
     r"|data[ _]?inspection|inappropriate content",
     re.IGNORECASE,
 )
-# Codes and types of errors that waiting doesn't mend. Texts of ordinary rate limits speak of quotas, too.
+# Codes and types of errors that waiting doesn't fix. Messages of ordinary rate limits mention quotas, too.
 UNPAID = {
     "insufficient_quota",
     "insufficient_balance",

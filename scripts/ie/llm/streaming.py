@@ -16,7 +16,7 @@ def pipe(nlp: Language, docs: Iterable[Doc], batch_size: int | None = None) -> I
     """Like `nlp.pipe` over made documents, in order, with all places in flight always taken.
 
     spacy-llm takes a batch, waits for its last answer, reads all answers and only then starts on the
-    next batch: the endpoint has nothing to do meanwhile. Here answers are read while others are under
+    next batch: the endpoint has nothing to do in the meantime. Here answers are read while others are under
     way. Components that are no llm components with our model get batches as ever.
     """
     stream = iter(docs)

@@ -7,7 +7,7 @@ by config, apart from each other:
 
 - `form`: "joint" asks for all fields in one prompt; "one-label" asks for each field in a prompt of its
   own (slide 80: keep tasks small).
-- `answer`: "lines" wants `Field: value | value`, a line a field, which the smallest models can do;
+- `answer`: "lines" wants `Field: value | value`, one line per field, which the smallest models can do;
   "json" wants an object of lists and comes with a JSON schema for models that can be held to it.
 - `template`: a Jinja file; see `configs/prompts`.
 """

@@ -116,7 +116,9 @@ def test_a_users_mistake_is_a_sentence_and_ours_a_traceback(project):
 def test_an_interruption_is_one_sentence(project):
     status, output = shell(project, "go.py", "--n", "6")
     assert status == 130
-    assert output.endswith("run the same command again: it goes on from what it keeps, or else begins anew.")
+    assert output.endswith(
+        "run the same command again: it continues from what it has stored, or starts again."
+    )
     assert "Traceback" not in output
     status, output = shell(project, "go.py", "--n", "7")
     assert (status, output.count("interrupted")) == (1, 1)

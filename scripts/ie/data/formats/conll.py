@@ -1,4 +1,4 @@
-"""CoNLL's columns: a token a line, its tag last, an empty line between texts. IOB2 is written.
+"""CoNLL's columns: one token per line, its tag last, an empty line between texts. IOB2 is written.
 
 IOB1, IOB2, BILUO (BILOU) and BIOES are all read by one rule, as their letters agree in what they mean.
 Columns are separated by tabs or blanks; a no-break space is part of a token. A first column that counts the

@@ -27,7 +27,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
         raise UserError(f"{path}: this is a folder; name a .spacy file inside it.") from None
     except Exception as error:  # zlib's, msgpack's and spaCy's own, by where the bytes are wrong
         reason = one_line(error) or type(error).__name__
-        raise UserError(f"{path}: can't be read as a DocBin ({reason[:200]}); write it anew.") from None
+        raise UserError(f"{path}: can't be read as a DocBin ({reason[:200]}); write it again.") from None
     for number, doc in enumerate(docs, start=1):
         place = f"{path}: Doc {number}"
         data = from_doc(doc).model_dump(exclude_unset=True)

@@ -1,7 +1,7 @@
 """Prodigy's JSONL, for `prodigy db-in` and from `prodigy db-out`: the project's own format, but for details.
 
 Prodigy's relations point to tokens (the last one of a span) and repeat the spans; its choices are `options`
-and `accept`, and a yes or no to a category is `label` and `answer`, a line for each category. Everything
+and `accept`, and a yes or no to a category is `label` and `answer`, one line per category. Everything
 else, such as `_input_hash`, is kept as it is.
 """
 
@@ -20,7 +20,7 @@ SPAN_KEYS = ("start", "end", "token_start", "token_end", "label")
 def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """Records whose relations are indices into the spans and whose choices are `cats`.
 
-    Answers about several categories of one text, a line each, become one record.
+    Answers about several categories of one text, one per line, become one record.
 
     Raises:
         UserError: naming file, line, fault and remedy.
@@ -54,7 +54,7 @@ def _read(path: Path, job: Conversion) -> Iterator[Placed]:
             annotation |= {"label"}  # of a yes-or-no question that wasn't answered
         job.account(f"{path}:{number}", data, Keys(frozenset(annotation), BESIDE))
         if "relations" in data:
-            # These repeat the spans; `write` makes them anew.
+            # These repeat the spans; `write` creates them again.
             data["relations"] = [_without(edge, "head_span", "child_span") for edge in data["relations"]]
         if data.get("options") == _options(record):
             data = _without(data, "options", "accept")
@@ -107,7 +107,7 @@ def _numbered(record: Record, span: Span, tokens: list[dict[str, Any]]) -> dict[
     if not first or not last:
         raise UserError(
             f"record {record.id!r}: the span {span.start}-{span.end} doesn't start and end on one of its "
-            "tokens; correct its offsets, or delete 'tokens' so that they are made anew."
+            "tokens; correct its offsets, or delete 'tokens' so that they are created again."
         )
     return {**span.model_dump(), "token_start": first[0], "token_end": last[0]}
 
