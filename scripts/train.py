@@ -117,7 +117,7 @@ def save(output: Path, results: dict[str, dict], measured: dict[str, Estimate | 
             "step": result["step"],
             "score": round(result["score"], 4),
             "dev_documents": n,
-            **({"f": estimate_of(measured[name])} if measured[name] else {}),
+            **({"f": measured[name].as_dict()} if measured[name] else {}),
         }
         for name, result in results.items()
     }
@@ -132,10 +132,6 @@ def save(output: Path, results: dict[str, dict], measured: dict[str, Estimate | 
 
 def total(entry: dict) -> float:
     return round(sum(entry["losses"].values()), 2)
-
-
-def estimate_of(estimate: Estimate) -> dict[str, float]:
-    return {name: round(getattr(estimate, name), 4) for name in ("value", "low", "high")}
 
 
 def show(results: dict[str, dict], measured: dict[str, Estimate | None], n: int) -> None:

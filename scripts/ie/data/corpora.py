@@ -16,8 +16,7 @@ from ie.data.scheme import Scheme
 
 def category_of(record: Record) -> str | None:
     """The one category of a text; None if it has none, or several."""
-    categories = [label for label, value in record.cats.items() if value >= 0.5]
-    return categories[0] if len(categories) == 1 else None
+    return record.categories[0] if len(record.categories) == 1 else None
 
 
 @spacy.registry.readers("ie.Records.v1")

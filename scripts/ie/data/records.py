@@ -28,6 +28,8 @@ from ie.data.tokenizer import adapt
 Misaligned = Literal["error", "snap", "drop"]
 Duplicates = Literal["error", "first"]
 BadRelations = Literal["error", "drop"]
+# The least value of a category that a text has.
+HAS_CATEGORY = 0.5
 Label = Annotated[StrictStr, Field(min_length=1)]
 ONE_SPAN = (
     "a yes or no to one span (_is_binary) says nothing about the rest of the text, so it isn't gold; export "
@@ -77,6 +79,16 @@ class Record(BaseModel):
         """Who annotated it: `meta.annotator`, else Prodigy's `_annotator_id`; "" if nobody is named."""
         name = self.meta.get("annotator") or (self.model_extra or {}).get("_annotator_id")
         return str(name) if name else ""
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories that the text has: those whose value is `HAS_CATEGORY` or more."""
+        return [label for label, value in self.cats.items() if value >= HAS_CATEGORY]
+
+    @property
+    def llm_error(self) -> str | None:
+        """Why the LLM has no usable answer for the text; None if it has one, or wasn't asked."""
+        return ((self.model_extra or {}).get("llm") or {}).get("error")
 
     def to_line(self) -> str:
         """The record as one line of JSON without line end: known keys first, unset ones left out.

@@ -225,9 +225,9 @@ def usable_silver(
         if record.text not in raw:
             known = "reviewed" if record.id in reviewed else "no longer among the texts"
             dropped[aside.get(record.id, known)] += 1
-        elif ((record.model_extra or {}).get("llm") or {}).get("error"):
+        elif record.llm_error:
             dropped["failed"] += 1
-        elif scored == "category" and not any(value >= 0.5 for value in record.cats.values()):
+        elif scored == "category" and not record.categories:
             dropped["without category"] += 1
         else:
             usable.append(record)
@@ -237,11 +237,11 @@ def usable_silver(
 
 
 def count(records: Sequence[Record], scheme: Scheme) -> dict[str, Any]:
-    """Documents, spans, relations, and how many of each label of the scheme (categories above one half)."""
+    """Documents, spans, relations, and how many of each label of the scheme."""
     counts = {
         "span": Counter(span.label for record in records for span in record.spans),
         "relation": Counter(relation.label for record in records for relation in record.relations),
-        "category": Counter(name for record in records for name, p in record.cats.items() if p > 0.5),
+        "category": Counter(name for record in records for name in record.categories),
     }
     return {
         "documents": len(records),
@@ -270,7 +270,7 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
     """
     if scheme.scored == "category":
         for record in (record for records in parts.values() for record in records):
-            if (n := sum(value >= 0.5 for value in record.cats.values())) != 1:
+            if (n := len(record.categories)) != 1:
                 raise UserError(
                     f"{source}: {record.id!r} has {n} categories, and each text must have one of "
                     f"{', '.join(scheme.categories)}; correct it, or set exclusive = false in {scheme.path}."
@@ -282,7 +282,7 @@ def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: P
     train = parts.get("train", ())
     learned = {span.label for record in train for span in record.spans}
     if scheme.scored != "spans":
-        learned = {label for record in train for label, value in record.cats.items() if value >= 0.5}
+        learned = {label for record in train for label in record.categories}
     missing = [label for label in scheme.scored_labels if label not in learned]
     if "train" in parts and missing:
         raise Gap(

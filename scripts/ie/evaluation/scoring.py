@@ -77,7 +77,7 @@ def view(records: Iterable[Record], scored: Scored) -> list[Record]:
 
 def _categories(record: Record, scored: Scored) -> list[str]:
     if scored == "categories":
-        return sorted(label for label, value in record.cats.items() if value >= 0.5)
+        return sorted(record.categories)
     likeliest = min(record.cats, key=lambda label: (-record.cats[label], label), default=None)
     return [likeliest] if likeliest is not None and record.cats[likeliest] > 0 else []
 
@@ -208,9 +208,8 @@ def by_category(records: Sequence[Record]) -> list[Slice]:
     """Documents by a category they were given (genre), most frequent first; one with two is in both."""
     indices: dict[str, list[int]] = {}
     for i, record in enumerate(records):
-        for name, score in record.cats.items():
-            if score >= 0.5:
-                indices.setdefault(name, []).append(i)
+        for name in record.categories:
+            indices.setdefault(name, []).append(i)
     ordered = sorted(indices, key=lambda name: (-len(indices[name]), name))
     return [Slice(f"category {name}", np.array(indices[name])) for name in ordered]
 

@@ -134,7 +134,7 @@ def stored_llm(
     predicted, failed = [], 0
     for record in gold:
         answer = by_text[record.text]
-        error = ((answer.model_extra or {}).get("llm") or {}).get("error")
+        error = answer.llm_error
         failed += bool(error)
         predicted.append(
             Record(text=record.text)

@@ -32,7 +32,7 @@ def refuse_worse(path: Path, before: dict[str, str | None], records: Sequence[Re
         UserError: of the texts in both, fewer have a usable answer now.
     """
     both = [record for record in records if record.text in before]
-    now = sum(not error_of(record) for record in both)
+    now = sum(not record.llm_error for record in both)
     then = sum(not before[record.text] for record in both)
     if now < then:
         raise UserError(
@@ -57,14 +57,14 @@ def refuse_failures(
     left = [
         record
         for record in failed
-        if (kind := _kind(error_of(record))) == "unavailable" or kind != _kind(before.get(record.text))
+        if (kind := _kind(record.llm_error)) == "unavailable" or kind != _kind(before.get(record.text))
     ]
     if left:
         raise UserError(
             f"{len(left):,} of {len(records):,} texts got no answer ({_listed(left)}); {path} has the others."
             " Run the same command again: it asks only for the missing answers."
         )
-    usable = sum(not error_of(record) for record in records)
+    usable = sum(not record.llm_error for record in records)
     if 2 * usable < len(records):
         raise UserError(
             f"Only {usable:,} of {len(records):,} texts got a usable answer ({_listed(records)}); {path} has "
@@ -77,16 +77,11 @@ def refuse_failures(
         )
 
 
-def error_of(record: Record) -> str | None:
-    """Why a text has no usable answer; None if it has one."""
-    return record.model_extra["llm"].get("error")
-
-
 def _kind(error: str | None) -> str:
     return (error or "").split(":")[0]
 
 
 def _listed(records: Sequence[Record]) -> str:
-    errors = Counter(error for record in records if (error := error_of(record)))
+    errors = Counter(error for record in records if (error := record.llm_error))
     shown = [f"{n:,} {error}" for error, n in errors.most_common(3)]
     return ", ".join(shown) + (", ..." if len(errors) > 3 else "")

@@ -408,7 +408,7 @@ class CategoriesTask(Task):
 
     def values(self, record: Record, field: str) -> list[str]:
         """The record's categories, in the scheme's order."""
-        return [label for label in self.labels if record.cats.get(label, 0) >= 0.5]
+        return [label for label in self.labels if label in record.categories]
 
     def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
         """Set `cats`. Of exclusive categories the first one named counts, for parts the first part's."""

@@ -16,7 +16,7 @@ from spacy.language import Language
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.stats import FN, FP, TP, Estimate
-from ie.data.records import Record, Relation, read_answers
+from ie.data.records import HAS_CATEGORY, Record, Relation, read_answers
 from ie.data.scheme import Scheme
 from ie.evaluation import scoring
 
@@ -246,10 +246,14 @@ def categories(matched: Matched, known: Sequence[str], seed: int = 0) -> list[La
     ]
     rows = []
     for label in labels:
-        chosen = [(a[label] > 0.5, b[label] > 0.5) for a, b in pairs if label in a and label in b]
+        chosen = [
+            (a[label] >= HAS_CATEGORY, b[label] >= HAS_CATEGORY)
+            for a, b in pairs
+            if label in a and label in b
+        ]
         if chosen:
             rows.append(_category_row(label, chosen, 2, seed))
-    one = [[[c for c in labels if cats.get(c, 0) > 0.5] for cats in pair] for pair in pairs]
+    one = [[[c for c in labels if cats.get(c, 0) >= HAS_CATEGORY] for cats in pair] for pair in pairs]
     if rows and all(len(a) == len(b) == 1 for a, b in one):
         chosen = [(labels.index(a[0]), labels.index(b[0])) for a, b in one]
         rows.append(_category_row(ALL, chosen, len(labels), seed))

@@ -257,9 +257,7 @@ def _of_relations(i: int, mine: Record, theirs: Record, names: tuple[str, str]) 
 def _of_categories(i: int, mine: Record, theirs: Record) -> Difference | None:
     if not mine.cats or not theirs.cats:
         return None
-    chosen = [
-        ", ".join(sorted(c for c, v in record.cats.items() if v > 0.5)) or None for record in (mine, theirs)
-    ]
+    chosen = [", ".join(sorted(record.categories)) or None for record in (mine, theirs)]
     if chosen[0] == chosen[1]:
         return None
     about = " or ".join(name or "none" for name in chosen)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from spacy.tokens import Doc
 
 from ie.core.errors import RequestError
-from ie.data.records import Record, Relation, Span
+from ie.data.records import HAS_CATEGORY, Record, Relation, Span
 from ie.data.splits import Sides
 from ie.review import answer_files
 from ie.review.answer_files import Gold, Journal
@@ -374,7 +374,7 @@ class ReviewState:
                 for h, c, label, source in edges
                 if h in at and c in at
             ],
-            "cats": {label: int(cats.get(label, 0) > 0.5) for label in unit.labels}
+            "cats": {label: int(cats.get(label, 0) >= HAS_CATEGORY) for label in unit.labels}
             if unit.task == "categories"
             else {},
             "votes": known.cats_votes if unit.task == "categories" else {},

@@ -146,9 +146,8 @@ def add(found: TextSuggestions, record: Record, source: str) -> None:
         named = str((relation.model_extra or {}).get("source") or source)
         found.relations.append(((head.start, head.end), (child.start, child.end), relation.label, named))
     found.cats = found.cats or dict(record.cats)
-    for name, value in record.cats.items():
-        if value > 0.5:
-            found.cats_votes.setdefault(name, []).append(source)
+    for name in record.categories:
+        found.cats_votes.setdefault(name, []).append(source)
     told: dict[str, Any] = (record.model_extra or {}).get("llm") or {}
     found.doubts += len(told.get("dropped") or ())
     found.failed |= bool(told.get("error"))

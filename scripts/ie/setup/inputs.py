@@ -79,7 +79,7 @@ class Inputs:
         counts: Counter[str] = Counter()
         for record in accepted(self.gold):
             if kind == "category":
-                counts.update({label: int(value >= 0.5) for label, value in record.cats.items()})
+                counts.update({label: int(label in record.categories) for label in record.cats})
             else:
                 counts.update(item.label for item in (record.spans if kind == "span" else record.relations))
         return counts
@@ -267,7 +267,7 @@ def _set_labels(inputs: Inputs, sources: Sources) -> None:
             "there are no labels: the annotations have none; give --vars.init_labels or "
             "--vars.init_categories, such as PRODUCT,BRAND."
         )
-    chosen = {sum(v >= 0.5 for v in record.cats.values()) for record in accepted(inputs.gold) if record.cats}
+    chosen = {len(record.categories) for record in accepted(inputs.gold) if record.cats}
     inputs.exclusive = len(inputs.labels["category"]) > 1 and chosen <= {1}
 
 

@@ -182,9 +182,9 @@ class Conversion:
         return {name: float(name in chosen) for name in [*names, *(c for c in chosen if c not in names)]}
 
     def chosen(self, record: Record) -> list[str]:
-        """The categories above one half; scores between 0 and 1 count as lost."""
+        """The categories that a text has; scores between 0 and 1 count as lost."""
         self.lost["cats scores between 0 and 1"] += sum(value not in (0, 1) for value in record.cats.values())
-        return [name for name, value in record.cats.items() if value > 0.5]
+        return record.categories
 
     def gold_alone(self, records: Iterable[Record], kind: str = "records with answer {}") -> Iterator[Record]:
         """The accepted records, for formats without an answer: a rejected one must not come back as gold."""

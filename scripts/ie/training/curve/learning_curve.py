@@ -391,9 +391,7 @@ def to_json(
 
     def numbers(estimate: Estimate, sd: float, scores: Sequence[float]) -> dict[str, Any]:
         return {
-            "f": round(estimate.value, 4),
-            "f_low": round(estimate.low, 4),
-            "f_high": round(estimate.high, 4),
+            **estimate.flat("f"),
             "sd": None if np.isnan(sd) else round(sd, 4),
             "seeds": [round(score, 4) for score in scores],
         }
@@ -416,15 +414,9 @@ def to_json(
         "verdict": {
             "kind": verdict.kind,
             "text": verdict.text,
-            "rise": [round(x, 4) for x in (rise.value, rise.low, rise.high)] if rise else None,
+            "rise": rise.rounded() if rise else None,
         },
         "projection": projection.to_json(further) if further else None,
-        "llm": {
-            "f": round(llm.value, 4),
-            "f_low": round(llm.low, 4),
-            "f_high": round(llm.high, 4),
-        }
-        if llm
-        else None,
+        "llm": llm.flat("f") if llm else None,
         "notes": list(notes),
     }

@@ -196,7 +196,7 @@ def from_llm(asked: Sequence[Record], path: Path, reader: Reader) -> SuggestionS
     if not path.exists():
         return SuggestionSource("llm", missing=f"{path}: there is no such file; {remedy}.")
     stored = reader.read(path, allow_empty=True, gold=False)
-    usable = {r.text: r for r in stored if not ((r.model_extra or {}).get("llm") or {}).get("error")}
+    usable = {r.text: r for r in stored if not r.llm_error}
     found = {record.text: usable[record.text] for record in asked if record.text in usable}
     if absent := len(asked) - len(found):
         sentence = f"{path}: no usable answer for {absent:,} of {len(asked):,} texts; {remedy}."

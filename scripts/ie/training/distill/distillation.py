@@ -177,9 +177,7 @@ def read_silver(
     known: list[Record] = []
     if llm_train and llm_train.exists():
         known = [
-            record
-            for record in reader.read(llm_train, allow_empty=True, gold=False)
-            if not ((record.model_extra or {}).get("llm") or {}).get("error")
+            record for record in reader.read(llm_train, allow_empty=True, gold=False) if not record.llm_error
         ]
     chosen, rest = splits.choose(reviewed, {record.text for record in known}, n)
     hidden = {record.text for record in rest}

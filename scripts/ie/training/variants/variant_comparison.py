@@ -430,14 +430,6 @@ def to_json(
     compared: Sequence[VariantComparison], mb: Mapping[str, float], dev: int, tested: Tested
 ) -> dict[str, Any]:
     """The comparison as a JSON object, without timings: the same inputs give the same bytes."""
-
-    def numbers(name: str, estimate: Estimate) -> dict[str, float]:
-        return {
-            name: round(estimate.value, 4),
-            f"{name}_low": round(estimate.low, 4),
-            f"{name}_high": round(estimate.high, 4),
-        }
-
     return {
         "dev": {"documents": dev},
         "mb": {name: round(size, 1) for name, size in mb.items()},
@@ -446,21 +438,19 @@ def to_json(
                 "percent": c.percent,
                 "examples": c.examples,
                 "variants": {
-                    name: numbers("f", row["f"])
+                    name: row["f"].flat("f")
                     | {
                         "sd": None if math.isnan(row["sd"]) else round(row["sd"], 4),
                         "seeds": [round(score, 4) for score in row["scores"]],
-                        "labels": {
-                            label: numbers("f", estimate) for label, estimate in row["labels"].items()
-                        },
-                        **numbers("lower_case", c.drops[name]),
+                        "labels": {label: estimate.flat("f") for label, estimate in row["labels"].items()},
+                        **c.drops[name].flat("lower_case"),
                         "unfinished": row["unfinished"],
                     }
                     for name, row in c.rows.items()
                 },
                 "pairs": [
                     {"first": p.first, "second": p.second, "p": round(p.p, 4), "holm": round(p.holm, 4)}
-                    | numbers("difference", p.difference)
+                    | p.difference.flat("difference")
                     for p in c.pairs
                 ],
                 "best": c.best,
@@ -471,10 +461,10 @@ def to_json(
         "recommended": recommended(compared[-1], mb),
         "test": {
             "documents": tested.documents,
-            "variants": {name: numbers("f", f) for name, f in tested.scores.items()},
+            "variants": {name: f.flat("f") for name, f in tested.scores.items()},
             "difference": tested.pair
             and {"first": tested.pair.first, "second": tested.pair.second, "p": round(tested.pair.p, 4)}
-            | numbers("difference", tested.pair.difference),
+            | tested.pair.difference.flat("difference"),
         },
     }
 
