@@ -50,7 +50,7 @@ def main(
         ("left out: there already, annotated otherwise", f"{intake.otherwise:,}"),
         *((f"lost: {name}", f"{n:,}") for name, n in interchange.losses(job)),
         *((f"not read, may be annotation: {name}", f"in {n:,}") for name, n in job.unread.most_common()),
-        *((f"kept beside the text: {name}", f"in {n:,}") for name, n in job.kept.most_common()),
+        *((f"kept beside the text: {name}", f"in {n:,}") for name, n in job.other_keys.most_common()),
     ]
     print(table(rows, aligns=("l", "r"), max_col=60))
     if job.unread:

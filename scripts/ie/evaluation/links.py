@@ -15,7 +15,7 @@ from ie.data.records import Record
 
 
 @dataclass(frozen=True)
-class Mention:
+class LinkedMention:
     """A gold mention: `gold` is its id, or "NIL"."""
 
     record: Record
@@ -27,7 +27,7 @@ class Mention:
 class LinkResult:
     """The answer for a mention; `ambiguous` if its best-matching names are of several entries."""
 
-    mention: Mention
+    mention: LinkedMention
     answer: str
     probability: float
     ambiguous: bool
@@ -52,18 +52,18 @@ class LinkResult:
         }
 
 
-def mentions(nlp: Language, records: Iterable[Record], labels: Sequence[str]) -> list[Mention]:
+def mentions(nlp: Language, records: Iterable[Record], labels: Sequence[str]) -> list[LinkedMention]:
     """The linked mentions of gold records (those that carry a `kb_id`)."""
     linked = []
     for record in records:
         doc = to_doc(record, nlp)
         linked += [
-            Mention(record, ent, ent.kb_id_) for ent in doc.ents if ent.label_ in labels and ent.kb_id_
+            LinkedMention(record, ent, ent.kb_id_) for ent in doc.ents if ent.label_ in labels and ent.kb_id_
         ]
     return linked
 
 
-def judge(linker: Linker, gold: Iterable[Mention]) -> list[LinkResult]:
+def judge(linker: Linker, gold: Iterable[LinkedMention]) -> list[LinkResult]:
     """Link gold mentions."""
     results = []
     for mention in gold:

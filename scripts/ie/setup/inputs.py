@@ -184,7 +184,7 @@ def _annotation_findings(path: Path, report: ReadReport, job: Conversion) -> lis
         "  changed on reading": {name.replace("_", " "): n for name, n in report.counts().items()},
         "  lost": dict(job.lost.most_common()),
         "  not read, may be annotation": dict(job.unread.most_common()),
-        "  kept beside the texts": dict(job.kept.most_common()),
+        "  kept beside the texts": dict(job.other_keys.most_common()),
     }
     shown = {
         subject: ", ".join(f"{n:,} {name}" for name, n in counter.items() if n)

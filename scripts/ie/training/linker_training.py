@@ -19,7 +19,7 @@ from components.linker import FEATURES, NIL, Linker, context_features, likeliest
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.data.gazetteer import GazetteerEntry
-from ie.evaluation.links import Mention, entry_id
+from ie.evaluation.links import LinkedMention, entry_id
 
 FOLDS = 5
 # A word must be seen so often to tell a kind of company.
@@ -41,7 +41,7 @@ def read_forms(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def fit(linker: Linker, train: Sequence[Mention], dev: Sequence[Mention], seed: int = 0) -> None:
+def fit(linker: Linker, train: Sequence[LinkedMention], dev: Sequence[LinkedMention], seed: int = 0) -> None:
     """Learn the weights on `train` and the threshold below which the answer is NIL on `dev`.
 
     Raises:
@@ -67,7 +67,7 @@ def fit(linker: Linker, train: Sequence[Mention], dev: Sequence[Mention], seed: 
     linker.model["threshold"] = threshold(linker, dev)
 
 
-def cross_fitted(linker: Linker, train: Sequence[Mention]) -> list[tuple[np.ndarray, np.ndarray]]:
+def cross_fitted(linker: Linker, train: Sequence[LinkedMention]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Features of each mention's candidates, made with what other texts tell, and which of them is right."""
     folds = _folds(train)
     found = []
@@ -97,7 +97,7 @@ def choice(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
     return [round(float(w), 6) for w in model.coef_[0]]
 
 
-def threshold(linker: Linker, dev: Sequence[Mention]) -> float:
+def threshold(linker: Linker, dev: Sequence[LinkedMention]) -> float:
     """The probability of any link below which NIL is better: most right on dev, the middle of a tie."""
     judged = []
     for mention in dev:
@@ -113,7 +113,7 @@ def threshold(linker: Linker, dev: Sequence[Mention]) -> float:
     return round(best_cuts[len(best_cuts) // 2], 6)
 
 
-def learn(linker: Linker, train: Sequence[Mention]) -> dict[str, Any]:
+def learn(linker: Linker, train: Sequence[LinkedMention]) -> dict[str, Any]:
     """What words of training texts tell: `kinds`, `idf`, `rare` (see `Linker.features`)."""
     idf, rare = word_weights(stems(text) for text in dict.fromkeys(m.record.text for m in train))
     return {
@@ -123,7 +123,7 @@ def learn(linker: Linker, train: Sequence[Mention]) -> dict[str, Any]:
     }
 
 
-def _kind_weights(linker: Linker, linked: Sequence[Mention]) -> dict[str, dict[str, float]]:
+def _kind_weights(linker: Linker, linked: Sequence[LinkedMention]) -> dict[str, dict[str, float]]:
     """Log-linear weights of context features for each kind of entry ("" is the intercept)."""
     kinds = [linker.facts.get(m.gold, [""])[0] for m in linked]
     known = [(m, kind) for m, kind in zip(linked, kinds, strict=True) if kind]
@@ -146,7 +146,7 @@ def _kind_weights(linker: Linker, linked: Sequence[Mention]) -> dict[str, dict[s
     }
 
 
-def _folds(train: Sequence[Mention]) -> list[int]:
+def _folds(train: Sequence[LinkedMention]) -> list[int]:
     """A fold for each mention; those of one text share it."""
     order = {text: i for i, text in enumerate(dict.fromkeys(m.record.text for m in train))}
     return [order[m.record.text] % FOLDS for m in train]

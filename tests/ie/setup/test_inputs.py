@@ -27,7 +27,7 @@ class TestAnnotations:
         path = write_lines(tmp_path / "a.jsonl", [row])
         gold, job = self.read(path, "prodigy")
         assert gold[0].model_extra == {"gold_tags": ["x"], "n": 3}
-        assert (job.unread, job.kept) == ({"gold_tags": 1}, {"n": 1})
+        assert (job.unread, job.other_keys) == ({"gold_tags": 1}, {"n": 1})
 
     def test_answers_about_categories_are_merged_and_those_about_a_span_refused(self, tmp_path):
         rows = [{"text": "Hooli pays", "label": name, "answer": "accept"} for name in ("GOOD", "NEW")]

@@ -62,7 +62,7 @@ class Conversion:
         offsets: what the file's offsets count, where its format leaves that open.
         lost: what didn't arrive: name of the field to number of times.
         unread: keys that may hold annotation and are kept as they are, but not read: to number of records.
-        kept: other keys beside a text, which the records keep: to number of records.
+        other_keys: other keys beside a text, which the records keep: to number of records.
     """
 
     nlp: Language
@@ -70,7 +70,7 @@ class Conversion:
     offsets: Offsets = ""
     lost: Counter[str] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
-    kept: Counter[str] = field(default_factory=Counter)
+    other_keys: Counter[str] = field(default_factory=Counter)
 
     def account(self, place: str, data: dict[str, Any], keys: Keys) -> None:
         """Account for the keys of a record: those that the format doesn't have stay in it as they are.
@@ -85,7 +85,7 @@ class Conversion:
             if isinstance(value, list | dict) or LABEL_LIKE.search(key):
                 suspects.append(key)
             else:
-                self.kept[key] += 1
+                self.other_keys[key] += 1
         for key in suspects:
             # what a record calls so is its own annotation
             (self.lost if key in ("spans", "relations", "cats") else self.unread)[key] += 1

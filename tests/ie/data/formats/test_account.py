@@ -112,7 +112,7 @@ def test_no_key_is_dropped_without_a_word(kind, name, value, data):
     kept = (record.model_extra or {}).get(name)
     if kept is not None:
         assert kept == value
-        assert job.unread[name] + job.kept[name] == 1
+        assert job.unread[name] + job.other_keys[name] == 1
         # lists and objects may always be annotation
         assert job.unread[name] or not isinstance(value, list | dict)
     else:
@@ -148,7 +148,7 @@ def test_texts_without_annotation_come_in_with_what_stands_beside_them(tmp_path)
     for form in ("prodigy", "doccano", "parquet"):
         [record], job = bring(tmp_path, form, [row])
         assert record.model_extra == {"source": "Reuters", "rating": 4}
-        assert job.kept == {"source": 1, "rating": 1}
+        assert job.other_keys == {"source": 1, "rating": 1}
         assert not job.unread
 
 
