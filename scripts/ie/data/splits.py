@@ -70,11 +70,6 @@ class Split:
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
     reviewed_texts: int = 0
 
-    @property
-    def silver_ids(self) -> set[str]:
-        """Ids of the unreviewed texts that may be trained on."""
-        return {record.id for record in self.raw}
-
 
 def assign(
     reviewed: Sequence[Record],

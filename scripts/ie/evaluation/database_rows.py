@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 
-from ie.core import stats
 from ie.data.docs import entities_doc, pipeline_record
 from ie.data.records import Record, Span
 from ie.evaluation.relations import keys as relation_keys
@@ -110,14 +109,6 @@ class ComponentCost:
 
     component: str
     counts: np.ndarray
-
-    def gained(self, base: np.ndarray) -> int:
-        """Exact rows more than without the replacement."""
-        return int(self.counts[:, stats.TP].sum() - base[:, stats.TP].sum())
-
-    def spared(self, base: np.ndarray) -> int:
-        """Spurious rows fewer."""
-        return int(base[:, stats.FP].sum() - self.counts[:, stats.FP].sum())
 
 
 def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[ComponentCost]]:
