@@ -274,7 +274,7 @@ class TestAssembly:
 
     def test_the_wheel_has_the_code_of_its_components(self, trained, capsys, tmp_path):
         options = ["--model", trained / "models/pipeline/model-best", "--output", tmp_path, "--no-check"]
-        outcome = run_command("package", [*options, "--name", "deals_pipeline"], capsys)
+        outcome = run_command("package", [*options, "--name", "en_deals_pipeline"], capsys)
         assert outcome.status == 0, outcome.output
         with zipfile.ZipFile(tmp_path / "en_deals_pipeline-0.1.0-py3-none-any.whl") as wheel:
             assert "en_deals_pipeline/relations.py" in wheel.namelist()

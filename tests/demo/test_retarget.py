@@ -57,7 +57,7 @@ def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> r
         progress=lambda command: silver(copy) if command == "check" else None,
     )
     # no line of code is among what was edited; tests of the demo's data go with the demo
-    changed = retarget.git(copy, "diff", "--name-only", ":!tests/demo").splitlines()
+    changed = retarget.git(copy, "diff", "--name-only", "--", ".", ":!tests/demo").splitlines()
     assert not [path for path in changed if path.startswith(("scripts/", "tests/"))]
     assert 0 < found.added < 120
     assert found.labels == len(load_scheme(copy / "configs/llm.cfg").scored_labels)
