@@ -159,7 +159,8 @@ def _read_timings(path: Path) -> tuple[int, float | None, dict[str, float]]:
             json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()
         ] or [{"parallel": 1}]
         seconds = {str(line["id"]): float(sum(line["seconds"])) for line in lines}
-        return int(head["parallel"]), head.get("mb"), seconds
+        mb = head.get("mb")
+        return int(head["parallel"]), None if mb is None else float(mb), seconds
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{path}: is not what `llm-annotate` writes; run `weasel run llm-annotate` again."
