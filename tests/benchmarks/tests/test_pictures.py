@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from shutil import which
 
+import deals
 import pytest
 from PIL import Image
 from running import ROOT, run_command, write_lines
@@ -23,11 +24,12 @@ RECORD = {
 
 
 def options(tmp_path: Path, record: dict) -> list[object]:
+    (tmp_path / "guidelines.md").write_text("# Guidelines\n\n## COMPANY\n\nNames of businesses.\n")
     write_lines(tmp_path / "gold.jsonl", [record])
     write_lines(tmp_path / "llm.jsonl", [{"text": TEXT, "spans": SPANS[:1]}])
     return [
         *("--gold", tmp_path / "gold.jsonl", "--silver", tmp_path / "llm.jsonl"),
-        *("--scheme", ROOT / "configs" / "llm.cfg", "--guidelines", ROOT / "assets" / "guidelines.md"),
+        *("--scheme", deals.SCHEME, "--guidelines", tmp_path / "guidelines.md"),
         *("--curve", tmp_path / "curve.png", "--output", tmp_path / "docs"),
     ]
 
@@ -46,7 +48,7 @@ def test_each_state_has_a_picture_of_its_own(tmp_path: Path, capsys: pytest.Capt
     for path in (tmp_path / "docs").iterdir():
         assert Image.open(path).width == 1180
     # the documentation has no other pictures of the page
-    assert {path.stem for path in (ROOT / "docs").glob("review*.png")} == set(found)
+    assert {path.stem for path in (ROOT / "docs").glob("review*.png")} <= set(found)
 
 
 def test_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture):
