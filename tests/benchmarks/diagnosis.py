@@ -13,6 +13,7 @@ from ie.data import records, splits
 from ie.data.records import ReadReport, Record, Span
 from ie.diagnosis import verdict
 from ie.diagnosis.findings import ProjectData
+from ie.training import jobs
 
 # Texts of each side: small enough for fifty diagnoses, large enough for statistics.
 SIZES = {"train": 400, "dev": 120, "test": 150}
@@ -143,19 +144,19 @@ def run(
         UserError: a diagnosis failed, or was killed.
     """
     names = [fault.name for fault in faults.all_faults() if not only or fault.name in only]
-    jobs = []
+    diagnoses = []
     for mine, other in zip(data, reversed(data), strict=True):
-        jobs += [DiagnosisJob(mine, other, name, config, lang, seed) for name in names]
-        jobs += [DiagnosisJob(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
+        diagnoses += [DiagnosisJob(mine, other, name, config, lang, seed) for name in names]
+        diagnoses += [DiagnosisJob(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
     found: dict[int, dict[str, Any]] = {}
 
     def done(i: int, result: dict[str, Any]) -> None:
         found[i] = result
         progress(result)
 
-    workers = min(workers or jobs.default_workers(), max(len(jobs), 1))
-    jobs.on_cores(enumerate(jobs), workers, done, work=diagnosed, what="diagnoses", kept=False)
-    return [found[i] for i in range(len(jobs))]
+    workers = min(workers or jobs.default_workers(), max(len(diagnoses), 1))
+    jobs.on_cores(enumerate(diagnoses), workers, done, work=diagnosed, what="diagnoses", kept=False)
+    return [found[i] for i in range(len(diagnoses))]
 
 
 def table(results: Sequence[dict[str, Any]], data: Sequence[DataSet]) -> list[tuple[str, ...]]:
