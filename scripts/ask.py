@@ -1,4 +1,4 @@
-"""Answer a question out of the database, with the SQL that a language model wrote, and the sources."""
+"""Answer a question from the database, with the SQL that a language model wrote, and the source sentences."""
 
 import sys
 from contextlib import closing, suppress
@@ -21,21 +21,19 @@ WIDEST = 40
 def main(
     question: Annotated[
         str,
-        typer.Argument(
-            help="What you want to know; asked for on a terminal if it isn't given", envvar="QUESTION"
-        ),
+        typer.Argument(help="The question; prompted for on a terminal if it is missing", envvar="QUESTION"),
     ] = "",
     database: Annotated[Path, typer.Option(help="Database")] = Path("database/deals.db"),
-    config: Annotated[Path, typer.Option(help="How is asked, and which model")] = Path("configs/ask.cfg"),
+    config: Annotated[Path, typer.Option(help="Prompt settings and model")] = Path("configs/ask.cfg"),
     provider: options.Provider = "",
-    questions: Annotated[Path, typer.Option(help="Solved questions that are shown to the model")] = Path(
+    questions: Annotated[Path, typer.Option(help="Solved questions to show to the model")] = Path(
         "assets/questions.jsonl"
     ),
-    money: Annotated[Path, typer.Option(help="Config of the component that reads amounts")] = Path(
+    money: Annotated[Path, typer.Option(help="Config of the component that parses amounts")] = Path(
         "configs/money.cfg"
     ),
 ) -> None:
-    """Print the answer as a table, with its SQL and the sentences it rests on; nothing is written."""
+    """Print the answer as a table, with its SQL and source sentences. Nothing is written."""
     if not question.strip() and sys.stdin.isatty():
         with suppress(EOFError):
             question = input("Question: ")
@@ -46,21 +44,21 @@ def main(
     with closing(sqlite_file.open_readonly(database)) as connection:
         if not any(n for name, n in sqlite_file.counts(connection).items() if name == "documents"):
             raise UserError(f"{database}: holds no documents; run `weasel run database` with some texts.")
-        reader = assembly.load(money, component="money").get_pipe("money")
-        translator = text_to_sql.Translator(connection, settings, examples, reader)
+        money_parser = assembly.load(money, component="money").get_pipe("money")
+        translator = text_to_sql.Translator(connection, settings, examples, money_parser)
         model = text_to_sql.make_model(settings_file, config)
         try:
-            found = text_to_sql.answer(question, translator, text_to_sql.asker(model))
+            answer = text_to_sql.answer(question, translator, text_to_sql.asker(model))
         finally:
             model.close()
-    tell(found, settings.bounds().rows)
+    print_answer(answer, settings.bounds().rows)
 
 
-def tell(answer: SqlAnswer, limit: int) -> None:
+def print_answer(answer: SqlAnswer, limit: int) -> None:
     """Print an answer.
 
     Raises:
-        UserError: there is none, as what the model wrote couldn't be run.
+        UserError: there is no answer, because the model's SQL failed.
     """
     if answer.error:
         raise UserError(
@@ -72,29 +70,29 @@ def tell(answer: SqlAnswer, limit: int) -> None:
         return
     print(f"SQL: {escaped(answer.sql)}")
     if answer.repaired:
-        print(f"(after {answer.repaired} tries that were refused or failed)")
+        print(f"(after {answer.repaired} attempts that were refused or failed)")
     if not any(value is not None for row in answer.rows for value in row):
         msg.warn("No rows: the database holds no answer to that SQL.")
         return
-    rows = [["" if value is None else shown(value) for value in row] for row in answer.rows]
+    rows = [["" if value is None else formatted(value) for value in row] for row in answer.rows]
     msg.table(rows, header=[escaped(column) for column in answer.columns], divider=True)
     if answer.truncated:
         msg.warn(f"Only the first {len(answer.rows):,} rows are shown (at most {limit:,}, see [ask.limits]).")
     for source in answer.sources:
         print(f"{escaped(source.document_id)}: {marked(source)}")
     if not answer.sources:
-        print("Its sources can't be told for that SQL.")
+        print("The sources of that SQL can't be determined.")
 
 
-def shown(value: object) -> str:
-    """A value for people: numbers with commas."""
+def formatted(value: object) -> str:
+    """Format a value: numbers with thousands separators."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"{value:,}" if isinstance(value, (int, float)) else escaped(str(value))
 
 
 def marked(source: SourceText) -> str:
-    """The sentences in bold, and a little of the text on either side."""
+    """The source sentence in bold, with some text on either side."""
     before = escaped(source.text[: source.start][-WIDEST:])
     after = escaped(source.text[source.end :][:WIDEST])
     text = f"{before}{color(escaped(source.text[source.start : source.end]), bold=True)}{after}"

@@ -1,4 +1,4 @@
-"""Open a page over the database: questions in words, SQL, and entities with the texts that name them."""
+"""Open a page to explore the database: questions, SQL, and entities with the texts that mention them."""
 
 from contextlib import closing
 from pathlib import Path
@@ -16,20 +16,20 @@ from ie.training import assembly
 
 
 def main(
-    database: Annotated[Path, typer.Option(help="What `database` wrote")] = Path("database/deals.db"),
-    config: Annotated[Path, typer.Option(help="How questions become SQL, and which model does it")] = Path(
+    database: Annotated[Path, typer.Option(help="Database")] = Path("database/deals.db"),
+    config: Annotated[Path, typer.Option(help="Settings of text-to-SQL, and its model")] = Path(
         "configs/ask.cfg"
     ),
     provider: options.Provider = "",
-    questions: Annotated[Path, typer.Option(help="Solved questions that the model is shown")] = Path(
+    questions: Annotated[Path, typer.Option(help="Solved questions to show to the model")] = Path(
         "assets/questions.jsonl"
     ),
-    money: Annotated[Path, typer.Option(help="How amounts in questions are read")] = Path(
+    money: Annotated[Path, typer.Option(help="Config of the component that parses amounts")] = Path(
         "configs/money.cfg"
     ),
-    port: Annotated[int, typer.Option(help="Port of the page on this machine", min=0, max=65535)] = 8070,
-    hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
-    cache: Annotated[Path, typer.Option(help="Folder for the page's key")] = Path(".cache/explore"),
+    port: Annotated[int, typer.Option(help="Port on this machine; 0: any", min=0, max=65535)] = 8070,
+    hosts: Annotated[str, typer.Option(help="Host names of a proxy in front, separated by commas")] = "",
+    cache: Annotated[Path, typer.Option(help="Folder for the page's secret key")] = Path(".cache/explore"),
 ) -> None:
     """Serve the page until Ctrl-C. It reads the database and writes nothing."""
 

@@ -18,7 +18,7 @@ from components import money  # noqa: F401  (registers the component)
 from ie.core.errors import UserError
 from ie.data.records import Record
 from ie.database import document_rows, sqlite_file
-from ie.database.schema import TABLES, Mapped, read_mapping
+from ie.database.schema import TABLES, DealMapping, read_mapping
 
 TALK = {
     "text": "Hooli raises $5m to revolutionize search, led by ACME Ventures. Nobody objected.",
@@ -137,7 +137,7 @@ def test_a_second_run_adds_nothing_and_only_what_changed_is_replaced(folder, cap
     corrected = {**TALK, "relations": TALK["relations"][:1]}
     write_lines(folder / "gold.jsonl", [corrected, longer])
     told = run_command("database", options(folder), capsys).output
-    assert "1 documents are new, 1 changed, 0 the same, 1 removed" in told
+    assert "1 new, 1 changed, 0 unchanged, 1 removed" in told
     assert "1 documents whose text is gone were kept (first: two)" in told
     assert rows(path, "SELECT source FROM documents ORDER BY 1") == [("plain",), ("talk",), ("two",)]
     assert rows(path, "SELECT COUNT(*) FROM investments WHERE company = 'Hooli'") == [(0,)]
@@ -160,7 +160,7 @@ def test_parquet_files_that_fell_behind_are_written_again(folder, capsys):
 
 def test_other_labels_and_none(folder, tmp_path):
     (tmp_path / "none.cfg").write_text('[documents]\nsource = "id"\n')
-    assert read_mapping(tmp_path / "none.cfg").deals == Mapped()
+    assert read_mapping(tmp_path / "none.cfg").deals == DealMapping()
     (tmp_path / "bad.cfg").write_text('[deals]\namounts = {"RAISED": "left"}\n')
     with pytest.raises(UserError, match=r"bad\.cfg: deals\.amounts\.RAISED"):
         read_mapping(tmp_path / "bad.cfg")
@@ -274,7 +274,7 @@ def test_a_pipeline_without_relations_gives_mentions_and_amounts(folder, pipelin
     nlp = spacy.load(pipeline)
     nlp.meta["version"] = "9.9.9"
     nlp.to_disk(pipeline)
-    assert "0 documents are new, 2 changed" in run_command("database", found, capsys).output
+    assert "0 new, 2 changed" in run_command("database", found, capsys).output
     assert [version for (version,) in rows(path, "SELECT version FROM models")] == ["9.9.9"]
 
 

@@ -1,4 +1,4 @@
-"""From what is known of a text to the rows of the database, the same for a pipeline's word and for gold."""
+"""Turn annotated texts into rows of the database, in the same way for pipeline output and gold."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from ie.data.corpora import category_of
 from ie.data.docs import pipeline_record
 from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record, Span
-from ie.database.schema import VERSION, Columns, Mapped
+from ie.database.schema import VERSION, Columns, DealMapping
 from ie.evaluation import database_rows
 
 Rows = dict[str, list[tuple]]
@@ -32,13 +32,13 @@ class NormalisedAmount:
     rule: str | None = None
 
     def columns(self) -> tuple:
-        """As the tables have it."""
+        """Values of the amount columns."""
         return (number(self.low), number(self.amount), number(self.high), self.currency)
 
 
 @dataclass(frozen=True)
 class Mention:
-    """A mention; `link` is the id of its entry, None for NIL and for what isn't linked."""
+    """An entity; `link` is the id of its entry, None if it is NIL or not linked."""
 
     start: int
     end: int
@@ -48,12 +48,12 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """All that is known of a text.
+class DocumentAnnotations:
+    """Everything known about a text.
 
     Attributes:
-        relations: (head, child, label, score), the ends as indices into `entities`; gold has no score.
-        sentences: (start, end) of each, in characters.
+        relations: (head, child, label, score); head and child are indices into `entities`, gold has no score.
+        sentences: (start, end) of each sentence, in characters.
     """
 
     record: Record
@@ -65,23 +65,23 @@ class Reading:
 
 
 def document_id(text: str) -> str:
-    """The key of a text: the start of its SHA-256."""
+    """The key of a text: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint(record: Record, model_id: str, basis: str, *, gold: bool) -> str:
-    """Changes whenever the rows of a text may change.
+    """A hash that changes whenever the rows of a text may change.
 
     Args:
-        basis: of what all texts' rows depend on (see `basis`).
-        gold: the annotation of the record counts, as the rows are made of it.
+        basis: hash of what the rows of all texts depend on (see `basis`).
+        gold: whether the rows are made from the record's annotation, so that it counts too.
     """
     parts = [model_id, basis, record.to_line() if gold else [record.text, record.meta]]
     return _short(parts)
 
 
 def basis(columns: Columns, companies: Sequence[GazetteerEntry]) -> str:
-    """What the rows of all texts depend on beside the model: the mapping and the names."""
+    """Hash of what the rows of all texts depend on besides the model: the mapping and the company names."""
     return _short([VERSION, columns.model_dump(), [[e.id, e.name] for e in companies]])
 
 
@@ -90,35 +90,35 @@ def _short(parts: list) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_gold(records: Iterable[Record], nlp: Language) -> Iterator[Reading]:
-    """What reviewed records say.
+def annotations_from_gold(records: Iterable[Record], nlp: Language) -> Iterator[DocumentAnnotations]:
+    """Take the annotations from reviewed records.
 
     Args:
-        nlp: for the sentences.
+        nlp: provides tokens and sentences.
     """
     for record in records:
-        yield _reading(record, record, category_of(record), None, nlp.make_doc(record.text))
+        yield _annotations(record, record, category_of(record), None, nlp.make_doc(record.text))
 
 
-def read_by(nlp: Language, records: Iterable[Record]) -> Iterator[Reading]:
-    """What a pipeline says of texts; the annotation of the records isn't looked at."""
+def annotations_from_pipeline(nlp: Language, records: Iterable[Record]) -> Iterator[DocumentAnnotations]:
+    """Annotate texts with a pipeline; annotation in the records is ignored."""
     for doc, record in nlp.pipe(((record.text, record) for record in records), as_tuples=True):
         category = max(sorted(doc.cats), key=doc.cats.__getitem__, default=None)
-        # further digits differ with the batch a text was worked on in
+        # Further digits depend on the batch that a text was processed in.
         score = None if category is None else round(doc.cats[category], 3)
-        yield _reading(record, pipeline_record(doc), category, score, doc)
+        yield _annotations(record, pipeline_record(doc), category, score, doc)
 
 
-def _reading(
+def _annotations(
     record: Record, annotated: Record, category: str | None, score: float | None, doc: Doc
-) -> Reading:
+) -> DocumentAnnotations:
     entities = []
     for span in annotated.spans:
         link = database_rows.link_of(span)
         link = None if link == database_rows.NIL else link
         entities.append(Mention(span.start, span.end, span.label, link, _amount(span)))
     relations = [(r.head, r.child, r.label, getattr(r, "score", None)) for r in annotated.relations]
-    return Reading(record, entities, relations, category, score, sentences(doc))
+    return DocumentAnnotations(record, entities, relations, category, score, sentences(doc))
 
 
 def _amount(span: Span) -> NormalisedAmount | None:
@@ -134,43 +134,45 @@ def _amount(span: Span) -> NormalisedAmount | None:
 
 
 def sentences(doc: Doc) -> list[tuple[int, int]]:
-    """Where the sentences of a text are: the pipeline's, else by their punctuation."""
+    """Sentence boundaries: the pipeline's, or those of a rule-based sentencizer."""
     if not doc.has_annotation("SENT_START"):
         SENTENCES(doc)
     return [(sentence.start_char, sentence.end_char) for sentence in doc.sents]
 
 
 def number(value: Decimal) -> int | float:
-    """As SQLite keeps it: whole numbers exactly, as far as 64 bits go."""
+    """As stored in SQLite: integers are exact up to 64 bits."""
     return int(value) if value == value.to_integral_value() and abs(value) < 2**63 else float(value)
 
 
-def fill(reading: Reading, columns: Columns, names: Mapping[str, str], model_id: str, mark: str) -> Rows:
+def fill(
+    annotations: DocumentAnnotations, columns: Columns, names: Mapping[str, str], model_id: str, mark: str
+) -> Rows:
     """The rows of a text, by table.
 
     Args:
-        names: of the companies, by id.
-        mark: its fingerprint.
+        names: company names by id.
+        mark: the fingerprint of the text.
     """
-    record = reading.record
+    record = annotations.record
     key = document_id(record.text)
-    keys = [f"{key}:{e.start}-{e.end}:{e.label}" for e in reading.entities]
+    keys = [f"{key}:{e.start}-{e.end}:{e.label}" for e in annotations.entities]
     meta = record.meta
 
-    def said(name: str) -> str | None:
+    def meta_value(name: str) -> str | None:
         return str(meta[name]) if name and meta.get(name) is not None else None
 
-    found: Rows = {
+    rows: Rows = {
         "documents": [
             (
                 key,
                 record.text,
-                said(columns.documents.source),
-                said(columns.documents.writer),
-                said(columns.documents.date),
+                meta_value(columns.documents.source),
+                meta_value(columns.documents.writer),
+                meta_value(columns.documents.date),
                 json_text(meta, sort_keys=True),
-                reading.category,
-                reading.category_score,
+                annotations.category,
+                annotations.category_score,
                 model_id,
                 mark,
             )
@@ -187,19 +189,19 @@ def fill(reading: Reading, columns: Columns, names: Mapping[str, str], model_id:
                 *(entity.amount.columns() if entity.amount else (None,) * 4),
                 entity.amount.rule if entity.amount else None,
             )
-            for mention, entity in zip(keys, reading.entities, strict=True)
+            for mention, entity in zip(keys, annotations.entities, strict=True)
         ],
         "relations": [
             (f"{key}:{label}:{head}>{child}", key, label, keys[head], keys[child], score)
-            for head, child, label, score in reading.relations
+            for head, child, label, score in annotations.relations
         ],
     }
-    return found | deals(reading, columns.deals, names)
+    return rows | deals(annotations, columns.deals, names)
 
 
 @dataclass
 class _Deal:
-    """A company of a text, as (id or None, name), with the entities that made it one."""
+    """A company in a text, as (id or None, name), with the mentions its deal is made of."""
 
     company: tuple[str | None, str]
     amounts: list[Mention]
@@ -207,62 +209,62 @@ class _Deal:
     mentions: list[Mention]
 
 
-def deals(reading: Reading, mapped: Mapped, names: Mapping[str, str]) -> Rows:
+def deals(annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[str, str]) -> Rows:
     """The rows of deals, investments and amounts of a text.
 
-    Mentions of one company are one: by their link, or by their name where they have none.
+    Mentions of one company are merged: by their link, or by their name if they have none.
     """
-    text, key = reading.record.text, document_id(reading.record.text)
-    found: dict[tuple, _Deal] = {}
+    text, key = annotations.record.text, document_id(annotations.record.text)
+    by_company: dict[tuple, _Deal] = {}
 
-    def called(entity: Mention) -> tuple[str | None, str]:
+    def company_of(entity: Mention) -> tuple[str | None, str]:
         written = text[entity.start : entity.end]
         return entity.link, names.get(entity.link, written) if entity.link else written
 
-    for head, child, label, _ in reading.relations:
+    for head, child, label, _ in annotations.relations:
         for kind in ("amounts", "investors"):
             end = getattr(mapped, kind).get(label)
             if end is None:
                 continue
             company, other = (head, child) if end == "head" else (child, head)
-            company, other = reading.entities[company], reading.entities[other]
-            deal = found.setdefault(_same(called(company)), _Deal(called(company), [], [], []))
+            company, other = annotations.entities[company], annotations.entities[other]
+            deal = by_company.setdefault(_same(company_of(company)), _Deal(company_of(company), [], [], []))
             getattr(deal, kind).append(other)
             deal.mentions += [company, other]
-    rows_: Rows = {"deals": [], "investments": [], "amounts": []}
-    for deal in found.values():
+    rows: Rows = {"deals": [], "investments": [], "amounts": []}
+    for deal in by_company.values():
         company_id, company = deal.company
         deal_id = f"{key}:{company_id or company}"
-        stretch = _sentences(deal.mentions, reading.sentences)
+        sentence = _sentences(deal.mentions, annotations.sentences)
         amounts = _distinct(deal.amounts)
         main = main_amount(amounts, mapped.main)
-        rows_["deals"].append(
+        rows["deals"].append(
             (
                 deal_id,
                 key,
                 company_id,
                 company,
                 *(main.columns() if main else (None,) * 4),
-                reading.category,
-                *stretch,
+                annotations.category,
+                *sentence,
             )
         )
-        for number_, amount in enumerate(amounts, start=1):
-            rows_["amounts"].append(
+        for position, amount in enumerate(amounts, start=1):
+            rows["amounts"].append(
                 (
-                    f"{deal_id}:{number_}",
+                    f"{deal_id}:{position}",
                     deal_id,
                     key,
                     company_id,
                     company,
                     *amount.columns(),
                     int(amount is main),
-                    *stretch,
+                    *sentence,
                 )
             )
-        investors = {_same(called(entity)): called(entity) for entity in reversed(deal.investors)}
+        investors = {_same(company_of(entity)): company_of(entity) for entity in reversed(deal.investors)}
         for investor_id, investor in investors.values():
-            rows_["investments"].append(
+            rows["investments"].append(
                 (
                     f"{deal_id}:{investor_id or investor}",
                     deal_id,
@@ -271,43 +273,43 @@ def deals(reading: Reading, mapped: Mapped, names: Mapping[str, str]) -> Rows:
                     investor,
                     company_id,
                     company,
-                    *stretch,
+                    *sentence,
                 )
             )
-    return rows_
+    return rows
 
 
-def _same(called: tuple[str | None, str]) -> tuple:
-    """What two mentions of one company have in common."""
-    link, name = called
+def _same(company: tuple[str | None, str]) -> tuple:
+    """Key that is equal for mentions of the same company."""
+    link, name = company
     return (link,) if link else ("", " ".join(name.casefold().split()))
 
 
 def _distinct(entities: Iterable[Mention]) -> list[NormalisedAmount]:
-    """The amounts in the order of the text, equal ones once; those that say no number are none."""
-    found: dict[tuple, NormalisedAmount] = {}
+    """Amounts in text order without duplicates; mentions without a number are left out."""
+    distinct: dict[tuple, NormalisedAmount] = {}
     for entity in sorted(entities, key=lambda entity: entity.start):
         if entity.amount is not None:
-            found.setdefault(entity.amount.columns(), entity.amount)
-    return list(found.values())
+            distinct.setdefault(entity.amount.columns(), entity.amount)
+    return list(distinct.values())
 
 
 def main_amount(amounts: Sequence[NormalisedAmount], rule: str) -> NormalisedAmount | None:
-    """The amount that stands for a deal.
+    """The amount that represents a deal.
 
-    "largest" takes the largest in the currency that is named first: a round is larger than its tranches and,
-    mostly, than the rounds before it, and the same amount in another currency stands behind, in brackets.
+    "largest" takes the largest amount in the currency that is named first. A round is larger than its
+    tranches and usually larger than earlier rounds; the same amount in another currency follows in brackets.
     """
     if not amounts or rule == "first":
         return amounts[0] if amounts else None
     return max((a for a in amounts if a.currency == amounts[0].currency), key=lambda a: a.amount)
 
 
-def _sentences(mentions: Iterable[Mention], found: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The whole sentences from the first of some mentions to the last."""
+def _sentences(mentions: Iterable[Mention], sentences: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The span of whole sentences from the first mention to the last."""
     mentions = list(mentions)
     start, end = min(m.start for m in mentions), max(m.end for m in mentions)
     return (
-        max((s for s, _ in found if s <= start), default=start),
-        min((e for _, e in found if e >= end), default=end),
+        max((s for s, _ in sentences if s <= start), default=start),
+        min((e for _, e in sentences if e >= end), default=end),
     )

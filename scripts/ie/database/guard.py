@@ -1,10 +1,10 @@
-"""What a question may do to the database: one SELECT over known tables, for a bounded time, and nothing else.
+"""Guard of the database: one SELECT over known tables, with limits on time and size, and nothing else.
 
-Two walls, as either may have a hole. The statement is parsed, and every part of it must be on a list of what
-is allowed. What is then run are its own words without comments, on a read-only connection, under an
-authorizer that denies all but reading the tables, in a process with limits on time, memory and the size of
-values (`ie.database.sql_workers`). Its own words, as the parser may write what it read with another meaning:
-it leaves out the plus of `+amount = '5'`, which makes SQLite compare without the type of the column.
+There are two layers, because either may have a gap. The statement is parsed, and every part of it must be on
+an allow-list. Then its original words, without comments, run on a read-only connection, under an authorizer
+that denies everything but reading the tables, in a process with limits on time, memory and the size of values
+(`ie.database.sql_workers`). The parser's own output is not run, because it may change the meaning: it drops
+the plus of `+amount = '5'`, which makes SQLite compare without the type of the column.
 """
 
 import logging
@@ -24,15 +24,15 @@ from ie.database.sqlite_file import HIDDEN
 
 __all__ = ["QueryLimits", "Result", "StatementRefused", "check", "run", "tables", "tokens"]
 
-# It warns of statements that it doesn't know, which are refused anyway.
+# sqlglot warns about statements that it doesn't know; they are refused anyway.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 DIALECT = "sqlite"
 LONGEST_STATEMENT = 4_000
-# Of nested parentheses, SELECTs and operators; the parser itself is a recursive one.
+# Maximum nesting of parentheses, SELECTs and operators; the parser is recursive.
 DEEPEST = 60
 
-# sqlglot's classes of functions by what SQLite calls them; those it has no class for go by their name alone.
+# sqlglot's function classes by SQLite's names. Functions without a class are in NAMED.
 FUNCTIONS = {
     "abs": exp.Abs, "avg": exp.Avg, "cast": exp.Cast, "ceil": exp.Ceil, "ceiling": exp.Ceil,
     "coalesce": exp.Coalesce, "concat": exp.Concat, "concat_ws": exp.ConcatWs, "count": exp.Count,
@@ -46,11 +46,11 @@ FUNCTIONS = {
     "sqrt": exp.Sqrt, "strftime": exp.TimeToStr, "string_agg": exp.GroupConcat, "substr": exp.Substring,
     "substring": exp.Substring, "sum": exp.Sum, "trim": exp.Trim, "typeof": exp.Typeof, "upper": exp.Upper,
 }  # fmt: skip
-# Also those that sqlglot has a class for with the usual arguments alone.
+# Functions without a class in sqlglot, or with one for the usual arguments only.
 NAMED = frozenset(
     {"ifnull", "ltrim", "rtrim", "total", "date", "time", "datetime", "julianday", "strftime", "unixepoch"}
 )
-# What SQLite's own functions are called where it asks whether they may be used.
+# Names of SQLite's built-in functions as passed to the authorizer.
 CALLED = frozenset({*FUNCTIONS, *NAMED, "like", "current_date", "current_time", "current_timestamp"})
 
 _SYNTAX: tuple[type[exp.Expr], ...] = (
@@ -63,7 +63,7 @@ _SYNTAX: tuple[type[exp.Expr], ...] = (
     exp.DataTypeParam, exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Window, exp.WindowSpec,
     exp.Filter, exp.Var, exp.Collate, exp.Escape,
 )  # fmt: skip
-# MAX and MIN of several values in a row are classes of their own.
+# MAX and MIN with several arguments have classes of their own.
 _ALLOWED = frozenset({*_SYNTAX, *FUNCTIONS.values(), exp.TsOrDsToTimestamp, exp.Greatest, exp.Least})
 _COLLATIONS = frozenset({"NOCASE", "BINARY", "RTRIM"})
 
@@ -83,26 +83,26 @@ _MAXIMA = {
 
 
 def check(sql: str, schema: Mapping[str, tuple[str, ...]]) -> str:
-    """The one SELECT that a text is, in its own words, on one line, without comments and the semicolon.
+    """Return the one SELECT of a text in its own words, on one line, without comments and semicolon.
 
     Args:
-        schema: tables and their columns, all that may be read.
+        schema: tables and columns that may be read.
 
     Raises:
-        Refused: anything else, with the first reason found.
+        StatementRefused: it is anything else; the message names the first reason.
     """
     if len(sql) > LONGEST_STATEMENT:
         raise StatementRefused("too long", f"The statement is longer than {LONGEST_STATEMENT:,} characters.")
     if any(ord(c) < 32 and c not in "\t\r\n" for c in sql):
         raise StatementRefused("no SQL", "The statement has control characters in it.")
     try:
-        found = tokens(sql)
-        while found and found[-1].token_type == TokenType.SEMICOLON:
-            found.pop()
-        found = _without_parentheses(found)
-        if sum(token.token_type == TokenType.L_PAREN for token in found) > DEEPEST:
+        parts = tokens(sql)
+        while parts and parts[-1].token_type == TokenType.SEMICOLON:
+            parts.pop()
+        parts = _without_parentheses(parts)
+        if sum(token.token_type == TokenType.L_PAREN for token in parts) > DEEPEST:
             raise StatementRefused("too deep", f"The statement has more than {DEEPEST} parentheses.")
-        words = joined(sql, found)
+        words = joined(sql, parts)
         parsed = [tree for tree in sqlglot.parse(words, read=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
         reason = str(error).splitlines()[0].split(". Line")[0] if str(error) else "too deep"
@@ -123,45 +123,45 @@ def check(sql: str, schema: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def tables(sql: str) -> list[str]:
-    """The tables that a statement names, those of its WITH included."""
+    """Names of the tables in a statement, including WITH queries."""
     return [table.name for table in sqlglot.parse_one(sql, read=DIALECT).find_all(exp.Table)]
 
 
 def tokens(sql: str) -> list[Token]:
-    """The words and signs of a statement; comments aren't among them.
+    """Tokenize a statement; comments are dropped.
 
     Raises:
-        SqlglotError: such as for a string that has no end.
+        SqlglotError: such as an unterminated string.
     """
     return sqlglot.tokenize(sql, read=DIALECT)
 
 
-def joined(sql: str, found: Sequence[Token]) -> str:
-    """Some tokens of a statement as they are written, with one blank for blanks and comments between them."""
-    parts = []
+def joined(sql: str, sequence: Sequence[Token]) -> str:
+    """The original text of some tokens, with one space for whitespace and comments between them."""
+    pieces = []
     end = None
-    for token in found:
+    for token in sequence:
         if end is not None and token.start > end:
-            parts.append(" ")
+            pieces.append(" ")
         end = token.end + 1
-        parts.append(sql[token.start : end])
-    return "".join(parts)
+        pieces.append(sql[token.start : end])
+    return "".join(pieces)
 
 
-def depths(found: Sequence[Token]) -> list[int]:
-    """Parentheses that are open after each token."""
+def depths(sequence: Sequence[Token]) -> list[int]:
+    """Number of open parentheses after each token."""
     steps = {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}
-    return list(accumulate(steps.get(token.token_type, 0) for token in found))
+    return list(accumulate(steps.get(token.token_type, 0) for token in sequence))
 
 
-def _without_parentheses(found: list[Token]) -> list[Token]:
-    """Without parentheses around the whole statement, which SQLite doesn't take."""
-    while found and found[0].token_type == TokenType.L_PAREN:
-        *before, last = depths(found)
+def _without_parentheses(statement: list[Token]) -> list[Token]:
+    """Remove parentheses around the whole statement, which SQLite doesn't accept."""
+    while statement and statement[0].token_type == TokenType.L_PAREN:
+        *before, last = depths(statement)
         if last != 0 or 0 in before:
             break
-        found = found[1:-1]
-    return found
+        statement = statement[1:-1]
+    return statement
 
 
 def _check_parts(tree: exp.Expr) -> None:
@@ -189,7 +189,7 @@ def _check_parts(tree: exp.Expr) -> None:
 
 def _check_names(tree: exp.Expr, schema: Mapping[str, tuple[str, ...]]) -> None:
     for clause in tree.find_all(exp.With):
-        # SQLite takes a query for a recursive one also without the word, and in any order.
+        # SQLite treats a WITH query as recursive even without the keyword, and in any order.
         later = [cte.alias.lower() for cte in clause.expressions]
         for cte in clause.expressions:
             if any(table.name.lower() in later for table in cte.this.find_all(exp.Table)):
@@ -198,18 +198,18 @@ def _check_names(tree: exp.Expr, schema: Mapping[str, tuple[str, ...]]) -> None:
                 )
             later.remove(cte.alias.lower())
     derived = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    known = {name.lower() for name in schema}
+    table_names = {name.lower() for name in schema}
     for table in tree.find_all(exp.Table):
         if table.args.get("db") or table.args.get("catalog"):
             raise StatementRefused("table", f"The table {table.sql(DIALECT)[:60]} is in another database.")
-        if table.name.lower() not in known | derived:
+        if table.name.lower() not in table_names | derived:
             raise StatementRefused(
                 "table", f"There is no table {table.name[:40]}; there are {', '.join(schema)}."
             )
-    columns = {column.lower() for named in schema.values() for column in named}
-    made = {alias.lower() for node in tree.find_all(exp.Alias, exp.TableAlias) for alias in _aliases(node)}
+    columns = {column.lower() for names in schema.values() for column in names}
+    aliases = {alias.lower() for node in tree.find_all(exp.Alias, exp.TableAlias) for alias in _aliases(node)}
     for column in tree.find_all(exp.Column):
-        if not isinstance(column.this, exp.Star) and column.name.lower() not in columns | made:
+        if not isinstance(column.this, exp.Star) and column.name.lower() not in columns | aliases:
             raise StatementRefused("column", f"There is no column {column.name[:40]}.")
 
 
@@ -221,13 +221,13 @@ def _aliases(node: exp.Expr) -> Iterator[str]:
 
 
 def run(connection: sqlite3.Connection, sql: str, limits: QueryLimits | None = None) -> Result:
-    """Run a statement that `check` has seen, in a process that is killed when its time is over.
+    """Run a statement that passed `check`, in a process that is killed when its time is over.
 
     Args:
-        connection: to the file that is read; nothing is run on it.
+        connection: to the database file; nothing is executed on it.
 
     Raises:
-        Refused: SQLite refuses it, a limit stopped it, or too many others are running.
+        StatementRefused: SQLite refuses it, a limit stopped it, or too many others are running.
     """
     (database,) = (row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main")
     return sql_workers.WORKERS.run(
@@ -241,7 +241,7 @@ def run(connection: sqlite3.Connection, sql: str, limits: QueryLimits | None = N
 
 
 def _quoted_names(sql: str) -> str:
-    """With names in brackets, as SQLite takes one in double quotes for a text if there is no such column."""
+    """Put double-quoted names in brackets: SQLite reads "x" as a string if there is no such column."""
     try:
         names = [t for t in tokens(sql) if t.token_type == TokenType.IDENTIFIER and sql[t.start] == '"']
     except SqlglotError:

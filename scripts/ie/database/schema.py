@@ -1,8 +1,9 @@
-"""The tables of the database and what fills them: a star whose centre is the deal.
+"""Tables of the database, and the settings that map annotations to columns: a star schema around deals.
 
-A deal is a company that got money, as one text tells it: one row however many investors and amounts it has,
-so that a sum or a count over `deals` counts nothing twice. Its investors are rows of `investments`, all its
-amounts rows of `amounts`; both repeat the names, so that few questions need a join.
+A deal is a company that received money, according to one text. It is one row, however many investors and
+amounts it has, so that sums and counts over `deals` count nothing twice. Its investors are rows of
+`investments`, all its amounts rows of `amounts`. Both repeat the company names, so that few queries need a
+join.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,13 @@ from ie.core.settings import load_settings
 VERSION = "1"
 
 TEXT, NUMBER, INTEGER, REAL = "TEXT", "NUMERIC", "INTEGER", "REAL"
-# Parquet has no type that holds whole and other numbers as they are; a double is exact up to 2^53.
+# Parquet has no type for mixed integers and decimals; a double is exact up to 2^53.
 PARQUET = {TEXT: pa.string(), NUMBER: pa.float64(), INTEGER: pa.int64(), REAL: pa.float64()}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns with their types, the first being the key, and what a row is."""
+    """A table: its columns with their types (the first is the key), and a description of a row."""
 
     name: str
     columns: Mapping[str, str]
@@ -37,11 +38,11 @@ class Table:
 
     @property
     def of_document(self) -> bool:
-        """Whether each row belongs to a document, and goes with it."""
+        """Whether each row belongs to a document and is removed with it."""
         return "document_id" in self.columns
 
     def ddl(self) -> str:
-        """The statement that creates it, without a rowid: rows lie in the order of their keys."""
+        """The CREATE TABLE statement, without a rowid: rows are stored in key order."""
         columns = [
             f'"{name}" {kind}' + (" PRIMARY KEY NOT NULL" if name == self.key else "")
             for name, kind in self.columns.items()
@@ -49,11 +50,11 @@ class Table:
         return f"CREATE TABLE {self.name} ({', '.join(columns)}) WITHOUT ROWID"
 
     def insert(self) -> str:
-        """The statement that adds a row."""
+        """The statement that inserts a row."""
         return f"INSERT INTO {self.name} VALUES ({', '.join('?' * len(self.columns))})"
 
     def arrow(self) -> pa.Schema:
-        """Its schema in Parquet."""
+        """The Parquet schema."""
         return pa.schema([(name, PARQUET[kind]) for name, kind in self.columns.items()])
 
 
@@ -160,7 +161,7 @@ TABLES = {
 }
 DEALS = ("deals", "investments", "amounts")
 
-# Columns that stand for a row of another table: (table, column, other table, its key).
+# Foreign keys: (table, column, referenced table, its key).
 REFERENCES = (
     ("investments", "deal_id", "deals", "deal_id"),
     ("amounts", "deal_id", "deals", "deal_id"),
@@ -171,20 +172,20 @@ REFERENCES = (
     ("deals", "document_id", "documents", "document_id"),
     ("investments", "document_id", "documents", "document_id"),
     ("mentions", "document_id", "documents", "document_id"),
-    # other investors in the same deal
+    # Other investors in the same deal.
     ("investments", "deal_id", "investments", "deal_id"),
 )
 
 
-class Mapped(BaseModel):
-    """[deals] of the config: which relations make a deal.
+class DealMapping(BaseModel):
+    """[deals] of the config: the relations that make a deal.
 
     Attributes:
-        amounts: relation label to the end of it ("head" or "child") that is the company; the other end is
-            an amount it got.
-        investors: the same, where the other end is an investor in it.
-        main: the amount of a deal that has several: "largest" of those in the currency that is named
-            first, or "first" in the text.
+        amounts: maps a relation label to the end ("head" or "child") that is the company; the other end is an
+            amount it received.
+        investors: the same, with an investor at the other end.
+        main: which of several amounts represents the deal: "largest" in the currency that is named first, or
+            "first" in the text.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -194,12 +195,12 @@ class Mapped(BaseModel):
 
     @property
     def labels(self) -> set[str]:
-        """The relation labels that it names."""
+        """All relation labels in the mapping."""
         return {*self.amounts, *self.investors}
 
 
 class Documents(BaseModel):
-    """[documents] of the config: the keys of a text's `meta` that become columns; "" for none."""
+    """[documents] of the config: the keys of `meta` that become columns; "" for none."""
 
     model_config = ConfigDict(extra="forbid")
     source: str = "id"
@@ -208,18 +209,18 @@ class Documents(BaseModel):
 
 
 class Columns(BaseModel):
-    """What of a scheme goes into which column (configs/database.cfg)."""
+    """configs/database.cfg: which annotation fills which column."""
 
     model_config = ConfigDict(extra="forbid")
     documents: Documents = Documents()
-    deals: Mapped = Mapped()
+    deals: DealMapping = DealMapping()
 
 
 def read_mapping(path: Path) -> Columns:
-    """Read configs/database.cfg; without [deals] there are documents, mentions and relations only.
+    """Read configs/database.cfg; without [deals] only documents, mentions and relations are filled.
 
     Raises:
-        UserError: no such file, not a config, an unknown setting.
+        UserError: the file is missing or invalid, or a setting is unknown.
     """
     return load_settings(path, Columns)
 

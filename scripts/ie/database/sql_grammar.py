@@ -1,8 +1,8 @@
-"""A grammar, in llama.cpp's GBNF, of the SELECTs over given tables that use what a question names.
+"""A grammar (llama.cpp's GBNF) for SELECTs that use the values a question names.
 
-Each value that the question names must be in the WHERE, compared with a column that has it, and each large
-number with an amount; a small one is the LIMIT. What is left to the model is what to select, from where, and
-in which order. The guard allows much else, for models that need no such rails.
+Every value of the question must appear in the WHERE clause, compared with a column that contains it, and
+every large number with an amount; a small number is the LIMIT. The model only decides what to select, from
+which tables and in which order. The guard allows much more, for larger models that need no grammar.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,39 +15,39 @@ NO_ANSWER = "NO ANSWER"
 # Numbers up to this one may be a LIMIT.
 FEW = 100
 Fields = Mapping[str, str]
-# A column and a value of it; the column is "" for a name that no column has, "#" for a number.
+# A column and its value; the column is "" for a name that is in no column, "#" for a number.
 Value = tuple[str, str]
 
 
 def grammar(
-    tables: Mapping[str, Sequence[str]], found: LinkedValues, codes: Mapping[str, Sequence[str]]
+    tables: Mapping[str, Sequence[str]], linked: LinkedValues, codes: Mapping[str, Sequence[str]]
 ) -> str:
     """The grammar of the answers to one question.
 
     Args:
         tables: the tables and columns that may be used.
-        found: what it names.
-        codes: columns with few values, any of which may be meant by a name that no column has.
+        found: the values that the question names.
+        codes: columns with few values; an unknown name may refer to any of them.
     """
-    rules = _Rules(found, codes)
-    queries = [*_queries(rules, tables, rules.wanted), *_nested(rules, tables), *_common(rules, tables)]
-    shown = " | ".join(dict.fromkeys([_text(NO_ANSWER), *queries]))
-    # The end of the line must be allowed: a model that may not end goes on, with " AND " and " AND ".
-    return "\n".join([f'root ::= " "? ({shown}) ";"? "\\n"', *rules.lines]) + "\n"
+    rules = _Rules(linked, codes)
+    queries = [*_queries(rules, tables, rules.required), *_nested(rules, tables), *_common(rules, tables)]
+    alternatives = " | ".join(dict.fromkeys([_text(NO_ANSWER), *queries]))
+    # The line must be allowed to end, or the model goes on with " AND " forever.
+    return "\n".join([f'root ::= " "? ({alternatives}) ";"? "\\n"', *rules.lines]) + "\n"
 
 
 def letter(table: str, second: bool = False) -> str:
-    """What a table is called in a join: its first letter, the next one for the same table again."""
+    """Alias of a table in a join: its first letter, or the next letter for the same table again."""
     return chr(ord(table[0]) + second) if table != "documents" else "t"
 
 
 def _queries(
-    rules: "_Rules", tables: Mapping[str, Sequence[str]], wanted: Sequence[list[Value]]
+    rules: "_Rules", tables: Mapping[str, Sequence[str]], required: Sequence[list[Value]]
 ) -> Iterator[str]:
-    """SELECTs from one table, and from two that refer to each other."""
+    """SELECTs from one table, and from two tables that refer to each other."""
     for table, columns in tables.items():
         fields = {column: TABLES[table].columns[column] for column in columns}
-        if query := rules.query(fields, f" FROM {table}", wanted):
+        if query := rules.query(fields, f" FROM {table}", required):
             yield query
     for left, own, right, key in REFERENCES:
         if left not in tables or right not in tables:
@@ -56,28 +56,28 @@ def _queries(
         fields = {f"{one}.{column}": TABLES[left].columns[column] for column in tables[left]}
         fields |= {f"{two}.{column}": TABLES[right].columns[column] for column in tables[right]}
         if left == right:
-            # the other rows of the same: the named value must not come back
-            if query := rules.others(fields, left, own, one, two, wanted):
+            # A self-join: other rows of the same deal; the named value itself must not be returned.
+            if query := rules.others(fields, left, own, one, two, required):
                 yield query
             continue
-        if not wanted:
+        if not required:
             continue
         places = {
             f" FROM {left} {one} JOIN {right} {two} ON {two}.{key} = {one}.{own}",
             f" FROM {right} {two} JOIN {left} {one} ON {one}.{own} = {two}.{key}",
         }
         for place in sorted(places):
-            if query := rules.query(fields, place, wanted):
+            if query := rules.query(fields, place, required):
                 yield query
 
 
 def _nested(rules: "_Rules", tables: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """SELECTs about what another SELECT puts first."""
+    """SELECTs about the first row of another SELECT."""
     for outer, columns in tables.items():
         for inner, others in tables.items():
             amounts = [name for name in others if TABLES[inner].columns[name] == NUMBER]
             fields = {column: TABLES[inner].columns[column] for column in others}
-            where = rules.where(fields, rules.wanted)
+            where = rules.where(fields, rules.required)
             if outer == inner or not amounts or where is None:
                 continue
             for shared in set(columns) & set(others) - {"category", "currency", "amount"}:
@@ -92,61 +92,61 @@ def _nested(rules: "_Rules", tables: Mapping[str, Sequence[str]]) -> Iterator[st
 
 
 def _common(rules: "_Rules", tables: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What two SELECTs have in common, where a column has two values."""
-    if len(rules.wanted) != 2 or not {c for c, _ in rules.wanted[0]} & {c for c, _ in rules.wanted[1]}:
+    """INTERSECTs of two SELECTs, if the question names two values of one column."""
+    if len(rules.required) != 2 or not {c for c, _ in rules.required[0]} & {c for c, _ in rules.required[1]}:
         return
     for table, columns in tables.items():
         fields = {column: TABLES[table].columns[column] for column in columns}
-        both = [rules.query(fields, f" FROM {table}", [value], plain=True) for value in rules.wanted]
+        both = [rules.query(fields, f" FROM {table}", [value], plain=True) for value in rules.required]
         if all(both):
             yield rules.add(f'{both[0]} " INTERSECT " {both[1]}')
 
 
 class _Rules:
-    """The rules made so far; the same body is one rule.
+    """The rules so far; equal bodies share one rule.
 
     Attributes:
-        wanted: what must be in the WHERE, each with the columns it may stand for.
+        required: values that must be in the WHERE clause, each with the columns it may belong to.
     """
 
-    def __init__(self, found: LinkedValues, codes: Mapping[str, Sequence[str]]) -> None:
-        self.found = found
+    def __init__(self, linked: LinkedValues, codes: Mapping[str, Sequence[str]]) -> None:
+        self.linked = linked
         self.codes = codes
         self.lines: list[str] = []
         self._names = count()
         self._known: dict[str, str] = {}
         by_value: dict[str, list[Value]] = {}
-        for column, value in found.values:
+        for column, value in linked.values:
             by_value.setdefault(value, []).append((column, value))
-        self.wanted = [
+        self.required = [
             *by_value.values(),
-            *([("", name)] for name in found.names),
-            *([("#", str(n))] for n in found.numbers if n > FEW),
+            *([("", name)] for name in linked.names),
+            *([("#", str(n))] for n in linked.numbers if n > FEW),
         ]
-        self.few = [n for n in found.numbers if isinstance(n, int) and 0 < n <= FEW]
+        self.few = [n for n in linked.numbers if isinstance(n, int) and 0 < n <= FEW]
 
     def add(self, body: str) -> str:
-        """The name of a rule with that body."""
+        """Return the name of a rule with this body, creating it if needed."""
         if body not in self._known:
             self._known[body] = f"r{next(self._names)}"
             self.lines.append(f"{self._known[body]} ::= {body}")
         return self._known[body]
 
     def any(self, choices: Sequence[str]) -> str:
-        """A rule that is one of several."""
+        """A rule with alternatives."""
         return self.add(" | ".join(dict.fromkeys(choices)))
 
     def query(
-        self, fields: Fields, place: str, wanted: Sequence[list[Value]], *, plain: bool = False
+        self, fields: Fields, place: str, required: Sequence[list[Value]], *, plain: bool = False
     ) -> str | None:
-        """A SELECT; None if its tables haven't what is wanted.
+        """A SELECT; None if its tables lack a required value.
 
         Args:
-            plain: without groups and order.
+            plain: without GROUP BY and ORDER BY.
         """
-        where = self.where(fields, wanted)
-        # what a column must be is nothing to ask for
-        fixed = {column for values in wanted for column, _ in values}
+        where = self.where(fields, required)
+        # A column with a fixed value is not worth selecting.
+        fixed = {column for values in required for column, _ in values}
         rest = {name: kind for name, kind in fields.items() if name.split(".")[-1] not in fixed}
         if where is None or not self._columns(rest):
             return None
@@ -155,7 +155,7 @@ class _Rules:
             return self.add(f'"SELECT " {column} {_text(place)} {where}')
         amounts = [_text(name) for name, kind in rest.items() if kind == NUMBER]
         tail = f"{_text(place)} {where}"
-        # "the two largest" names its LIMIT; without such a number, one or all are meant
+        # "the two largest" gives the LIMIT; without such a number it is one row or all rows.
         limit = self.any([_text(str(n)) for n in (self.few or [1])])
         ranked = self.any([*amounts, '"COUNT(*)"'])
         order = f'" ORDER BY " {ranked} " DESC"? " LIMIT " {limit}'
@@ -168,13 +168,13 @@ class _Rules:
         return self.any(forms)
 
     def others(
-        self, fields: Fields, table: str, own: str, one: str, two: str, wanted: Sequence[list[Value]]
+        self, fields: Fields, table: str, own: str, one: str, two: str, required: Sequence[list[Value]]
     ) -> str | None:
-        """A SELECT of the other rows of a table that share something with the named one."""
-        if len(wanted) != 1:
+        """A SELECT of other rows of a table that share a key with the row of the named value."""
+        if len(required) != 1:
             return None
         choices = []
-        for column, value in wanted[0]:
+        for column, value in required[0]:
             if f"{one}.{column}" in fields:
                 tables = f"{two}.{column} FROM {table} {one} JOIN {table} {two}"
                 choices.append(
@@ -184,30 +184,30 @@ class _Rules:
                 )
         return self.any(choices) if choices else None
 
-    def where(self, fields: Fields, wanted: Sequence[list[Value]]) -> str | None:
-        """The WHERE with all that is wanted, in its order; None if the tables haven't all of it."""
+    def where(self, fields: Fields, required: Sequence[list[Value]]) -> str | None:
+        """A WHERE clause with all required values in order; None if the tables lack one of them."""
         parts = []
-        columns = [values[0][0] for values in wanted if len(values) == 1 and values[0][0] not in ("", "#")]
+        columns = [values[0][0] for values in required if len(values) == 1 and values[0][0] not in ("", "#")]
         if len(columns) > len(set(columns)) and len(fields) == len({n.split(".")[-1] for n in fields}):
-            # a column of one row has one value
+            # A column has one value per row.
             return None
-        for values in wanted:
+        for values in required:
             choices = [each for value in values for each in self._conditions(fields, value)]
             if not choices:
                 return None
             parts.append(self.any(choices))
         amounts = [name for name, kind in fields.items() if kind == NUMBER]
-        given = self.any([_text(f"{name} IS NOT NULL") for name in amounts]) if amounts else ""
+        not_null = self.any([_text(f"{name} IS NOT NULL") for name in amounts]) if amounts else ""
         if not parts:
             missing = [_text(f"{name} IS NULL") for name in amounts]
-            return f'(" WHERE " {self.any([given, *missing])})?' if amounts else '""'
-        required = ' " AND " '.join(parts)
-        return f'" WHERE " {required}' + (f' (" AND " {given})?' if amounts else "")
+            return f'(" WHERE " {self.any([not_null, *missing])})?' if amounts else '""'
+        conditions = ' " AND " '.join(parts)
+        return f'" WHERE " {conditions}' + (f' (" AND " {not_null})?' if amounts else "")
 
     def _conditions(self, fields: Fields, value: Value) -> Iterator[str]:
-        """How a value may be compared."""
+        """The ways to compare a value."""
         where, text = value
-        # a word of no column is looked for in the texts, where they are
+        # An unknown name is searched in the texts, if they are available.
         searched = any(name.split(".")[-1] == "text" for name in fields)
         for name, kind in fields.items():
             column = name.split(".")[-1]
@@ -218,9 +218,9 @@ class _Rules:
             elif kind == TEXT and column == where:
                 yield _text(f"{name} = {quoted(text)}")
             elif kind == TEXT and not where and column not in ("text", "date") and not searched:
-                # a name that no column has may be a name, or stand for a code: Canada for CA
-                known = [quoted(c) for c in self.codes.get(column, ())] or [quoted(text)]
-                yield f"{_text(f'{name} = ')} {self.any(list(map(_text, known)))}"
+                # An unknown name may be a name, or stand for a code: Canada for CA.
+                codes = [quoted(c) for c in self.codes.get(column, ())] or [quoted(text)]
+                yield f"{_text(f'{name} = ')} {self.any(list(map(_text, codes)))}"
 
     @staticmethod
     def _columns(fields: Fields) -> list[str]:
@@ -230,7 +230,7 @@ class _Rules:
         return self.any([_text(name) for name in self._columns(fields)])
 
     def items(self, fields: Fields) -> str:
-        """What is selected: columns, or one aggregate."""
+        """The selected items: columns, or one aggregate."""
         column = self._column(fields)
         amounts = [_text(name) for name, kind in fields.items() if kind == NUMBER]
         choices = ['"COUNT(*)"']
@@ -248,6 +248,6 @@ class _Rules:
 
 
 def _text(text: str) -> str:
-    """A terminal."""
+    """A terminal symbol."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

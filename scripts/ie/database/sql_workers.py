@@ -1,7 +1,7 @@
-"""Statements run by processes of their own, which can be killed: a call inside SQLite can't be interrupted.
+"""Worker processes for SQL: a process can be killed, while a call inside SQLite can't be interrupted.
 
-This file is also the program of such a process. It needs nothing but the standard library, so that a process
-starts in some 20 ms and one that was killed is soon replaced.
+This file is also the program of the workers. It imports only the standard library, so a worker starts in
+about 20 ms and a killed one is replaced quickly.
 """
 
 import atexit
@@ -17,16 +17,16 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Statements that run at a time.
+# Statements that run at the same time.
 MOST = 2
-# Seconds that a process may take to start, on a machine that is busy.
+# Seconds that a process may take to start on a busy machine.
 STARTING = 60
-# Tables of the file, and those that SQLite makes of its own state.
+# All tables, including virtual ones that expose SQLite's own state.
 OTHERS = "SELECT name FROM sqlite_master UNION SELECT name FROM pragma_module_list"
 
 
 class StatementRefused(Exception):
-    """A statement that isn't run, or was stopped; its message is one sentence that says why."""
+    """A statement that was not run, or was stopped. The message is one sentence with the reason."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -35,14 +35,14 @@ class StatementRefused(Exception):
 
 @dataclass(frozen=True)
 class QueryLimits:
-    """What one statement may take.
+    """Limits of one statement.
 
     Attributes:
-        seconds: of running, and of waiting until other statements are done.
-        rows: of the answer; the rest is cut off, and the answer says so.
-        characters: of the answer's cells together, likewise.
-        memory: bytes that SQLite may take in its process.
-        value: bytes of one value or row; must be more than the longest text has.
+        seconds: running time; also the maximum wait for other statements.
+        rows: maximum rows; further rows are dropped and the result is marked as truncated.
+        characters: maximum characters of all cells together, handled like `rows`.
+        memory: bytes of memory for SQLite in its process.
+        value: bytes of one value or row; must exceed the longest text.
     """
 
     seconds: float = 5.0
@@ -54,7 +54,7 @@ class QueryLimits:
 
 @dataclass(frozen=True)
 class Result:
-    """What a statement gave; `truncated` if a limit of `QueryLimits` cut it short."""
+    """Rows of a statement; `truncated` if a limit of `QueryLimits` cut them."""
 
     columns: list[str]
     rows: list[tuple]
@@ -62,10 +62,10 @@ class Result:
 
 
 class SqlWorkerPool:
-    """Processes that run statements, started when they are needed and reused; safe for threads.
+    """A pool of processes that run statements. They start on demand and are reused. Thread-safe.
 
     Args:
-        most: of them at a time.
+        most: maximum number of processes.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -89,11 +89,12 @@ class SqlWorkerPool:
 
         Args:
             database: path of the file.
-            tables, functions: names in lower case; all others are denied.
+            tables, functions: allowed names in lower case; all others are denied.
             maxima: SQLite's own limits, by their SQLITE_LIMIT number.
 
         Raises:
-            Refused: SQLite or its authorizer refuses it, a limit stopped it, or others took too long.
+            StatementRefused: SQLite or its authorizer refused it, a limit stopped it, or the pool stayed
+                busy.
         """
         request = {
             "database": database, "sql": sql, "limits": asdict(limits),
@@ -107,12 +108,12 @@ class SqlWorkerPool:
             self._places.release()
 
     def stop(self) -> None:
-        """End all processes for good, even busy ones; callers that wait for one get `StatementRefused`."""
+        """Kill all processes, even busy ones; callers waiting for a result get `StatementRefused`."""
         with self._lock:
             self._stopped = True
-            ended = [*self._idle, *self._busy]
+            workers = [*self._idle, *self._busy]
             self._idle.clear()
-        for worker in ended:
+        for worker in workers:
             worker.kill()
 
     def _ask(self, request: bytes, seconds: float) -> dict | None:
@@ -130,19 +131,19 @@ class SqlWorkerPool:
         finally:
             with self._lock:
                 self._busy.discard(worker)
-                kept = reply is not None and not worker.late and not self._stopped
-                if kept:
+                reusable = reply is not None and not worker.late and not self._stopped
+                if reusable:
                     self._idle.append(worker)
-            if not kept:
+            if not reusable:
                 worker.kill()
 
 
 class _SqlWorker:
-    """One process; `late` if it was killed because its time was over."""
+    """One process; `late` if it was killed because it exceeded its time."""
 
     def __init__(self) -> None:
         self.late = False
-        # Without site-packages, for speed; in a session of its own, so that Ctrl-C is left to the parent.
+        # Without site-packages, for speed; in its own session, so that Ctrl-C reaches only the parent.
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
@@ -152,12 +153,12 @@ class _SqlWorker:
         self._started = False
 
     def ready(self) -> bool:
-        """Whether it has started; waited for, as the time of a statement runs from then on."""
+        """Wait until it has started, as the time limit of a statement counts from then; False on failure."""
         self._started = self._started or self._line(STARTING) is not None
         return self._started
 
     def ask(self, request: bytes, seconds: float) -> dict | None:
-        """The reply, or None if it was killed or broke down."""
+        """Return the reply, or None if the process was killed or crashed."""
         try:
             self.process.stdin.write(request)
             self.process.stdin.flush()
@@ -167,11 +168,11 @@ class _SqlWorker:
         return None if line is None else json.loads(line)
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):  # a request that it never read
+            with suppress(OSError):  # a request that was never read
                 pipe.close()
 
     def _line(self, seconds: float) -> bytes | None:
@@ -207,7 +208,7 @@ atexit.register(WORKERS.stop)
 
 
 def execute(request: dict) -> dict:
-    """Run the statement of a request of `Workers.run`; the reply holds bytes as a list of their hex."""
+    """Run the statement of a request; bytes in the reply are lists with a hex string."""
     limits = QueryLimits(**request["limits"])
     tables, functions = frozenset(request["tables"]), frozenset(request["functions"])
     others: set[str] = set()
@@ -217,7 +218,7 @@ def execute(request: dict) -> dict:
             allowed = (second or "").lower() in functions
         elif action == sqlite3.SQLITE_READ:
             table = (first or "").lower()
-            # No column: rows are counted, also those of a WITH, which goes by its own name here.
+            # Without a column, rows are only counted; a WITH query appears here under its own name.
             unknown = table not in others and not table.startswith(("sqlite_", "pragma_"))
             allowed = table in tables or (not second and unknown)
         else:
@@ -227,7 +228,7 @@ def execute(request: dict) -> dict:
     try:
         address = f"{Path(request['database']).as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
-            # The memory first, as later no PRAGMA is possible.
+            # Memory first: PRAGMA is impossible once the authorizer is set.
             connection.execute(f"PRAGMA hard_heap_limit = {int(limits.memory)}")
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -262,13 +263,13 @@ def _explained(error: Exception) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Run requests, a line each, until the parent closes the pipe or is gone."""
+    """Run requests, one per line, until the parent closes the pipe or exits."""
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
         for line in sys.stdin.buffer:
             requests.put(line)
-        # SQLite lets other threads run, so this ends the process also in the middle of a statement.
+        # Ends the process even during a statement, because SQLite releases the GIL.
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()

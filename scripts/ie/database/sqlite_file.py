@@ -1,4 +1,4 @@
-"""Opening the database to read it, and what its tables hold."""
+"""Opens the database for reading, and describes its tables."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -9,15 +9,16 @@ from ie.database.schema import TABLES, VERSION
 
 Schema = Mapping[str, tuple[str, ...]]
 
-# What the file says of itself is nothing to ask about.
+# Metadata of the file itself, hidden from questions.
 HIDDEN = ("meta",)
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
-    """A connection that can't write.
+    """Open a read-only connection.
 
     Raises:
-        UserError: no such file, no database of ours, another version of the schema, a lock of somebody else.
+        UserError: the file is missing, isn't a database of this project, has another schema version or is
+            locked.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no database; run `weasel run database` first.")
@@ -31,10 +32,10 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that the file is a database that this code wrote.
+    """Check that this version of the code wrote the file.
 
     Raises:
-        UserError: it isn't, or somebody holds a lock on it.
+        UserError: it didn't, or another program holds a lock on it.
     """
     try:
         row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
@@ -56,15 +57,15 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def schema_of(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
-    """The tables that may be asked about, with their columns."""
-    found = {}
+    """The tables that questions may use, with their columns."""
+    schema = {}
     for name, table in TABLES.items():
         if name not in HIDDEN:
-            there = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
-            found[name] = tuple(column for column in table.columns if column in there)
-    return found
+            existing = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+            schema[name] = tuple(column for column in table.columns if column in existing)
+    return schema
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
-    """Rows of each table."""
+    """Number of rows of each table."""
     return {name: connection.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in TABLES}

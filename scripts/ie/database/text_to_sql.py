@@ -1,7 +1,8 @@
-"""From a question to SQL by a language model, and to its answer (slides 17-18).
+"""Text-to-SQL: a language model writes a query for a question, and the query is run (slides 17-18).
 
-The model sees the tables, solved questions like this one, and what in it is a value of the database. What
-it writes is checked and run by `ie.database.guard`; if that refuses, it may try again with the reason.
+The prompt shows the tables, similar solved questions, and which parts of the question are values of the
+database. The answer is checked and run by `ie.database.guard`; if that fails, the model may try again with
+the reason.
 """
 
 import re
@@ -33,17 +34,17 @@ from ie.llm.answer_format import after_reasoning
 from ie.llm.types import Answer as Reply
 from ie.llm.types import Prompt
 
-# From prompts to the model's answers, in order.
+# Maps prompts to the model's answers, in the same order.
 Ask = Callable[[Sequence[Prompt]], Sequence[str]]
-# What comes after the answer where a model goes on with another question; a statement can't hold it.
+# Ends the model's answer before it invents another question; no statement contains it.
 STOP = "\nQuestion:"
-# Where a statement begins: in a line of its own, or after a colon.
+# Where a statement begins: at the start of a line, or after a colon.
 BEGINNING = re.compile(
     r"(?:^|:)\s*(?=[(\s]*SELECT\b|WITH\s+(?:RECURSIVE\s+)?[\w\"`\[\]]+\s*(?:\([^()]*\)\s*)?AS\b)",
     re.IGNORECASE | re.MULTILINE,
 )
 FENCE = re.compile(r"```(?:sql\w*|text|plaintext)?(.*?)(?:```|\Z)", re.IGNORECASE | re.DOTALL)
-# A semicolon, and what may hold one that ends nothing.
+# A semicolon; strings, quoted names and comments, which may contain one, match first.
 SEMICOLON = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|(;)", re.DOTALL)
 ANOTHER = re.compile(
     r"(?:^|;)\s*(?:SELECT|INSERT|UPDATE|DELETE|DROP|CREATE|ALTER|ATTACH|PRAGMA)\b",
@@ -59,7 +60,7 @@ class SourcesSection(BaseModel):
 
 
 class AskSettings(BaseModel):
-    """[ask] of configs/ask.cfg, which says what each means."""
+    """[ask] of configs/ask.cfg, which documents each setting."""
 
     model_config = ConfigDict(extra="forbid")
     examples: int = 6
@@ -71,9 +72,9 @@ class AskSettings(BaseModel):
     limits: dict[str, float] = {}
 
     def bounds(self) -> QueryLimits:
-        """The limits of the guard."""
-        given = {name: value if name == "seconds" else int(value) for name, value in self.limits.items()}
-        return replace(QueryLimits(), **given)
+        """The limits of a query."""
+        limits = {name: value if name == "seconds" else int(value) for name, value in self.limits.items()}
+        return replace(QueryLimits(), **limits)
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ class SolvedQuestion:
     """A line of assets/questions.jsonl.
 
     Attributes:
-        sql: the query that answers it; None where the tables can't say.
+        sql: the gold query; None if the tables can't answer the question.
         kind: such as "lookup" or "no-answer".
-        split: "examples" for those that prompts show, "scored" for the benchmark's.
-        answer: rows of that query on gold.
+        split: "examples" are shown in prompts, "scored" are used by the benchmark.
+        answer: rows of the gold query on the gold database.
     """
 
     question: str
@@ -96,14 +97,15 @@ class SolvedQuestion:
 
 @dataclass(frozen=True)
 class SqlAnswer:
-    """What a question came to.
+    """The answer to a question.
 
     Attributes:
-        sql: what was run; None if the model said that there is no answer, or wrote nothing that may be run.
-        error: why there are no rows, if the last try was refused or failed.
-        repaired: tries after the first.
-        truncated: a limit cut the rows short.
-        refused: tries that the guard refused before running them; `failed` those that SQLite didn't run.
+        sql: the query that was run; None if the model said that there is no answer, or wrote no valid query.
+        error: why there are no rows, if the last attempt was refused or failed.
+        repaired: number of attempts after the first.
+        truncated: whether a limit cut the rows.
+        refused: number of attempts that the guard refused before running them.
+        failed: number of attempts that failed in SQLite.
     """
 
     question: str
@@ -119,25 +121,25 @@ class SqlAnswer:
 
 
 def read_questions(path: Path) -> list[SolvedQuestion]:
-    """Questions with gold SQL, a JSON object a line.
+    """Read solved questions, one JSON object per line.
 
     Raises:
-        UserError: no such file, or a line that isn't such a question.
+        UserError: the file is missing, or a line isn't a valid question.
     """
 
     def question(data: dict[str, Any]) -> SolvedQuestion:
         answer = [tuple(row) for row in data.pop("answer", [])]
         return SolvedQuestion(**data, answer=answer)
 
-    fault = "no question; it must have question, sql, kind, split and answer"
-    return read_jsonl(path, question, fault, "it must have one question per line")
+    expected = "no question; it must have question, sql, kind, split and answer"
+    return read_jsonl(path, question, expected, "it must have one question per line")
 
 
 def read_config(path: Path, provider: str = "") -> tuple[Config, AskSettings]:
-    """configs/ask.cfg, with another model if a provider is named.
+    """Read configs/ask.cfg, with the model replaced if a provider is named.
 
     Raises:
-        UserError: a file is missing or broken, a setting or a column unknown.
+        UserError: a file is missing or invalid, or a setting, table or column is unknown.
     """
     config = pipeline.load_config(path, pipeline.provider_file(provider))
     try:
@@ -150,19 +152,19 @@ def read_config(path: Path, provider: str = "") -> tuple[Config, AskSettings]:
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: [ask] {place}: {first['msg'].lower()}; correct that setting.") from None
     for table, columns in settings.tables.items():
-        known = TABLES[table].columns if table in TABLES else {}
-        if unknown := [column for column in columns if column not in known]:
+        allowed = TABLES[table].columns if table in TABLES else {}
+        if unknown := [column for column in columns if column not in allowed]:
             raise UserError(f"{path}: [ask.tables] {table}: there is no {unknown[0]!r}; correct the name.")
-        if not known:
+        if not allowed:
             raise UserError(f"{path}: [ask.tables]: there is no table {table!r}; correct the name.")
     return config, settings
 
 
 def make_model(config: Config, path: Path) -> Any:
-    """The model of [model], which can be called with prompts and closed.
+    """Create the model of [model]. It is called with prompts and must be closed.
 
     Raises:
-        UserError: a setting it doesn't take.
+        UserError: a setting is invalid.
     """
     try:
         return registry.resolve({"model": config["model"]})["model"]
@@ -173,16 +175,16 @@ def make_model(config: Config, path: Path) -> Any:
 
 
 def asker(model: Any) -> Ask:
-    """The model as a callable from prompts to answers."""
+    """Wrap the model as a function from prompts to answers."""
     return lambda prompts: [answers[0] for answers in model([prompt] for prompt in prompts)]
 
 
 class Translator:
-    """Makes the prompts for a database, and reads what comes back.
+    """Writes the prompts for questions to one database.
 
     Args:
-        examples: solved questions that may be shown.
-        money: reads amounts in questions.
+        examples: solved questions to choose from.
+        money: parses amounts in questions.
     """
 
     def __init__(
@@ -198,46 +200,49 @@ class Translator:
         self.schema = schema_of(connection)
         self.values = Values(connection, settings.tables, money)
         self._found = [self.values.find(example.question) for example in self.examples]
-        masked = [f.masked(e.question) for f, e in zip(self._found, self.examples, strict=True)]
+        masked = [
+            linked.masked(example.question)
+            for linked, example in zip(self._found, self.examples, strict=True)
+        ]
         self._vectorizer = TfidfVectorizer(
             ngram_range=(1, 3), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"
         )
         self._vectors = self._vectorizer.fit_transform(masked) if masked else None
 
     def similar(self, question: str) -> list[SolvedQuestion]:
-        """The examples that the prompt for a question shows, the most similar last."""
-        return [self.examples[i] for i in self.shown(question, self.values.find(question))]
+        """The solved questions that the prompt for a question shows, the most similar last."""
+        return [self.examples[i] for i in self.choose_examples(question, self.values.find(question))]
 
-    def shown(self, question: str, found: LinkedValues) -> list[int]:
-        """The examples to show, the most similar last; one without an answer is never the very last.
+    def choose_examples(self, question: str, linked: LinkedValues) -> list[int]:
+        """Indices of the solved questions to show, the most similar last, unanswerable ones before others.
 
-        What follows an example without an answer is answered likewise by a model that copies what is nearest.
+        Small models copy the last example, so an unanswerable one there leads to "no answer".
         """
         if self._vectors is None or not self.settings.examples:
             return []
-        # Rounded, as last bits differ between processors: of equals the first in the file counts.
-        vector = self._vectorizer.transform([found.masked(question)])
+        # Rounded, because the last bits differ between processors; ties go to the first in the file.
+        vector = self._vectorizer.transform([linked.masked(question)])
         likeness = (self._vectors @ vector.T).toarray().ravel().round(9)
-        # a question is no example of itself
+        # A question must not be an example for itself.
         same = [example.question == question for example in self.examples]
         order = [int(i) for i in np.argsort(-likeness, kind="stable") if not same[i]]
         chosen = order[: self.settings.examples][::-1]
         return sorted(chosen, key=lambda i: self.examples[i].sql is not None)
 
     def prompt(self, question: str, failures: Sequence[tuple[str, str]] = ()) -> Prompt:
-        """The prompt for a question.
+        """Write the prompt for a question.
 
         Args:
-            failures: (SQL, why it didn't do) of earlier tries.
+            failures: (SQL, reason) of earlier attempts.
         """
-        found = self.values.find(question)
+        linked = self.values.find(question)
         head = self._head()
         parts = [head]
-        for i in self.shown(question, found):
+        for i in self.choose_examples(question, linked):
             example = self.examples[i]
             sql = example.sql or NO_ANSWER
             parts.append(f"Question: {example.question}\nValues: {self._found[i].hint()}\nSQL: {sql}\n\n")
-        parts.append(f"Question: {question}\nValues: {found.hint()}\nSQL:")
+        parts.append(f"Question: {question}\nValues: {linked.hint()}\nSQL:")
         for sql, reason in failures:
             parts.append(f" {sql}\nError: {reason}\nCorrected SQL:")
         return Prompt(
@@ -245,7 +250,7 @@ class Translator:
             prefix=len(head),
             stop=(STOP,),
             max_tokens=self.settings.max_tokens,
-            grammar=grammar(self.settings.tables, found, self.values.codes)
+            grammar=grammar(self.settings.tables, linked, self.values.codes)
             if self.settings.grammar
             else None,
         )
@@ -268,10 +273,10 @@ class Translator:
 
 
 def read_reply(reply: str) -> str | None:
-    """The statement in a model's answer, without reasoning, fences and words around it; None for "no answer".
+    """Extract the statement from a model's answer; None for "no answer".
 
-    Where it isn't clear what the whole statement is, all of the answer comes back, which the guard refuses: a
-    part of a statement may be valid, with another answer.
+    Reasoning, code fences and surrounding prose are removed. If the end of the statement is ambiguous, the
+    whole answer is returned, which the guard refuses: a fragment may be valid SQL with a different result.
     """
     text = after_reasoning(reply).strip()
     blocks = list(dict.fromkeys(block.strip() for block in FENCE.findall(text) if BEGINNING.search(block)))
@@ -282,23 +287,22 @@ def read_reply(reply: str) -> str | None:
     if not begin or re.search(r"\bSELECT\b.*\bFROM\b", text[: begin.end()], re.IGNORECASE | re.DOTALL):
         return text
     text = text[begin.end() :]
-    end = next((found.start() for found in SEMICOLON.finditer(text) if found[1]), len(text))
+    end = next((match.start() for match in SEMICOLON.finditer(text) if match[1]), len(text))
     return text if ANOTHER.search(text[end + 1 :]) else text[:end].strip()
 
 
-def checked(sql: str, reply: str, translator: "Translator") -> str:
-    """What the guard makes of a model's statement.
+def check_reply(sql: str, reply: str, translator: "Translator") -> str:
+    """Check a model's statement with the guard.
 
     Raises:
-        Refused: the guard refuses it, or it may be a part of a statement: the answer was cut off, or asks no
-            table.
+        StatementRefused: the guard refuses it, it reads no table, or the answer was cut off.
     """
     if getattr(reply, "finish_reason", "") == "length":
         limit = translator.settings.max_tokens
-        raise StatementRefused("cut off", f"The answer was cut off at {limit} tokens, max_tokens of [ask].")
+        raise StatementRefused("cut off", f"The answer was cut off at {limit} tokens (max_tokens of [ask]).")
     words = guard.check(sql, translator.schema)
     if not guard.tables(words):
-        raise StatementRefused("no table", "The statement asks no table.")
+        raise StatementRefused("no table", "The statement reads no table.")
     return words
 
 
@@ -308,52 +312,60 @@ def answer(question: str, translator: Translator, ask: Ask) -> SqlAnswer:
 
 
 def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> list[SqlAnswer]:
-    """Answer questions, all of them round by round, so that a model can work on several at a time."""
+    """Answer several questions.
+
+    Each attempt prompts all open questions at once, so the model can batch them.
+    """
     settings, limits = translator.settings, translator.settings.bounds()
-    done: list[SqlAnswer | None] = [None] * len(questions)
+    answers: list[SqlAnswer | None] = [None] * len(questions)
     failures: list[list[tuple[str, str]]] = [[] for _ in questions]
     counts = [{"refused": 0, "failed": 0} for _ in questions]
     for turn in range(settings.repairs + 1):
-        open_ = [i for i, found in enumerate(done) if found is None]
-        if not open_:
+        unanswered = [i for i, answer in enumerate(answers) if answer is None]
+        if not unanswered:
             break
-        replies = ask([translator.prompt(questions[i], failures[i]) for i in open_])
-        for i, reply in zip(open_, replies, strict=True):
+        replies = ask([translator.prompt(questions[i], failures[i]) for i in unanswered])
+        for i, reply in zip(unanswered, replies, strict=True):
             if isinstance(reply, Reply) and reply.error:
-                done[i] = SqlAnswer(questions[i], None, error=f"The model gave no answer ({reply.error}).")
+                answers[i] = SqlAnswer(questions[i], None, error=f"The model gave no answer ({reply.error}).")
                 continue
             sql = read_reply(reply)
             if sql is None:
-                done[i] = SqlAnswer(questions[i], None, repaired=turn, **counts[i])
+                answers[i] = SqlAnswer(questions[i], None, repaired=turn, **counts[i])
                 continue
-            words = None
+            statement = None
             try:
-                words = checked(sql, reply, translator)
-                result = guard.run(translator.connection, words, limits)
+                statement = check_reply(sql, reply, translator)
+                result = guard.run(translator.connection, statement, limits)
             except StatementRefused as error:
-                counts[i]["failed" if words else "refused"] += 1
+                counts[i]["failed" if statement else "refused"] += 1
                 failures[i].append((" ".join(sql.split())[:300], str(error)))
                 continue
-            done[i] = SqlAnswer(
+            answers[i] = SqlAnswer(
                 questions[i],
-                words,
+                statement,
                 result.columns,
                 result.rows,
                 evidence.sources(
-                    translator.connection, words, translator.schema, result, settings.sources.limit, limits
+                    translator.connection,
+                    statement,
+                    translator.schema,
+                    result,
+                    settings.sources.limit,
+                    limits,
                 ),
                 repaired=turn,
                 truncated=result.truncated,
                 **counts[i],
             )
     return [
-        found
+        answer
         or SqlAnswer(
             question,
-            failed[-1][0],
-            error=failed[-1][1],
+            attempts[-1][0],
+            error=attempts[-1][1],
             repaired=settings.repairs,
-            **number,
+            **count,
         )
-        for found, question, failed, number in zip(done, questions, failures, counts, strict=True)
+        for answer, question, attempts, count in zip(answers, questions, failures, counts, strict=True)
     ]

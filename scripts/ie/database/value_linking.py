@@ -1,4 +1,7 @@
-"""What of a question is a value of the database: a small model can copy a name, but not look it up."""
+"""Value linking: which parts of a question are values of the database.
+
+Small models copy names well but can't look them up.
+"""
 
 import re
 import sqlite3
@@ -11,11 +14,11 @@ from rapidfuzz import fuzz, process
 from components.money import UNKNOWN, MoneyNormaliser, fold
 from ie.database.document_rows import number
 
-# A column with at most so many values is a list of codes, which a prompt can show whole.
+# A text column with at most this many values is a list of codes that a prompt can show in full.
 CODES = 60
-# Words in a name at most.
+# Maximum number of words in a name.
 LONGEST = 7
-# Likeness (0 to 100) at which a misspelt name is taken for one of the database.
+# Minimum similarity (0 to 100) for a misspelt name to match a name in the database.
 LIKENESS = 90
 WORD = re.compile(r"[^\s,;:?!()\"“”]+")
 AMOUNT_WORDS = 5
@@ -23,14 +26,14 @@ AMOUNT_WORDS = 5
 
 @dataclass(frozen=True)
 class LinkedValues:
-    """What a question names.
+    """The values that a question names.
 
     Attributes:
-        values: (column, value), the column as it is called in the tables.
-        names: capitalised words that are no value of the database, such as a company that isn't in it.
+        values: (column, value) pairs.
+        names: capitalised words that aren't in the database, such as an unknown company.
         numbers: amounts and counts.
-        words: the words of the question, for a search in texts.
-        spans: stretches of the question that are one of these.
+        words: the words of the question, for searching texts.
+        spans: the character spans of all of these in the question.
     """
 
     values: list[tuple[str, str]] = field(default_factory=list)
@@ -40,7 +43,7 @@ class LinkedValues:
     spans: list[tuple[int, int]] = field(default_factory=list)
 
     def hint(self) -> str:
-        """For the prompt: `investor 'Hooli', currency 'USD', 5000000`."""
+        """Format for the prompt: `investor 'Hooli', currency 'USD', 5000000`."""
         columns: dict[str, list[str]] = {}
         for column, value in self.values:
             columns.setdefault(value, []).append(column)
@@ -48,26 +51,26 @@ class LinkedValues:
         return ", ".join([*parts, *map(quoted, self.names), *map(str, self.numbers)]) or "none"
 
     def masked(self, question: str) -> str:
-        """The question with its values taken out: what kind of question it is (as DAIL-SQL does, 2023)."""
-        kept, at = [], 0
+        """Replace the values by "_", which leaves the kind of question (as in DAIL-SQL, 2023)."""
+        pieces, position = [], 0
         for start, end in sorted(self.spans):
-            if start >= at:
-                kept += [question[at:start], "_"]
-                at = end
-        return "".join([*kept, question[at:]])
+            if start >= position:
+                pieces += [question[position:start], "_"]
+                position = end
+        return "".join([*pieces, question[position:]])
 
 
 def quoted(value: str) -> str:
-    """As SQL's string."""
+    """Quote as an SQL string."""
     return "'" + value.replace("'", "''") + "'"
 
 
 class Values:
-    """The values of a database's columns of text, and where they are in a question.
+    """The text values of a database, and a search for them in questions.
 
     Args:
-        tables: the tables and columns that count.
-        money: reads amounts and the names of currencies, or None for neither.
+        tables: the tables and columns to index.
+        money: parses amounts and currency names; None to match neither.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Values:
         self.money = money
         self.codes: dict[str, list[str]] = {}
         self.names: dict[str, list[str]] = {}
-        found: dict[str, set[str]] = {}
+        by_column: dict[str, set[str]] = {}
         for table, columns in tables.items():
             for column in columns:
                 if column in ("text", "date", "description"):
@@ -87,14 +90,14 @@ class Values:
                 rows = connection.execute(
                     f'SELECT DISTINCT "{column}" FROM {table} WHERE typeof("{column}") = \'text\''
                 )
-                found.setdefault(column, set()).update(row[0] for row in rows)
-        for column, values in found.items():
+                by_column.setdefault(column, set()).update(row[0] for row in rows)
+        for column, values in by_column.items():
             if not values:
                 continue
             short = len(values) <= CODES and max(map(len, values)) <= 20
             (self.codes if short else self.names)[column] = sorted(values)
-        # A question that says "company" means the column, not a value of that name.
-        self._called = {_key(name) for name in (*tables, *found)}
+        # "company" in a question means the column, even if a value has that name.
+        self._called = {_key(name) for name in (*tables, *by_column)}
         self._listed = set(tables.get("companies", ())) - {
             c for t, cs in tables.items() if t != "companies" for c in cs
         }
@@ -105,34 +108,34 @@ class Values:
         self._all = sorted({value for values in self.names.values() for value in values})
 
     def find(self, question: str) -> LinkedValues:
-        """What of the question is a value, a number, or a name that isn't known."""
-        found = LinkedValues(words=[word for word in _words(question) if len(word) > 2])
+        """Find values, numbers and unknown names in a question."""
+        linked = LinkedValues(words=[word for word in _words(question) if len(word) > 2])
         tokens = [(m.start(), m.end()) for m in WORD.finditer(question.rstrip("?!. "))]
         used: set[int] = set()
         for first, last, text in _grams(question, tokens, LONGEST):
             if not used.isdisjoint(range(first, last)):
                 continue
             if hits := self._lookup(text):
-                found.values.extend(hit for hit in hits if hit not in found.values)
+                linked.values.extend(hit for hit in hits if hit not in linked.values)
             elif last - first <= AMOUNT_WORDS and (amount := self._amount(text)):
                 value, currency = amount
-                if value is not None and value not in found.numbers:
-                    found.numbers.append(value)
-                if currency and ("currency", currency) not in found.values:
-                    found.values.append(("currency", currency))
+                if value is not None and value not in linked.numbers:
+                    linked.numbers.append(value)
+                if currency and ("currency", currency) not in linked.values:
+                    linked.values.append(("currency", currency))
             else:
                 continue
-            _use(found, used, tokens, first, last)
+            _use(linked, used, tokens, first, last)
         for first, last, text in _grams(question, tokens, LONGEST):
             inside = range(first, last)
             if first and used.isdisjoint(inside) and all(question[tokens[i][0]].isupper() for i in inside):
                 near = process.extractOne(text, self._all, scorer=fuzz.ratio, score_cutoff=LIKENESS)
                 if near:
-                    found.values.extend(hit for hit in self._hits(_key(near[0])) if hit not in found.values)
-                elif text not in found.names:
-                    found.names.append(text)
-                _use(found, used, tokens, first, last)
-        return found
+                    linked.values.extend(hit for hit in self._hits(_key(near[0])) if hit not in linked.values)
+                elif text not in linked.names:
+                    linked.names.append(text)
+                _use(linked, used, tokens, first, last)
+        return linked
 
     def _lookup(self, text: str) -> list[tuple[str, str]]:
         key = _key(text)
@@ -142,23 +145,23 @@ class Values:
         return []
 
     def _hits(self, key: str) -> list[tuple[str, str]]:
-        """The columns that have a value; what is found in texts goes before what a table merely lists."""
+        """Columns that contain a value; those filled from texts replace those of the company table alone."""
         hits = self._columns[key]
         return [hit for hit in hits if hit[0] not in self._listed] or hits
 
     def _amount(self, text: str) -> tuple[int | float | None, str] | None:
-        """(number or None, currency or ""): an amount, a bare number, or the name of a currency."""
+        """Parse an amount, a plain number or a currency name: (number or None, currency or "")."""
         if self.money is None:
             return (int(text), "") if text.isdigit() else None
         words = text.split()
         if self._number(words[0]) is None or text.lower() == "one":
             return self._currency(words)
-        read = self.money.normalise(text)
-        # each word must count: "5 euros of" is "5 euros"
-        if read["amount"] is None or (words[1:] and self.money.normalise(" ".join(words[:-1])) == read):
+        money = self.money.normalise(text)
+        # Every word must matter: "5 euros of" parses as "5 euros".
+        if money["amount"] is None or (words[1:] and self.money.normalise(" ".join(words[:-1])) == money):
             return None
-        currency = read["currency"] if read["currency"] != UNKNOWN else ""
-        return number(Decimal(read["amount"])), str(currency)
+        currency = money["currency"] if money["currency"] != UNKNOWN else ""
+        return number(Decimal(money["amount"])), str(currency)
 
     def _number(self, word: str) -> str | None:
         return self.money.normalise(word)["amount"] if word.lower() not in ("a", "an") else None
@@ -169,7 +172,7 @@ class Values:
         if not all(m.currencies or m.places for m in meanings) or not any(m.currencies for m in meanings):
             return None
         currency = self.money.normalise(f"5 {text}")["currency"]
-        # "all" is Albania's currency only in capitals
+        # "all" is Albania's currency only in capitals.
         if currency in (None, UNKNOWN) or any(word.upper() == currency != word for word in words):
             return None
         return None, str(currency)
@@ -184,7 +187,7 @@ def _words(question: str) -> list[str]:
 
 
 def _grams(question: str, tokens: Sequence[tuple[int, int]], longest: int) -> Iterator[tuple[int, int, str]]:
-    """Stretches of words, the longest first: (first, past the last, text)."""
+    """N-grams of the question, longest first, as (first token, token after the last, text)."""
     for length in range(min(longest, len(tokens)), 0, -1):
         for first in range(len(tokens) - length + 1):
             last = first + length
@@ -192,7 +195,7 @@ def _grams(question: str, tokens: Sequence[tuple[int, int]], longest: int) -> It
 
 
 def _use(
-    found: LinkedValues, used: set[int], tokens: Sequence[tuple[int, int]], first: int, last: int
+    linked: LinkedValues, used: set[int], tokens: Sequence[tuple[int, int]], first: int, last: int
 ) -> None:
     used.update(range(first, last))
-    found.spans.append((tokens[first][0], tokens[last - 1][1]))
+    linked.spans.append((tokens[first][0], tokens[last - 1][1]))

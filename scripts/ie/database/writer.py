@@ -1,7 +1,7 @@
-"""Writing the database: always a new file beside the old one, which it replaces when it is whole.
+"""Writes the database: always as a new file next to the old one, which it replaces when it is complete.
 
-So a reader, or a kill at any moment, finds the old state or the new one; and as the rows of a file are laid
-down in the order of their keys, the same inputs make the same bytes, whatever the file went through before.
+A reader, or a kill at any moment, finds either the old or the new state. Rows are stored in the order of
+their keys, so the same inputs give the same bytes, whatever was in the file before.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from ie.core.files import published, sha256_file
 from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record
 from ie.database import document_rows
-from ie.database.document_rows import Reading
+from ie.database.document_rows import DocumentAnnotations
 from ie.database.schema import TABLES, VERSION, Columns, document_tables
 from ie.database.sqlite_file import check_version, counts
 
@@ -32,17 +32,17 @@ STAMP = b"database_sha256"
 
 @dataclass(frozen=True)
 class AnnotationSource:
-    """Who read the texts: a pipeline, or people ("gold").
+    """What annotated the texts: a pipeline, or people ("gold").
 
     Attributes:
-        read: from records to what is known of them, in order.
+        read: annotates records, in order.
     """
 
     name: str
     version: str
     components: Sequence[str]
     hash: str
-    read: Callable[[Iterable[Record]], Iterator[Reading]]
+    read: Callable[[Iterable[Record]], Iterator[DocumentAnnotations]]
     gold: bool = False
 
     @property
@@ -57,9 +57,9 @@ class AnnotationSource:
 
 @dataclass
 class UpdateReport:
-    """What an update did to the documents: their number by fate, and the rows of each table.
+    """What an update did: numbers of documents, and rows of each table before and after.
 
-    `vanished` holds sources (or keys) of documents whose text is no longer there and which were kept.
+    `vanished` lists the sources (or keys) of documents that were kept although their text is gone.
     """
 
     new: int = 0
@@ -81,66 +81,67 @@ def update(
     companies: Sequence[GazetteerEntry],
     *,
     prune: bool = False,
-    progress: Callable[[Iterator[Reading], int], Iterable[Reading]] = lambda found, total: found,
+    progress: Callable[[Iterator[DocumentAnnotations], int], Iterable[DocumentAnnotations]] = (
+        lambda annotations, total: annotations
+    ),
 ) -> UpdateReport:
-    """Bring a database and its Parquet files up to date with texts; only new and changed ones are read.
+    """Update a database and its Parquet files from texts; only new and changed texts are annotated.
 
-    A text is new if its words are; it takes the place of one that had the same `source`. Documents whose text
-    isn't among the records stay.
+    A changed text replaces the document with the same `source`. Documents whose text isn't among the records
+    stay unless `prune` is set.
 
     Args:
-        path: of the SQLite file; the Parquet files go into a folder of its name with .parquet.
-        prune: remove the documents whose text isn't among the records.
-        progress: shown what is read, and how many there will be.
+        path: SQLite file; the Parquet files go into a folder of this name plus ".parquet".
+        prune: remove documents whose text isn't among the records.
+        progress: wraps the annotations and their number, to show progress.
 
     Raises:
-        UserError: a file that isn't ours, another version of the schema, a lock, an unwritable folder.
+        UserError: the file isn't a database of this project, has another schema version or is locked, or its
+            folder isn't writable.
     """
     report = UpdateReport()
-    with _alone(path):
+    with _lock(path):
         old = _open_old(path)
         try:
             base = document_rows.basis(columns, companies)
+            keys = [document_rows.document_id(record.text) for record in records]
             marks = {
-                document_rows.document_id(r.text): document_rows.fingerprint(
-                    r, source.model_id, base, gold=source.gold
-                )
-                for r in records
+                key: document_rows.fingerprint(record, source.model_id, base, gold=source.gold)
+                for key, record in zip(keys, records, strict=True)
             }
-            known = _known(old)
-            names = {_column(r, columns.documents.source) for r in records} - {None}
+            stored = _stored(old)
             todo = [
-                r
-                for r in records
-                if known.get(key := document_rows.document_id(r.text), (None,))[0] != marks[key]
+                record
+                for key, record in zip(keys, records, strict=True)
+                if key not in stored or stored[key][0] != marks[key]
             ]
-            gone = {key: name for key, (_, name) in known.items() if key not in marks}
+            names = {_source_of(record, columns.documents.source) for record in records} - {None}
+            gone = {key: name for key, (_, name) in stored.items() if key not in marks}
             dropped = {key for key, name in gone.items() if prune or name in names}
-            report.changed = sum(document_rows.document_id(r.text) in known for r in todo)
+            stale = {document_rows.document_id(record.text) for record in todo}
+            report.changed = sum(document_rows.document_id(record.text) in stored for record in todo)
             report.new = len(todo) - report.changed
             report.same = len(marks) - len(todo)
             report.removed = len(dropped)
             report.vanished = sorted(name or key for key, name in gone.items() if key not in dropped)
             report.before = counts(old) if old else dict.fromkeys(TABLES, 0)
-            entries = _companies(companies)
+            entries = _company_rows(companies)
             if old and not todo and not dropped and _rows(old, "companies") == entries:
                 report.rows = report.before
             else:
-                stale = dropped | {document_rows.document_id(r.text) for r in todo}
-                found = progress(source.read(todo), len(todo))
-                called = {entry.id: entry.name for entry in companies}
+                company_names = {entry.id: entry.name for entry in companies}
                 filled = (
                     document_rows.fill(
-                        reading,
+                        annotations,
                         columns,
-                        called,
+                        company_names,
                         source.model_id,
-                        marks[document_rows.document_id(reading.record.text)],
+                        marks[document_rows.document_id(annotations.record.text)],
                     )
-                    for reading in found
+                    for annotations in progress(source.read(todo), len(todo))
                 )
                 with _replacing(path) as new:
-                    _build(new, path if old else None, stale, filled, source.row(), entries)
+                    _build(new, path if old else None, dropped | stale, filled, source.row(), entries)
                     report.rows = counts(new)
                 report.written = True
         except sqlite3.OperationalError as error:
@@ -152,12 +153,12 @@ def update(
     return report
 
 
-def _column(record: Record, name: str) -> str | None:
-    given = record.meta.get(name) if name else None
-    return None if given is None else str(given)
+def _source_of(record: Record, field_name: str) -> str | None:
+    value = record.meta.get(field_name) if field_name else None
+    return None if value is None else str(value)
 
 
-def _companies(companies: Sequence[GazetteerEntry]) -> list[tuple]:
+def _company_rows(companies: Sequence[GazetteerEntry]) -> list[tuple]:
     return sorted(
         (e.id, e.name, *(e.columns.get(name) or None for name in ("kind", "country", "description")))
         for e in companies
@@ -168,17 +169,17 @@ def _rows(connection: sqlite3.Connection, table: str) -> list[tuple]:
     return connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
 
 
-def _known(old: sqlite3.Connection | None) -> dict[str, tuple[str, str | None]]:
-    """Fingerprint and source of each document there is."""
+def _stored(old: sqlite3.Connection | None) -> dict[str, tuple[str, str | None]]:
+    """Fingerprint and source of each document in the database."""
     if old is None:
         return {}
-    found = old.execute("SELECT document_id, fingerprint, source FROM documents")
-    return {key: (mark, name) for key, mark, name in found}
+    rows = old.execute("SELECT document_id, fingerprint, source FROM documents")
+    return {key: (mark, name) for key, mark, name in rows}
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock of those who write; a kill frees it."""
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock for writing; the system releases it if the process is killed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(path.with_name(f".{path.name}.lock"), "w")  # noqa: SIM115 (closed below)
@@ -191,14 +192,14 @@ def _alone(path: Path) -> Iterator[None]:
             raise UserError(
                 f"{path}: another run is writing it; wait for that one, then run the command again."
             ) from None
-        # What runs left that were killed; nobody else can be at work here.
+        # Remove what killed runs left behind; the lock excludes running ones.
         for rest in path.parent.glob(f".{path.name}.new-*"):
             shutil.rmtree(rest, ignore_errors=True)
         yield
 
 
 def _open_old(path: Path) -> sqlite3.Connection | None:
-    """The database as it is, protected from other programs' writing; None if there is none."""
+    """Open the existing database and keep other programs from writing to it; None if there is none."""
     if not path.exists():
         return None
     connection = sqlite3.connect(path, timeout=1, isolation_level=None)
@@ -219,17 +220,17 @@ def _open_old(path: Path) -> sqlite3.Connection | None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[sqlite3.Connection]:
-    """An empty database that takes the place of `path` at the end; on any exception the old one stays."""
+    """Yield an empty database that replaces `path` at the end; after an exception the old one stays."""
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.new-", dir=path.parent))
     try:
         with closing(sqlite3.connect(folder / "building.db", isolation_level=None)) as connection:
-            # It is thrown away if anything fails, so it needs no journal.
+            # The file is discarded on failure, so it needs no journal.
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("BEGIN")
             yield connection
             connection.execute("COMMIT")
-            # Lays the rows down in their order: the same rows, the same bytes.
+            # VACUUM stores rows in key order, so that the same rows give the same bytes.
             connection.execute("VACUUM INTO ?", (str(folder / "whole.db"),))
         with open(folder / "whole.db", "rb+") as file:
             os.fsync(file.fileno())
@@ -255,23 +256,23 @@ def _build(
         with closing(sqlite3.connect(f"{old.resolve().as_uri()}?mode=ro", uri=True)) as before:
             models = {row[0]: row for row in _rows(before, "models")} | models
             for table in document_tables():
-                at = list(table.columns).index("document_id")
-                kept = (row for row in before.execute(f"SELECT * FROM {table.name}") if row[at] not in stale)
-                new.executemany(table.insert(), kept)
-    for rows in filled:
-        for name, found in rows.items():
-            new.executemany(TABLES[name].insert(), found)
+                position = list(table.columns).index("document_id")
+                rows = before.execute(f"SELECT * FROM {table.name}")
+                new.executemany(table.insert(), (row for row in rows if row[position] not in stale))
+    for tables in filled:
+        for name, new_rows in tables.items():
+            new.executemany(TABLES[name].insert(), new_rows)
     used = {key for (key,) in new.execute("SELECT DISTINCT model_id FROM documents")}
     new.executemany(TABLES["models"].insert(), sorted(row for key, row in models.items() if key in used))
 
 
 def parquet_folder(path: Path) -> Path:
-    """Where the Parquet files of a database are."""
+    """Folder of the Parquet files of a database."""
     return path.with_name(f"{path.name}.parquet")
 
 
 def write_parquet(path: Path) -> bool:
-    """Write a file a table beside the database, unless they are of these very bytes.
+    """Write one Parquet file per table, unless the files already match the database.
 
     Returns:
         Whether they were written.

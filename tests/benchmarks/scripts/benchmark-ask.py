@@ -54,10 +54,14 @@ def main(
     columns, entries = schema.read_mapping(database), read_gazetteer(companies)
     blank = records.blank(lang)
     gold_source = writer.AnnotationSource(
-        "gold", "", (), "", lambda rs: document_rows.read_gold(rs, blank), gold=True
+        "gold", "", (), "", lambda rs: document_rows.annotations_from_gold(rs, blank), gold=True
     )
     said_source = writer.AnnotationSource(
-        nlp.meta["name"], nlp.meta["version"], nlp.pipe_names, "", lambda rs: document_rows.read_by(nlp, rs)
+        nlp.meta["name"],
+        nlp.meta["version"],
+        nlp.pipe_names,
+        "",
+        lambda rs: document_rows.annotations_from_pipeline(nlp, rs),
     )
     for name, source in (("gold", gold_source), ("pipeline", said_source)):
         # anew: the hash of the pipeline isn't looked at here

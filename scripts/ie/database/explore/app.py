@@ -1,4 +1,4 @@
-"""The web server of the page over the database; who may speak to it is settled in `ie.core.web`."""
+"""Web server of the explore page. Access control is in `ie.core.web`."""
 
 import asyncio
 import sqlite3
@@ -21,9 +21,10 @@ from ie.database.explore.question_answerer import QuestionAnswerer
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 100_000
-# Texts shown beside an answer and for an entity, and entities that a search offers.
+# Maximum texts next to an answer, texts of an entity, and entities that a search offers.
 TEXTS, MENTIONS, OFFERED = 20, 100, 20
 T = TypeVar("T")
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class QuestionRequest(BaseModel):
@@ -34,153 +35,176 @@ class QuestionRequest(BaseModel):
 
 
 class StatementRequest(BaseModel):
-    """A statement as somebody wrote it."""
+    """An SQL statement written by the user."""
 
     model_config = ConfigDict(extra="forbid")
     sql: StrictStr = Field(min_length=1, max_length=guard.LONGEST_STATEMENT)
 
 
 def make_app(database: Path, *, ask: QuestionAnswerer, secret: str, port: int, hosts: str = "") -> Starlette:
-    """The application.
+    """Create the application.
 
     Args:
-        ask: answers questions in words, and knows what rows rest on.
+        ask: answers questions, and finds the sources of rows.
     """
-    asking = asyncio.Lock()
-    limits = ask.settings.bounds()
-    # Waiting requests hold no thread, so that entities can be looked up meanwhile.
-    running = asyncio.Semaphore(sql_workers.MOST)
-
-    async def use(work: Callable[[sqlite3.Connection], T]) -> T:
-        """Open the database anew for each request: it may have been filled again meanwhile."""
-
-        def opened() -> T:
-            with closing(sqlite_file.open_readonly(database)) as connection:
-                return work(connection)
-
-        try:
-            return await asyncio.to_thread(opened)
-        except UserError as error:
-            raise RequestError(str(error), 503) from None
-        except guard.StatementRefused as error:
-            raise RequestError(str(error), 422) from None
-        except sqlite3.Error as error:
-            raise RequestError(f"{database}: can't be read ({error}); fill it again.", 503) from None
-
-    def answer(
-        connection: sqlite3.Connection,
-        sql: str,
-        found: guard.Result,
-        named: list[tuple[str, int, int]],
-        *,
-        error: str = "",
-        repaired: int = 0,
-    ) -> dict[str, Any]:
-        focus: dict[str, list[lookups.Focus]] = {}
-        for document, start, end in named:
-            if document in focus or len(focus) < TEXTS:
-                focus.setdefault(document, []).append((start, end))
-        return {
-            "sql": sql,
-            "columns": found.columns,
-            "rows": found.rows,
-            "truncated": found.truncated,
-            "repaired": repaired,
-            "error": error,
-            "texts": lookups.texts(connection, focus),
-        }
-
-    async def about(request: Request) -> Response:
-        def read(connection: sqlite3.Connection) -> dict[str, Any]:
-            schema = sqlite_file.schema_of(connection)
-            counts = {name: n for name, n in sqlite_file.counts(connection).items() if name in schema}
-            found = connection.execute("SELECT DISTINCT label FROM mentions ORDER BY label").fetchall()
-            return {"schema": schema, "counts": counts, "labels": [label for (label,) in found]}
-
-        return JSONResponse({"database": str(database), **await use(read)})
-
-    async def question(request: Request) -> Response:
-        given = await parse(request, QuestionRequest)
-        if asking.locked():
-            raise RequestError("Another question is being answered; wait for it.", 409)
-
-        def read(connection: sqlite3.Connection) -> dict[str, Any]:
-            try:
-                found = ask(given.question, connection)
-            except (UserError, guard.StatementRefused, sqlite3.Error):
-                raise
-            except Exception as error:  # whatever a model, its server or the network may raise
-                raise RequestError(
-                    f"The language model failed ({type(error).__name__}); write SQL, or ask again.", 502
-                ) from error
-            if found.sql is None and not found.error:
-                raise RequestError("The language model says that the tables can't answer this.", 422)
-            return answer(
-                connection,
-                found.sql or "",
-                guard.Result(found.columns, found.rows, found.truncated),
-                [(source.document_id, source.start, source.end) for source in found.sources],
-                error=found.error or "",
-                repaired=found.repaired,
-            )
-
-        async with asking:
-            return JSONResponse(shown(await use(read)))
-
-    async def statement(request: Request) -> Response:
-        given = await parse(request, StatementRequest)
-
-        def read(connection: sqlite3.Connection) -> dict[str, Any]:
-            sql = guard.check(given.sql, sqlite_file.schema_of(connection))
-            found = guard.run(connection, sql, limits)
-            named = lookups.sources(found.columns, found.rows, TEXTS)
-            if not named:
-                rest = ask.sources(connection, sql, found)
-                named = [(source.document_id, source.start, source.end) for source in rest]
-            return answer(connection, sql, found, named)
-
-        try:
-            async with asyncio.timeout(limits.seconds):
-                await running.acquire()
-        except TimeoutError:
-            raise RequestError("Other statements are running; try again when they are done.", 503) from None
-        try:
-            return JSONResponse(shown(await use(read)))
-        finally:
-            running.release()
-
-    async def search(request: Request) -> Response:
-        typed = request.query_params.get("q", "")[:200]
-        found, more = await use(lambda connection: lookups.search(connection, typed, OFFERED))
-        return JSONResponse({"entities": found, "more": more})
-
-    async def entity(request: Request) -> Response:
-        wanted = lookups.Entity(request.query_params.get("id", ""), request.query_params.get("name", ""))
-        found = await use(lambda connection: lookups.entity(connection, wanted, MENTIONS))
-        if found is None:
-            raise RequestError("The database knows no such entity.", 404)
-        return JSONResponse(found)
-
-    routes = [
-        *web.files(OWN, "explore"),
-        Route("/api/about", about),
-        Route("/api/ask", question, methods=["POST"]),
-        Route("/api/run", statement, methods=["POST"]),
-        Route("/api/search", search),
-        Route("/api/entity", entity),
-    ]
+    page = ExplorePage(database, ask)
     return Starlette(
-        routes=routes,
+        routes=[
+            *web.files(OWN, "explore"),
+            Route("/api/about", page.about),
+            Route("/api/ask", page.question, methods=["POST"]),
+            Route("/api/run", page.statement, methods=["POST"]),
+            Route("/api/search", page.search),
+            Route("/api/entity", page.entity),
+        ],
         middleware=[web.fence("explore", secret, port, hosts)],
         exception_handlers={RequestError: web.refused},
     )
 
 
-Given = TypeVar("Given", bound=BaseModel)
+class ExplorePage:
+    """The endpoints. Each request opens the database again, because it may have been replaced."""
+
+    def __init__(self, database: Path, ask: QuestionAnswerer) -> None:
+        self.database = database
+        self.ask = ask
+        self.limits = ask.settings.bounds()
+        self._asking = asyncio.Lock()
+        # Waiting requests hold no thread, so lookups still work while statements run.
+        self._running = asyncio.Semaphore(sql_workers.MOST)
+
+    async def about(self, request: Request) -> Response:
+        """Tables, row counts and labels of the database."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, Any]:
+            schema = sqlite_file.schema_of(connection)
+            counts = {name: n for name, n in sqlite_file.counts(connection).items() if name in schema}
+            labels = connection.execute("SELECT DISTINCT label FROM mentions ORDER BY label").fetchall()
+            return {"schema": schema, "counts": counts, "labels": [label for (label,) in labels]}
+
+        return JSONResponse({"database": str(self.database), **await self._read(read)})
+
+    async def question(self, request: Request) -> Response:
+        """Answer a question with the language model."""
+        body = await parse(request, QuestionRequest)
+        if self._asking.locked():
+            raise RequestError("Another question is being answered; wait for it.", 409)
+
+        def read(connection: sqlite3.Connection) -> dict[str, Any]:
+            try:
+                answer = self.ask(body.question, connection)
+            except (UserError, guard.StatementRefused, sqlite3.Error):
+                raise
+            except Exception as error:  # anything that a model, its server or the network may raise
+                raise RequestError(
+                    f"The language model failed ({type(error).__name__}); write SQL, or ask again.", 502
+                ) from error
+            if answer.sql is None and not answer.error:
+                raise RequestError("The language model says that the tables can't answer this.", 422)
+            return result_json(
+                connection,
+                answer.sql or "",
+                guard.Result(answer.columns, answer.rows, answer.truncated),
+                [(source.document_id, source.start, source.end) for source in answer.sources],
+                error=answer.error or "",
+                repaired=answer.repaired,
+            )
+
+        async with self._asking:
+            return JSONResponse(await self._read(read))
+
+    async def statement(self, request: Request) -> Response:
+        """Run a statement written by the user."""
+        body = await parse(request, StatementRequest)
+
+        def read(connection: sqlite3.Connection) -> dict[str, Any]:
+            sql = guard.check(body.sql, sqlite_file.schema_of(connection))
+            result = guard.run(connection, sql, self.limits)
+            sources = lookups.sources(result.columns, result.rows, TEXTS)
+            if not sources:
+                texts = self.ask.sources(connection, sql, result)
+                sources = [(source.document_id, source.start, source.end) for source in texts]
+            return result_json(connection, sql, result, sources)
+
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                await self._running.acquire()
+        except TimeoutError:
+            raise RequestError("Other statements are running; try again when they are done.", 503) from None
+        try:
+            return JSONResponse(await self._read(read))
+        finally:
+            self._running.release()
+
+    async def search(self, request: Request) -> Response:
+        """Entities whose name matches what was typed."""
+        typed = request.query_params.get("q", "")[:200]
+        entities, more = await self._read(lambda connection: lookups.search(connection, typed, OFFERED))
+        return JSONResponse({"entities": entities, "more": more})
+
+    async def entity(self, request: Request) -> Response:
+        """One entity with its texts, relations and deals."""
+        entity = lookups.Entity(request.query_params.get("id", ""), request.query_params.get("name", ""))
+        details = await self._read(lambda connection: lookups.entity(connection, entity, MENTIONS))
+        if details is None:
+            raise RequestError("The database knows no such entity.", 404)
+        return JSONResponse(details)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Call `work` with a connection, in a thread."""
+
+        def connect() -> T:
+            with closing(sqlite_file.open_readonly(self.database)) as connection:
+                return work(connection)
+
+        try:
+            return await asyncio.to_thread(connect)
+        except UserError as error:
+            raise RequestError(str(error), 503) from None
+        except guard.StatementRefused as error:
+            raise RequestError(str(error), 422) from None
+        except sqlite3.Error as error:
+            raise RequestError(f"{self.database}: can't be read ({error}); fill it again.", 503) from None
 
 
-async def parse(request: Request, model: type[Given]) -> Given:
-    """The body of a request.
+def result_json(
+    connection: sqlite3.Connection,
+    sql: str,
+    result: guard.Result,
+    sources: list[tuple[str, int, int]],
+    *,
+    error: str = "",
+    repaired: int = 0,
+) -> dict[str, Any]:
+    """The result of a statement as JSON, with its source texts."""
+    focus: dict[str, list[lookups.Focus]] = {}
+    for document, start, end in sources:
+        if document in focus or len(focus) < TEXTS:
+            focus.setdefault(document, []).append((start, end))
+    return {
+        "sql": sql,
+        "columns": result.columns,
+        "rows": [[json_cell(value) for value in row] for row in result.rows],
+        "truncated": result.truncated,
+        "repaired": repaired,
+        "error": error,
+        "texts": lookups.texts(connection, focus),
+    }
+
+
+def json_cell(value: Any) -> Any:
+    """A cell that JSON and the browser can represent: bytes as hex, integers beyond 2^53 as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, int) and abs(value) > 2**53:
+        return str(value)
+    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
+        return str(value)
+    return value
+
+
+async def parse(request: Request, model: type[Body]) -> Body:
+    """Parse the JSON body of a request.
 
     Raises:
         RequestError: it isn't what the page sends.
@@ -193,18 +217,3 @@ async def parse(request: Request, model: type[Given]) -> Given:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise RequestError(f"The request can't be read: {place}: {first['msg']}.", 422) from None
-
-
-def shown(found: dict[str, Any]) -> dict[str, Any]:
-    """With cells that JSON and the browser hold: bytes as hexadecimal, whole numbers beyond 2^53 as text."""
-
-    def cell(value: Any) -> Any:
-        if isinstance(value, bytes):
-            return value.hex()
-        if isinstance(value, int) and abs(value) > 2**53:
-            return str(value)
-        if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
-            return str(value)
-        return value
-
-    return found | {"rows": [[cell(value) for value in row] for row in found["rows"]]}

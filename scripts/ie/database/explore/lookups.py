@@ -1,7 +1,5 @@
-"""What the page shows of the database: entities by name, their mentions, deals and ties; texts in pieces.
-
-An entity is an entry of the company table (by its id) or, where a mention links to nothing, a name as it is
-written.
+"""Queries of the explore page: entities by name, their mentions, deals and relations, and texts in pieces.
+An entity is an entry of the company table (by its id) or, if a mention is not linked, a name as written.
 """
 
 import sqlite3
@@ -13,22 +11,22 @@ from typing import Any
 Row = dict[str, Any]
 Focus = tuple[int, int]
 
-# Mentions and names that are looked at before the best are chosen; a longer prefix finds the rest.
+# Candidates that are read before the best are chosen; a longer prefix finds the others.
 CONSIDERED = 2000
 
 
 @dataclass(frozen=True)
 class Entity:
-    """An entry of the company table, or a name that links to nothing; one of the two is set."""
+    """An entry of the company table (`id`), or a name that isn't linked (`name`)."""
 
     id: str = ""
     name: str = ""
 
     def where(self, alias: str = "m") -> tuple[str, list[str]]:
-        """The condition on a mention, and its parameters."""
+        """The SQL condition on a mention, and its parameters."""
         if self.id:
             return f"{alias}.company_id = ?", [self.id]
-        # An amount is no entity: what was read as one has a rule.
+        # Amounts are not entities; a parsed amount has a rule.
         return (
             f"{alias}.company_id IS NULL AND {alias}.rule IS NULL AND {alias}.text = ? COLLATE NOCASE",
             [self.name],
@@ -37,7 +35,7 @@ class Entity:
 
 @dataclass
 class SearchHit:
-    """An entity that a search found; `names` are those of it that match, as written in texts."""
+    """An entity found by a search; `names` are its matching names as written in texts."""
 
     entity: Entity
     name: str
@@ -45,7 +43,7 @@ class SearchHit:
     mentions: int = 0
 
     def row(self) -> Row:
-        """For the page."""
+        """As the page needs it."""
         others = sorted(self.names - {self.name})
         return {
             "id": self.entity.id,
@@ -56,16 +54,16 @@ class SearchHit:
 
 
 def rows(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-    """The rows of a statement of ours, by column."""
+    """Rows of a query as dictionaries."""
     cursor = connection.execute(sql, parameters)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[Row], bool]:
-    """Entities with a word of this beginning in their name, in the company table or as written in a text.
+    """Entities with a word in their name that starts with `typed`, in the company table or in a text.
 
-    Those whose name begins with it come first, then those mentioned most.
+    Names that start with it come first, then the most mentioned ones.
 
     Returns:
         At most `most` of them, and whether there are more.
@@ -75,7 +73,7 @@ def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[
         return [], False
     literal = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     patterns = [f"{literal}%", f"% {literal}%"]
-    found: dict[Entity, SearchHit] = {}
+    hits: dict[Entity, SearchHit] = {}
     for row in rows(
         connection,
         "SELECT m.company_id AS id, m.text AS text, c.name AS name, COUNT(*) AS n FROM mentions m "
@@ -85,37 +83,37 @@ def search(connection: sqlite3.Connection, typed: str, most: int) -> tuple[list[
         [*patterns, CONSIDERED],
     ):
         entity = Entity(id=row["id"]) if row["id"] else Entity(name=row["text"])
-        entry = found.setdefault(entity, SearchHit(entity, row["name"] or row["text"]))
-        entry.names.add(row["text"])
+        hit = hits.setdefault(entity, SearchHit(entity, row["name"] or row["text"]))
+        hit.names.add(row["text"])
     for row in rows(
         connection,
         "SELECT company_id AS id, name FROM companies WHERE "
         r"name LIKE ? ESCAPE '\' OR name LIKE ? ESCAPE '\' ORDER BY name LIMIT ?",
         [*patterns, CONSIDERED],
     ):
-        found.setdefault(Entity(id=row["id"]), SearchHit(Entity(id=row["id"]), row["name"]))
-    for entry in found.values():
-        condition, parameters = entry.entity.where()
-        (entry.mentions,) = connection.execute(
+        hits.setdefault(Entity(id=row["id"]), SearchHit(Entity(id=row["id"]), row["name"]))
+    for hit in hits.values():
+        condition, parameters = hit.entity.where()
+        (hit.mentions,) = connection.execute(
             f"SELECT COUNT(*) FROM mentions m WHERE {condition}", parameters
         ).fetchone()
 
-    def rank(entry: SearchHit) -> tuple:
-        begins = any(n.casefold().startswith(typed.casefold()) for n in (entry.name, *entry.names))
-        return not begins, -entry.mentions, entry.name, entry.entity.id
+    def rank(hit: SearchHit) -> tuple:
+        begins = any(n.casefold().startswith(typed.casefold()) for n in (hit.name, *hit.names))
+        return not begins, -hit.mentions, hit.name, hit.entity.id
 
-    best = sorted(found.values(), key=rank)
-    return [entry.row() for entry in best[:most]], len(best) > most
+    best = sorted(hits.values(), key=rank)
+    return [hit.row() for hit in best[:most]], len(best) > most
 
 
-def entity(connection: sqlite3.Connection, wanted: Entity, most: int) -> Row | None:
-    """All that is known of an entity: its entry, mentions in their texts, deals, and who is tied to it.
+def entity(connection: sqlite3.Connection, target: Entity, most: int) -> Row | None:
+    """Everything known about an entity: its entry, names, texts, relations and deals.
 
     Args:
-        most: texts shown; how many there are is told.
+        most: maximum number of texts; `documents` is the total.
     """
-    entry = rows(connection, "SELECT * FROM companies WHERE company_id = ?", [wanted.id]) if wanted.id else []
-    condition, parameters = wanted.where()
+    entry = rows(connection, "SELECT * FROM companies WHERE company_id = ?", [target.id]) if target.id else []
+    condition, parameters = target.where()
     mentions = rows(
         connection,
         f'SELECT m.document_id, m.start, m."end", m.text FROM mentions m WHERE {condition} '
@@ -127,9 +125,9 @@ def entity(connection: sqlite3.Connection, wanted: Entity, most: int) -> Row | N
     focus: dict[str, list[Focus]] = {}
     for row in mentions:
         focus.setdefault(row["document_id"], []).append((row["start"], row["end"]))
-    shown = dict(list(focus.items())[:most])
+    shown_texts = dict(list(focus.items())[:most])
     return {
-        "id": wanted.id,
+        "id": target.id,
         "name": entry[0]["name"] if entry else mentions[0]["text"],
         "entry": {k: v for k, v in entry[0].items() if v and k not in ("company_id", "name")}
         if entry
@@ -137,21 +135,21 @@ def entity(connection: sqlite3.Connection, wanted: Entity, most: int) -> Row | N
         "names": sorted({row["text"] for row in mentions}),
         "mentions": len(mentions),
         "documents": len(focus),
-        "texts": texts(connection, shown),
-        "ties": ties(connection, wanted),
-        "deals": deals(connection, wanted),
+        "texts": texts(connection, shown_texts),
+        "ties": ties(connection, target),
+        "deals": deals(connection, target),
     }
 
 
-def ties(connection: sqlite3.Connection, wanted: Entity) -> list[Row]:
+def ties(connection: sqlite3.Connection, target: Entity) -> list[Row]:
     """Other entities in a relation with this one, the most frequent first."""
-    condition, parameters = wanted.where("one")
-    found: list[Row] = []
+    condition, parameters = target.where("one")
+    relations: list[Row] = []
     for this, other, way in (
         ("head_mention", "child_mention", "to"),
         ("child_mention", "head_mention", "from"),
     ):
-        found += rows(
+        relations += rows(
             connection,
             f"SELECT r.label AS label, '{way}' AS way, other.company_id AS id, "
             "COALESCE(c.name, MIN(other.text)) AS name, COUNT(DISTINCT r.document_id) AS documents "
@@ -162,41 +160,41 @@ def ties(connection: sqlite3.Connection, wanted: Entity) -> list[Row]:
             "GROUP BY r.label, COALESCE(other.company_id, LOWER(other.text))",
             parameters,
         )
-    return sorted(found, key=lambda row: (-row["documents"], row["name"], row["label"], row["way"]))
+    return sorted(relations, key=lambda row: (-row["documents"], row["name"], row["label"], row["way"]))
 
 
-def deals(connection: sqlite3.Connection, wanted: Entity) -> list[Row]:
-    """Its deals, in which it got money or gave some; none if the scheme makes no deals."""
-    if wanted.id:
-        got, gave, value = "d.company_id = ?", "i.investor_id = ?", wanted.id
+def deals(connection: sqlite3.Connection, target: Entity) -> list[Row]:
+    """Deals in which the entity received money or invested."""
+    if target.id:
+        received, gave, value = "d.company_id = ?", "i.investor_id = ?", target.id
     else:
-        got = "d.company_id IS NULL AND d.company = ? COLLATE NOCASE"
+        received = "d.company_id IS NULL AND d.company = ? COLLATE NOCASE"
         gave = "i.investor_id IS NULL AND i.investor = ? COLLATE NOCASE"
-        value = wanted.name
+        value = target.name
     columns = "d.deal_id, d.document_id, d.company_id, d.company, d.amount, d.currency, d.category"
-    found = rows(
+    deal_rows = rows(
         connection,
-        f"SELECT {columns} FROM deals d WHERE ({got}) OR d.deal_id IN "
+        f"SELECT {columns} FROM deals d WHERE ({received}) OR d.deal_id IN "
         f"(SELECT i.deal_id FROM investments i WHERE {gave}) "
         "ORDER BY d.amount IS NULL, d.currency, d.amount DESC, d.deal_id",
         [value, value],
     )
-    for row in found:
+    for row in deal_rows:
         row["investors"] = rows(
             connection,
             "SELECT investor_id AS id, investor AS name FROM investments WHERE deal_id = ? ORDER BY investor",
             [row["deal_id"]],
         )
-    return found
+    return deal_rows
 
 
 def texts(connection: sqlite3.Connection, focus: dict[str, list[Focus]]) -> list[Row]:
-    """Documents in pieces, with what is marked in them.
+    """Documents split into pieces, with their annotation.
 
     Args:
-        focus: document to the stretches of it (characters) that it is shown for.
+        focus: maps a document to the character spans to highlight.
     """
-    found = []
+    documents = []
     for document, stretches in focus.items():
         row = connection.execute(
             "SELECT text, source, category FROM documents WHERE document_id = ?", [document]
@@ -209,7 +207,7 @@ def texts(connection: sqlite3.Connection, focus: dict[str, list[Focus]]) -> list
             "currency, rule FROM mentions WHERE document_id = ? ORDER BY start",
             [document],
         )
-        found.append(
+        documents.append(
             {
                 "document": document,
                 "source": row[1],
@@ -217,13 +215,13 @@ def texts(connection: sqlite3.Connection, focus: dict[str, list[Focus]]) -> list
                 "pieces": pieces(row[0], mentions, stretches),
             }
         )
-    return found
+    return documents
 
 
 def pieces(text: str, mentions: Iterable[Row], focus: Sequence[Focus]) -> list[Row]:
-    """A text cut where a mention or a stretch in focus begins or ends.
+    """Split a text where a mention or a highlighted span begins or ends.
 
-    Offsets count characters here; a browser's strings count otherwise, so it gets none.
+    The page gets pieces instead of offsets, because JavaScript counts UTF-16 code units, not characters.
     """
     marks = [m for m in mentions if 0 <= m["start"] < m["end"] <= len(text)]
     edges = {0, len(text)}
@@ -232,7 +230,7 @@ def pieces(text: str, mentions: Iterable[Row], focus: Sequence[Focus]) -> list[R
     for start, end in focus:
         edges |= {min(max(0, start), len(text)), min(max(0, end), len(text))}
     cut = sorted(edges)
-    found = []
+    parts = []
     for start, end in pairwise(cut):
         piece: Row = {"text": text[start:end]}
         if any(a <= start and end <= b for a, b in focus):
@@ -249,15 +247,15 @@ def pieces(text: str, mentions: Iterable[Row], focus: Sequence[Focus]) -> list[R
                     ends = dict.fromkeys((mark["low"], mark["high"]))
                     piece["value"] = f"{' to '.join(f'{n:,}' for n in ends)} {mark['currency']}"
                 piece["last"] = end == mark["end"]
-        found.append(piece)
-    return found
+        parts.append(piece)
+    return parts
 
 
-def sources(columns: Sequence[str], found: Sequence[Sequence[Any]], most: int) -> list[tuple[str, int, int]]:
-    """The texts that the rows of a statement name: `document_id`, start and end (of a sentence or mention).
+def sources(columns: Sequence[str], rows: Sequence[Sequence[Any]], most: int) -> list[tuple[str, int, int]]:
+    """The texts that the rows of a statement refer to, as (document_id, start, end).
 
     Args:
-        most: texts.
+        most: maximum number of texts.
     """
     names = [column.lower() for column in columns]
     if "document_id" not in names:
@@ -268,7 +266,7 @@ def sources(columns: Sequence[str], found: Sequence[Sequence[Any]], most: int) -
     )
     result: list[tuple[str, int, int]] = []
     texts: set[str] = set()
-    for row in found:
+    for row in rows:
         if not isinstance(row[document], str) or (row[document] not in texts and len(texts) == most):
             continue
         texts.add(row[document])

@@ -1,4 +1,4 @@
-"""Questions in words, answered by the configured language model, which is made when it is first asked."""
+"""Answers questions with the configured language model, which is loaded on the first question."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from ie.database.text_to_sql import SqlAnswer
 
 
 class QuestionAnswerer:
-    """What `ask` does, for a page that stays open.
+    """Answers questions as `ask` does, for a page that stays open.
 
     Args:
         config: configs/ask.cfg.
         provider: of configs/providers; "" for the model in the config.
         examples: solved questions; those of the split "examples" are shown to the model.
-        money: makes what reads amounts in questions, or None.
+        money: creates the parser of amounts in questions, or None.
 
     Raises:
-        UserError: a file is missing or broken.
+        UserError: a file is missing or invalid.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class QuestionAnswerer:
         self._model: Any = None
 
     def __call__(self, question: str, connection: sqlite3.Connection) -> SqlAnswer:
-        """The answer; of one thread at a time.
+        """Answer a question. Not thread-safe.
 
         Raises:
-            UserError: there is no such model.
+            UserError: the model can't be loaded.
         """
         if self._model is None:
             self._model = text_to_sql.make_model(self._config, self._path)
@@ -47,11 +47,11 @@ class QuestionAnswerer:
         return text_to_sql.answer(question, translator, text_to_sql.asker(self._model))
 
     def sources(self, connection: sqlite3.Connection, sql: str, result: Result) -> list[SourceText]:
-        """The sentences that the rows of a statement rest on."""
+        """The source sentences of the rows of a statement."""
         schema, most = sqlite_file.schema_of(connection), self.settings.sources.limit
         return evidence.sources(connection, sql, schema, result, most, self.settings.bounds())
 
     def close(self) -> None:
-        """End the model."""
+        """Unload the model."""
         if self._model is not None:
             self._model.close()
