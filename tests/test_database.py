@@ -293,7 +293,7 @@ def test_what_a_pipeline_says_is_what_is_written():
 
     Language.component("said_of_the_test", func=said)
     nlp.add_pipe("said_of_the_test")
-    (reading_,) = document_rows.read_by(nlp, [Record(text="Hooli likes ACME.")])
+    (reading_,) = document_rows.annotations_from_pipeline(nlp, [Record(text="Hooli likes ACME.")])
     found = document_rows.fill(reading_, read_mapping(deals.CONFIGS / "database.cfg"), {}, "model", "mark")
     assert [row[3:5] for row in found["deals"]] == [("Hooli", None)]
     assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]

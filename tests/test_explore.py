@@ -89,7 +89,7 @@ def make_database(folder: Path, records: list[Record]) -> Path:
     nlp = blank("en")
     # spans off the tokens' edges are no matter here
     source = writer.AnnotationSource(
-        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+        "gold", "", (), "", lambda found: document_rows.annotations_from_gold(found, nlp), gold=True
     )
     columns = read_mapping(ROOT / "configs" / "database.cfg")
     writer.update(path, records, source, columns, read_gazetteer(folder / "companies.csv"))

@@ -10,7 +10,7 @@ from running import ROOT, run_command
 
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import ReadReport, blank, read_records
-from ie.diagnosis import annotations
+from ie.diagnosis import annotation_tests
 from ie.evaluation import baselines
 from ie.setup import demo, project_file
 from ie.training import linker_training
@@ -60,7 +60,7 @@ def test_annotations_fit_tokens_and_none_is_needless() -> None:
     gold = read_records(ASSETS / "reviewed.jsonl", tokenizer=nlp.tokenizer, report=report)
     assert report.counts() == {}
     assert report.answers["accept"] == report.records
-    compared, needless = annotations.needless(gold, nlp.make_doc)
+    compared, needless = annotation_tests.needless(gold, nlp.make_doc)
     assert compared > 500
     assert needless == []
 

@@ -31,7 +31,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     path = tmp_path_factory.mktemp("test") / "gold.db"
     nlp = blank("en")
     source = writer.AnnotationSource(
-        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+        "gold", "", (), "", lambda found: document_rows.annotations_from_gold(found, nlp), gold=True
     )
     records = [read_records(ASSETS / f"{name}.jsonl") for name in ("reviewed", "texts")]
     split = assign(*records, **load_data_config(CONFIGS / "data.cfg").split.model_dump())

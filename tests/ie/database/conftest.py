@@ -35,7 +35,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gold")
     nlp = blank("en")
     source = writer.AnnotationSource(
-        "gold", "", (), "", lambda found: document_rows.read_gold(found, nlp), gold=True
+        "gold", "", (), "", lambda found: document_rows.annotations_from_gold(found, nlp), gold=True
     )
     records = [
         *deals.records(1000),
