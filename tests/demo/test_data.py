@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import spacy
-from ie.review.guidelines import read_guidelines
 from running import ROOT, run_command
 
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import ReadReport, blank, read_records
 from ie.diagnosis import annotation_tests
 from ie.evaluation import baselines
+from ie.review.guidelines_panel import read_guidelines
 from ie.setup import demo, project_file
 from ie.training import linker_training
 

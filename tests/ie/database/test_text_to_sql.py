@@ -217,7 +217,7 @@ def test_no_part_of_a_statement_is_run(translator: Translator, reply: str):
 def test_an_answer_that_was_cut_off_is_not_run(translator: Translator):
     cut = Reply("SELECT COUNT(*) FROM deals", finish_reason="length")
     found = text_to_sql.answer("How many deals are in US dollars?", translator, saying(*[cut] * 3)[0])
-    assert "cut off at 120 tokens, max_tokens of [ask]" in found.error
+    assert "cut off at 120 tokens (max_tokens of [ask])" in found.error
     assert found.rows == []
 
 
@@ -310,7 +310,7 @@ def test_colours_in_a_text_are_escaped_too(capsys: pytest.CaptureFixture):
     command = runpy.run_path(str(ROOT / "scripts/ask.py"))
     source = SourceText("t\x1b[8m", "\x1b[31mHooli\x1b]0;x\x07 raised\x1b[2J", 5, 14)
     answer = text_to_sql.SqlAnswer("?", "SELECT '\x1b[0m'", ["\x1b[8m"], [("\x1b[31m",)], [source])
-    command["tell"](answer, 10)
+    command["print_answer"](answer, 10)
     printed = capsys.readouterr().out
     assert "\x1b" not in printed.replace("\x1b[1m", "").replace("\x1b[0m", "")
     assert r"t\x1b[8m: \x1b[31m" in printed
