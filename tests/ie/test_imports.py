@@ -60,7 +60,7 @@ def test_every_package_has_a_row() -> None:
     assert [path.name for path in (SCRIPTS / "ie").glob("*.py")] == ["__init__.py"]
 
 
-@pytest.mark.parametrize("package", ROW)
+@pytest.mark.parametrize("package", sorted(ROW))
 def test_a_package_imports_packages_of_rows_above_its_own(package: str) -> None:
     for path in sorted((SCRIPTS / "ie" / package).rglob("*.py")):
         for name in imports(path):
