@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+import deals
 import pytest
-from running import ROOT, Outcome, real_data, run_command, scheme, write_lines
+from running import Outcome, real_data, run_command, scheme, write_lines
 
 from ie.data.records import Record, blank
 from ie.evaluation import amounts
@@ -33,7 +34,7 @@ def evaluate(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outc
     files = [part for side in ("train", "test") for part in (f"--{side}", folder / f"{side}.jsonl")]
     words = ["--only", "amounts", "--scheme", folder / "llm.cfg", *files, "--output", folder / "out"]
     if "--money" not in more:
-        words += ["--money", ROOT / "configs" / "money.cfg"]
+        words += ["--money", deals.CONFIGS / "money.cfg"]
     return run_command("evaluate-components", [*words, *more], capsys)
 
 
@@ -118,7 +119,7 @@ def test_bad_input_is_one_sentence(
 )
 def test_a_bad_config_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture, change, fault) -> None:
     config = folder / "money.cfg"
-    config.write_text(change((ROOT / "configs" / "money.cfg").read_text(encoding="utf-8")), encoding="utf-8")
+    config.write_text(change((deals.CONFIGS / "money.cfg").read_text(encoding="utf-8")), encoding="utf-8")
     outcome = evaluate(folder, capsys, "--money", config)
     assert outcome.status == 1
     assert fault in outcome.output

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from time import sleep
 
+import deals
 import httpx2
 import psutil
 import pytest
@@ -91,7 +92,7 @@ def make_database(folder: Path, records: list[Record]) -> Path:
     source = writer.AnnotationSource(
         "gold", "", (), "", lambda found: document_rows.annotations_from_gold(found, nlp), gold=True
     )
-    columns = read_mapping(ROOT / "configs" / "database.cfg")
+    columns = read_mapping(deals.CONFIGS / "database.cfg")
     writer.update(path, records, source, columns, read_gazetteer(folder / "companies.csv"))
     return path
 
@@ -103,7 +104,7 @@ def options(folder: Path, url: str = "http://127.0.0.1:9", port: int = 0, more: 
     return [
         *("--database", folder / "deals.db", "--config", folder / "ask.cfg", "--port", port),
         *("--questions", folder / "questions.jsonl", "--cache", folder / "cache"),
-        *("--money", ROOT / "configs" / "money.cfg"),
+        *("--money", deals.CONFIGS / "money.cfg"),
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import deals
 import pytest
 import spacy
 from running import ROOT, Outcome, real_data, run_command, scheme, write_lines
@@ -52,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 def train(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     options = {
         "--only": "linker",
-        "--linker": ROOT / "configs" / "linker.cfg",
+        "--linker": deals.CONFIGS / "linker.cfg",
         "--table": folder / "table.csv",
         "--legal-forms": ROOT / "assets" / "legal_forms.txt",
         "--scheme": folder / "llm.cfg",

@@ -4,13 +4,14 @@ from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 
+import deals
 import pytest
 import spacy
 from running import ROOT, write_docbin
 from spacy.util import load_config, load_model_from_config
 
 from ie.core.errors import UserError
-from ie.data.records import Record, accepted, blank, read_records
+from ie.data.records import Record, blank
 from ie.training import loop
 
 CONFIG = ROOT / "configs" / "transformer.cfg"
@@ -30,7 +31,7 @@ needs_packages = pytest.mark.skipif(
 
 
 def gold(n: int) -> list[Record]:
-    return [r for r in accepted(read_records(ROOT / "assets" / "reviewed.jsonl")) if r.spans][:n]
+    return [record for record in deals.records(2 * n) if record.spans][:n]
 
 
 def test_all_but_the_transformer_is_filled() -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+import deals
 import numpy as np
 import pytest
 from benchmarks import ask
-from running import ROOT
 
 from ie.database.text_to_sql import SolvedQuestion
 from ie.training import assembly
@@ -15,7 +15,7 @@ from ie.training import assembly
 def rag() -> Callable[..., ask.Rag]:
     """What answers from some texts, with settings."""
     pytest.importorskip("bm25s", reason="pip install -r tests/benchmarks/requirements.txt")
-    money = assembly.load(ROOT / "configs/money.cfg", component="money").get_pipe("money")
+    money = assembly.load(deals.CONFIGS / "money.cfg", component="money").get_pipe("money")
     return lambda texts, **settings: ask.Rag(texts, ask.RagSettings(**settings), similar, money)
 
 

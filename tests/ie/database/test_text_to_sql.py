@@ -50,7 +50,7 @@ ASKED = [
 
 @pytest.fixture(scope="module")
 def money() -> MoneyNormaliser:
-    return assembly.load(ROOT / "configs/money.cfg", component="money").get_pipe("money")
+    return assembly.load(deals.CONFIGS / "money.cfg", component="money").get_pipe("money")
 
 
 @pytest.fixture
