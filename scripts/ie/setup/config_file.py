@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from configupdater import Comment, ConfigUpdater, Section
+
 from ie.core.errors import UserError
 from ie.core.files import json_text
 
@@ -16,8 +18,6 @@ class ConfigFile:
     """
 
     def __init__(self, path: Path):
-        from configupdater import ConfigUpdater  # this library is needed by `init` alone
-
         self.path = path
         # As confection reads configs: names keep their case, and only = separates them from values.
         self._config = ConfigUpdater(delimiters=("=",), comment_prefixes=("#",))
@@ -63,8 +63,6 @@ class ConfigFile:
 
     def remove(self, section: str) -> None:
         """Remove a section if it is there, with the comment above it, which belongs to the one before."""
-        from configupdater import Comment, Section
-
         if not self._config.has_section(section):
             return
         before = self._config[section].previous_block
