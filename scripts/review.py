@@ -1,8 +1,7 @@
 """Review texts in the browser; every answer is on disk before the next question is shown."""
 
-import gc
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +75,7 @@ def main(
     shares = data_config.split.model_dump()
     reader = data_config.reader(labels, nlp)
     check_writable(reviewed)
-    with uncollected(), closing(Journal(journal)) as log:  # from here on nobody else writes the gold
+    with closing(Journal(journal)) as log:  # from here on nobody else writes the gold
         gold = Gold(reviewed, reader.read(reviewed, allow_empty=True) if reviewed.exists() else [])
         raw = RecordFile(texts, misaligned=reading.misaligned, **rules)
         files = {}
@@ -150,19 +149,7 @@ def main(
             faults=faults,
             idle=in_background(engine, waiting, report),
         )
-        gc.freeze()
-        gc.enable()
         web.run_page(page, sock, secret, f"Answers go to {journal}, finished texts to {reviewed}.")
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """What is read before the page opens stays, and would be looked through again and again."""
-    gc.disable()
-    try:
-        yield
-    finally:  # after a fault too, for whoever called this in a process that goes on
-        gc.enable()
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:
