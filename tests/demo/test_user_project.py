@@ -46,8 +46,9 @@ def test_its_tests_pass(user_project: Path) -> None:
 
 
 def test_its_data_are_in_order(user_project: Path) -> None:
-    for command in ("check", "split"):
-        run(user_project, sys.executable, "-m", "weasel", "run", command)
+    run(user_project, sys.executable, "-m", "weasel", "run", "check")
+    # before the language model has annotated anything, for which weasel would wait
+    run(user_project, sys.executable, "scripts/split.py")
 
 
 def test_nothing_tells_of_the_demo(user_project: Path) -> None:
