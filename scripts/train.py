@@ -51,7 +51,7 @@ def main(
     # That pipeline is `distill`'s; these are what it is compared with.
     train_on = "both" if train_on == "distilled" else train_on
     overrides = loop.overrides(load_data_config(data).lang, max_steps)
-    options = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
+    settings = {"dev": dev, "overrides": overrides, "seed": seed, "gpu_id": gpu_id}
     comparisons = {
         name: path for name, path in sources.items() if name != train_on and has_examples(path, output / name)
     }
@@ -59,12 +59,12 @@ def main(
     pool = ProcessPoolExecutor(workers or beside(gpu_id), mp_context=get_context("spawn"))
     try:
         futures: dict[str, Future] = {
-            name: pool.submit(loop.train, config, train=path, output=output / name, **options)
+            name: pool.submit(loop.train, config, train=path, output=output / name, **settings)
             for name, path in comparisons.items()
         }
         tracking.prepare("train", name=f"train {train_on}")
         results[train_on] = loop.train(
-            config, train=sources[train_on], output=output / train_on, quiet=False, **options
+            config, train=sources[train_on], output=output / train_on, quiet=False, **settings
         )
         results |= {name: future.result() for name, future in futures.items()}
     except BrokenProcessPool as error:

@@ -1,5 +1,6 @@
 """Wheels of trained pipelines: built with a card, then tried where nothing else is installed."""
 
+import ast
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Any
 import spacy.cli
 import srsly
 from packaging.version import InvalidVersion, Version
-from spacy.util import import_file, load_config
+from spacy.util import load_config
 
 from ie.core.errors import UserError
 from ie.core.settings import Section
@@ -144,8 +145,17 @@ def own_modules(model: Path, code: Path) -> list[Path]:
 
 
 def required(modules: list[Path]) -> set[str]:
-    """What those files need to be installed, as they say themselves."""
-    return {need for path in modules for need in import_file(path.stem, path).REQUIREMENTS}
+    """What those files need to be installed, as their REQUIREMENTS say.
+
+    They are read and not imported, which would register their factories a second time.
+    """
+    statements = [node for path in modules for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    return {
+        need
+        for node in statements
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REQUIREMENTS"
+        for need in ast.literal_eval(node.value)
+    }
 
 
 def check_name(name: str, version: str) -> None:

@@ -199,7 +199,8 @@ BOMBS = [
     "WITH a AS (SELECT 1 AS x FROM mentions) SELECT COUNT(*) FROM a, a AS b, a AS c",
     "SELECT company FROM deals WHERE (SELECT COUNT(*) FROM mentions a, mentions b, documents c) > 0",
     "SELECT MAX(a.text || b.text || c.text) FROM documents a, documents b, documents c",
-    "SELECT COUNT(*) FROM documents a, documents b WHERE a.text || b.text LIKE '%a%b%c%d%e%f%g%h%z%z%z%q%'",
+    "SELECT COUNT(*) FROM documents a, documents b, documents c "
+    "WHERE a.text || b.text || c.text LIKE '%a%b%c%d%e%f%g%h%z%z%z%q%'",
     "SELECT SUM(amount) OVER (ORDER BY a.text) FROM mentions a, documents b, documents c",
     "SELECT GROUP_CONCAT(a.text) FROM documents a, documents b",
     "SELECT COUNT(REPLACE(a.text, 'a', b.text)) FROM documents a, documents b, documents c",

@@ -158,7 +158,7 @@ class TestBadInput:
             loop.train(CONFIG, train=corpus, dev=corpus, overrides={"training.optimiser.learn_rate": 1})
 
 
-def test_without_wandb_the_console_keeps_its_logger(self, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_wandb_the_console_keeps_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     node = {
         "@loggers": "spacy.ChainLogger.v1",
         "logger1": {"@loggers": "spacy.ConsoleLogger.v3"},

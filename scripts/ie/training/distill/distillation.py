@@ -40,7 +40,7 @@ class DistillationData:
 
 
 def distil(
-    at: Bench, sources: DistillationData, recipes: Mapping[str, Sequence[Means]], settings: DistillSettings
+    at: Bench, sources: DistillationData, chosen: Mapping[str, Sequence[Means]], settings: DistillSettings
 ) -> dict[str, Distilled]:
     """The silver as each recipe leaves it. Pipelines that several of them ask are trained once.
 
@@ -50,10 +50,10 @@ def distil(
     texts = [record.text for record in sources.silver]
     plain = recipes.drafts_of(sources.silver)
     first: dict[str, list[SilverText]] = {}
-    for name, recipe in recipes.items():
+    for name, recipe in chosen.items():
         doubting = "confidence" in recipe
         first[name] = [recipes.confidence(d, settings.confidence) if doubting else d for d in plain]
-    found = {name: Distilled(tuple(recipe), Kept(first[name])) for name, recipe in recipes.items()}
+    found = {name: Distilled(tuple(recipe), Kept(first[name])) for name, recipe in chosen.items()}
 
     def ask(planned: Mapping[str, list[Teacher]], what: str) -> dict[str, list[Answers]]:
         jobs = [teacher.job for asked in planned.values() for teacher in asked]
@@ -67,14 +67,14 @@ def distil(
 
     def voted(name: str, voters: Sequence[Answers]) -> list[SilverText]:
         agreement = settings.agreement
-        helpers = sources.helpers if "rules" in recipes[name] else []
+        helpers = sources.helpers if "rules" in chosen[name] else []
         return [
             recipes.vote(draft, voters, helpers, sure=agreement.sure, doubtful=agreement.doubtful)
             for draft in first[name]
         ]
 
     def having(means: Means) -> list[str]:
-        return [name for name, recipe in recipes.items() if means in recipe]
+        return [name for name, recipe in chosen.items() if means in recipe]
 
     drafts = dict(first)
     planned = teachers(at, sources.reviewed, [], texts, settings.agreement.pipelines, 1)
@@ -91,7 +91,7 @@ def distil(
             name: teachers(
                 at,
                 sources.reviewed,
-                recipes.finish(drafts[name], recipes[name]).drafts,
+                recipes.finish(drafts[name], chosen[name]).drafts,
                 texts,
                 settings.agreement.pipelines,
                 again.folds,
@@ -100,7 +100,7 @@ def distil(
         }
         for name, told in ask(plans, f"pipelines of round {turn + 1}").items():
             drafts[name] = voted(name, told)
-    for name, recipe in recipes.items():
+    for name, recipe in chosen.items():
         found[name].kept = recipes.finish(drafts[name], recipe)
     return found
 

@@ -118,14 +118,14 @@ class Bench:
             model=model,
         )
 
-    def run(self, jobs: Sequence[Training], description: str) -> list[Result]:
+    def run(self, trainings: Sequence[Training], description: str) -> list[Result]:
         """Do the trainings side by side, equal ones once; results in the order given.
 
         Raises:
             UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
         """
-        keys = [jobs.key(job) for job in jobs]
-        distinct = dict(zip(keys, jobs, strict=True))
+        keys = [jobs.key(job) for job in trainings]
+        distinct = dict(zip(keys, trainings, strict=True))
         found = {key: result for key, job in distinct.items() if (result := _kept(job))}
         left = sorted((key for key in distinct if key not in found), key=lambda k: -_size(distinct[k]))
         with tqdm(total=len(distinct), desc=description, unit="training", leave=False) as bar:

@@ -233,7 +233,7 @@ def train_all(
     largest = max(portions, key=lambda cell: (cell.examples, -cell.seed))
     also = (sha256_file(test),)
     with tempfile.TemporaryDirectory(prefix="portions-") as folder:
-        jobs: dict[tuple[str, Cell], VariantJob] = {}
+        trainings: dict[tuple[str, Cell], VariantJob] = {}
         for (name, config), (cell, chosen) in product(variants.items(), portions.items()):
             job = VariantJob(
                 cell=cell,
@@ -249,17 +249,17 @@ def train_all(
             )
             if cell == largest:
                 job = replace(job, model=cache / jobs.key(job))
-            jobs[name, cell] = job
-        found = {key: result for key, job in jobs.items() if (result := _kept(job))}
+            trainings[name, cell] = job
+        found = {key: result for key, job in trainings.items() if (result := _kept(job))}
         started(len(found))
         # The largest go first, so that no core is left waiting for one that started last.
-        left = sorted((key for key in jobs if key not in found), key=lambda key: -key[1].examples)
+        left = sorted((key for key in trainings if key not in found), key=lambda key: -key[1].examples)
 
         def done(i: int, result: Result) -> None:
             found[left[i]] = result
             progress()
 
-        todo = [(i, jobs[key]) for i, key in enumerate(left)]
+        todo = [(i, trainings[key]) for i, key in enumerate(left)]
         try:
             if todo:
                 trains = [job.train for _, job in todo]
@@ -267,11 +267,11 @@ def train_all(
                 jobs.on_cores(todo, processes, done, work=train_variant, cells_per_worker=1)
         except KeyboardInterrupt:
             raise UserError(
-                f"interrupted: {len(found)} of {len(jobs)} trainings are done and are kept in {cache}; run "
+                f"interrupted: {len(found)} of {len(trainings)} trainings are done and kept in {cache}; run "
                 "the same command again to go on."
             ) from None
     results = {name: [found[name, cell] for cell in portions] for name in variants}
-    return results, {name: jobs[name, largest].model / "model-best" for name in variants}
+    return results, {name: trainings[name, largest].model / "model-best" for name in variants}
 
 
 def _kept(job: VariantJob) -> Result | None:
