@@ -153,7 +153,8 @@ def required(modules: list[Path]) -> set[str]:
     return {
         need
         for node in statements
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REQUIREMENTS"
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0]) == "REQUIREMENTS"
         for need in ast.literal_eval(node.value)
     }
 
