@@ -305,7 +305,7 @@ def test_what_is_not_understood_has_no_amount_and_a_reason(money: MoneyNormalise
 
 
 def means_something(token: Any) -> bool:
-    """Whether the lexicon knows a token. Packaging loads the module again, so its class may be another one."""
+    """Whether the lexicon knows a token. Packaging loads the module again, so the class may be another."""
     return token.entry != type(token.entry)()
 
 
