@@ -122,12 +122,14 @@ def runner_arguments() -> list[str]:
 
 
 def runner_folder() -> Path:
-    """Where the runner works: the folder of its project.yml."""
+    """The folder whose project.yml the runner works on: one that it was given, else where it was started."""
     process = runner()
     try:
-        return Path(process.cwd()) if process else Path()
+        start, arguments = (Path(process.cwd()), process.cmdline()) if process else (Path(), [])
     except (psutil.AccessDenied, psutil.NoSuchProcess):
         return Path()
+    given = [start / argument for argument in arguments]
+    return next((folder for folder in given if (folder / "project.yml").is_file()), start)
 
 
 def check_overrides(arguments: list[str], project: Path) -> None:

@@ -98,6 +98,21 @@ def test_weasel_stops_at_an_unknown_variable(project):
     assert "ran with" not in output
 
 
+def test_the_variables_are_those_of_the_project_that_weasel_runs(project):
+    text = (project / "project.yml").read_text()
+    (project / "project.yml").write_text(text.replace("test_percent", "other"))
+    inner = project / "inner"
+    inner.mkdir()
+    (inner / "project.yml").write_text(text)
+    (inner / "go.py").write_text((project / "go.py").read_text())
+    status, output = shell(project, "-m", "weasel", "run", "go", "inner", "--vars.test_percent", "5")
+    assert status == 0, output
+    assert "ran with 5" in output
+    status, output = shell(project, "-m", "weasel", "run", "go", "inner", "--vars.other", "5")
+    assert status != 0
+    assert "--vars.other is no variable of" in output
+
+
 def test_a_users_mistake_is_a_sentence_and_ours_a_traceback(project):
     assert shell(project, "go.py", "--n", "3") == (0, "ran with 3")
     status, output = shell(project, "go.py", "--n", "0")
