@@ -20,6 +20,7 @@ import pytest
 import srsly
 from spacy.language import Language
 
+from ie.data.config import DataConfig
 from ie.data.docs import docbin, to_doc
 from ie.data.records import Record
 
@@ -48,11 +49,7 @@ def scheme(
     return "".join(['[nlp]\nlang = "en"\n[components]\n', *sections])
 
 
-DATA_SETTINGS = {
-    "texts": {"lang": "en"},
-    "split": {"test_percent": 37, "dev_percent": 10, "near_duplicate": 0.8},
-    "reading": {"misaligned": "error", "duplicates": "error", "bad_relations": "error"},
-}
+DATA_SETTINGS = DataConfig().model_dump()
 
 
 def data_config(path: Path, **settings: object) -> Path:

@@ -40,7 +40,8 @@ def run(main: Callable) -> None:
     app.command()(_interruptible(main))
     with _escaping():
         try:
-            check_overrides(runner_arguments(), runner_folder() / "project.yml")
+            arguments, folder = runner_command()
+            check_overrides(arguments, folder / "project.yml")
             app()
         except UserError as error:
             msg.fail(escaped(str(error)))
@@ -115,21 +116,18 @@ def runner() -> psutil.Process | None:
     return outermost
 
 
-def runner_arguments() -> list[str]:
-    """Command line of the runner: the only place where an override with a typo can be seen."""
-    process = runner()
-    return process.cmdline() if process else []
+def runner_command() -> tuple[list[str], Path]:
+    """The runner's command line, where alone an override with a typo can be seen, and its project's folder.
 
-
-def runner_folder() -> Path:
-    """The folder whose project.yml the runner works on: one that it was given, else where it was started."""
+    That is a folder that the runner was given, or else where it was started.
+    """
     process = runner()
     try:
         start, arguments = (Path(process.cwd()), process.cmdline()) if process else (Path(), [])
     except (psutil.AccessDenied, psutil.NoSuchProcess):
-        return Path()
-    given = [start / argument for argument in arguments]
-    return next((folder for folder in given if (folder / "project.yml").is_file()), start)
+        return [], Path()
+    folders = [start / argument for argument in arguments]
+    return arguments, next((folder for folder in folders if (folder / "project.yml").is_file()), start)
 
 
 def check_overrides(arguments: list[str], project: Path) -> None:
