@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
-from ie.core.files import atomic_write, check_writable, json_text, write_json
+from ie.core.files import check_writable, write_json, write_jsonl
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.records import Record, write_records
@@ -105,9 +105,7 @@ def main(
 
 def write_timings(path: Path, model: Model, seconds: list[dict]) -> None:
     """Write the calls in flight at a time and the size of the weights, then the seconds of each text."""
-    with atomic_write(path) as file:
-        file.write(json_text({"parallel": model.concurrency, "mb": model.provider.megabytes}) + "\n")
-        file.writelines(f"{json_text(line)}\n" for line in seconds)
+    write_jsonl(path, [{"parallel": model.concurrency, "mb": model.provider.megabytes}, *seconds])
 
 
 def summary(annotated: list[Record], models: list[Model]) -> dict:

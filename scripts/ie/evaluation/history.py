@@ -19,7 +19,7 @@ import numpy as np
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.core.files import atomic_write, json_text, read_jsonl
+from ie.core.files import atomic_write, json_text, read_jsonl, write_jsonl
 from ie.core.stats import Estimate
 from ie.data.records import Record
 from ie.evaluation.scoring import ALL
@@ -276,11 +276,14 @@ def unpack(text: str, documents: int) -> np.ndarray:
 
 def write_documents(path: Path, gold: Sequence[Record], counts: dict[str, np.ndarray]) -> None:
     """Hits, false alarms and misses of each system on each document, one document per line."""
-    with atomic_write(path) as file:
-        for row, record in enumerate(gold):
-            line = {"id": record.id, "key": gold_key(record)}
-            line |= {system: table[row].tolist() for system, table in counts.items()}
-            file.write(json_text(line) + "\n")
+    write_jsonl(
+        path,
+        (
+            {"id": record.id, "key": gold_key(record)}
+            | {system: table[row].tolist() for system, table in counts.items()}
+            for row, record in enumerate(gold)
+        ),
+    )
 
 
 def read_documents(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
