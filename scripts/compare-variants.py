@@ -61,7 +61,7 @@ def main(
     """Print the table and the advice; write variants.json, costs.json, variants.png and variants.html."""
     chosen = parse_variants(variants, configs)
     require_prepared(chosen)
-    asked = load_scheme(scheme)
+    asked, settings = load_scheme(scheme), load_data_config(data)
     asked.require_spans("this comparison of entity recognisers")
     labels = asked.span_labels
     gold = read_gold(test)
@@ -84,14 +84,14 @@ def main(
             test=test,
             labels=labels,
             cache=cache,
-            overrides=loop.overrides(load_data_config(data).lang, max_steps),
+            overrides=loop.overrides(settings.lang, max_steps),
             gpu_id=gpu_id,
             workers=workers,
             started=lambda reused: jobs.resume(bar, reused),
             progress=bar.update,
         )
     compared = compare(cells, results, labels)
-    nlp = load_data_config(data).blank()
+    nlp = settings.blank()
     texts = [record.text for record in gold]
     words = sum(len(nlp.make_doc(text)) for text in texts)
     costs = measure(models, results, texts, words, repeats=repeats)

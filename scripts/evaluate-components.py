@@ -11,9 +11,8 @@ from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
-from ie.core.errors import UserError
 from ie.core.files import write_json, write_jsonl
-from ie.core.text import names_in
+from ie.core.text import names_among
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -85,10 +84,7 @@ def main(
         ),
         "rows": lambda: component_scores.score_rows(whole(), test, seed),
     }
-    chosen_parts = names_in(only)
-    if unknown := [name for name in chosen_parts if name not in PARTS]:
-        raise UserError(f"--only {unknown[0]!r}: there are {', '.join(PARTS)}.")
-    parts = chosen_parts or parts_of(whole(), money_label)
+    parts = names_among(PARTS, "--only", only) or parts_of(whole(), money_label)
     if not parts:
         msg.info(f"{pipeline}: it finds entities alone, which `evaluate` scores.")
     for name in parts:

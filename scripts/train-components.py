@@ -8,9 +8,8 @@ import typer
 from wasabi import msg
 
 from ie.core.cli import run
-from ie.core.errors import UserError
 from ie.core.files import write_json
-from ie.core.text import names_in
+from ie.core.text import names_among
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -53,13 +52,11 @@ def main(
     """Write model-best and train.json (what dev says) of each into a folder of OUTPUT, and left_out.json."""
     settings, labels = load_data_config(data), load_scheme(scheme)
     corpus = component_training.Corpus(train, dev, labels)
-    missing = component_training.without_data(corpus, table)
-    wanted = names_in(only)
-    if unknown := [name for name in wanted if name not in component_training.COMPONENTS]:
-        raise UserError(f"--only {unknown[0]!r}: there are {', '.join(component_training.COMPONENTS)}.")
-    for name in component_training.COMPONENTS:
-        if name in missing and not wanted:
-            msg.info(f"{name}: left out ({missing[name]}).")
+    wanted = names_among(component_training.COMPONENTS, "--only", only)
+    # what is asked for by name says itself what it lacks
+    missing = {} if wanted else component_training.without_data(corpus, table)
+    for name, reason in missing.items():
+        msg.info(f"{name}: left out ({reason}).")
     nlp = settings.blank()
     overrides = loop.overrides(settings.lang, max_steps)
     common = {"overrides": overrides, "nlp": nlp, "seed": seed, "gpu_id": gpu_id}
@@ -80,7 +77,7 @@ def main(
         msg.table([(key.replace("_", " "), str(value)) for key, value in summary.items()])
         msg.good(str(output / name / "model-best"))
     # `assemble` depends on the folder, which must be there even if nothing in it is.
-    write_json(output / "left_out.json", {} if wanted else missing)
+    write_json(output / "left_out.json", missing)
     msg.info(
         "Dev chose checkpoints and thresholds, so its scores are optimistic: `evaluate-components` uses test."
     )

@@ -1,9 +1,25 @@
 """Short texts for people: lists in options, messages of other libraries, counts."""
 
+from collections.abc import Sequence
+
+from ie.core.errors import UserError
+
 
 def names_in(text: str) -> list[str]:
     """The names in an option such as `"a, b"`, in order; none for an empty one."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def names_among(known: Sequence[str], option: str, text: str) -> list[str]:
+    """The names in an option, each of which must be a known one.
+
+    Raises:
+        UserError: naming the option, the first that is not, and those that are.
+    """
+    names = names_in(text)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"{option} {unknown[0]!r}: there are {', '.join(known)}.")
+    return names
 
 
 def one_line(message: object, most: int | None = None) -> str:

@@ -94,7 +94,7 @@ def build(
     check_name(name, version)
     try:
         modules = own_modules(model, code)
-        meta = srsly.read_json(model / "meta.json")
+        meta = read_meta(model)
         meta["requirements"] = sorted({*meta.get("requirements", []), *required(modules)})
         meta |= about or {}
         srsly.write_json(folder / "meta.json", meta)
