@@ -8,6 +8,7 @@ from configupdater import Comment, ConfigUpdater, Section
 
 from ie.core.errors import UserError
 from ie.core.files import json_text
+from ie.core.text import one_line
 
 
 class ConfigFile:
@@ -27,8 +28,7 @@ class ConfigFile:
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such file; run this in a clone of the template.") from None
         except Exception as error:  # configparser's errors share no class but Exception
-            reason = " ".join(str(error).split())
-            raise UserError(f"{path}: can't be read as a config ({reason}); correct it.") from None
+            raise UserError(f"{path}: can't be read as a config ({one_line(error)}); correct it.") from None
 
     def __str__(self) -> str:
         return f"{str(self._config).rstrip()}\n"

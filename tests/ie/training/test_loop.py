@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import spacy
+from corpora import TEXTS, write_corpus
 from running import ROOT
-from spacy.tokens import DocBin
 from spacy.util import load_config
 
 from ie.core.errors import UserError
@@ -14,23 +14,6 @@ from ie.training import loop
 
 CONFIG = ROOT / "configs" / "efficient.cfg"
 SHORT = {"training.max_steps": 12, "training.eval_frequency": 4, "components.tok2vec.model.encode.width": 16}
-TEXTS = [
-    ("Hooli raises $5m", [(0, 5, "COMPANY"), (13, 16, "MONEY")]),
-    ("ACME Ventures lends €2m to Initech", [(0, 13, "COMPANY"), (20, 23, "MONEY"), (27, 34, "COMPANY")]),
-    ("Nothing was sold today", []),
-    ("Globex pays £3m", [(0, 6, "COMPANY"), (12, 15, "MONEY")]),
-]
-
-
-def write_corpus(path: Path, examples: list[tuple[str, list]]) -> Path:
-    nlp = spacy.blank("en")
-    docs = DocBin()
-    for text, spans in examples:
-        doc = nlp(text)
-        doc.ents = [doc.char_span(*span, alignment_mode="expand") for span in spans]
-        docs.add(doc)
-    docs.to_disk(path)
-    return path
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
