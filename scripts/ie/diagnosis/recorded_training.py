@@ -62,17 +62,11 @@ class Run:
     failed: str = ""
     clip: float = 0.0
 
-    @property
-    def fall(self) -> float:
-        """How far the loss fell from the first quarter of the steps to the last (means; 0 to 1).
-
-        Negative if it rose; minus infinity if it isn't finite.
-        """
-        if self.failed or len(self.losses) < 8 or not np.isfinite(self.losses).all():
-            return -math.inf
-        part = max(1, len(self.losses) // 4)
-        first, last = np.mean(self.losses[:part]), np.mean(self.losses[-part:])
-        return float(1 - last / first) if first else 0.0
+    def final_loss(self, steps: int) -> float:
+        """Mean loss of the last steps; infinite if the training ended early or the loss isn't finite."""
+        if self.failed or len(self.losses) < steps or not np.isfinite(self.losses).all():
+            return math.inf
+        return float(np.mean(self.losses[-steps:]))
 
 
 class Watched:

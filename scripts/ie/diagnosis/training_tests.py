@@ -26,7 +26,8 @@ RATE = {
     "group": "training",
     "hypothesis": "The learning rate is wrong.",
     "question": "With a smaller or larger one the loss falls much further in the same steps.",
-    "test": f"{thresholds.SWEEP_STEPS} steps each, with 0.01 to 100 times the config's learning rate.",
+    "test": f"{thresholds.SWEEP_STEPS} steps each, with 0.01 to 100 times the config's learning rate "
+    f"({thresholds.SWEEP_SEEDS} seeds).",
 }
 CLIP = {
     "name": "clipping",
@@ -157,24 +158,54 @@ def tiny(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     )
 
 
-def swept(project: ProjectData, docs: Sequence[Doc], **options: Any) -> recorded_training.Run:
-    """A short training on the same few texts again and again, eight steps for each time round."""
-    few = [doc for doc in docs if doc.ents][: thresholds.SWEEP_TEXTS]
-    return recorded_training.run(project, few, thresholds.SWEEP_STEPS, batch=max(1, len(few) // 8), **options)
+class LossSweep:
+    """Short trainings on the same few texts, compared by how far the loss falls below the untrained one.
+
+    A rate that is too high first drives the loss up. A fall measured from there looks like learning, so all
+    trainings with the same seed are measured from the same point: the loss of one round at rate 0.
+    """
+
+    def __init__(self, project: ProjectData, docs: Sequence[Doc]) -> None:
+        self.project = project
+        self.docs = [doc for doc in docs if doc.ents][: thresholds.SWEEP_TEXTS]
+        self.seeds = [project.seed + i for i in range(thresholds.SWEEP_SEEDS)]
+        self.untrained = [self._run(seed, thresholds.SWEEP_ROUND, rate=0.0) for seed in self.seeds]
+
+    def _run(self, seed: int, steps: int, **options: Any) -> recorded_training.Run:
+        batch = max(1, len(self.docs) // thresholds.SWEEP_ROUND)
+        return recorded_training.run(self.project, self.docs, steps, batch=batch, seed=seed, **options)
+
+    def runs(self, **options: Any) -> list[recorded_training.Run]:
+        """A training per seed.
+
+        Args:
+            options: of `recorded_training.run`: `rate` or `overrides`.
+        """
+        return [self._run(seed, thresholds.SWEEP_STEPS, **options) for seed in self.seeds]
+
+    def fall(self, runs: Sequence[recorded_training.Run]) -> float:
+        """Mean over the seeds of 1 - final loss / untrained loss; minus infinity if a training diverged."""
+        losses = [
+            (untrained.final_loss(thresholds.SWEEP_ROUND), run.final_loss(thresholds.SWEEP_ROUND))
+            for untrained, run in zip(self.untrained, runs, strict=True)
+        ]
+        return float(
+            np.mean([1 - final / start if 0 < start < np.inf else -np.inf for start, final in losses])
+        )
 
 
 def learning_rate(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     """The config's learning rate among smaller and larger ones."""
-    falls: dict[float, float] = {}
-    first = swept(project, docs)
-    configured = max(first.rates)
-    falls[configured] = first.fall
+    sweep = LossSweep(project, docs)
+    own = sweep.runs()
+    configured = max(own[0].rates)
+    falls = {configured: sweep.fall(own)}
     for factor in thresholds.SWEEP if configured else ():
         if factor != 1:
-            falls[configured * factor] = swept(project, docs, rate=factor).fall
+            falls[configured * factor] = sweep.fall(sweep.runs(rate=factor))
     if max(falls.values()) <= thresholds.FALL:
         for rate in thresholds.USUAL_RATES:
-            falls[rate] = swept(project, docs, overrides={"training.optimizer.learn_rate": rate}).fall
+            falls[rate] = sweep.fall(sweep.runs(overrides={"training.optimizer.learn_rate": rate}))
     best = max(falls, key=lambda rate: (falls[rate], -rate))
     mine, most = falls[configured], falls[best]
     learns = most > thresholds.FALL
@@ -199,7 +230,7 @@ def learning_rate(project: ProjectData, docs: Sequence[Doc]) -> Finding:
 
 
 def _fall(fall: float) -> str:
-    return "rose out of bounds" if np.isinf(fall) else f"{100 * fall:.0f} %"
+    return "diverged" if np.isinf(fall) else "rose" if fall < 0 else f"{100 * fall:.0f} %"
 
 
 def _number(value: float) -> float | None:
@@ -222,8 +253,9 @@ def clipping(project: ProjectData, docs: Sequence[Doc], watched: recorded_traini
     )
     broken = False
     if suspect:
-        mine = swept(project, docs).fall
-        other = swept(project, docs, overrides={"training.optimizer.grad_clip": 1.0}).fall
+        sweep = LossSweep(project, docs)
+        mine = sweep.fall(sweep.runs())
+        other = sweep.fall(sweep.runs(overrides={"training.optimizer.grad_clip": 1.0}))
         broken = mine < thresholds.LEARNS * other and other > thresholds.FALL
         said += f" The loss fell by {_fall(mine)}, with 1.0 by {_fall(other)}."
     return Finding(
