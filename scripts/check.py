@@ -19,6 +19,8 @@ from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record
 from ie.data.scheme import KINDS, load_scheme
+from ie.status.snapshot import ProjectPaths
+from ie.status.terminal import print_next_step
 
 
 def main(
@@ -85,6 +87,10 @@ def main(
         )
     msg.table(rows, header=("checked", "found"), divider=True)
     msg.good("no mistake found")
+    training = Path("training", Path(config).stem) if config else ProjectPaths.training
+    print_next_step(
+        ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=training), train_on
+    )
 
 
 def listing(counts: Mapping[str, int]) -> str:

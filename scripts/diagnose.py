@@ -14,6 +14,8 @@ from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.diagnosis import findings, report, verdict
+from ie.status.snapshot import ProjectPaths
+from ie.status.terminal import print_next_step
 from ie.training import loop
 
 
@@ -71,6 +73,7 @@ def main(
     names = ("diagnosis.html", "diagnosis.json", "label-errors.jsonl")
     msg.good(", ".join(str(output / name) for name in names))
     track(found)
+    print_next_step(ProjectPaths(scheme=scheme, data=data, corpus=corpus, training=output))
 
 
 def track(found: verdict.Diagnosis) -> None:

@@ -22,6 +22,8 @@ from ie.evaluation import comparison, history, scoring, systems
 from ie.evaluation.comparison import SystemComparison
 from ie.evaluation.report import evaluation_page, overall_table, scores_notes, scores_table
 from ie.evaluation.systems import SystemResult
+from ie.status.snapshot import ProjectPaths
+from ie.status.terminal import print_next_step
 
 # The report shows this many of the texts with the most errors, and timings are of this many runs.
 WORST, REPEATS = 30, 3
@@ -103,6 +105,7 @@ def main(
         print(note)
     msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")
     track(result)
+    print_next_step(ProjectPaths(scheme=scheme, data=data, corpus=test.parent, training=output), inspect)
 
 
 def baselines(

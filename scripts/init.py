@@ -22,6 +22,8 @@ from ie.setup import demo
 from ie.setup.inputs import Sources, read_inputs
 from ie.setup.plan import GOLD, Plan, Target, make_plan
 from ie.setup.project_file import md5
+from ie.status.next_step import decide
+from ie.status.snapshot import ProjectPaths, read_snapshot
 
 
 def main(
@@ -79,9 +81,7 @@ def main(
             f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."
         )
     msg.good("`git diff` shows every change; `git checkout .` undoes all but the removal of outputs.")
-    print("Next:")
-    for number, step in enumerate(plan.steps, start=1):
-        print(f"{number}. {step}")
+    print("\n".join(decide(read_snapshot(ProjectPaths(scheme=scheme, data=data))).lines()))
 
 
 def refuse_loss(gold: Path, replacement: str) -> None:

@@ -23,6 +23,8 @@ from ie.review.guidelines_panel import read_guidelines
 from ie.review.settings import ReviewSettings, units
 from ie.review.state import ReviewState
 from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, load_model, uncertainty
+from ie.status.snapshot import ProjectPaths
+from ie.status.terminal import print_next_step
 
 # Files of up to so many lines are checked before the page opens, larger ones while it is in use.
 CHECKED_FIRST = 5000
@@ -150,6 +152,9 @@ def main(
             idle=in_background(engine, waiting, report),
         )
         web.run_page(page, sock, secret, f"Answers go to {journal}, finished texts to {reviewed}.")
+    print_next_step(
+        ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=folder), train_on
+    )
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:

@@ -17,7 +17,7 @@ ROWS = (
     {"reports"},
     {"llm", "evaluation"},
     {"training"},
-    {"diagnosis", "review", "database", "deploy", "setup"},
+    {"diagnosis", "review", "database", "deploy", "setup", "status"},
 )
 ROW = {package: number for number, row in enumerate(ROWS) for package in row}
 

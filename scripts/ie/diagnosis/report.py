@@ -57,8 +57,7 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     if len(broken) > 1 and diagnosis.first:
         others = [finding.cause for finding in broken if finding is not diagnosis.first]
         lines.append(f"Also found, perhaps as a consequence: {'; '.join(others)}.")
-    lines.append(f"Next: {diagnosis.next}")
-    return lines
+    return [*lines, diagnosis.next]
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:

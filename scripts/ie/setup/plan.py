@@ -18,7 +18,7 @@ from ie.data import mined_rules
 from ie.data.config import DataConfig
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, accepted
-from ie.data.splits import SIDES, Split
+from ie.data.splits import Split
 from ie.evaluation import baselines, scoring
 from ie.setup import demo, documents, project_file
 from ie.setup.config_file import ConfigFile
@@ -64,14 +64,12 @@ class Plan:
         outputs: those of the removed paths that commands wrote.
         linked: outputs that stay, as a link leads out of the project.
         summary: (subject, what is done) for a table.
-        steps: what the user does next.
     """
 
     files: dict[Path, str | None] = field(default_factory=dict)
     outputs: list[Path] = field(default_factory=list)
     linked: list[Path] = field(default_factory=list)
     summary: list[tuple[str, str]] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
 
 
 def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig) -> Plan:
@@ -117,7 +115,6 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
         Path("assets/questions.jsonl"): "",
         Path("assets/example.txt"): f"{example_text(accepted(inputs.gold) or inputs.texts)}\n",
     }
-    plan.steps = next_steps(inputs, split, target.scheme)
     return plan
 
 
@@ -247,25 +244,6 @@ def example_text(records: Sequence[Record]) -> str:
         default=min(records, key=lambda r: len(r.text)),
     )
     return " ".join(best.text.split())
-
-
-def next_steps(inputs: Inputs, split: Split, scheme: Path) -> list[str]:
-    """What the user does next: prototype, annotate, train."""
-    check = "run `weasel run check`: are data and settings in order?"
-    if inputs.undefined:
-        check = f"Define {', '.join(inputs.undefined)} in {scheme}, a few words each; then {check}"
-    empty = [side for side in SIDES if not getattr(split, side)]
-    if not inputs.gold:
-        annotate = "a few dozen texts are enough to begin with"
-    elif empty:
-        annotate = f"no reviewed text is in {' or '.join(empty)} yet"
-    else:
-        annotate = "more reviewed texts give better scores, and surer ones"
-    return [
-        f"{check[0].upper()}{check[1:]}",
-        f"Run `weasel run llm-annotate`, then correct what it suggests in `weasel run review`: {annotate}.",
-        "Run `weasel run all`: it trains, measures and packages a pipeline.",
-    ]
 
 
 def _jsonl(lines: Iterable[str]) -> str:

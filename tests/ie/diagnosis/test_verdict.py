@@ -687,7 +687,7 @@ def test_report_says_it_all_and_escapes() -> None:
     assert report.to_json(found)["cause"] == "leak"
     drawn = report.text(found)
     assert "broken" in drawn
-    assert report.summary(found)[-1] == "Next: Do."
+    assert report.summary(found)[-1] == "Do."
 
 
 def finding(name: str, verdict: str) -> Finding:

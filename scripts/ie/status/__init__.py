@@ -1,0 +1,1 @@
+"""Where the project stands, its weakest spot, and the command to run next."""

@@ -1,0 +1,408 @@
+"""From what the files say to three lines: where you stand, the weakest spot, the command to run."""
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ie.core import stats
+from ie.core.text import counted
+from ie.data.splits import SIDES
+from ie.evaluation.scoring import ALL
+from ie.status.snapshot import Curve, Scores, Snapshot
+
+# F from which a pipeline is called good: the score to which `train-curve` projects by default.
+GOOD = 0.9
+# Test texts below which a comparison of scores helps nobody: they support one digit.
+FEW_TEST = stats.documents_for(2)
+# A label this much below the overall F, beyond its interval, is what holds the pipeline back.
+WEAK = 0.1
+WIDTH = 80
+REVIEW, ALL_STEPS, CHECK = "weasel run review", "weasel run all", "weasel run check"
+DIAGNOSE = "weasel run diagnose"
+AGAIN = "weasel run review . --vars.review_select errors"
+# How the systems of an evaluation are called.
+SYSTEMS = {
+    "llm": "the LLM",
+    "rules": "rules",
+    "dictionary": "the dictionary",
+    "reviewed": "reviewed only",
+    "silver": "silver only",
+    "both": "silver and reviewed",
+    "distilled": "the distilled pipeline",
+}
+BASELINES = ("llm", "rules", "dictionary", "majority")
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What is said: where the project stands, its weakest spot, the command to run, and why that one."""
+
+    standing: str
+    weakest: str
+    command: str
+    reason: str
+
+    def lines(self, width: int = WIDTH) -> list[str]:
+        """The three lines for the terminal; a long one goes on below."""
+        rows = (
+            ("Status", self.standing),
+            ("Weakest", self.weakest),
+            ("Next", f"{self.command}: {self.reason}" if self.reason else self.command),
+        )
+        return [
+            textwrap.fill(text, width, initial_indent=f"{name:9}", subsequent_indent=" " * 9)
+            for name, text in rows
+        ]
+
+
+def decide(snapshot: Snapshot) -> NextStep:
+    """The next step of a project: the first rule that applies."""
+    for rule in RULES:
+        step = rule(snapshot)
+        if step:
+            return step
+    return _ship(snapshot)
+
+
+def _unreadable(now: Snapshot) -> NextStep | None:
+    if not now.problems:
+        return None
+    first = now.problems[0]
+    place = first.split(": ")[0]
+    more = f" and {len(now.problems) - 1} more" if len(now.problems) > 1 else ""
+    return NextStep(
+        f"{_shortened(place)} can't be used{more}", "the files themselves", CHECK, "it says what is wrong"
+    )
+
+
+def _nothing(now: Snapshot) -> NextStep | None:
+    if now.texts or now.answers:
+        return None
+    return NextStep(
+        "there are no texts yet",
+        "the data: assets/texts.jsonl has no text",
+        "weasel run init . --vars.init_texts FILE --vars.init_labels A,B",
+        "",
+    )
+
+
+def _unreviewed(now: Snapshot) -> NextStep | None:
+    if now.answers:
+        return None
+    if now.llm and now.llm.texts:
+        return NextStep(
+            f"{counted(now.llm.texts, 'text')} annotated by the LLM, none reviewed",
+            "no reviewed text: nothing can be measured",
+            REVIEW,
+            "a dozen texts are enough to begin",
+        )
+    return NextStep(
+        f"{counted(now.texts, 'text')}, none reviewed",
+        "no reviewed text: nothing can be trained or measured",
+        REVIEW,
+        "a dozen texts are enough to begin",
+    )
+
+
+def _nothing_accepted(now: Snapshot) -> NextStep | None:
+    if now.answers.get("accept"):
+        return None
+    answers = ", ".join(f"{n:,} {name}" for name, n in sorted(now.answers.items()))
+    return NextStep(
+        f"{counted(sum(now.answers.values()), 'text')} reviewed, none accepted ({answers})",
+        "only accepted texts train and measure; reject is for unusable ones",
+        REVIEW,
+        _how_to_review(now, "accept texts, also those without a label"),
+    )
+
+
+def _gap(now: Snapshot) -> NextStep | None:
+    """A part of the split without texts, or a label without training examples."""
+    sides = [side for side in ("dev", "test") if not now.parts.get(side)]
+    if now.train_on not in ("silver", "both") and not now.parts.get("train"):
+        sides.insert(0, "train")
+    counts = now.label_counts.get("train", {})
+    missing = [label for label in now.labels if not counts.get(label)]
+    if sides:
+        weakest = f"no text of {' and '.join(sides)} yet"
+        return NextStep(_reviewed(now), weakest, REVIEW, _how_to_review(now, "go on until each part has one"))
+    if not missing or now.train_on in ("silver", "both"):
+        return None
+    label = _shortened(missing[0])
+    others = f" ({len(missing) - 1} more labels)" if len(missing) > 1 else ""
+    n = now.parts["train"]
+    return NextStep(
+        _reviewed(now),
+        f"{label} is in none of the {n:,} training text{'s' * (n != 1)}{others}",
+        REVIEW,
+        _how_to_review(now, "find some, or remove the label"),
+    )
+
+
+def _llm_failed(now: Snapshot) -> NextStep | None:
+    if not now.llm or not now.llm.failed:
+        return None
+    run = now.llm
+    if run.unavailable:
+        return NextStep(
+            f"LLM: {run.texts - run.failed:,} of {counted(run.texts, 'text')} annotated",
+            f"{run.unavailable:,} text{'s' * (run.unavailable != 1)} got no answer",
+            "weasel run llm-annotate",
+            "it asks only for the missing ones",
+        )
+    if 2 * run.failed > run.texts:
+        return NextStep(
+            f"LLM: {run.texts - run.failed:,} of {run.texts:,} answers can be used",
+            "the answers don't have the form that the prompt asks for",
+            "weasel run compare-prompts",
+            "or set another model: --vars.provider NAME",
+        )
+    return None
+
+
+def _not_made(now: Snapshot) -> NextStep | None:
+    """Split, pipeline or scores are missing, or older than what they are made from."""
+    if now.split is None:
+        weakest = "no pipeline is trained yet"
+        reason = "it trains, measures and packages"
+    elif now.changed:
+        weakest = f"{counted(now.changed, 'reviewed text')} changed since the split"
+        reason = "it trains and measures with them"
+    elif not now.trained:
+        weakest, reason = "no pipeline is trained on this split yet", "it trains and measures one"
+    elif now.scores is None:
+        weakest, reason = "the pipeline has no scores yet", "it measures them"
+    elif now.scores.stale:
+        weakest, reason = f"the scores are out of date: {now.scores.stale}", "it measures again"
+    else:
+        return None
+    return NextStep(_reviewed(now), weakest, ALL_STEPS, reason)
+
+
+def _not_evaluated(now: Snapshot) -> NextStep | None:
+    scores = _scores(now)
+    if now.train_on in scores.f:
+        return None
+    return NextStep(
+        f"scores on {counted(scores.documents, 'test text')}, none of a pipeline",
+        f"the pipeline trained on {now.train_on} has no score",
+        ALL_STEPS,
+        "it trains and measures it",
+    )
+
+
+def _broken(now: Snapshot) -> NextStep | None:
+    found = now.diagnosis
+    if not found or found.stale or not found.broken:
+        return None
+    command = AGAIN if found.suspects else ALL_STEPS
+    reason = (
+        f"{counted(found.suspects, 'doubtful span')}"
+        if found.suspects
+        else "after you fixed it; diagnosis.html says how"
+    )
+    return NextStep(_standing(now), f"diagnosis: {_shortened(found.broken, 55)}", command, reason)
+
+
+def _few_test(now: Snapshot) -> NextStep | None:
+    n = _scores(now).documents
+    if n >= FEW_TEST:
+        return None
+    digits = stats.resolved_digits(n)
+    says = f"only {digits} digit holds" if digits else "no digit holds"
+    more = FEW_TEST - n
+    goal = f"{counted(more, 'more test text')} make{'s' * (more == 1)} the second digit hold"
+    weakest = f"the test set: on {counted(n, 'text')} {says}"
+    return NextStep(_standing(now), weakest, REVIEW, _how_to_review(now, goal))
+
+
+def _untrainable(now: Snapshot) -> NextStep | None:
+    """The curve says that something is wrong."""
+    faults = {
+        "nothing": "the curve: nothing was learned from any portion",
+        "fall": "the curve falls with the last examples",
+        "perfect": "the curve: F is about 1 from the start, too good to be true",
+    }
+    curve = _curve(now)
+    if not curve or curve.kind not in faults or _diagnosed(now):
+        return None
+    return NextStep(_standing(now), faults[curve.kind], DIAGNOSE, "it finds out what is broken")
+
+
+def _silver_harms(now: Snapshot) -> NextStep | None:
+    if now.train_on not in ("silver", "both") or ("reviewed", now.train_on) not in _scores(now).better:
+        return None
+    return NextStep(
+        _standing(now),
+        "the LLM's annotations: training without them is better",
+        "weasel run all . --vars.train_on reviewed",
+        "leave them out",
+    )
+
+
+def _baseline_better(now: Snapshot) -> NextStep | None:
+    scores = _scores(now)
+    better = [name for name in BASELINES if (name, now.train_on) in scores.better]
+    curve = _curve(now)
+    if not better or (curve and curve.kind == "rise"):
+        return None
+    best = max(better, key=lambda name: scores.f[name][ALL].value if name in scores.f else 0)
+    f = f" (F {_score(scores, best)})" if best in scores.f else ""
+    name = SYSTEMS.get(best, best)
+    does = "score" if best == "rules" else "scores"
+    weakest = f"the pipeline: {name}{f} {does} better"
+    if not _diagnosed(now):
+        return NextStep(_standing(now), weakest, DIAGNOSE, "is anything broken?")
+    if now.scored == "spans" and now.llm and now.unreviewed and now.train_on != "distilled":
+        return NextStep(
+            _standing(now), weakest, "weasel run distill", f"learn from {name} on unreviewed texts"
+        )
+    return NextStep(_standing(now), weakest, REVIEW, _how_to_review(now, "more training texts"))
+
+
+def _rising(now: Snapshot) -> NextStep | None:
+    curve = _curve(now)
+    if not curve or curve.kind != "rise" or not curve.rise:
+        return None
+    places = stats.fine_digits(curve.dev, curve.rise.half_width)
+    rise = f"{stats.decimals(curve.rise.value, places)} ({stats.ends(curve.rise, places)})"
+    return NextStep(
+        _standing(now),
+        f"training data: the last {curve.added:,} texts raised F by {rise}, dev",
+        REVIEW,
+        _how_to_review(now, "more texts will probably raise it further"),
+    )
+
+
+def _weak_label(now: Snapshot) -> NextStep | None:
+    scores = _scores(now)
+    own = scores.f[now.train_on]
+    label = _lowest(now)
+    if not label or own[label].high >= GOOD or own[label].high > own[ALL].value - WEAK:
+        return None
+    if not _diagnosed(now):
+        return NextStep(_standing(now), _label_line(now), DIAGNOSE, "are its annotations consistent?")
+    if now.diagnosis and now.diagnosis.suspects:
+        return NextStep(
+            _standing(now),
+            _label_line(now),
+            AGAIN,
+            f"{counted(now.diagnosis.suspects, 'doubtful span')}",
+        )
+    reason = _how_to_review(now, f"more texts with {_shortened(label, 20)}")
+    return NextStep(_standing(now), _label_line(now), REVIEW, reason)
+
+
+def _flat(now: Snapshot) -> NextStep | None:
+    """Not good, and no sign that more data of the same kind would help."""
+    if _scores(now).f[now.train_on][ALL].high >= GOOD:
+        return None
+    if not _diagnosed(now):
+        return NextStep(_standing(now), _label_line(now), DIAGNOSE, "F is low: is anything broken?")
+    if now.scored != "spans":
+        return NextStep(_standing(now), _label_line(now), REVIEW, _how_to_review(now, "more texts"))
+    reason = "data look fine: try vectors, transfer, pretraining"
+    return NextStep(_standing(now), _label_line(now), "weasel run compare", reason)
+
+
+def _ship(now: Snapshot) -> NextStep:
+    """Good enough, as far as can be told: what follows training."""
+    standing, weakest = _standing(now), _label_line(now)
+    if not now.package:
+        return NextStep(standing, weakest, "weasel run package", "a wheel that pip installs")
+    if now.package_stale:
+        reason = "the package holds an older pipeline"
+        return NextStep(standing, weakest, "weasel run package", reason)
+    if now.components is False:
+        reason = "links, amounts, relations, categories"
+        return NextStep(standing, weakest, "weasel run components", reason)
+    if now.components and not now.database:
+        return NextStep(standing, weakest, "weasel run database", "questions answered from your texts")
+    return NextStep(standing, weakest, "weasel run serve", "or `weasel run apply` for many texts at once")
+
+
+RULES: tuple[Callable[[Snapshot], NextStep | None], ...] = (
+    _unreadable,
+    _nothing,
+    _unreviewed,
+    _nothing_accepted,
+    _gap,
+    _llm_failed,
+    _not_made,
+    _not_evaluated,
+    _broken,
+    _few_test,
+    _untrainable,
+    _silver_harms,
+    _rising,
+    _baseline_better,
+    _weak_label,
+    _flat,
+)
+
+
+def _scores(now: Snapshot) -> Scores:
+    """The scores, which are there once `_not_made` has passed."""
+    assert now.scores
+    return now.scores
+
+
+def _curve(now: Snapshot) -> Curve | None:
+    """The training curve, unless it is of other data."""
+    return now.curve if now.curve and not now.curve.stale else None
+
+
+def _diagnosed(now: Snapshot) -> bool:
+    """Whether there is nothing more to learn from `diagnose`, which is about spans."""
+    return now.scored != "spans" or (now.diagnosis is not None and not now.diagnosis.stale)
+
+
+def _shortened(text: str, width: int = 40) -> str:
+    """A name or sentence that may be of any length, on one line."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def _reviewed(now: Snapshot) -> str:
+    """How many texts are reviewed, and in which parts of the split they are."""
+    parts = ", ".join(f"{side} {now.parts.get(side, 0):,}" for side in SIDES)
+    return (
+        f"{counted(now.answers.get('accept', 0), 'text')} accepted ({parts}); {now.unreviewed:,} unreviewed"
+    )
+
+
+def _how_to_review(now: Snapshot, reason: str) -> str:
+    """The reason to review, unless there is nothing left to review."""
+    return reason if now.unreviewed else "add texts first: all are reviewed"
+
+
+def _score(scores: Scores, system: str, label: str = ALL) -> str:
+    return stats.format_score(scores.f[system][label], documents=scores.documents)
+
+
+def _standing(now: Snapshot) -> str:
+    """F of the pipeline, beside the two things it has to beat."""
+    scores = _scores(now)
+    said = f"F {_score(scores, now.train_on)} on {counted(scores.documents, 'test text')}"
+    others = [name for name in ("rules", "llm", "majority") if name in scores.f]
+    beside = "; ".join(
+        f"{SYSTEMS.get(name, name).removeprefix('the ')} {_score(scores, name)}" for name in others
+    )
+    return f"{said} ({beside})" if beside else said
+
+
+def _lowest(now: Snapshot) -> str:
+    """The label with the lowest F; "" if there is only one."""
+    own = _scores(now).f[now.train_on]
+    labels = [label for label in now.labels if label in own]
+    return min(labels, key=lambda label: own[label].value) if len(labels) > 1 else ""
+
+
+def _label_line(now: Snapshot) -> str:
+    """The label with the lowest F."""
+    scores, label = _scores(now), _lowest(now)
+    kind = "span" if now.scored == "spans" else "text"
+    if label:
+        n = scores.spans.get(label, 0)
+        return f"{_shortened(label)}: F {_score(scores, now.train_on, label)} on {counted(n, kind)}"
+    return "nothing stands out"

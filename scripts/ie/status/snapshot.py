@@ -1,0 +1,416 @@
+"""What the files of a project say about its progress.
+
+Results are compared with what they were made from by content, as times change with every checkout. A file
+that is missing or broken never raises: it counts as not made, or becomes a sentence of `problems`.
+"""
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+from ie.core.errors import UserError
+from ie.core.files import sha256_file
+from ie.core.stats import Estimate
+from ie.data import splits
+from ie.data.config import DataConfig, load_data_config
+from ie.data.records import Record
+from ie.data.scheme import Scheme, load_scheme
+from ie.data.splits import SIDES
+from ie.evaluation import history
+from ie.evaluation.scoring import ALL
+
+
+@dataclass(frozen=True)
+class ProjectPaths:
+    """Where the files of a project are; `training` is the folder of one training config."""
+
+    texts: Path = Path("assets/texts.jsonl")
+    reviewed: Path = Path("assets/reviewed.jsonl")
+    scheme: Path = Path("configs/llm.cfg")
+    data: Path = Path("configs/data.cfg")
+    corpus: Path = Path("corpus")
+    training: Path = Path("training/efficient")
+    history: Path = Path("training/history.jsonl")
+    packages: Path = Path("packages")
+    database: Path = Path("database")
+
+
+@dataclass(frozen=True)
+class LlmRun:
+    """The last run of `llm-annotate`: texts, those without a usable answer, those that got no answer."""
+
+    texts: int
+    failed: int = 0
+    unavailable: int = 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The training curve: the kind of its verdict, F with all examples, the rise over the last portion."""
+
+    kind: str
+    f: Estimate
+    dev: int
+    examples: int
+    added: int = 0
+    rise: Estimate | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The last evaluation on the test set.
+
+    Attributes:
+        f: F by system, then by label or "all".
+        spans: number of annotated spans (or categories) by label.
+        better: pairs of systems (better, worse) whose difference is beyond noise.
+        stale: what changed since, a clause; empty if nothing did.
+    """
+
+    documents: int
+    f: dict[str, dict[str, Estimate]]
+    spans: dict[str, int] = field(default_factory=dict)
+    better: tuple[tuple[str, str], ...] = ()
+    stale: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The last diagnosis: the first cause of what is broken, "" if nothing is, and the doubtful spans."""
+
+    broken: str = ""
+    suspects: int = 0
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that the next step depends on.
+
+    Attributes:
+        problems: files that can't be read, a sentence each.
+        texts: number of raw texts; unreviewed: those without an answer.
+        scored: what is measured, "spans" or a form of categories. labels: those that are scored.
+        answers: reviewed texts by answer. parts: accepted ones by part of the split.
+        label_counts: annotations by part and label.
+        split: texts by part as `split` wrote them, None if it has not run. changed: reviewed texts that
+            differ from these.
+        train_on: the training data of the packaged pipeline.
+        trained: whether that pipeline is there and is of the present split.
+        package: name of the newest package, "" if there is none. package_stale: it holds another pipeline.
+        components: whether the scheme has relations or categories beside spans, and the assembled pipeline
+            is there: None, False or True.
+    """
+
+    problems: tuple[str, ...] = ()
+    texts: int = 0
+    unreviewed: int = 0
+    scored: str = "spans"
+    labels: tuple[str, ...] = ()
+    answers: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
+    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    llm: LlmRun | None = None
+    split: dict[str, int] | None = None
+    changed: int = 0
+    curve: Curve | None = None
+    scores: Scores | None = None
+    train_on: str = "reviewed"
+    trained: bool = False
+    diagnosis: Diagnosis | None = None
+    package: str = ""
+    package_stale: bool = False
+    components: bool | None = None
+    database: bool = False
+
+
+def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
+    """Read the files of the project.
+
+    Args:
+        train_on: the training data of the packaged pipeline; "" for that of the last split.
+    """
+    problems: list[str] = []
+    settings, scheme = DataConfig(), Scheme()
+    try:
+        settings, scheme = load_data_config(paths.data), load_scheme(paths.scheme)
+    except UserError as error:
+        problems.append(str(error))
+    gold = [] if problems else _read_gold(paths.reviewed, settings, scheme, problems)
+    texts = _read_texts(paths.texts, problems)
+    parts = _parts(gold, settings)
+    stored = _read_json(paths.corpus / "split.json")
+    split = _split_sizes(stored)
+    train_on = train_on or _nested(stored, "settings", "train_on") or "reviewed"
+    kind = "span" if scheme.scored == "spans" else "category"
+    reviewed = {record.text for record in gold}
+    trained, package = _trained(paths.training, train_on, split), _newest_package(paths.packages)
+    return Snapshot(
+        problems=tuple(problems),
+        texts=len(texts),
+        unreviewed=len(texts - reviewed),
+        scored=scheme.scored,
+        labels=scheme.scored_labels,
+        answers=dict(Counter(record.answer for record in gold)),
+        parts={side: len(parts[side]) for side in SIDES},
+        label_counts={side: splits.count(parts[side], scheme)["labels"][kind] for side in SIDES},
+        llm=_read_llm(paths.corpus / "llm.json"),
+        split=split,
+        changed=_changed(parts, paths.corpus, split, train_on),
+        curve=_read_curve(paths.training / "curve" / "curve.json", split),
+        scores=_read_scores(paths, train_on, trained),
+        train_on=train_on,
+        trained=trained,
+        diagnosis=_read_diagnosis(paths.training, split),
+        package=package.name if package else "",
+        package_stale=bool(package) and not _holds(package, paths.training / train_on / "model-best"),
+        components=_components(scheme, paths.training),
+        database=any(paths.database.glob("*.db")),
+    )
+
+
+def _read_gold(path: Path, settings: DataConfig, scheme: Scheme, problems: list[str]) -> list[Record]:
+    if not path.exists():
+        return []
+    try:
+        return settings.reader(scheme).read(path, allow_empty=True)
+    except UserError as error:
+        problems.append(str(error))
+        return []
+
+
+def _read_texts(path: Path, problems: list[str]) -> set[str]:
+    """The raw texts. Their other fields are not checked: `check` does that."""
+    texts, number = set(), 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                number += 1
+                if line.strip():
+                    texts.add(str(json.loads(line)["text"]))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        problems.append(f"{path}: can't be read ({error.strerror}).")
+    except UnicodeDecodeError:
+        problems.append(f"{path}: isn't UTF-8.")
+    except (ValueError, KeyError, TypeError):
+        problems.append(f"{path}:{number}: isn't a JSON object with a text.")
+    return texts
+
+
+def _parts(gold: Sequence[Record], settings: DataConfig) -> dict[str, list[Record]]:
+    """The accepted records of each part, as `split` would divide them."""
+    parts: dict[str, list[Record]] = {side: [] for side in SIDES}
+    sides = splits.Sides(**settings.split.model_dump())
+    for record in gold:
+        side = sides.add(record)
+        if side in parts:
+            parts[side].append(record)
+    return parts
+
+
+def _read_json(path: Path) -> Any:
+    """The content of a JSON file; None if there is none or it is broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _nested(content: Any, *keys: Any) -> Any:
+    """What is below these keys; None where one of them is missing."""
+    for key in keys:
+        try:
+            content = content[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return content
+
+
+def _split_sizes(stored: Any) -> dict[str, int] | None:
+    counts = _nested(stored, "splits")
+    if not isinstance(counts, dict):
+        return None
+    sizes = {name: _nested(part, "documents") for name, part in counts.items()}
+    return sizes if all(isinstance(sizes.get(side), int) for side in SIDES) else None
+
+
+def _changed(
+    parts: dict[str, list[Record]], corpus: Path, split: dict[str, int] | None, train_on: str
+) -> int:
+    """How many reviewed texts are new, corrected or removed since the last split."""
+    if split is None:
+        return 0
+    changed = 0
+    for side in SIDES:
+        if side == "train" and train_on == "silver":
+            continue  # the file holds no reviewed text
+        now = {history.gold_key(record) for record in parts[side]}
+        then = _gold_keys(corpus / f"{side}.jsonl")
+        # with silver in the file, a text that is only there tells nothing
+        more = set() if side == "train" and train_on == "both" else then - now
+        changed += max(len(now - then), len(more))
+    return changed
+
+
+def _gold_keys(path: Path) -> set[str]:
+    """Keys of the records that `split` wrote."""
+    keys = set()
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                keys.add(history.gold_key(Record.model_validate_json(line)))
+    except (OSError, ValueError):
+        return set()
+    return keys
+
+
+def _read_llm(path: Path) -> LlmRun | None:
+    content = _read_json(path)
+    texts, errors = _nested(content, "texts"), _nested(content, "errors")
+    if not isinstance(texts, int) or not isinstance(errors, dict):
+        return None
+    counts = {str(name): n for name, n in errors.items() if isinstance(n, int)}
+    unavailable = sum(n for name, n in counts.items() if name.startswith("unavailable"))
+    return LlmRun(texts, sum(counts.values()), unavailable)
+
+
+def _estimate(content: Any, name: str = "f") -> Estimate | None:
+    """The score of that name with its interval, as results store them."""
+    numbers = [_nested(content, f"{name}{end}") for end in ("", "_low", "_high")]
+    return Estimate(*numbers) if all(isinstance(n, int | float) for n in numbers) else None
+
+
+def _read_curve(path: Path, split: dict[str, int] | None) -> Curve | None:
+    content = _read_json(path)
+    last, f = _nested(content, "rows", -1), _estimate(_nested(content, "rows", -1))
+    dev, kind = _nested(content, "dev", "documents"), _nested(content, "verdict", "kind")
+    examples, percent = _nested(last, "examples"), _nested(last, "percent")
+    if f is None or not all((kind, dev, examples, percent)):
+        return None
+    before, rise = _nested(content, "rows", -2, "examples"), _nested(content, "verdict", "rise")
+    # a portion of some percent is a whole number of examples
+    stale = split is not None and (
+        dev != split["dev"] or abs(examples * 100 / percent - split["train"]) > 100 / percent
+    )
+    return Curve(
+        kind=str(kind),
+        f=f,
+        dev=dev,
+        examples=examples,
+        added=examples - (before or 0),
+        rise=Estimate(*rise) if isinstance(rise, list) and len(rise) == 3 else None,
+        stale=stale,
+    )
+
+
+def _read_scores(paths: ProjectPaths, train_on: str, trained: bool) -> Scores | None:
+    metrics = _read_json(paths.training / "metrics.json")
+    documents, systems = _nested(metrics, "test", "documents"), _nested(metrics, "systems")
+    if not isinstance(documents, int) or not isinstance(systems, dict):
+        return None
+    f = {
+        name: {label: estimate for label, values in by_label.items() if (estimate := _estimate(values))}
+        for name, by_label in systems.items()
+        if isinstance(by_label, dict)
+    }
+    better = []
+    for pair in _nested(_read_json(paths.training / "analysis.json"), "pairs") or []:
+        holm, difference = _nested(pair, "holm"), _nested(pair, "difference")
+        if isinstance(holm, int | float) and isinstance(difference, int | float) and holm < 0.05:
+            names = (str(_nested(pair, "first")), str(_nested(pair, "second")))
+            better.append(names if difference > 0 else names[::-1])
+    return Scores(
+        documents=documents,
+        f={name: by_label for name, by_label in f.items() if ALL in by_label},
+        spans=_nested(metrics, "test", "spans") or {},
+        better=tuple(better),
+        stale=_changed_since_scores(paths, systems) if trained else f"no {train_on} pipeline of this split",
+    )
+
+
+def _changed_since_scores(paths: ProjectPaths, systems: dict[str, Any]) -> str:
+    """What changed since the evaluation; "" where nothing did or that can't be known."""
+    try:
+        _, keys = history.read_documents(paths.training / "documents.jsonl")
+    except UserError:
+        return "the scores of each document are missing"
+    if set(keys) != _gold_keys(paths.corpus / "test.jsonl"):
+        return "the test set changed since"
+    try:
+        entries = [entry for entry in history.read(paths.history) if entry["scores"] == systems]
+    except UserError:
+        return ""
+    for entry in entries[-1:]:  # none before `history` has run
+        recorded = _nested(entry, "data", "train")
+        train = paths.corpus / "train.jsonl"
+        if recorded and train.is_file() and sha256_file(train) != recorded:
+            return "the training set changed since"
+    return ""
+
+
+def _trained(training: Path, train_on: str, split: dict[str, int] | None) -> bool:
+    if split is None or not (training / train_on / "model-best").is_dir():
+        return False
+    stored = _nested(_read_json(training / "train.json"), train_on)
+    # `distill` writes no such figures
+    if stored is None:
+        return train_on == "distilled"
+    return _nested(stored, "examples") == split.get(train_on) and (
+        _nested(stored, "dev_documents") == split["dev"]
+    )
+
+
+def _read_diagnosis(training: Path, split: dict[str, int] | None) -> Diagnosis | None:
+    content = _read_json(training / "diagnosis.json")
+    findings, sizes = _nested(content, "findings"), _nested(content, "texts")
+    if not isinstance(findings, list) or not isinstance(sizes, dict):
+        return None
+    cause = _nested(content, "cause")
+    broken = next((finding for finding in findings if _nested(finding, "name") == cause), None)
+    try:
+        lines = (training / "label-errors.jsonl").read_bytes().splitlines()
+    except OSError:
+        lines = []
+    return Diagnosis(
+        broken=str(_nested(broken, "cause") or cause or ""),
+        suspects=sum(bool(line.strip()) for line in lines),
+        stale=split is not None and any(sizes.get(side) != split[side] for side in SIDES),
+    )
+
+
+def _newest_package(folder: Path) -> Path | None:
+    """The last package of the pipeline alone; `package-pipeline` writes the others."""
+    wheels = [path for path in folder.glob("*.whl") if "_pipeline-" not in path.name]
+    return max(wheels, key=lambda path: (path.stat().st_mtime, path.name), default=None)
+
+
+def _holds(package: Path, pipeline: Path) -> bool:
+    """Whether a package holds the weights of a pipeline."""
+    try:
+        with ZipFile(package) as file:
+            packed = {info.filename: info.CRC for info in file.infolist()}
+    except (OSError, BadZipFile):
+        return False
+    weights = [path for path in sorted(pipeline.rglob("model")) if path.is_file()]
+    return bool(weights) and all(
+        any(
+            name.endswith(f"/{path.relative_to(pipeline).as_posix()}")
+            and crc == zlib.crc32(path.read_bytes())
+            for name, crc in packed.items()
+        )
+        for path in weights
+    )
+
+
+def _components(scheme: Scheme, training: Path) -> bool | None:
+    if not scheme.span_labels or not (scheme.relation_labels or scheme.categories):
+        return None
+    return (training / "pipeline" / "model-best").is_dir()
