@@ -367,6 +367,19 @@ def near_stems(span: Span) -> set[str]:
     )
 
 
+@Language.factory(
+    "linker",
+    requires=["doc.ents", "token.ent_iob", "token.ent_type"],
+    assigns=["token.ent_kb_id"],
+    default_config={
+        "labels": ["COMPANY"],
+        "similarity": 0.85,
+        "most": 50,
+        "budget": 30_000,
+        "scorer": {"@scorers": "spacy.entity_linker_scorer.v1"},
+    },
+    default_score_weights={"nel_micro_f": 1.0, "nel_micro_r": None, "nel_micro_p": None},
+)
 class Linker(Pipe):
     """Sets `ent.kb_id_` of entities with certain labels to an id of the table, or to "NIL".
 
@@ -379,16 +392,16 @@ class Linker(Pipe):
 
     def __init__(
         self,
-        vocab: Any,
-        name: str = "linker",
+        nlp: Language,
+        name: str,
         *,
-        labels: Sequence[str] = ("COMPANY",),
-        similarity: float = 0.85,
-        most: int = 50,
-        budget: int = 30_000,
-        scorer: Callable | None = None,
+        labels: list[str],
+        similarity: float,
+        most: int,
+        budget: int,
+        scorer: Callable | None,
     ) -> None:
-        self.vocab = vocab
+        self.vocab = nlp.vocab
         self.name = name
         self.scorer = scorer
         self.cfg: dict[str, Any] = {
@@ -667,31 +680,3 @@ def word_weights(texts: Iterable[Iterable[str]]) -> tuple[dict[str, float], floa
         n += 1
     rare = math.log(n + 1) or 1.0
     return {stem: math.log((n + 1) / (c + 1)) for stem, c in sorted(counts.items())}, rare
-
-
-@Language.factory(
-    "linker",
-    requires=["doc.ents", "token.ent_iob", "token.ent_type"],
-    assigns=["token.ent_kb_id"],
-    default_config={
-        "labels": ["COMPANY"],
-        "similarity": 0.85,
-        "most": 50,
-        "budget": 30_000,
-        "scorer": {"@scorers": "spacy.entity_linker_scorer.v1"},
-    },
-    default_score_weights={"nel_micro_f": 1.0, "nel_micro_r": None, "nel_micro_p": None},
-)
-def make_linker(
-    nlp: Language,
-    name: str,
-    labels: list[str],
-    similarity: float,
-    most: int,
-    budget: int,
-    scorer: Callable | None,
-) -> Linker:
-    """The `linker` component; see Linker for its settings."""
-    return Linker(
-        nlp.vocab, name, labels=labels, similarity=similarity, most=most, budget=budget, scorer=scorer
-    )

@@ -788,6 +788,7 @@ def _is_letter(token: Token) -> bool:
     return len(text) == 1 and text.isascii() and text.isalpha()
 
 
+@Language.factory("money", assigns=["span._.money"], requires=["doc.ents"])
 class MoneyNormaliser(Pipe):
     """Sets `span._.money` of entities with certain labels: amount, low, high, currency, rule.
 
@@ -812,23 +813,25 @@ class MoneyNormaliser(Pipe):
 
     def __init__(
         self,
-        vocab: Any,
+        nlp: Language,
         name: str = "money",
         *,
-        labels: Sequence[str] = ("MONEY",),
+        labels: list[str] = ["MONEY"],  # noqa: B006 (spaCy writes the defaults to configs)
         default_currency: str = UNKNOWN,
-        locales: Sequence[str] = ("en",),
+        locales: list[str] = ["en"],  # noqa: B006
         context: int = 600,
         longest: int = 200,
         largest: str = "1e18",
     ) -> None:
         if not re.fullmatch("[A-Z]{3}", default_currency):
-            raise ValueError(f"{name}: default_currency {default_currency!r} is no ISO 4217 code such as USD")
+            raise ValueError(
+                f"{name}: default_currency {default_currency!r} is not an ISO 4217 code such as USD"
+            )
         try:
             Decimal(largest)
         except InvalidOperation:
-            raise ValueError(f"{name}: largest {largest!r} is no number such as 1e18") from None
-        self.vocab = vocab
+            raise ValueError(f"{name}: largest {largest!r} is not a number such as 1e18") from None
+        self.vocab = nlp.vocab
         self.name = name
         self.cfg: dict[str, Any] = {
             "labels": list(labels),
@@ -950,44 +953,32 @@ class MoneyNormaliser(Pipe):
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Settings and data."""
-        return to_bytes(
-            {"cfg": lambda: srsly.json_dumps(self.cfg), "data": lambda: srsly.json_dumps(self.data)}, exclude
-        )
+        parts = {"cfg": lambda: srsly.json_dumps(self.cfg), "data": lambda: srsly.json_dumps(self.data)}
+        return to_bytes(parts, exclude)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "MoneyNormaliser":
-        """Settings and data, as `to_bytes` gave them."""
-        from_bytes(
-            data,
-            {
-                "cfg": lambda b: self.cfg.update(srsly.json_loads(b)),
-                "data": lambda b: self._load(srsly.json_loads(b)),
-            },
-            exclude,
-        )
+        """Read what `to_bytes` wrote."""
+        from_bytes(data, self._readers(srsly.json_loads), exclude)
         return self
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Settings and data, in a folder."""
-        to_disk(
-            Path(path),
-            {
-                "cfg": lambda p: srsly.write_json(p.with_suffix(".json"), self.cfg),
-                "data": lambda p: srsly.write_json(p.with_suffix(".json"), self.data),
-            },
-            exclude,
-        )
+        parts = {
+            "cfg": lambda p: srsly.write_json(p.with_suffix(".json"), self.cfg),
+            "data": lambda p: srsly.write_json(p.with_suffix(".json"), self.data),
+        }
+        to_disk(Path(path), parts, exclude)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MoneyNormaliser":
-        """Settings and data, as `to_disk` wrote them."""
-        from_disk(
-            Path(path),
-            {
-                "cfg": lambda p: self.cfg.update(srsly.read_json(p.with_suffix(".json"))),
-                "data": lambda p: self._load(srsly.read_json(p.with_suffix(".json"))),
-            },
-            exclude,
-        )
+        """Read what `to_disk` wrote."""
+        from_disk(Path(path), self._readers(lambda p: srsly.read_json(p.with_suffix(".json"))), exclude)
         return self
+
+    def _readers(self, read: Callable[[Any], Any]) -> dict[str, Callable[[Any], None]]:
+        return {
+            "cfg": lambda source: self.cfg.update(read(source)),
+            "data": lambda source: self._load(read(source)),
+        }
 
 
 def plain(value: Decimal | None) -> str | None:
@@ -1064,39 +1055,3 @@ def _is_distinct(token: Token) -> bool:
     if any(unicodedata.category(c) == "Sc" for c in text):
         return True
     return len(text) > 3 or (len(text) == 3 and text.isupper())
-
-
-@Language.factory(
-    "money",
-    assigns=["span._.money"],
-    requires=["doc.ents"],
-    default_config={
-        "labels": ["MONEY"],
-        "default_currency": UNKNOWN,
-        "locales": ["en"],
-        "context": 600,
-        "longest": 200,
-        "largest": "1e18",
-    },
-)
-def make_money(
-    nlp: Language,
-    name: str,
-    labels: list[str],
-    default_currency: str,
-    locales: list[str],
-    context: int,
-    longest: int,
-    largest: str,
-) -> MoneyNormaliser:
-    """The `money` component; see MoneyNormaliser for its settings."""
-    return MoneyNormaliser(
-        nlp.vocab,
-        name,
-        labels=labels,
-        default_currency=default_currency,
-        locales=locales,
-        context=context,
-        longest=longest,
-        largest=largest,
-    )

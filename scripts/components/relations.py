@@ -8,7 +8,7 @@ threshold become relations, the likeliest alone where an entity has one relation
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Optional
 
@@ -21,7 +21,6 @@ from spacy.strings import hash_string
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import registry
-from spacy.vocab import Vocab
 from thinc.api import (
     Config,
     Dropout,
@@ -573,31 +572,6 @@ def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
         "relations_per_type": None,
     },
 )
-def make_relations(
-    nlp: Language,
-    name: str,
-    model: Model,
-    threshold: float,
-    max_distance: int,
-    types: dict[str, list[list[str]]],
-    single: dict[str, list[str]],
-    single_share: float,
-    scorer: Callable | None,
-) -> "Relations":
-    """Relations between entities that another component found; see `Relations`."""
-    return Relations(
-        nlp.vocab,
-        model,
-        name,
-        threshold=threshold,
-        max_distance=max_distance,
-        types=types,
-        single=single,
-        single_share=single_share,
-        scorer=scorer,
-    )
-
-
 class Relations(TrainablePipe):
     """Sets `doc._.relations`: a list of `{"head", "child", "label", "score"}`, best first.
 
@@ -618,35 +592,35 @@ class Relations(TrainablePipe):
 
     def __init__(
         self,
-        vocab: Vocab,
-        model: Model,
-        name: str = "relations",
+        nlp: Language,
+        name: str,
         *,
-        threshold: float = 0.5,
-        max_distance: int = 0,
-        types: Mapping[str, Sequence[Sequence[str]]] | None = None,
-        single: Mapping[str, Sequence[str]] | None = None,
-        single_share: float = 0.98,
-        scorer: Callable | None = None,
+        model: Model,
+        threshold: float,
+        max_distance: int,
+        types: dict[str, list[list[str]]],
+        single: dict[str, list[str]],
+        single_share: float,
+        scorer: Callable | None,
     ) -> None:
         if not 0 <= threshold <= 1 or max_distance < 0:
             raise ValueError(
                 f"{name}: threshold = {threshold} must be from 0 to 1, "
                 f"max_distance = {max_distance} at least 0."
             )
-        if wrong := sorted({end for ends in (single or {}).values() for end in ends} - set(ENDS)):
+        if wrong := sorted({end for ends in single.values() for end in ends} - set(ENDS)):
             raise ValueError(f"{name}: single = {wrong[0]!r} is neither head nor child.")
-        self.vocab = vocab
+        self.vocab = nlp.vocab
         self.model = model
         self.name = name
         self.scorer = scorer
-        given = {label: sorted(map(list, pairs)) for label, pairs in (types or {}).items()}
+        given = {label: sorted(map(list, pairs)) for label, pairs in types.items()}
         self.cfg: dict[str, Any] = {
             "labels": [],
             "threshold": threshold,
             "max_distance": max_distance,
             "types": given,
-            "single": {label: [end for end in ENDS if end in ends] for label, ends in (single or {}).items()},
+            "single": {label: [end for end in ENDS if end in ends] for label, ends in single.items()},
             "single_share": single_share,
         }
 

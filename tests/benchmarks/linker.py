@@ -16,7 +16,7 @@ import psutil
 import spacy
 from spacy.tokens import Doc
 
-from components.linker import Linker
+import components.linker  # noqa: F401  (registers the component)
 from ie.data.gazetteer import GazetteerEntry, read_gazetteer
 from ie.training.linker_training import rows
 
@@ -81,7 +81,7 @@ def _entries(table: Path | int) -> list[GazetteerEntry]:
 
 
 def _build(table: Path | int, forms: Sequence[str], folder: str) -> dict[str, Any]:
-    linker = Linker(spacy.blank("en").vocab)
+    linker = spacy.blank("en").create_pipe("linker")
     entries = rows(_entries(table))
     started = time.process_time()
     linker.initialize(rows=entries, legal_forms=forms)
@@ -106,7 +106,7 @@ def _use(table: Path | int, folder: str, n: int, seed: int) -> dict[str, Any]:
     nlp = spacy.blank("en")
     before = psutil.Process().memory_info().rss
     started = time.process_time()
-    linker = Linker(nlp.vocab).from_disk(Path(folder) / "linker")
+    linker = nlp.create_pipe("linker").from_disk(Path(folder) / "linker")
     load = time.process_time() - started
     result: dict[str, Any] = {"load_s": load, "kinds": {}}
     for kind, texts in spoken.items():

@@ -197,7 +197,7 @@ def test_a_table_indexed_by_other_keys_is_refused(
     linker = make()
     linker.to_disk(tmp_path / "linker")
     data = linker.to_bytes()
-    fresh = Linker(spacy.blank("en").vocab)
+    fresh = spacy.blank("en").create_pipe("linker")
     fresh.from_disk(tmp_path / "linker").from_bytes(data)
     other = {
         "fold": lambda text: fold(text).replace("ø", "oe").replace("o", "0"),
@@ -219,7 +219,7 @@ def test_a_table_without_a_version_is_refused(tmp_path: Path) -> None:
     make().to_disk(tmp_path / "linker")
     (tmp_path / "linker" / "table" / "version.json").unlink()
     with pytest.raises(ValueError, match="train the linker again"):
-        Linker(spacy.blank("en").vocab).from_disk(tmp_path / "linker")
+        spacy.blank("en").create_pipe("linker").from_disk(tmp_path / "linker")
 
 
 def test_what_is_not_there_is_not_found(linker: Linker) -> None:
@@ -241,7 +241,7 @@ def test_a_short_form_that_many_share_tells_nothing() -> None:
 def test_an_empty_table_links_nothing(tmp_path: Path) -> None:
     linker = make([])
     linker.to_disk(tmp_path / "linker")
-    loaded = Linker(spacy.blank("en").vocab).from_disk(tmp_path / "linker")
+    loaded = spacy.blank("en").create_pipe("linker").from_disk(tmp_path / "linker")
     for one in (linker, loaded):
         assert ids(one, "Hooli") == []
 
