@@ -11,9 +11,10 @@ from wasabi import color, msg
 from ie.core.cli import escaped, run
 from ie.core.errors import UserError
 from ie.data import options
-from ie.database import sqlite_file, text_to_sql
-from ie.database.text_to_sql import SourceText, SqlAnswer
-from ie.training import assembly
+from ie.database import sqlite_file
+from ie.database.evidence import SourceText
+from ie.database.question_answerer import QuestionAnswerer
+from ie.database.text_to_sql import SqlAnswer
 
 WIDEST = 40
 
@@ -39,19 +40,14 @@ def main(
             question = input("Question: ")
     if not question.strip():
         raise UserError('there is no question; ask one: QUESTION="How many texts are there?" weasel run ask')
-    settings_file, settings = text_to_sql.read_config(config, provider)
-    examples = [q for q in text_to_sql.read_questions(questions) if q.split == "examples"]
-    with closing(sqlite_file.open_readonly(database)) as connection:
-        if not any(n for name, n in sqlite_file.counts(connection).items() if name == "documents"):
+    with (
+        closing(QuestionAnswerer(config, provider, questions, money)) as answerer,
+        closing(sqlite_file.open_readonly(database)) as connection,
+    ):
+        if not sqlite_file.counts(connection)["documents"]:
             raise UserError(f"{database}: holds no documents; run `weasel run database` with some texts.")
-        money_parser = assembly.load(money, component="money").get_pipe("money")
-        translator = text_to_sql.Translator(connection, settings, examples, money_parser)
-        model = text_to_sql.make_model(settings_file, config)
-        try:
-            answer = text_to_sql.answer(question, translator, text_to_sql.asker(model))
-        finally:
-            model.close()
-    print_answer(answer, settings.bounds().rows)
+        answer = answerer(question, connection)
+    print_answer(answer, answerer.settings.limits.rows)
 
 
 def print_answer(answer: SqlAnswer, limit: int) -> None:

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,8 +11,7 @@ from ie.core.cli import run
 from ie.data import options
 from ie.database import sql_workers, sqlite_file
 from ie.database.explore.app import make_app
-from ie.database.explore.question_answerer import QuestionAnswerer
-from ie.training import assembly
+from ie.database.question_answerer import QuestionAnswerer
 
 
 def main(
@@ -32,16 +31,11 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder for the page's secret key")] = Path(".cache/explore"),
 ) -> None:
     """Serve the page until Ctrl-C. It reads the database and writes nothing."""
-
-    def amounts() -> Any:
-        return assembly.load(money, component="money").get_pipe("money")
-
     sqlite_file.open_readonly(database).close()
-    with closing(QuestionAnswerer(config, provider, questions, amounts)) as ask:
+    with closing(QuestionAnswerer(config, provider, questions, money)) as answerer:
         sock = web.listen(port, "scripts/explore.py")
-        port = sock.getsockname()[1]
         secret = web.session_secret(cache / "key")
-        page = make_app(database, ask=ask, secret=secret, port=port, hosts=hosts)
+        page = make_app(database, answerer, secret=secret, port=sock.getsockname()[1], hosts=hosts)
         note = f"It reads {database} and writes nothing."
         web.run_page(page, sock, secret, note, stopping=sql_workers.WORKERS.stop)
 

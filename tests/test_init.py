@@ -357,7 +357,7 @@ def test_without_its_relations_the_database_has_no_deals(project, tmp_path, sale
     assert f"mentions 0 {2 * len(TEXTS)}" in filled.output
     with sqlite_file.open_readonly(database) as connection:
         _, known = text_to_sql.read_config(ask_config)
-        counted = guard.run(connection, "SELECT COUNT(*) FROM mentions WHERE label = 'BUYER'", known.bounds())
+        counted = guard.run(connection, "SELECT COUNT(*) FROM mentions WHERE label = 'BUYER'", known.limits)
     assert counted.rows == [(len(TEXTS),)]
 
 

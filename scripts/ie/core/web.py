@@ -19,10 +19,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import uvicorn
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -41,6 +42,7 @@ from ie.core.text import names_in
 PARENT = os.getppid() if runner() else None
 PARENT_CHECK_SECONDS = 0.2
 STATIC = Path(__file__).parents[1] / "reports" / "static"
+Body = TypeVar("Body", bound=BaseModel)
 LOCAL = ("127.0.0.1", "localhost")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -175,6 +177,22 @@ async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
     if size > limit:
         raise RequestError(f"The request is too large; {limit:,} bytes are taken at most.", 413)
     return b"".join(parts)
+
+
+async def parse(request: Request, model: type[Body], limit: int) -> Body:
+    """The JSON body of a request from a page, as a model.
+
+    Raises:
+        RequestError: it isn't what the page sends, or as `body` does.
+    """
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise RequestError("A request must be JSON.", 415)
+    try:
+        return model.model_validate_json(await body(request, limit))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RequestError(f"The request can't be read: {place}: {first['msg']}.", 422) from None
 
 
 class Lingering:

@@ -45,6 +45,8 @@ class QueryLimits:
         value: bytes of one value or row; must exceed the longest text.
     """
 
+    # Read by pydantic, which this file can't import: a misspelt limit is an error.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
     seconds: float = 5.0
     rows: int = 200
     characters: int = 1_000_000

@@ -8,19 +8,19 @@ the reason.
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from confection import Config
-from pydantic import BaseModel, ConfigDict, ValidationError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from spacy_llm.registry import registry
 
 from components.money import MoneyNormaliser
 from ie.core.errors import UserError
 from ie.core.files import read_jsonl
+from ie.core.settings import Section, validated
 from ie.core.text import one_line
 from ie.database import evidence, guard
 from ie.database.evidence import SourceText
@@ -52,29 +52,22 @@ ANOTHER = re.compile(
 )
 
 
-class SourcesSection(BaseModel):
+class SourcesSection(Section):
     """[ask.sources]: how many texts are shown with an answer."""
 
-    model_config = ConfigDict(extra="forbid")
     limit: int = 5
 
 
-class AskSettings(BaseModel):
+class AskSettings(Section):
     """[ask] of configs/ask.cfg, which documents each setting."""
 
-    model_config = ConfigDict(extra="forbid")
     examples: int = 6
     repairs: int = 2
     max_tokens: int = 120
     grammar: bool = True
     tables: dict[str, list[str]]
     sources: SourcesSection = SourcesSection()
-    limits: dict[str, float] = {}
-
-    def bounds(self) -> QueryLimits:
-        """The limits of a query."""
-        limits = {name: value if name == "seconds" else int(value) for name, value in self.limits.items()}
-        return replace(QueryLimits(), **limits)
+    limits: QueryLimits = QueryLimits()
 
 
 @dataclass(frozen=True)
@@ -142,15 +135,7 @@ def read_config(path: Path, provider: str = "") -> tuple[Config, AskSettings]:
         UserError: a file is missing or invalid, or a setting, table or column is unknown.
     """
     config = pipeline.load_config(path, pipeline.provider_file(provider))
-    try:
-        settings = AskSettings.model_validate(config["ask"])
-        settings.bounds()
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: [ask] lacks or has too much of {error}; correct it.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: [ask] {place}: {first['msg'].lower()}; correct that setting.") from None
+    settings = validated(f"{path}: [ask]", config.get("ask", {}), AskSettings)
     for table, columns in settings.tables.items():
         allowed = TABLES[table].columns if table in TABLES else {}
         if unknown := [column for column in columns if column not in allowed]:
@@ -316,7 +301,7 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
 
     Each attempt prompts all open questions at once, so the model can batch them.
     """
-    settings, limits = translator.settings, translator.settings.bounds()
+    settings = translator.settings
     answers: list[SqlAnswer | None] = [None] * len(questions)
     failures: list[list[tuple[str, str]]] = [[] for _ in questions]
     counts = [{"refused": 0, "failed": 0} for _ in questions]
@@ -336,7 +321,7 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
             statement = None
             try:
                 statement = check_reply(sql, reply, translator)
-                result = guard.run(translator.connection, statement, limits)
+                result = guard.run(translator.connection, statement, settings.limits)
             except StatementRefused as error:
                 counts[i]["failed" if statement else "refused"] += 1
                 failures[i].append((" ".join(sql.split())[:300], str(error)))
@@ -352,7 +337,7 @@ def answer_all(questions: Sequence[str], translator: Translator, ask: Ask) -> li
                     translator.schema,
                     result,
                     settings.sources.limit,
-                    limits,
+                    settings.limits,
                 ),
                 repaired=turn,
                 truncated=result.truncated,

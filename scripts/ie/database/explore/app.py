@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import Field, StrictStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,39 +15,35 @@ from starlette.routing import Route
 
 from ie.core import web
 from ie.core.errors import RequestError, UserError
+from ie.core.settings import Section
 from ie.database import guard, sql_workers, sqlite_file
 from ie.database.explore import lookups
-from ie.database.explore.question_answerer import QuestionAnswerer
+from ie.database.question_answerer import QuestionAnswerer
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 100_000
 # Maximum texts next to an answer, texts of an entity, and entities that a search offers.
 TEXTS, MENTIONS, OFFERED = 20, 100, 20
 T = TypeVar("T")
-Body = TypeVar("Body", bound=BaseModel)
 
 
-class QuestionRequest(BaseModel):
+class QuestionRequest(Section):
     """A question in words."""
 
-    model_config = ConfigDict(extra="forbid")
     question: StrictStr = Field(min_length=1, max_length=1000)
 
 
-class StatementRequest(BaseModel):
+class StatementRequest(Section):
     """An SQL statement written by the user."""
 
-    model_config = ConfigDict(extra="forbid")
     sql: StrictStr = Field(min_length=1, max_length=guard.LONGEST_STATEMENT)
 
 
-def make_app(database: Path, *, ask: QuestionAnswerer, secret: str, port: int, hosts: str = "") -> Starlette:
-    """Create the application.
-
-    Args:
-        ask: answers questions, and finds the sources of rows.
-    """
-    page = ExplorePage(database, ask)
+def make_app(
+    database: Path, answerer: QuestionAnswerer, *, secret: str, port: int, hosts: str = ""
+) -> Starlette:
+    """Create the application."""
+    page = ExplorePage(database, answerer)
     return Starlette(
         routes=[
             *web.files(OWN, "explore"),
@@ -65,10 +61,10 @@ def make_app(database: Path, *, ask: QuestionAnswerer, secret: str, port: int, h
 class ExplorePage:
     """The endpoints. Each request opens the database again, because it may have been replaced."""
 
-    def __init__(self, database: Path, ask: QuestionAnswerer) -> None:
+    def __init__(self, database: Path, answerer: QuestionAnswerer) -> None:
         self.database = database
-        self.ask = ask
-        self.limits = ask.settings.bounds()
+        self.answerer = answerer
+        self.limits = answerer.settings.limits
         self._asking = asyncio.Lock()
         # Waiting requests hold no thread, so lookups still work while statements run.
         self._running = asyncio.Semaphore(sql_workers.MOST)
@@ -86,13 +82,13 @@ class ExplorePage:
 
     async def question(self, request: Request) -> Response:
         """Answer a question with the language model."""
-        body = await parse(request, QuestionRequest)
+        body = await web.parse(request, QuestionRequest, MAX_BODY)
         if self._asking.locked():
             raise RequestError("Another question is being answered; wait for it.", 409)
 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             try:
-                answer = self.ask(body.question, connection)
+                answer = self.answerer(body.question, connection)
             except (UserError, guard.StatementRefused, sqlite3.Error):
                 raise
             except Exception as error:  # anything that a model, its server or the network may raise
@@ -115,14 +111,14 @@ class ExplorePage:
 
     async def statement(self, request: Request) -> Response:
         """Run a statement written by the user."""
-        body = await parse(request, StatementRequest)
+        body = await web.parse(request, StatementRequest, MAX_BODY)
 
         def read(connection: sqlite3.Connection) -> dict[str, Any]:
             sql = guard.check(body.sql, sqlite_file.schema_of(connection))
             result = guard.run(connection, sql, self.limits)
             sources = lookups.sources(result.columns, result.rows, TEXTS)
             if not sources:
-                texts = self.ask.sources(connection, sql, result)
+                texts = self.answerer.sources(connection, sql, result)
                 sources = [(source.document_id, source.start, source.end) for source in texts]
             return result_json(connection, sql, result, sources)
 
@@ -201,19 +197,3 @@ def json_cell(value: Any) -> Any:
     if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
         return str(value)
     return value
-
-
-async def parse(request: Request, model: type[Body]) -> Body:
-    """Parse the JSON body of a request.
-
-    Raises:
-        RequestError: it isn't what the page sends.
-    """
-    if request.headers.get("content-type", "").split(";")[0] != "application/json":
-        raise RequestError("A request must be JSON.", 415)
-    try:
-        return model.model_validate_json(await web.body(request, MAX_BODY))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RequestError(f"The request can't be read: {place}: {first['msg']}.", 422) from None
