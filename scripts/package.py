@@ -1,4 +1,4 @@
-"""Build an installable wheel of the trained pipeline, and try it where nothing else is installed."""
+"""Build an installable wheel of the trained pipeline, and try it in an empty environment."""
 
 import os
 import tempfile
@@ -17,16 +17,7 @@ from ie.core.text import names_in
 from ie.deploy import model_card, wheels
 from ie.deploy.example import EXAMPLE, read_example
 
-# Those the pipeline was made from, and what it was measured on.
-DATA = ",".join(
-    (
-        "assets/reviewed.jsonl",
-        "corpus/llm.jsonl",
-        "corpus/train.jsonl",
-        "corpus/dev.jsonl",
-        "corpus/test.jsonl",
-    )
-)
+DATA = "assets/reviewed.jsonl,corpus/llm.jsonl,corpus/train.jsonl,corpus/dev.jsonl,corpus/test.jsonl"
 
 
 def main(
@@ -34,50 +25,50 @@ def main(
         "training/efficient/reviewed/model-best"
     ),
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
-    name: Annotated[str, typer.Option(help="Name of the package; it begins with the language")] = (
+    name: Annotated[str, typer.Option(help="Name of the package; starts with the language")] = (
         "en_deal_news"
     ),
-    version: Annotated[str, typer.Option(help="Its version")] = "0.1.0",
+    version: Annotated[str, typer.Option(help="Version")] = "0.1.0",
     settings: Annotated[Path, typer.Option(help="Description, author and licence")] = Path(
         "configs/package.cfg"
     ),
-    example: Annotated[Path, typer.Option(help="The text it is tried on")] = EXAMPLE,
-    code: Annotated[Path, typer.Option(help="Folder with the code of our own components")] = Path(
-        "scripts/components"
-    ),
+    example: Annotated[Path, typer.Option(help="Text to try it on")] = EXAMPLE,
     written: Annotated[Path, typer.Option(help="Intended use and limits, in Markdown")] = Path(
         "assets/model_card.md"
     ),
-    scores: Annotated[Path, typer.Option(help="Folder with the figures for the card")] = Path(
+    scores: Annotated[Path, typer.Option(help="Folder with the scores for the card")] = Path(
         "training/efficient"
     ),
-    system: Annotated[str, typer.Option(help="Whose figures they are: what was trained on")] = "reviewed",
-    data: Annotated[str, typer.Option(help="Files it was made from, separated by commas")] = DATA,
-    table: Annotated[Path, typer.Option(help="The company table, if it links entities")] = Path(
+    system: Annotated[str, typer.Option(help="Data it was trained on: selects the scores")] = "reviewed",
+    data: Annotated[str, typer.Option(help="Files it was trained and scored on, separated by commas")] = DATA,
+    table: Annotated[Path, typer.Option(help="Company table, if it links entities")] = Path(
         "assets/companies.csv"
     ),
-    constraints: Annotated[Path, typer.Option(help="Pinned versions for the try")] = Path("requirements.txt"),
-    check: Annotated[bool, typer.Option(help="Install it in an empty environment and try it")] = True,
+    constraints: Annotated[Path, typer.Option(help="Pinned versions for that environment")] = Path(
+        "requirements.txt"
+    ),
+    check: Annotated[bool, typer.Option(help="Install it in an empty environment, and run it")] = True,
 ) -> None:
-    """Write OUTPUT/NAME-VERSION-py3-none-any.whl, which needs spaCy and nothing of ours."""
+    """Write OUTPUT/NAME-VERSION-py3-none-any.whl, which needs spaCy and nothing of this project."""
     card_text = written.read_text(encoding="utf-8") if written.is_file() else ""
     if not written.is_file():
-        msg.warn(f"{written}: there is no such file, so the model card won't say what the pipeline is for.")
+        msg.warn(f"{written}: there is no such file, so the model card doesn't say what the pipeline is for.")
     elif model_card.UNWRITTEN in card_text:
         msg.warn(
-            f"{written}: still says {model_card.UNWRITTEN!r}, and so does the package; write it, then repeat."
+            f"{written}: still says {model_card.UNWRITTEN!r}, and so does the package; complete it, then run "
+            "this again."
         )
     config = load_settings(settings, wheels.PackageConfig).package
     meta = wheels.read_meta(model)
     language = f"{meta['lang']}_"
     if not name.startswith(language):
-        raise UserError(f"--name {name}: must begin with the language, as in {language}{name}.")
+        raise UserError(f"--name {name}: must start with the language, as in {language}{name}.")
     components = meta.get("pipeline", [])
     figures = model_card.sources(scores, components)
     files = list(map(Path, names_in(data)))
     about = {key: value for key, value in config.model_dump().items() if value}
     about = {"description": model_card.first_paragraph(card_text)} | about
-    about["performance"] = model_card.performance(figures, system) or wheels.on_dev(model)
+    about["performance"] = model_card.performance(figures, system, meta.get("performance"))
     make_card = partial(
         model_card.write,
         written=card_text,
@@ -88,7 +79,7 @@ def main(
     )
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheels.build(
-            model, name.removeprefix(language), version, code, Path(folder), about=about, card=make_card
+            model, name.removeprefix(language), version, Path(folder), about=about, card=make_card
         )
         published = output / wheel.name
         with atomic_write(published, "wb") as file:
@@ -98,14 +89,14 @@ def main(
         sentence = read_example(example)
         with tempfile.TemporaryDirectory() as folder:
             entities = wheels.attempt(published, constraints, sentence, Path(folder))
-        msg.good(f"Installed in an empty environment, it says of {sentence!r}:")
+        msg.good(f"Installed in an empty environment, it finds in {sentence!r}:")
         columns = wheels.COLUMNS
         used = [i for i in range(len(columns)) if i < 2 or any(entity[i] for entity in entities)]
         rows = [[entity[i] for i in used] for entity in entities or [("(nothing)", "")]]
         msg.table(rows, header=[columns[i] for i in used], divider=True)
-    # A run of `weasel` tells DVC nothing; DVC itself sets DVC_STAGE for what it runs.
+    # DVC sets DVC_STAGE for the commands that it runs itself; it doesn't notice runs of weasel.
     if Path(".dvc").is_dir() and "DVC_STAGE" not in os.environ:
-        msg.info("Until `weasel run record`, `dvc status` shows what was made since the last one as changed.")
+        msg.info("Until `weasel run record`, `dvc status` shows the new outputs as changed.")
 
 
 if __name__ == "__main__":

@@ -116,12 +116,11 @@ def test_dvc_is_behind_until_the_results_are_recorded(
     assert said not in run_package(model, tmp_path, capsys, "--no-check").output
 
 
-def test_scores_without_a_test_are_said_to_be_of_dev(tmp_path: Path) -> None:
-    assert wheels.on_dev(tmp_path) == {}
-    (tmp_path / "meta.json").write_text('{"performance": {"ents_f": 0.92}}')
-    found = wheels.on_dev(tmp_path)
-    assert found["ents_f"] == 0.92
-    assert "dev texts" in found["source"]
+def test_without_scores_on_test_those_on_dev_count_and_say_so() -> None:
+    assert model_card.performance({}, "reviewed") == {}
+    scores = model_card.performance({}, "reviewed", {"ents_f": 0.92})
+    assert scores["ents_f"] == 0.92
+    assert "dev texts" in scores["source"]
 
 
 @pytest.mark.network
@@ -173,8 +172,8 @@ def test_empty_environment_is_empty(tmp_path: Path) -> None:
     [
         (["--name", "en_Deal-News"], "'Deal-News' can't name a package"),
         (["--name", "en_a__b"], "'a__b' can't name a package"),
-        (["--name", "deal_news"], "must begin with the language, as in en_deal_news"),
-        (["--version", "one"], "'one' is no version"),
+        (["--name", "deal_news"], "must start with the language, as in en_deal_news"),
+        (["--version", "one"], "'one' is not a version"),
         (["--version", "1.0-beta"], "would become 1.0b0"),
         (["--settings", "none.cfg"], "none.cfg: there is no such file"),
         (["--model", "nope"], "nope: there is no trained pipeline; run `weasel run train` first."),

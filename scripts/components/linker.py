@@ -30,6 +30,7 @@ from spacy.strings import hash_string
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import from_bytes, from_disk, to_bytes, to_disk
+from spacy.vocab import Vocab
 
 REQUIREMENTS = ("rapidfuzz",)
 NIL = "NIL"
@@ -367,19 +368,6 @@ def near_stems(span: Span) -> set[str]:
     )
 
 
-@Language.factory(
-    "linker",
-    requires=["doc.ents", "token.ent_iob", "token.ent_type"],
-    assigns=["token.ent_kb_id"],
-    default_config={
-        "labels": ["COMPANY"],
-        "similarity": 0.85,
-        "most": 50,
-        "budget": 30_000,
-        "scorer": {"@scorers": "spacy.entity_linker_scorer.v1"},
-    },
-    default_score_weights={"nel_micro_f": 1.0, "nel_micro_r": None, "nel_micro_p": None},
-)
 class Linker(Pipe):
     """Sets `ent.kb_id_` of entities with certain labels to an id of the table, or to "NIL".
 
@@ -391,25 +379,12 @@ class Linker(Pipe):
     """
 
     def __init__(
-        self,
-        nlp: Language,
-        name: str,
-        *,
-        labels: list[str],
-        similarity: float,
-        most: int,
-        budget: int,
-        scorer: Callable | None,
+        self, vocab: Vocab, name: str, settings: dict[str, Any], scorer: Callable | None = None
     ) -> None:
-        self.vocab = nlp.vocab
+        self.vocab = vocab
         self.name = name
         self.scorer = scorer
-        self.cfg: dict[str, Any] = {
-            "labels": list(labels),
-            "similarity": similarity,
-            "most": most,
-            "budget": budget,
-        }
+        self.cfg = settings
         self.model: dict[str, Any] = {}
         self.facts: dict[str, list[str]] = {}
         self.table: NameTable | None = None
@@ -680,3 +655,30 @@ def word_weights(texts: Iterable[Iterable[str]]) -> tuple[dict[str, float], floa
         n += 1
     rare = math.log(n + 1) or 1.0
     return {stem: math.log((n + 1) / (c + 1)) for stem, c in sorted(counts.items())}, rare
+
+
+@Language.factory(
+    "linker",
+    requires=["doc.ents", "token.ent_iob", "token.ent_type"],
+    assigns=["token.ent_kb_id"],
+    default_config={
+        "labels": ["COMPANY"],
+        "similarity": 0.85,
+        "most": 50,
+        "budget": 30_000,
+        "scorer": {"@scorers": "spacy.entity_linker_scorer.v1"},
+    },
+    default_score_weights={"nel_micro_f": 1.0, "nel_micro_r": None, "nel_micro_p": None},
+)
+def make_linker(
+    nlp: Language,
+    name: str,
+    labels: list[str],
+    similarity: float,
+    most: int,
+    budget: int,
+    scorer: Callable | None,
+) -> Linker:
+    """The `linker` component; see Linker for its settings."""
+    settings = {"labels": labels, "similarity": similarity, "most": most, "budget": budget}
+    return Linker(nlp.vocab, name, settings, scorer)

@@ -30,6 +30,7 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import from_bytes, from_disk, to_bytes, to_disk
+from spacy.vocab import Vocab
 
 REQUIREMENTS: tuple[str, ...] = ()
 UNKNOWN = "XXX"  # ISO 4217: no currency
@@ -788,7 +789,6 @@ def _is_letter(token: Token) -> bool:
     return len(text) == 1 and text.isascii() and text.isalpha()
 
 
-@Language.factory("money", assigns=["span._.money"], requires=["doc.ents"])
 class MoneyNormaliser(Pipe):
     """Sets `span._.money` of entities with certain labels: amount, low, high, currency, rule.
 
@@ -811,36 +811,17 @@ class MoneyNormaliser(Pipe):
         largest: amount, as a decimal, beyond which it is taken for a mistake.
     """
 
-    def __init__(
-        self,
-        nlp: Language,
-        name: str = "money",
-        *,
-        labels: list[str] = ["MONEY"],  # noqa: B006 (spaCy writes the defaults to configs)
-        default_currency: str = UNKNOWN,
-        locales: list[str] = ["en"],  # noqa: B006
-        context: int = 600,
-        longest: int = 200,
-        largest: str = "1e18",
-    ) -> None:
-        if not re.fullmatch("[A-Z]{3}", default_currency):
-            raise ValueError(
-                f"{name}: default_currency {default_currency!r} is not an ISO 4217 code such as USD"
-            )
+    def __init__(self, vocab: Vocab, name: str, settings: dict[str, Any]) -> None:
+        currency, largest = settings["default_currency"], settings["largest"]
+        if not re.fullmatch("[A-Z]{3}", currency):
+            raise ValueError(f"{name}: default_currency {currency!r} is not an ISO 4217 code such as USD")
         try:
             Decimal(largest)
         except InvalidOperation:
             raise ValueError(f"{name}: largest {largest!r} is not a number such as 1e18") from None
-        self.vocab = nlp.vocab
+        self.vocab = vocab
         self.name = name
-        self.cfg: dict[str, Any] = {
-            "labels": list(labels),
-            "default_currency": default_currency,
-            "locales": list(locales),
-            "context": context,
-            "longest": longest,
-            "largest": largest,
-        }
+        self.cfg = settings
         self._load({})
         if not Span.has_extension("money"):
             Span.set_extension("money", default=None)
@@ -1055,3 +1036,26 @@ def _is_distinct(token: Token) -> bool:
     if any(unicodedata.category(c) == "Sc" for c in text):
         return True
     return len(text) > 3 or (len(text) == 3 and text.isupper())
+
+
+@Language.factory("money", assigns=["span._.money"], requires=["doc.ents"])
+def make_money(
+    nlp: Language,
+    name: str,
+    labels: list[str] = ["MONEY"],  # noqa: B006 (spaCy copies the defaults to configs)
+    default_currency: str = UNKNOWN,
+    locales: list[str] = ["en"],  # noqa: B006
+    context: int = 600,
+    longest: int = 200,
+    largest: str = "1e18",
+) -> MoneyNormaliser:
+    """The `money` component; see MoneyNormaliser for its settings."""
+    settings = {
+        "labels": labels,
+        "default_currency": default_currency,
+        "locales": locales,
+        "context": context,
+        "longest": longest,
+        "largest": largest,
+    }
+    return MoneyNormaliser(nlp.vocab, name, settings)

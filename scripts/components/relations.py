@@ -21,6 +21,7 @@ from spacy.strings import hash_string
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import registry
+from spacy.vocab import Vocab
 from thinc.api import (
     Config,
     Dropout,
@@ -552,26 +553,6 @@ def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
     return hashes(found).reshape(-1, 5)
 
 
-@Language.factory(
-    "relations",
-    assigns=["doc._.relations"],
-    requires=["doc.ents"],
-    default_config={
-        "model": Config().from_str(DEFAULT_MODEL)["model"],
-        "threshold": 0.5,
-        "max_distance": 0,
-        "types": {},
-        "single": {},
-        "single_share": 0.98,
-        "scorer": {"@scorers": "ie.RelationScorer.v1"},
-    },
-    default_score_weights={
-        "relations_f": 1.0,
-        "relations_p": 0.0,
-        "relations_r": 0.0,
-        "relations_per_type": None,
-    },
-)
 class Relations(TrainablePipe):
     """Sets `doc._.relations`: a list of `{"head", "child", "label", "score"}`, best first.
 
@@ -592,10 +573,10 @@ class Relations(TrainablePipe):
 
     def __init__(
         self,
-        nlp: Language,
+        vocab: Vocab,
+        model: Model,
         name: str,
         *,
-        model: Model,
         threshold: float,
         max_distance: int,
         types: dict[str, list[list[str]]],
@@ -610,7 +591,7 @@ class Relations(TrainablePipe):
             )
         if wrong := sorted({end for ends in single.values() for end in ends} - set(ENDS)):
             raise ValueError(f"{name}: single = {wrong[0]!r} is neither head nor child.")
-        self.vocab = nlp.vocab
+        self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
@@ -841,6 +822,51 @@ class Relations(TrainablePipe):
             batch = [(doc, self.candidates(doc)) for doc in docs]
             fits = self.model.ops.to_numpy(self._fits(batch))
             fit_ngrams(layer, batch, self._truth(given, batch), fits)
+
+
+@Language.factory(
+    "relations",
+    assigns=["doc._.relations"],
+    requires=["doc.ents"],
+    default_config={
+        "model": Config().from_str(DEFAULT_MODEL)["model"],
+        "threshold": 0.5,
+        "max_distance": 0,
+        "types": {},
+        "single": {},
+        "single_share": 0.98,
+        "scorer": {"@scorers": "ie.RelationScorer.v1"},
+    },
+    default_score_weights={
+        "relations_f": 1.0,
+        "relations_p": 0.0,
+        "relations_r": 0.0,
+        "relations_per_type": None,
+    },
+)
+def make_relations(
+    nlp: Language,
+    name: str,
+    model: Model,
+    threshold: float,
+    max_distance: int,
+    types: dict[str, list[list[str]]],
+    single: dict[str, list[str]],
+    single_share: float,
+    scorer: Callable | None,
+) -> Relations:
+    """Relations between entities that another component found; see `Relations` for the settings."""
+    return Relations(
+        nlp.vocab,
+        model,
+        name,
+        threshold=threshold,
+        max_distance=max_distance,
+        types=types,
+        single=single,
+        single_share=single_share,
+        scorer=scorer,
+    )
 
 
 def portions(batch: Sequence[Candidates]) -> Iterator[list[Candidates]]:

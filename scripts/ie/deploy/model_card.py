@@ -1,48 +1,33 @@
-"""The model card of a package: what people wrote of its use and limits, its scores, the data behind it.
+"""The model card of a package: its use and limits in people's words, its scores, the data behind it.
 
-After Mitchell et al. 2019, "Model Cards for Model Reporting". Whoever installs a pipeline sees no report and
-no repository, only this.
+After Mitchell et al. 2019, "Model Cards for Model Reporting". A user who installs the package sees neither
+the report nor the repository, only this card.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ie.core.errors import UserError
 from ie.core.stats import METRICS, Estimate, format_score
 
-# What is scored, and how it is called in the card.
-KINDS = {
-    "spans": "exact spans",
-    "relations": "relations between gold entities",
-    "categories": "categories",
-    "links": "links of gold mentions",
-    "amounts": "amounts of gold mentions",
-    "rows": "database rows, from the text alone",
-}
-# What stands where `init` leaves it to people to write.
+# Marks the parts that `init` leaves to people.
 UNWRITTEN = "To be written"
+DEV = "dev texts, which also picked the checkpoint: it flatters"
 NOT_MEASURED = "Nothing was measured of this pipeline before it was packaged."
 
 
 def sources(folder: Path, components: Sequence[str]) -> dict[str, Path]:
-    """The files of figures by kind, of what a pipeline with these components does.
+    """The files with scores of what a pipeline with these components does, by kind.
 
     Args:
         folder: of `evaluate`; the components' scores are in its folder component-scores.
     """
-    needs = {
-        "links": "linker",
-        "amounts": "money",
-        "relations": "relations",
-        "categories": "textcat",
-        "rows": "relations",
-    }
-    wanted = [kind for kind in KINDS if kind in needs and needs[kind] in components]
+    kinds = [kind for kind, (component, _, _) in KINDS.items() if component in components]
     return {"spans": folder / "metrics.json"} | {
-        kind: folder / "component-scores" / f"{kind}.json" for kind in wanted
+        kind: folder / "component-scores" / f"{kind}.json" for kind in kinds
     }
 
 
@@ -59,11 +44,11 @@ def write(
 
     Args:
         meta: the pipeline's meta.json, with the package's name and version.
-        written: what people say of it, in Markdown, with headings of the second level.
-        scores: files of figures, by kind; those that aren't there are left out.
-        system: whose figures they are in that of the spans.
-        data: files it was made from and measured on; those that aren't there are left out.
-        train: train.json, of which the part `system` is told.
+        written: use and limits, in Markdown, with headings of the second level.
+        scores: files of scores, by kind; missing ones are left out.
+        system: key of the pipeline's own scores in the file of the spans.
+        data: files that it was trained and scored on; missing ones are left out.
+        train: train.json, of which the part `system` is summarised.
     """
     package = f"{meta['lang']}_{meta['name']}"
     facts = {
@@ -111,31 +96,37 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def digest(path: Path) -> str:
-    """What `dvc.lock` says of a file."""
+    """The MD5 of a file, as `dvc.lock` has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def trained_on(train: Path | None, system: str) -> str:
-    """How many examples it saw; empty where that isn't known."""
-    said = load(train).get(system) if train else None
-    if not said:
+    """How many examples the training had; empty where that isn't known."""
+    training = load(train).get(system) if train else None
+    if not training:
         return ""
     return (
-        f"On {said['examples']:,} {system} examples; of its checkpoints that of step {said['step']:,} was "
-        f"the best on {said['dev_documents']:,} dev texts."
+        f"On {training['examples']:,} {system} examples; of its checkpoints that of step "
+        f"{training['step']:,} was the best on {training['dev_documents']:,} dev texts."
     )
 
 
 def score_rows(kind: str, path: Path, system: str) -> list[tuple[str, ...]]:
-    """(what, label, texts, n, P, R, F) of a file of figures.
+    """The rows of a file of scores: what, label, texts, n, P, R, F.
 
     Raises:
         UserError: it is broken, or from another version of this project.
     """
-    figures = load(path)
+    scores = load(path)
+    if not scores:
+        return []
+    _, title, read = KINDS[kind]
     try:
-        return [(KINDS[kind], *row) for row in READERS[kind](figures, system)] if figures else []
+        return [
+            (title, label, f"{texts:,}", f"{n:,}", *(shown(score, texts) for score in prf))
+            for label, texts, n, *prf in read(scores, system)
+        ]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: holds no figures of {kind} ({error!r}); evaluate again.") from None
 
@@ -154,25 +145,13 @@ def load(path: Path | None) -> dict[str, Any]:
         raise UserError(f"{path}: can't be read ({error}); make it again.") from None
 
 
-def spans(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of `evaluate`."""
-    texts = figures["test"]["documents"]
-    return [
-        (
-            label,
-            f"{texts:,}",
-            f"{one['gold']:,}",
-            *(shown([one[m], one[f"{m}_low"], one[f"{m}_high"]], texts) for m in METRICS),
-        )
-        for label, one in figures["systems"].get(system, {}).items()
-        if isinstance(one, dict) and all(f"{m}_low" in one for m in METRICS)
-    ]
+def performance(
+    scores: Mapping[str, Path], system: str, on_dev: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The scores for a pipeline's meta.json, under spaCy's names; `source` says what they were measured on.
 
-
-def performance(scores: Mapping[str, Path], system: str) -> dict[str, Any]:
-    """The scores on test for a pipeline's meta.json, under spaCy's names; empty if none are there.
-
-    `source` says what they are of, as spaCy's own are of the dev texts that picked the checkpoint.
+    Args:
+        on_dev: what the training wrote, which counts where there are no scores on test.
 
     Raises:
         UserError: as `score_rows`.
@@ -186,7 +165,7 @@ def performance(scores: Mapping[str, Path], system: str) -> dict[str, Any]:
             if isinstance(one, dict) and all(m in one for m in METRICS)
         }
         if "all" not in by_label:
-            return {}
+            return {**on_dev, "source": DEV} if on_dev else {}
         overall = by_label.pop("all")
         n = figures["test"]["documents"]
         return {f"ents_{m}": overall[m] for m in METRICS} | {
@@ -198,79 +177,62 @@ def performance(scores: Mapping[str, Path], system: str) -> dict[str, Any]:
 
 
 def first_paragraph(written: str) -> str:
-    """What stands before the first heading of a written card, in one line; "" where nobody wrote it."""
-    found = " ".join(written.strip().split("\n\n")[0].split())
-    return "" if found.startswith("#") or UNWRITTEN in found else found
+    """The text before the first heading of a card, on one line; "" if it is still to be written."""
+    paragraph = " ".join(written.strip().split("\n\n")[0].split())
+    return "" if paragraph.startswith("#") or UNWRITTEN in paragraph else paragraph
 
 
-def relations(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of relations.json."""
-    texts = figures["test_documents"]
-    return [
-        (
-            label,
-            f"{texts:,}",
-            f"{one['correct'] + one['missing']:,}",
-            *(shown(one[m], texts) for m in METRICS),
-        )
-        for label, one in figures["systems"]["gold"].items()
-    ]
-
-
-def categories(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of categories.json."""
-    texts = figures["test_documents"]
-    return [
-        (label, f"{texts:,}", f"{one['n']:,}", *(shown(one.get(m), texts) for m in METRICS))
-        for label, one in figures["systems"]["component"].items()
-    ]
-
-
-def links(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of links.json."""
-    return [
-        (name, f"{one['right']['texts']:,}", f"{one['mentions']:,}", "", "", one["right"]["shown"])
-        for name, one in figures["linker"].items()
-        if "right" in one
-    ]
-
-
-def amounts(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """Rows of amounts.json, of the test texts alone."""
-    return [
-        (
-            "amount and currency",
-            f"{one['texts']:,}",
-            f"{one['amounts']:,}",
-            "",
-            "",
-            shown([one["right"], one["low"], one["high"]], one["texts"]),
-        )
-        for name, one in figures.items()
-        if Path(name).stem == "test"
-    ]
-
-
-def database_rows(figures: dict, system: str) -> list[tuple[str, ...]]:
-    """The row of rows.json."""
-    texts, one = figures["test_documents"], figures["rows"]["pipeline"]
-    n = one["exact"] + one["missing"]
-    return [("all", f"{texts:,}", f"{n:,}", *(shown(one[m], texts) for m in METRICS))]
-
-
-READERS = {
-    "spans": spans,
-    "relations": relations,
-    "categories": categories,
-    "links": links,
-    "amounts": amounts,
-    "rows": database_rows,
-}
-
-
-def shown(three: Sequence[float] | None, texts: int) -> str:
+def shown(score: Sequence[float] | str | None, texts: int) -> str:
     """An estimate (value, low, high) with the digits that so many texts allow; empty for none."""
-    if not three:
-        return ""
+    if score is None or isinstance(score, str):
+        return score or ""
     # not defined, such as the precision of a system that found nothing
-    return "–" if None in three else format_score(Estimate(*three), documents=texts)
+    return "–" if None in score else format_score(Estimate(*score), documents=texts)
+
+
+def _spans(scores: dict, system: str) -> Iterator[tuple]:
+    for label, one in scores["systems"].get(system, {}).items():
+        if isinstance(one, dict) and all(f"{m}_low" in one for m in METRICS):
+            prf = ([one[m], one[f"{m}_low"], one[f"{m}_high"]] for m in METRICS)
+            yield label, scores["test"]["documents"], one["gold"], *prf
+
+
+def _relations(scores: dict, system: str) -> Iterator[tuple]:
+    for label, one in scores["systems"]["gold"].items():
+        yield label, scores["test_documents"], one["correct"] + one["missing"], *(one[m] for m in METRICS)
+
+
+def _categories(scores: dict, system: str) -> Iterator[tuple]:
+    for label, one in scores["systems"]["component"].items():
+        yield label, scores["test_documents"], one["n"], *(one.get(m) for m in METRICS)
+
+
+def _links(scores: dict, system: str) -> Iterator[tuple]:
+    for name, one in scores["linker"].items():
+        if "right" in one:
+            yield name, one["right"]["texts"], one["mentions"], None, None, one["right"]["shown"]
+
+
+def _amounts(scores: dict, system: str) -> Iterator[tuple]:
+    # The rules were developed on the other files.
+    for name, one in scores.items():
+        if Path(name).stem == "test":
+            share = [one["right"], one["low"], one["high"]]
+            yield "amount and currency", one["texts"], one["amounts"], None, None, share
+
+
+def _database_rows(scores: dict, system: str) -> Iterator[tuple]:
+    one = scores["rows"]["pipeline"]
+    yield "all", scores["test_documents"], one["exact"] + one["missing"], *(one[m] for m in METRICS)
+
+
+# Kind of score: the component that it needs, its name in the card, and a reader of its file, which yields
+# (label, texts, n, P, R, F).
+KINDS: dict[str, tuple[str, str, Callable[[dict, str], Iterator[tuple]]]] = {
+    "spans": ("", "exact spans", _spans),
+    "relations": ("relations", "relations between gold entities", _relations),
+    "categories": ("textcat", "categories", _categories),
+    "links": ("linker", "links of gold mentions", _links),
+    "amounts": ("money", "amounts of gold mentions", _amounts),
+    "rows": ("relations", "database rows, from the text alone", _database_rows),
+}

@@ -1,6 +1,5 @@
-"""Wheels of trained pipelines: built with a card, then tried where nothing else is installed."""
+"""Wheels of trained pipelines: built with a card, then tried in an empty environment."""
 
-import ast
 import json
 import os
 import re
@@ -9,7 +8,10 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import spacy.cli
@@ -26,22 +28,21 @@ import importlib, json, sys
 nlp = importlib.import_module(sys.argv[1]).load()
 doc = nlp(sys.argv[2])
 def amount(ent):
-    found = ent._.money if ent.has_extension("money") else None
-    return f"{found['amount']} {found['currency']}" if found else ""
-found = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
+    money = ent._.money if ent.has_extension("money") else None
+    return f"{money['amount']} {money['currency']}" if money else ""
+rows = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
 for relation in doc._.relations if doc.has_extension("relations") else []:
     ends = [doc.ents[relation[end]].text for end in ("head", "child")]
-    found.append([" > ".join(ends), relation["label"], "", ""])
+    rows.append([" > ".join(ends), relation["label"], "", ""])
 several = "textcat_multilabel" in nlp.pipe_factories.values()
 named = [c for c in doc.cats if doc.cats[c] >= 0.5] if several else sorted(doc.cats, key=doc.cats.get)[-1:]
-found += [["(the text)", category, "", ""] for category in named]
-print(json.dumps(found))
+rows += [["(the text)", category, "", ""] for category in named]
+print(json.dumps(rows))
 """
-DEV = "dev texts, which also picked the checkpoint: it flatters"
 
 
 class About(Section):
-    """What a package says of itself."""
+    """[package]: metadata of the wheel."""
 
     description: str = ""
     author: str = ""
@@ -75,7 +76,6 @@ def build(
     model: Path,
     name: str,
     version: str,
-    code: Path,
     folder: Path,
     *,
     about: Mapping[str, Any] | None = None,
@@ -84,18 +84,18 @@ def build(
     """Package `model` and build its wheel in `folder`; the same model gives the same bytes.
 
     Args:
-        code: folder with the files of our own components; those that are used come along.
-        about: what its meta.json says instead of what the training wrote, such as `performance`.
-        card: makes the README of the package from its meta.json.
+        about: replaces what the training wrote to meta.json, such as `performance`.
+        card: writes the README of the package from its meta.json.
 
     Raises:
         UserError: no such pipeline, or one that can't be packaged.
     """
     check_name(name, version)
     try:
-        modules = own_modules(model, code)
+        modules = own_modules(model)
         meta = read_meta(model)
-        meta["requirements"] = sorted({*meta.get("requirements", []), *required(modules)})
+        needs = {need for module in modules for need in module.REQUIREMENTS}
+        meta["requirements"] = sorted({*meta.get("requirements", []), *needs})
         meta |= about or {}
         srsly.write_json(folder / "meta.json", meta)
         if card:
@@ -108,7 +108,7 @@ def build(
             model,
             output,
             meta_path=folder / "meta.json",
-            code_paths=modules,
+            code_paths=[Path(module.__file__) for module in modules],
             name=name,
             version=version,
             create_sdist=False,
@@ -130,37 +130,19 @@ def build(
     return wheel
 
 
-def on_dev(model: Path) -> dict[str, Any]:
-    """The scores that the training wrote, with a word on what they are of."""
-    path = model / "meta.json"
-    found = srsly.read_json(path).get("performance") if path.is_file() else None
-    return found | {"source": DEV} if found else {}
-
-
-def own_modules(model: Path, code: Path) -> list[Path]:
-    """The files of our own components that a pipeline uses: each is named after its factory."""
-    components = load_config(model / "config.cfg")["components"].values()
-    names = sorted({component["factory"] for component in components if "factory" in component})
-    return [code / f"{name}.py" for name in names if (code / f"{name}.py").is_file()]
-
-
-def required(modules: list[Path]) -> set[str]:
-    """What those files need to be installed, as their REQUIREMENTS say.
-
-    They are read and not imported, which would register their factories a second time.
-    """
-    statements = [node for path in modules for node in ast.parse(path.read_text(encoding="utf-8")).body]
-    return {
-        need
-        for node in statements
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        and ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0]) == "REQUIREMENTS"
-        for need in ast.literal_eval(node.value)
-    }
+def own_modules(model: Path) -> list[ModuleType]:
+    """The modules of our own components that a pipeline uses: each is named after its factory."""
+    pipes = load_config(model / "config.cfg")["components"].values()
+    factories = sorted({pipe["factory"] for pipe in pipes if "factory" in pipe})
+    return [import_module(f"components.{name}") for name in factories if find_spec(f"components.{name}")]
 
 
 def check_name(name: str, version: str) -> None:
-    """Raises UserError for what can't be the name or the version of a package."""
+    """Check the name and the version of a package.
+
+    Raises:
+        UserError: one of them isn't valid.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise UserError(
             f"{name!r} can't name a package; use lower-case letters, digits and single underscores."
@@ -168,7 +150,7 @@ def check_name(name: str, version: str) -> None:
     try:
         normal = str(Version(version))
     except InvalidVersion:
-        raise UserError(f"{version!r} is no version of a package; use numbers such as 0.1.0.") from None
+        raise UserError(f"{version!r} is not a version of a package; use numbers such as 0.1.0.") from None
     if normal != version:
         raise UserError(f"the version {version!r} would become {normal}; write it that way.")
 
@@ -177,11 +159,11 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
     """Install `wheel` in a new environment with the pinned versions, and run it on `sentence`.
 
     Returns:
-        What COLUMNS names of each entity; then relations and the category, where there are any.
+        The COLUMNS of each entity; then relations and the category, if there are any.
     """
     python = create_environment(folder / "env")
     pins = folder / "constraints.txt"
-    # The hashes can't come along: pip would want one for the wheel that was just built, too.
+    # Without the hashes: with them, pip wants one for the new wheel, too.
     lines = constraints.read_text(encoding="utf-8").splitlines() if constraints.exists() else []
     pins.write_text("\n".join(line.rstrip(" \\") for line in lines if re.match(r"[\w.-]+==", line)) + "\n")
     if uv := shutil.which("uv"):
@@ -191,10 +173,10 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
     remedy = "check that pip can install packages here, or add --no-check"
     call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy)
     package = wheel.name.split("-")[0]
-    # -I: neither this folder nor PYTHONPATH may lend anything
+    # -I: without this folder and PYTHONPATH
     command = [str(python), "-I", "-c", TRY, package, sentence]
-    said = call(command, f"{wheel}: doesn't run", "see the lines above")
-    return json.loads(said.splitlines()[-1])
+    printed = call(command, f"{wheel}: doesn't run", "see the lines above")
+    return json.loads(printed.splitlines()[-1])
 
 
 def create_environment(folder: Path) -> Path:
@@ -204,7 +186,7 @@ def create_environment(folder: Path) -> Path:
 
 
 def call(command: list[str], fault: str, remedy: str, environment: dict[str, str] | None = None) -> str:
-    """Run quietly; on failure show what was said and raise UserError."""
+    """Run quietly; on failure print its output and raise UserError."""
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         print((done.stdout + done.stderr).strip()[-3000:], file=sys.stderr)
