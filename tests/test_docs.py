@@ -12,6 +12,7 @@ from running import BENCHMARKS, ROOT
 
 PAGES = [
     ROOT / "README.md",
+    ROOT / "AGENTS.md",
     ROOT / ".github" / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
@@ -79,3 +80,32 @@ def test_files_exist(page: Path):
     for path in re.findall(r"`([\w./-]+)`", page.read_text(encoding="utf-8")):
         if path.startswith(ROOMS) and not path.startswith(MADE + DEMO):
             assert (ROOT / path).exists(), path
+
+
+def agents_rows() -> list[tuple[str, list[str], list[str]]]:
+    """The table of AGENTS.md: a command, the files that it reads, those that it writes."""
+    text = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    return [(name, *(re.findall(r"`([\w./-]+)`", cell) for cell in cells)) for name, *cells in rows]
+
+
+@pytest.mark.parametrize(("name", "read", "written"), agents_rows(), ids=lambda value: str(value))
+def test_agents_are_told_what_commands_read_and_write(name: str, read: list[str], written: list[str]):
+    content = (ROOT / "project.yml").read_text(encoding="utf-8")
+    # the page is about the template's own values of these, whatever a project has
+    for variable, value in {"config": "efficient", "llm_config": "llm", "train_on": "reviewed"}.items():
+        content = content.replace(f"${{vars.{variable}}}", value)
+    command = {command["name"]: command for command in srsly.yaml_loads(content)["commands"]}[name]
+    if deps := command.get("deps"):
+        assert [path for path in read if path not in deps] == []
+    outputs = [*command.get("outputs", []), *command.get("outputs_no_cache", [])]
+    if outputs:
+        folders = {path.split("/")[0] + "/" for path in outputs}
+        assert [path for path in written if path not in outputs and path not in folders] == []
+
+
+def test_agents_are_told_what_no_program_writes():
+    text = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+    assert "`assets/reviewed.jsonl` is **gold**" in text
+    assert len(text.splitlines()) < 70
+    assert len(agents_rows()) > 8

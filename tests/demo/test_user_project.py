@@ -54,6 +54,7 @@ def test_its_data_are_in_order(user_project: Path) -> None:
 def test_nothing_tells_of_the_demo(user_project: Path) -> None:
     places = [
         "README.md",
+        "AGENTS.md",
         "project.yml",
         "assets/*.md",
         "assets/*.jsonl",
