@@ -268,7 +268,7 @@ def keys(page: object) -> list[str]:
 def test_keys_that_do_nothing_are_not_offered_and_help_lists_all(server: Server, open_page: Callable) -> None:
     page = open_page(server, "help")
     assert "take over what is also suggested" not in keys(page)
-    assert "change the label of the span" not in keys(page)
+    assert "label the selection or the span, or choose the label" not in keys(page)
     press(page, "n d")  # what was suggested and is deleted may be taken over again
     assert "take over what is also suggested" in keys(page)
     press(page, "o")
@@ -277,7 +277,8 @@ def test_keys_that_do_nothing_are_not_offered_and_help_lists_all(server: Server,
     dialog = page.get_by_role("dialog", name="Keys")
     assert dialog.is_visible()
     listed = set(" ".join(dialog.locator("kbd").all_inner_texts()).split())
-    assert listed >= {*"AXSUMNPDCORLFG?", "Enter", "Space", "Esc", "←", "→", "1–9"}
+    named = {"Enter", "Space", "Esc", "Home", "End", "←", "→", "↑", "↓", "1–9"}
+    assert listed >= {*"AXSUMNPDCORLFGWEYHT/?", *named}
     press(page, "x a")  # no answer to the question behind it
     assert dialog.is_visible()
     press(page, "Escape")
@@ -597,3 +598,167 @@ def test_clients_that_wait_or_go_away_do_no_harm(tmp_path: Path, start: Callable
     started.process.send_signal(signal.SIGTERM)
     assert "Traceback" not in started.process.communicate(timeout=60)[0]
     assert (tmp_path / "log.jsonl").read_bytes() == b""
+
+
+def all_labels(folder: Path, lines: Sequence[str], suggested: Sequence[dict] = (), **more: object) -> Path:
+    """A project that is asked for COMPANY and MONEY at once."""
+    make_project(folder, **more)
+    write_lines(folder / "texts.jsonl", [{"text": t, "meta": {"id": f"t{i}"}} for i, t in enumerate(lines)])
+    write_lines(folder / "llm.jsonl", suggested)
+    (folder / "rules.jsonl").unlink()
+    text = (folder / "review.cfg").read_text("utf-8").replace("batch = 1", 'mode = "all labels"\nbatch = 2')
+    (folder / "review.cfg").write_text(text, encoding="utf-8")
+    return folder
+
+
+def selected(page: object) -> str:
+    """The words that are selected, or the one that the cursor is on."""
+    parts = page.locator("#text .sel").all_text_contents() or page.locator("#text .cur").all_text_contents()
+    return "".join(parts)
+
+
+PLAIN = """text => [...text.querySelectorAll(".w")].map((word, i) => {
+  const before = word.previousSibling?.nodeType === 3 ? word.previousSibling.data : "";
+  return before + word.textContent;
+})"""
+NAMES = "The ACME Group of Jean-Luc Roy & Sons paid $5m, then Hooli paid ACME GROUP and Acme Group back."
+
+
+class TestShortcuts:
+    @pytest.fixture
+    def page(self, tmp_path: Path, start: Callable, open_page: Callable) -> object:
+        suggested = [
+            span(NAMES, "then", "MONEY", source="llm"),
+            span(NAMES, "Hooli", "COMPANY", source="llm"),
+            span(NAMES, "back", "MONEY", source="llm"),
+        ]
+        shown = [{"text": NAMES, "spans": suggested}]
+        return open_page(start(all_labels(tmp_path, [NAMES], shown)), "ann")
+
+    def test_a_number_labels_what_is_selected(self, page: object) -> None:
+        press(page, "2")  # nothing is selected: the label that M marks with
+        assert page.locator("#labels [aria-pressed=true]").inner_text().startswith("MONEY")
+        assert len(marked(page)) == 3
+        press(page, "Home ArrowRight Shift+ArrowRight 1")
+        assert in_text(page)[0] == ("COMPANY", "ACME Group")
+        press(page, "2")
+        assert in_text(page)[0] == ("MONEY", "ACME Group")
+
+    def test_w_selects_names_and_numbers(self, page: object) -> None:
+        seen = []
+        for _ in range(8):
+            press(page, "w")
+            seen.append(selected(page))
+        wanted = ["The ACME Group", "ACME Group", "Jean-Luc Roy & Sons", "$5m", "ACME GROUP", "Acme Group"]
+        assert seen == [*wanted, "Acme Group", "Acme Group"]
+        press(page, "Shift+W")
+        assert selected(page) == "ACME GROUP"
+        press(page, "1")  # what is marked is passed over
+        press(page, "Shift+W")
+        assert selected(page) == "$5m"
+
+    def test_every_occurrence_in_any_case(self, page: object) -> None:
+        press(page, "Home ArrowRight Shift+ArrowRight 1 e")
+        assert [row for row in in_text(page) if row[0] == "COMPANY"] == [
+            *(("COMPANY", "ACME Group"), ("COMPANY", "Hooli")),
+            *(("COMPANY", "ACME GROUP"), ("COMPANY", "Acme Group")),
+        ]
+        assert page.locator("#live").text_content() == "2 more marked as COMPANY."
+
+    def test_home_end_and_the_lines(self, page: object) -> None:
+        page.set_viewport_size({"width": 400, "height": 900})
+
+        def place() -> dict:
+            return page.locator("#text .cur").bounding_box()
+
+        press(page, "End")
+        assert selected(page) == "."
+        press(page, "Home")
+        assert selected(page) == "The"
+        first = place()
+        press(page, "ArrowDown")
+        assert place()["y"] > first["y"]
+        press(page, "ArrowDown ArrowUp ArrowUp")
+        assert place() == first
+        press(page, "Shift+End")
+        assert selected(page).startswith("The ACME Group of")
+        assert selected(page).endswith(".")
+
+    def test_yes_and_no_go_through_the_suggestions(self, page: object) -> None:
+        press(page, "y")
+        assert page.locator("mark.chosen").inner_text().startswith("then")
+        press(page, "d")
+        assert page.locator("mark.chosen").inner_text().startswith("Hooli")
+        press(page, "y")
+        assert page.get_by_role("button", name="Keep Hooli").get_attribute("aria-pressed") == "true"
+        page.get_by_role("button", name="Keep back").click()
+        assert page.locator("#live").text_content() == "Every suggestion is checked."
+        assert in_text(page) == [("COMPANY", "Hooli"), ("MONEY", "back")]
+
+
+class TestOtherTexts:
+    LINES = (
+        *("Hooli bought a brewery in Ghent.", "Rain fell on the harbour all day."),
+        *("Velto bought a brewery in Lyon.", "Anker bought a brewery in Bonn.", "The choir sang at dusk."),
+    )
+
+    @pytest.fixture
+    def page(self, tmp_path: Path, start: Callable, open_page: Callable) -> object:
+        folder = all_labels(tmp_path, self.LINES, independent=False)
+        text = (folder / "review.cfg").read_text("utf-8")
+        (folder / "review.cfg").write_text(text.replace("batch = 2", 'batch = 2\ntasks = ["spans"]'), "utf-8")
+        data_config(folder / "data.cfg", test_percent=1, dev_percent=1)
+        return open_page(start(folder), "ann")
+
+    def text(self, page: object) -> str:
+        """The text of the question, without the labels of its spans."""
+        return "".join(page.locator("#text").evaluate(PLAIN))
+
+    def rows(self, page: object, total: str) -> list[str]:
+        page.locator("#hits", has_text=total).wait_for()
+        return page.locator("#list .what").all_inner_texts()
+
+    def test_find_and_open_a_text(self, page: object) -> None:
+        press(page, "/")
+        assert self.rows(page, "5 texts") == list(self.LINES)
+        page.keyboard.type("BREWERY in l")  # no letter of it is taken for a key
+        assert self.rows(page, "1 text in") == [self.LINES[2]]
+        press(page, "Tab Tab Enter")
+        page.get_by_text("you opened it").wait_for()
+        assert self.text(page) == self.LINES[2]
+        accept(page)
+        assert self.text(page) == self.LINES[0]  # where it was left
+
+    def test_open_an_answer_and_correct_it(self, page: object) -> None:
+        accept(page)
+        accept(page, "x")
+        press(page, "h")
+        assert self.rows(page, "2 texts answered by you") == [self.LINES[1], self.LINES[0]]
+        assert page.locator("#list .from").all_inner_texts() == ["rejected", "0 spans"]
+        page.get_by_role("button", name=self.LINES[0]).click()
+        page.get_by_text("Answered before").wait_for()
+        press(page, "w 1")
+        accept(page)
+        assert self.text(page) == self.LINES[2]
+        press(page, "h")
+        self.rows(page, "2 texts answered by you")
+        assert page.locator("#list .from").all_inner_texts() == ["1 span", "rejected"]
+
+    def test_more_texts_like_this_one(self, page: object) -> None:
+        press(page, "t")
+        page.get_by_text("the next 2 texts are the most similar ones of train").first.wait_for()
+        assert self.text(page) == self.LINES[0]
+        seen = []
+        for _ in range(4):
+            accept(page)
+            seen.append(self.LINES.index(self.text(page)))
+        assert seen == [2, 3, 1, 4]
+
+    def test_speed_and_counts_of_labels(self, page: object) -> None:
+        press(page, "w 1")
+        accept(page)
+        page.locator("#session summary").click()
+        rows = dict(row.inner_text().split("\n", 1) for row in page.locator("#speed > div").all())
+        assert (rows["COMPANY"], rows["MONEY"]) == ("1", "0")
+        assert re.fullmatch(r"1 \(\d+\.\d a minute\)", rows["texts finished"])
+        assert re.fullmatch(r"1 \(\d+\.\d a minute\)", rows["answers"])

@@ -1,13 +1,14 @@
-"""The web server of the review page; who may speak to it is settled in `ie.core.web`."""
+"""The web server of the review page; `ie.core.web` decides who may speak to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,6 +21,115 @@ from ie.review.state import ReviewAnswer, ReviewState
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 1_000_000
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class SimilarTo(BaseModel):
+    """The text that others should resemble, and who asks for them."""
+
+    annotator: str
+    text: str
+
+
+class ReviewPage:
+    """The requests of the page, answered from the state of the review."""
+
+    def __init__(
+        self,
+        engine: ReviewState,
+        scheme: Scheme,
+        *,
+        annotator: str,
+        progress: Callable[[], dict[str, Any]],
+        faults: list[str],
+    ) -> None:
+        self._engine, self._scheme, self._annotator = engine, scheme, annotator
+        self._progress, self._faults = progress, faults
+        self.routes = [
+            *web.files(OWN, "review"),
+            Route("/api/project", self.project),
+            Route("/api/next", self.next_question),
+            Route("/api/item", self.question),
+            Route("/api/back", self.earlier_question),
+            Route("/api/texts", self.texts),
+            Route("/api/jump", self.jump),
+            Route("/api/similar", self.similar, methods=["POST"]),
+            Route("/api/answer", self.answer, methods=["POST"]),
+        ]
+
+    def _name(self, request: Request) -> str:
+        return request.query_params.get("annotator") or self._annotator
+
+    def _shown(self, item: dict[str, Any] | None, annotator: str) -> JSONResponse:
+        """A question, or that none is left, with what stands around it."""
+        around = {"progress": self._progress(), "faults": self._faults}
+        around["session"] = self._engine.session(annotator)
+        return JSONResponse((item or {"done": True, "annotator": annotator}) | around)
+
+    async def project(self, request: Request) -> Response:
+        """What doesn't change while the page is open."""
+        engine = self._engine
+        labels: dict[str, list[str]] = {}
+        for unit in engine.units:
+            labels.setdefault(unit.task, []).extend(unit.labels)
+        guidelines = engine.guidelines
+        return JSONResponse(
+            {
+                "units": [unit.name for unit in engine.units],
+                "labels": labels,
+                "definitions": self._scheme.definitions,
+                "guidelines": {
+                    "version": guidelines.version,
+                    "blocks": [{"html": html, "labels": named} for html, named in guidelines.blocks],
+                },
+                "oneCategory": engine.settings.review.one_category,
+                "annotator": self._annotator,
+                "selection": engine.selection,
+                "sources": engine.sources.names,
+            }
+        )
+
+    async def next_question(self, request: Request) -> Response:
+        """The next question of an annotator."""
+        name = self._name(request)
+        return self._shown(self._engine.next(name), name)
+
+    async def question(self, request: Request) -> Response:
+        """A question about a text, answered or not."""
+        name = self._name(request)
+        text, unit = request.query_params.get("text", ""), request.query_params.get("unit", "")
+        return self._shown(self._engine.item(name, text, unit), name)
+
+    async def earlier_question(self, request: Request) -> Response:
+        """The question that was answered a number of steps ago."""
+        name = self._name(request)
+        steps = request.query_params.get("steps", "1")
+        item = self._engine.back(name, int(steps) if steps.isdecimal() and len(steps) < 6 else 0)
+        if item is None:
+            raise RequestError("There is no earlier answer.", 404)
+        return self._shown(item, name)
+
+    async def texts(self, request: Request) -> Response:
+        """The texts of a search."""
+        words, mine = request.query_params.get("find", ""), request.query_params.get("which") == "mine"
+        return JSONResponse(self._engine.find(self._name(request), words, mine=mine))
+
+    async def jump(self, request: Request) -> Response:
+        """A text that the annotator opens."""
+        name = self._name(request)
+        return self._shown(self._engine.jump(name, request.query_params.get("text", "")), name)
+
+    async def similar(self, request: Request) -> Response:
+        """Continue with texts like another one."""
+        wish = await _read(request, SimilarTo)
+        await run_in_threadpool(self._engine.prepare_similar)
+        return JSONResponse({"texts": self._engine.more_like(wish.annotator, wish.text)})
+
+    async def answer(self, request: Request) -> Response:
+        """Take an answer; returns the next question."""
+        given = await _read(request, ReviewAnswer)
+        self._engine.answer(given)
+        return self._shown(self._engine.next(given.annotator), given.annotator)
 
 
 def make_app(
@@ -37,70 +147,16 @@ def make_app(
     """The application.
 
     Args:
-        hosts: names, with commas, beside this machine's own under which a proxy makes the page known.
+        hosts: names, separated by commas, of a proxy in front of this server.
         annotator: who answers if the address names nobody.
         faults: what went wrong in the background, shown on the page.
-        idle: work to do, step by step, while nobody asks for anything.
+        idle: work to do, step by step, while there are no requests.
     """
-
-    def nothing_left(name: str) -> dict[str, Any]:
-        return {"done": True, "annotator": name, "progress": progress(), "faults": faults}
-
-    def shown(item: dict[str, Any] | None, name: str) -> JSONResponse:
-        found = item | {"progress": progress(), "faults": faults} if item else nothing_left(name)
-        return JSONResponse(found)
-
-    async def project(request: Request) -> Response:
-        settings = engine.settings.review
-        return JSONResponse(
-            {
-                "units": [u.name for u in engine.units],
-                "labels": {u.task: [*_labels(engine, u.task)] for u in engine.units},
-                "definitions": scheme.definitions,
-                "guidelines": {
-                    "version": engine.guidelines.version,
-                    "blocks": [{"html": html, "labels": named} for html, named in engine.guidelines.blocks],
-                },
-                "oneCategory": settings.one_category,
-                "annotator": annotator,
-                "selection": engine.selection,
-                "sources": engine.sources.names,
-            }
-        )
-
-    async def next_item(request: Request) -> Response:
-        name = request.query_params.get("annotator") or annotator
-        return shown(engine.next(name), name)
-
-    async def one(request: Request) -> Response:
-        name = request.query_params.get("annotator") or annotator
-        text, unit = request.query_params.get("text", ""), request.query_params.get("unit", "")
-        return shown(engine.item(name, text, unit), name)
-
-    async def back(request: Request) -> Response:
-        name = request.query_params.get("annotator") or annotator
-        steps = request.query_params.get("steps", "1")
-        item = engine.back(name, int(steps) if steps.isdecimal() and len(steps) < 6 else 0)
-        if item is None:
-            raise RequestError("There is no earlier answer.", 404)
-        return shown(item, name)
-
-    async def answer(request: Request) -> Response:
-        if request.headers.get("content-type", "").split(";")[0] != "application/json":
-            raise RequestError("An answer must be JSON.", 415)
-        try:
-            given = ReviewAnswer.model_validate_json(await web.body(request, MAX_BODY))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise RequestError(f"The answer can't be read: {place}: {first['msg']}.", 422) from None
-        engine.answer(given)
-        return shown(engine.next(given.annotator), given.annotator)
 
     async def work(app: Starlette) -> None:
         for _ in idle:
             await asyncio.sleep(0)
-            if app.state.asked:  # somebody waits: let them go first
+            if app.state.asked:  # a request came in: let it go first
                 await asyncio.sleep(0.02)
                 app.state.asked = False
 
@@ -114,16 +170,9 @@ def make_app(
         yield
         task.cancel()
 
-    routes = [
-        *web.files(OWN, "review"),
-        Route("/api/project", project),
-        Route("/api/next", next_item),
-        Route("/api/item", one),
-        Route("/api/back", back),
-        Route("/api/answer", answer, methods=["POST"]),
-    ]
+    page = ReviewPage(engine, scheme, annotator=annotator, progress=progress, faults=faults)
     return Starlette(
-        routes=routes,
+        routes=page.routes,
         middleware=[web.fence("review", secret, port, hosts, met=asked)],
         exception_handlers={
             RequestError: web.refused,
@@ -135,10 +184,20 @@ def make_app(
     )
 
 
-def _labels(engine: ReviewState, task: str) -> Iterator[str]:
-    for unit in engine.units:
-        if unit.task == task:
-            yield from unit.labels
+async def _read(request: Request, model: type[Body]) -> Body:
+    """The body of a request.
+
+    Raises:
+        RequestError: it is no JSON, or doesn't fit the model.
+    """
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise RequestError("An answer must be JSON.", 415)
+    try:
+        return model.model_validate_json(await web.body(request, MAX_BODY))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RequestError(f"The answer can't be read: {place}: {first['msg']}.", 422) from None
 
 
 async def _changed(request: Request, error: Exception) -> Response:

@@ -1,10 +1,13 @@
 """How far reviewing has come: not a share of all texts, but what is missing for the next decision."""
 
 import json
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ie.core import stats
+from ie.data.records import Record
 
 ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
 
@@ -55,3 +58,25 @@ def read_closest(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) and {"first", "second", "more"} <= set(found) else None
+
+
+@dataclass
+class ReviewSession:
+    """What an annotator did since the server started: answers, texts they finished, seconds they took."""
+
+    answers: int = 0
+    texts: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float, *, finished: bool) -> None:
+        """Count an answer."""
+        self.answers += 1
+        self.texts += finished
+        self.seconds += seconds
+
+
+def label_counts(record: Record) -> Counter[str]:
+    """How often an accepted record has each label: spans, relations and categories."""
+    if record.answer != "accept":
+        return Counter()
+    return Counter([item.label for item in (*record.spans, *record.relations)] + record.categories)

@@ -2,12 +2,13 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
@@ -16,20 +17,24 @@ from spacy.tokens import Doc
 from ie.core.errors import RequestError
 from ie.data.records import HAS_CATEGORY, Record, Relation, Span
 from ie.data.splits import Sides
-from ie.review import answer_files
+from ie.review import answer_files, text_search
 from ie.review.answer_files import Gold, Journal
 from ie.review.cells import Cells, cells
 from ie.review.guidelines_panel import GuidelinesPanel
+from ie.review.progress import ReviewSession, label_counts
 from ie.review.queue import ReviewQueue
 from ie.review.selection import SelectedText
 from ie.review.settings import ReviewSettings, Unit
 from ie.review.suggestion_sources import Suggestion, SuggestionSources, TextSuggestions
+from ie.review.text_search import SimilarTexts
 
 ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
 Edges = tuple[int, int]
 Mark = tuple[int, int, str]  # characters, label
 # Of one answer: a tab may stay open for weeks, and sums of it stay finite.
 MAX_SECONDS = 1e7
+LISTED = 100  # texts of a search
+SHOWN = 200  # characters of each
 Index = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 Label = Annotated[StrictStr, Field(max_length=200)]
 
@@ -90,6 +95,19 @@ class GoldDrafts:
     drafts: dict[str, ReviewDraft] = field(default_factory=dict)
     unwritten: list[dict[str, Any]] = field(default_factory=list)
 
+    @cached_property
+    def labels(self) -> Counter[str]:
+        """How often each label is in the gold file; kept up to date by `put`."""
+        return sum(map(label_counts, self.gold.records.values()), Counter())
+
+    def put(self, record: Record) -> Record | None:
+        """Write a record; returns the one that it replaces."""
+        old = self.gold.records.get(record.text)
+        self.labels.subtract(label_counts(old) if old else ())
+        self.gold.put(record)
+        self.labels.update(label_counts(record))
+        return old
+
 
 class ReviewState:
     """One project under review."""
@@ -139,6 +157,8 @@ class ReviewState:
         self._history: dict[str, list[tuple[str, str]]] = {}  # annotator -> text, unit
         self._settled: set[tuple[str, str]] = set()  # ledger, text: reviewed again in this selection
         self.repaired = self._replay()
+        self._similar = SimilarTexts(self.texts)
+        self._sessions: dict[str, ReviewSession] = {}
         self._score = score
         self._orderings: dict[str, ReviewQueue] = {}
 
@@ -263,9 +283,8 @@ class ReviewState:
 
     def _draw(self, annotator: str, desk: Desk) -> bool:
         ledger = self._ledger_name(annotator)
-        now, lease = self._clock(), self.settings.review.lease_minutes * 60
-        rivals = {} if ledger else {n: d for n, d in self._desks.items() if d is not desk}
-        held = {i for d in rivals.values() if now - d.touched < lease for i in d.batch}
+        rivals = self._rivals(ledger, desk)
+        held = self._held(rivals)
 
         def usable(i: int) -> bool:
             return i not in held and i not in desk.batch and self._unreviewed(ledger, i)
@@ -283,6 +302,15 @@ class ReviewState:
         desk.batch.append(drawn[0])
         desk.reasons[drawn[0]] = drawn[1]
         return True
+
+    def _rivals(self, ledger: str, desk: Desk) -> dict[str, Desk]:
+        """The desks of those who share the texts of a ledger, by name."""
+        return {} if ledger else {name: other for name, other in self._desks.items() if other is not desk}
+
+    def _held(self, rivals: dict[str, Desk]) -> set[int]:
+        """The texts that others work on."""
+        now, lease = self._clock(), self.settings.review.lease_minutes * 60
+        return {i for desk in rivals.values() if now - desk.touched < lease for i in desk.batch}
 
     def _begun(self, ledger: str, rivals: dict[str, Desk]) -> list[int]:
         found = (self._find(key) for key, draft in self._drafts(ledger).items() if not draft.finished)
@@ -314,6 +342,83 @@ class ReviewState:
             return True
         # There may be spans to come.
         return any(u.task == "spans" and not u.parts <= draft.parts for u in self.units)
+
+    # Choosing texts by hand
+
+    def jump(self, annotator: str, key: str) -> dict[str, Any]:
+        """A text that an annotator opens: its first open question, or the first one if all are answered.
+
+        Its other questions come before those of other texts.
+        """
+        ledger, text, desk = self._ledger_name(annotator), self._text(key), self._desk(annotator)
+        number = self._number[text]
+        open_questions = [unit for unit in self.units if self._open(ledger, number, unit)]
+        if open_questions:
+            self._put_first(desk, [number], "you opened it")
+        return self._view(annotator, text, (open_questions or self.units)[0], desk)
+
+    def prepare_similar(self) -> None:
+        """Make the vectors that similar texts are found with: seconds for a large corpus, in any thread."""
+        self._similar.prepare()
+
+    def more_like(self, annotator: str, key: str) -> int:
+        """Put the most similar texts of train next on an annotator's desk; returns how many.
+
+        As many as a batch has, and of train alone: dev and test stay the sample that the split drew.
+        """
+        ledger, number = self._ledger_name(annotator), self._number[self._text(key)]
+        desk = self._desk(annotator)
+        held = self._held(self._rivals(ledger, desk))
+        similar = (
+            i
+            for i in self._similar.to(number)
+            if i not in held and self._unreviewed(ledger, i) and self.side(self.texts[i]) == "train"
+        )
+        chosen = list(islice(similar, self.settings.review.batch))
+        self._put_first(desk, chosen, "similar to one before")
+        if number in desk.batch:
+            self._put_first(desk, [number], desk.reasons[number])
+        return len(chosen)
+
+    def _put_first(self, desk: Desk, numbers: Sequence[int], reason: str) -> None:
+        desk.batch = [*numbers, *(i for i in desk.batch if i not in numbers)]
+        desk.reasons |= dict.fromkeys(numbers, reason)
+
+    def find(self, annotator: str, words: str, *, mine: bool, limit: int = LISTED) -> dict[str, Any]:
+        """The texts that contain a string, or those among an annotator's answers, the newest first."""
+        ledger = self._ledger_name(annotator)
+        numbers = text_search.containing(self.texts, words)
+        if mine:
+            matching = set(numbers)
+            keys = dict.fromkeys(key for key, _ in reversed(self._history.get(annotator, [])))
+            numbers = [number for key in keys if (number := self._find(key)) in matching]
+        rows = [
+            {"text": text_key(text), "start": text[:SHOWN], "state": self._state_of(ledger, i)}
+            for i in numbers[:limit]
+            for text in [self.texts[i]]
+        ]
+        return {"total": len(numbers), "rows": rows}
+
+    def _state_of(self, ledger: str, number: int) -> str:
+        """Where a text stands, in words."""
+        text = self.texts[number]
+        if self._unreviewed(ledger, number):
+            return "begun" if text_key(text) in self._drafts(ledger) else "open"
+        record = self._ledger(ledger).gold.records.get(text)
+        if record is None:
+            return "answered"
+        if record.answer != "accept":
+            return f"{record.answer.removesuffix('e')}ed"
+        return f"{len(record.spans)} span{'' if len(record.spans) == 1 else 's'}"
+
+    def session(self, annotator: str) -> dict[str, Any]:
+        """What an annotator did since the server started, and how often gold has each label."""
+        counts = self._ledger(self._ledger_name(annotator)).labels
+        labels = {label: counts[label] for unit in self.units for label in unit.labels}
+        return {**vars(self._session(annotator)), "labels": labels}
+
+    def _session(self, annotator: str) -> ReviewSession:
+        return self._sessions.setdefault(annotator, ReviewSession())
 
     # What the page shows
 
@@ -458,6 +563,7 @@ class ReviewState:
             entry["record"] = self._finish(text, after, entry).model_dump(exclude_unset=True)
         self._journal.append(entry)
         self._apply(entry)
+        self._session(given.annotator).add(given.seconds, finished="record" in entry)
         if "record" in entry:
             self._ledger(ledger).unwritten.append(entry)
         self._write_gold(ledger)
@@ -538,8 +644,7 @@ class ReviewState:
         ledger = self._ledger(name)
         while ledger.unwritten:
             record = Record.model_validate(ledger.unwritten[0]["record"])
-            old = ledger.gold.records.get(record.text)
-            ledger.gold.put(record)
+            old = ledger.put(record)
             del ledger.unwritten[0]
             self.ordering(name).learn(record.text)
             if ledger.gold is not self.gold:

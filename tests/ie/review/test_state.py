@@ -391,3 +391,80 @@ def test_the_log_is_what_the_curve_reads(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in project.log.read_text("utf-8").splitlines()]
     assert {line["id"] for line in lines} == {"t0", "t1"}
     assert all(line["seconds"] == 1.5 for line in lines)
+
+
+class TestTextsByHand:
+    def test_a_search_ignores_case_and_whitespace(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, ["Hooli  raised\n$5m.", "Anker closed.", "HOOLI RAISED nothing."])
+        found = project.engine.find("ann", "hooli raised ", mine=False)
+        assert (found["total"], [row["start"] for row in found["rows"]]) == (
+            2,
+            ["Hooli  raised\n$5m.", "HOOLI RAISED nothing."],
+        )
+        assert project.engine.find("ann", "", mine=False, limit=2)["total"] == 3
+        assert project.engine.find("ann", "nobody", mine=False) == {"total": 0, "rows": []}
+
+    def test_my_answers_are_the_newest_first_and_nobody_elses(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(4), settings={"review": {"tasks": ["categories"], "blind": []}})
+        first, second = project.step(), project.step(answer="ignore")
+        project.step("ben")
+        found = project.engine.find("ann", "", mine=True)
+        assert [(row["text"], row["state"]) for row in found["rows"]] == [
+            (second["text"], "ignored"),
+            (first["text"], "0 spans"),
+        ]
+
+    def test_an_opened_text_is_finished_before_others(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(4))
+        begun = project.step()
+        key = project.engine.find("ann", texts(4)[3], mine=False)["rows"][0]["text"]
+        opened = project.engine.jump("ann", key)
+        assert (opened["id"], opened["unit"]["name"]) == ("t3", "spans:COMPANY")
+        assert opened["why"] == "you opened it"
+        project.engine.answer(project.answer(opened))
+        state = {row["text"]: row["state"] for row in project.engine.find("ann", "", mine=True)["rows"]}
+        assert state == {key: "begun", begun["text"]: "begun"}
+        assert project.engine.jump("ann", key)["unit"]["name"] == "spans:MONEY"
+        asked = project.run()
+        assert asked.index(("t3", "categories")) < asked.index(("t2", "spans:COMPANY"))
+        again = project.engine.jump("ann", key)
+        assert (again["answered"], again["unit"]["name"]) == (True, "spans:COMPANY")
+
+    def test_an_unknown_text_is_refused(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(1))
+        for ask in (project.engine.jump, project.engine.more_like):
+            with pytest.raises(RequestError, match="isn't in this review"):
+                ask("ann", "0" * 16)
+
+    def test_similar_texts_are_of_train_and_nobody_elses(self, tmp_path: Path) -> None:
+        lines = texts(60)
+        project = Project(tmp_path, lines, settings={"review": {"tasks": ["categories"], "batch": 40}})
+        here = project.engine.next("ann")
+        project.engine.next("ben")
+        held = {project.engine.texts[i] for i in project.engine._desks["ben"].batch}
+        count = project.engine.more_like("ann", here["text"])
+        project.step()
+        shown = []
+        while (item := project.step()) and item["why"] == "similar to one before":
+            shown.append("".join(item["pieces"]))
+        assert len(shown) == count > 10
+        assert {project.engine.side(text) for text in shown} == {"train"}
+        assert not held & set(shown)
+        words = set("".join(here["pieces"]).split())
+        common = [len(words & set(text.split())) for text in shown]
+        assert common[0] > common[-1]
+
+    def test_counts_follow_corrections(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(2), settings={"review": {"tasks": ["spans"], "blind": []}})
+        assert project.engine.session("ann")["labels"] == {"COMPANY": 0, "MONEY": 0}
+        item = project.step(spans=[(0, 1, "COMPANY")])
+        while project.step():
+            pass
+        done = project.engine.session("ann")
+        assert (done["answers"], done["texts"], done["seconds"]) == (4, 2, 6.0)
+        assert done["labels"] == {"COMPANY": 1, "MONEY": 0}
+        again = project.engine.item("ann", item["text"], "spans:COMPANY")
+        project.engine.answer(project.answer(again, spans=[]))
+        assert project.engine.session("ann")["labels"] == {"COMPANY": 0, "MONEY": 0}
+        project.restart()
+        assert project.engine.session("ann")["answers"] == 0

@@ -11,6 +11,7 @@ let relations = []; // {head, child: spans, label, source}
 let cats = {};
 let cursor = 0; // the cell where the keyboard is
 let anchor = null; // other end of a selection, a cell
+let moved = false; // whether the keyboard is on a word that nothing was done with yet
 let chosen = null; // the selected span
 let head = null; // the span from which a relation is drawn
 let edge = null; // the selected relation
@@ -88,10 +89,10 @@ async function undo() {
   }
 }
 
-function nextLabel() {
+function nextLabel(by = 1) {
   const labels = item.unit.labels;
   if (item.unit.task !== "categories" && labels.length > 1) {
-    label = labels[(labels.indexOf(label) + 1) % labels.length];
+    label = labels[(labels.indexOf(label) + by + labels.length) % labels.length];
     draw();
     say(`Label ${label}.`);
   } else load(`/api/item?${query({ text: item.text, unit: nextUnit() })}`);
@@ -115,6 +116,7 @@ function show(found) {
   $("task").hidden = !item;
   $("empty").hidden = !!item;
   showProgress(found.progress);
+  showSession(found.session);
   $("who").textContent = `as ${found.annotator}`;
   if (found.faults.length) warn(found.faults.join(" "));  // of files read in the background
   if (!item) {
@@ -127,6 +129,7 @@ function show(found) {
   relations = item.relations.map((r) => ({ ...r, head: spans[r.head], child: spans[r.child] }));
   cats = { ...item.cats };
   cursor = spans.find((s) => item.unit.labels.includes(s.label))?.first ?? 0;
+  moved = false;
   anchor = chosen = head = edge = null;
   label = item.unit.labels.includes(label) ? label : item.unit.labels[0];
   entry = newEntry();
@@ -147,6 +150,16 @@ function showProgress({ counts, aims }) {
   $("aim").title = aims.slice(1).map((a) => a.sentence).join(" ");
   $("bar").value = aims[0].have / aims[0].goal;
   $("counts").textContent = Object.entries(counts).map(([side, n]) => `${side} ${n.toLocaleString("en")}`).join(" · ");
+}
+
+function showSession({ answers, texts, seconds, labels, skipped }) {
+  const minutes = seconds / 60;
+  const rate = (n) => (minutes > 0 ? (n / minutes).toFixed(1) : "0");
+  const row = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, value));
+  $("speed").replaceChildren(
+    row("texts finished", `${texts} (${rate(texts)} a minute)`), row("answers", `${answers} (${rate(answers)} a minute)`),
+    ...Object.entries(labels).map(([l, n]) => row(chip(l), n.toLocaleString("en"))));
+  $("skipped").textContent = skipped || "";
 }
 
 function showQuestion() {
@@ -172,41 +185,51 @@ function showQuestion() {
   ].filter(Boolean).join(" · ");
 }
 
-// Every key: the questions it is for ("" for all), and whether it does something now (always, if that isn't given).
+// Every key: the questions it is for ("" for all), whether it is shown below each question, and whether it does
+// something now (always, if that isn't given).
 const several = () => item.unit.labels.length > 1;
 const offered = () => item.others.find((o) => !spans.some((s) => same(s, o)));
+const suggested = () => spans.some((s) => asked(s) && s.sources.length);
 const HELP = [
-  ["← →", "previous, next word", "spans relations"],
-  ["Shift ← →", "extend the selection", "spans"],
-  ["M", "mark the selected words", "spans"],
-  ["M", "from this span, then to that span", "relations"],
+  ["W", "select the next name or number; Shift+W the previous one", "spans", true],
+  ["← →", "previous, next word", "spans relations", true],
+  ["Shift ← →", "change the end of the selection", "spans", true],
+  ["↑ ↓", "the line above, below", "spans relations"],
+  ["Home End", "first, last word", "spans relations"],
+  ["1–9 0", "label the selection or the span, or choose the label", "spans", true, several],
+  ["M", "mark the selection", "spans", true],
+  ["M", "from this span, then to that span", "relations", true],
+  ["E", "mark every occurrence in this text, in any case", "spans", true, () => !!(chosen || moved)],
   ["N P", "next, previous span", "spans relations"],
-  ["D", "delete", "spans relations"],
-  ["C", "change the label of the span", "spans", several],
-  ["O", "take over what is also suggested", "spans", () => !!offered()],
-  ["R", "next relation", "relations"],
-  ["1–9", "choose a category", "categories"],
-  ["1–9", "choose the label", "spans relations", several],
-  ["L", "next label", ""],
+  ["Y", "yes: keep the suggestion, go to the next one", "spans", true, suggested],
+  ["D", "no: delete the span, go to the next suggestion", "spans", true, () => spans.some(asked)],
+  ["D", "delete the relation", "relations", true],
+  ["O", "take over what is also suggested", "spans", true, () => !!offered()],
+  ["C", "change the label of the span", "spans", false, several],
+  ["R", "next relation", "relations", true],
+  ["1–9", "choose a category", "categories", true],
+  ["1–9", "choose the label", "relations", true, several],
+  ["L", "next label; Shift+L the previous one", ""],
   ["Esc", "drop the selection", "spans relations"],
   ["A Enter", "accept", ""],
   ["X", "reject the text", ""],
   ["S Space", "ignore the text", ""],
   ["U", "undo the last answer", ""],
   ["F", "flag the text for the meeting", ""],
+  ["/", "find a text and open it", ""],
+  ["H", "your answers: open one to correct it", ""],
+  ["T", "continue with texts like this one (of train)", ""],
   ["G", "open or close the guidelines", ""],
   ["?", "all keys", ""],
 ];
-// Those that a button shows already.
-const SHOWN = ["X", "U", "F", "?"];
 
 function keyRow([keys, does]) {
   return element("div", {}, element("dt", {}, ...keys.split(" ").map((key) => element("kbd", {}, key))), element("dd", {}, does));
 }
 
 function drawKeys() {
-  const now = HELP.filter(([key, , tasks, when]) =>
-    !SHOWN.includes(key) && (!tasks || tasks.split(" ").includes(item.unit.task)) && (!when || when()));
+  const now = HELP.filter(([, , tasks, main, when]) =>
+    main && tasks.split(" ").includes(item.unit.task) && (!when || when()));
   $("keys").replaceChildren(...now.map(keyRow));
 }
 
@@ -260,18 +283,18 @@ function drawText() {
   const parts = [];
   let mark = null;
   for (let i = 0; i < item.pieces.length; i += 1) {
-    const cell = (i - 1) / 2;
-    const span = i % 2 ? spans.find((s) => s.first === cell) : null;
+    const n = (i - 1) / 2;
+    const span = i % 2 ? spans.find((s) => s.first === n) : null;
     if (span) parts.push((mark = drawMark(span)));
     const into = mark ?? { append: (node) => parts.push(node) };
-    const selected = anchor !== null && from <= cell && cell <= to;
+    const selected = anchor !== null && from <= n && n <= to;
     if (i % 2 === 0) {
-      const within = anchor !== null && from < cell && cell < to;
+      const within = anchor !== null && from < n && n < to;
       into.append(within ? element("span", { class: "sel" }, item.pieces[i]) : document.createTextNode(item.pieces[i]));
     } else {
-      into.append(element("span", { class: `w${selected ? " sel" : ""}${cell === cursor ? " cur" : ""}`, "data-i": cell }, item.pieces[i]));
-      const open = spans.find((s) => s.first <= cell && cell < s.end);
-      if (mark && open && open.end === cell + 1) {
+      into.append(element("span", { class: `w${selected ? " sel" : ""}${n === cursor ? " cur" : ""}`, "data-i": n }, item.pieces[i]));
+      const open = spans.find((s) => s.first <= n && n < s.end);
+      if (mark && open && open.end === n + 1) {
         mark.append(element("span", { class: "tag", "aria-hidden": true }, open.label));
         mark = null;
       }
@@ -315,8 +338,10 @@ function from(span, gold = false) {
 }
 
 function spanRow(span) {
+  const yes = element("button", { type: "button", "aria-pressed": String(!!span.kept), "aria-label": `Keep ${written(span)}`, onclick: () => keep(span) }, "✓");
   return element("li", { class: span === chosen ? "chosen" : "" }, chip(span.label),
     element("span", { class: "what", dir: "auto" }, written(span)), from(span, item.round > 1 && !span.yours),
+    ...(span.sources.length && !span.yours ? [yes] : []),
     element("button", { type: "button", "aria-label": `Delete ${written(span)}`, onclick: () => remove(span) }, "×"));
 }
 
@@ -331,12 +356,12 @@ function drawLabels() {
   const { task, labels } = item.unit;
   $("labels").hidden = task === "categories" || labels.length < 2;
   $("labels").replaceChildren(...labels.map((l, i) => element("li", {},
-    element("button", { type: "button", "aria-pressed": String(l === label), onclick: () => choose(i) }, chip(l), element("kbd", {}, String(i + 1))))));
+    element("button", { type: "button", "aria-pressed": String(l === label), onclick: () => choose(i) }, chip(l), ...(i < 10 ? [element("kbd", {}, String((i + 1) % 10))] : [])))));
   $("categories").hidden = task !== "categories";
   if (task !== "categories") return;
   $("categories").replaceChildren(...labels.map((l, i) => element("li", {},
     element("button", { type: "button", "aria-pressed": String(!!cats[l]), onclick: () => choose(i) },
-      element("kbd", {}, String(i + 1)), element("strong", {}, l), element("span", {}, project.definitions[l] || ""),
+      ...(i < 10 ? [element("kbd", {}, String((i + 1) % 10))] : []), element("strong", {}, l), element("span", {}, project.definitions[l] || ""),
       element("span", { class: "said" }, (item.votes[l] || []).join(", "))))));
 }
 
@@ -354,36 +379,83 @@ function warn(sentence) {
 // Marking
 
 function mark(first, end, as = label) {
+  chosen = put(first, end, as);
+  cursor = end - 1;
+  anchor = null;
+  moved = false;
+  draw();
+  say(`${written(chosen)} is ${as}.`);
+}
+
+// A span in place of those that it overlaps, and of their relations.
+function put(first, end, as) {
   const replaced = spans.filter((s) => s.first < end && first < s.end);
   spans = spans.filter((s) => !replaced.includes(s));
   relations = relations.filter((r) => !replaced.includes(r.head) && !replaced.includes(r.child));
   const known = item.others.find((o) => same(o, { first, end, label: as }));
-  chosen = { first, end, label: as, sources: known ? known.sources : [], yours: true };
-  spans = [...spans, chosen].sort((a, b) => a.first - b.first);
-  cursor = first;
+  const span = { first, end, label: as, sources: known ? known.sources : [], yours: true };
+  spans = [...spans, span].sort((a, b) => a.first - b.first);
+  return span;
+}
+
+function markEvery() {
+  if (item.unit.task !== "spans") return;
+  if (chosen && !asked(chosen)) return say(`This question is about ${item.unit.labels.join(", ")} only.`);
+  if (!chosen && !moved) return say("Select words or a span first.");
+  const [from, to] = chosen ? [chosen.first, chosen.end - 1] : range();
+  const as = chosen ? chosen.label : label;
+  const size = to + 1 - from;
+  const folded = (first) => written({ first, end: first + size }).toLocaleLowerCase();
+  const wanted = folded(from);
+  let added = 0;
+  for (let first = 0; first + size <= cells(); first += 1) {
+    if (folded(first) !== wanted || spans.some((s) => s.first < first + size && first < s.end)) continue;
+    put(first, first + size, as);
+    added += 1;
+  }
+  chosen = spans.find((s) => s.first === from) || chosen;
   anchor = null;
+  moved = false;
   draw();
-  say(`${written(chosen)} is ${as}.`);
+  say(added ? `${added} more marked as ${as}.` : "There is no other occurrence.");
 }
 
 const takeOver = (o) => mark(o.first, o.end, o.label);
 
 function remove(span) {
   if (!span || item.unit.task !== "spans") return;
+  const rest = spans.slice(spans.indexOf(span) + 1);
   spans = spans.filter((s) => s !== span);
   relations = relations.filter((r) => r.head !== span && r.child !== span);
   if (asked(span) && !item.others.some((o) => same(o, span)) && span.sources.length) item.others.push({ ...span });
-  chosen = null;
-  cursor = span.first;
+  chosen = span.sources.length ? rest.find(unchecked) || null : null;
+  cursor = chosen ? chosen.end - 1 : span.first;
+  moved = !chosen;
   draw();
-  say(`${written(span)} is no span any more.`);
+  say(`${written(span)} is no span any more.${chosen ? ` Next: ${written(chosen)}, ${chosen.label}.` : ""}`);
 }
 
-function relabel(span) {
+// A suggestion that was neither kept nor deleted.
+const unchecked = (span) => asked(span) && span.sources.length && !span.yours && !span.kept;
+
+// Yes to a suggestion, then on to the next one.
+function keep(span) {
+  if (item.unit.task !== "spans") return;
+  if (span && asked(span)) span.kept = true;
+  const at = span ? spans.indexOf(span) : -1;
+  chosen = spans.slice(at + 1).find(unchecked) || spans.find(unchecked) || null;
+  if (chosen) cursor = chosen.end - 1;
+  anchor = null;
+  moved = false;
+  draw();
+  say(chosen ? `${written(chosen)}, ${chosen.label}?` : "Every suggestion is checked.");
+}
+
+function relabel(span, to) {
   if (!span || item.unit.task !== "spans") return;
   const { labels } = item.unit;
   if (!several() || !asked(span)) return say(`This question is about ${labels.join(", ")} only.`);
-  span.label = labels[(labels.indexOf(span.label) + 1) % labels.length];
+  span.label = to || labels[(labels.indexOf(span.label) + 1) % labels.length];
   span.sources = [];
   span.yours = true;
   draw();
@@ -416,6 +488,11 @@ function removeRelation(relation) {
 function choose(i) {
   const { task, labels } = item.unit;
   if (i >= labels.length) return;
+  if (task === "spans") {
+    if (several()) label = labels[i];
+    if (chosen && asked(chosen)) return several() && relabel(chosen, label);
+    if (moved) return mark(range()[0], range()[1] + 1);
+  }
   if (task !== "categories") label = labels[i];
   else if (project.oneCategory) cats = Object.fromEntries(labels.map((l, j) => [l, Number(j === i)]));
   else cats = { ...cats, [labels[i]]: 1 - (cats[labels[i]] || 0) };
@@ -428,23 +505,83 @@ function walk(by) {
   if (!list.length) return;
   const at = list.indexOf(chosen);
   chosen = list[at < 0 ? (by > 0 ? 0 : list.length - 1) : (at + by + list.length) % list.length];
-  cursor = chosen.first;
+  cursor = chosen.end - 1;
   anchor = null;
+  moved = false;
   draw();
   reveal();
   say(`${written(chosen)}, ${chosen.label}.`);
 }
 
-function move(by, extend) {
-  const last = (item.pieces.length - 1) / 2 - 1;
+const cells = () => (item.pieces.length - 1) / 2;
+const cell = (i) => item.pieces[2 * i + 1];
+const at = (i) => spans.find((s) => s.first <= i && i < s.end) || null;
+
+function moveTo(target, extend = false) {
+  const last = cells() - 1;
   if (last < 0) return;
   if (extend && anchor === null) anchor = cursor;
   if (!extend) anchor = null;
-  cursor = Math.min(last, Math.max(0, cursor + by));
-  chosen = extend ? null : spans.find((s) => s.first <= cursor && cursor < s.end) || null;
+  cursor = Math.min(last, Math.max(0, target));
+  chosen = extend ? null : at(cursor);
+  moved = !chosen;
   draw();
   reveal();
-  say(chosen ? `${written(chosen)}, ${chosen.label}` : item.pieces[2 * cursor + 1]);
+  say(chosen ? `${written(chosen)}, ${chosen.label}` : cell(cursor));
+}
+
+// To the nearest word of the line above or below.
+function moveLine(by, extend) {
+  const words = [...$("text").querySelectorAll(".w")].map((word) => word.getBoundingClientRect());
+  if (!words.length) return;
+  const here = words[cursor];
+  const middle = (box) => (box.left + box.right) / 2;
+  const beyond = words.filter((box) => (by > 0 ? box.top > here.bottom - 2 : box.bottom < here.top + 2));
+  if (!beyond.length) return moveTo(by > 0 ? cells() - 1 : 0, extend);
+  const line = by > 0 ? Math.min(...beyond.map((box) => box.top)) : Math.max(...beyond.map((box) => box.top));
+  const near = beyond.filter((box) => Math.abs(box.top - line) < here.height / 2);
+  const target = near.reduce((best, box) => (Math.abs(middle(box) - middle(here)) < Math.abs(middle(best) - middle(here)) ? box : best));
+  moveTo(words.indexOf(target), extend);
+}
+
+// Names and numbers: words that begin with a capital, hold a digit or are a currency sign, units, and what joins them.
+const nameLike = (i) => /^\p{Lu}|\p{Nd}|^\p{Sc}$/u.test(cell(i));
+const joins = (i) => cell(i) === "&" || (/^[-–/.'’]$/.test(cell(i)) && item.pieces[2 * i] === "" && item.pieces[2 * i + 2] === "");
+
+const isUnit = (i) => item.pieces[2 * i] === "" && /\p{Nd}/u.test(cell(i - 1)) && /^[\p{L}%]+$/u.test(cell(i));
+
+function names() {
+  const runs = [];
+  for (let i = 0; i < cells(); i += 1) {
+    if (at(i) || !nameLike(i)) continue;
+    let end = i + 1;
+    while (end < cells() && !at(end)) {
+      if (nameLike(end) || isUnit(end)) end += 1;
+      else if (end + 1 < cells() && joins(end) && nameLike(end + 1) && !at(end + 1)) end += 2;
+      else break;
+    }
+    runs.push([i, end]);
+    // the first word of a sentence has a capital whatever it is
+    if (end - i > 1 && (i === 0 || /[.!?:]$/.test(cell(i - 1)))) runs.push([i + 1, end]);
+    i = end - 1;
+  }
+  return runs;
+}
+
+function walkNames(by) {
+  if (item.unit.task !== "spans") return walk(by);
+  const [from, to] = moved || chosen ? (chosen ? [chosen.first, chosen.end - 1] : range()) : [-1, -1];
+  const runs = by > 0 ? names() : names().reverse();
+  const later = ([a, b]) => (by > 0 ? a > from && b - 1 >= to : from < 0 || a < from);
+  const run = runs.find(later);
+  if (!run) return say("There is no other name or number.");
+  chosen = null;
+  cursor = run[1] - 1;
+  anchor = run[1] - run[0] > 1 ? run[0] : null;
+  moved = true;
+  draw();
+  reveal();
+  say(written({ first: run[0], end: run[1] }));
 }
 
 const reveal = () => $("text").querySelector(".cur")?.scrollIntoView({ block: "nearest" });
@@ -463,10 +600,60 @@ function guide() {
   else $("text").focus();
 }
 
+// Other texts
+
+async function openTexts(which) {
+  $("which").value = which;
+  if (!$("texts").open) $("texts").showModal();
+  $("find").focus();
+  await listTexts();
+}
+
+let listed = 0; // the newest search: an older one may answer later
+
+async function listTexts() {
+  const search = (listed += 1);
+  const which = $("which").value;
+  try {
+    const { total, rows } = await ask(`/api/texts?${query({ find: $("find").value, which })}`);
+    if (search !== listed) return;
+    const what = which === "mine" ? "answered by you" : "in this review";
+    $("hits").textContent = `${total.toLocaleString("en")} ${total === 1 ? "text" : "texts"} ${what}${total > rows.length ? `, the first ${rows.length} are listed` : ""}`;
+    $("list").replaceChildren(...rows.map((row) => element("li", {}, element("button", { type: "button", onclick: () => jump(row.text) },
+      element("span", { class: "what", dir: "auto" }, row.start), element("span", { class: "from" }, row.state)))));
+  } catch (error) {
+    if (search === listed) $("hits").textContent = error.message;
+  }
+}
+
+async function jump(text) {
+  $("texts").close();
+  steps = 0;
+  await load(`/api/jump?${query({ text })}`);
+}
+
+async function moreLikeThis() {
+  if (!item || sending) return;
+  try {
+    const { texts } = await ask("/api/similar", { annotator: item.annotator, text: item.text });
+    const some = texts === 1 ? "text is the most similar one" : "texts are the most similar ones";
+    notice(texts ? `After this one, the next ${texts} ${some} of train.` : "No similar text of train is left to review.");
+  } catch (error) {
+    warn(error.status ? error.message : "The server doesn't answer.");
+  }
+}
+
+function notice(sentence) {
+  $("notice").textContent = sentence;
+  $("notice").hidden = !sentence;
+  say(sentence);
+}
+
 // Keys
 
 const KEYS = {
-  a: () => answer("accept"), x: () => answer("reject"), s: () => answer("ignore"), u: undo, l: nextLabel,
+  a: () => answer("accept"), x: () => answer("reject"), s: () => answer("ignore"), u: undo,
+  y: () => keep(chosen), e: markEvery, h: () => openTexts("mine"), "/": () => openTexts("all"), t: moreLikeThis,
   n: () => walk(1), p: () => walk(-1), c: () => relabel(chosen), f: flag, g: guide,
   m: () => {
     if (item.unit.task === "relations") link(chosen);
@@ -480,12 +667,12 @@ const KEYS = {
     draw();
     say(`${written(edge.head)} ${edge.label} ${written(edge.child)}`);
   },
-  "?": help, escape: () => { anchor = head = chosen = edge = null; draw(); },
+  "?": help, escape: () => { anchor = head = chosen = edge = null; moved = false; draw(); },
 };
 Object.assign(KEYS, { enter: KEYS.a, " ": KEYS.s, backspace: KEYS.d, delete: KEYS.d });
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || $("help").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
   const key = event.key.toLowerCase();
   const at = event.target;
   if (at === $("note")) {
@@ -499,12 +686,21 @@ document.addEventListener("keydown", (event) => {
   if (!item) {
     if (key === "u") undo();
     if (key === "?") help();
+    if (key === "/" || key === "h") KEYS[key]();
+    if (key === "/") event.preventDefault();
     return;
   }
   const rtl = getComputedStyle($("text")).direction === "rtl" ? -1 : 1;
-  if (key === "arrowright") move(rtl, event.shiftKey);
-  else if (key === "arrowleft") move(-rtl, event.shiftKey);
-  else if (/^[1-9]$/.test(key)) choose(Number(key) - 1);
+  const extend = event.shiftKey && item.unit.task === "spans";
+  if (key === "arrowright") moveTo(cursor + rtl, extend);
+  else if (key === "arrowleft") moveTo(cursor - rtl, extend);
+  else if (key === "arrowdown") moveLine(1, extend);
+  else if (key === "arrowup") moveLine(-1, extend);
+  else if (key === "home") moveTo(0, extend);
+  else if (key === "end") moveTo(cells() - 1, extend);
+  else if (key === "w") walkNames(event.shiftKey ? -1 : 1);
+  else if (key === "l") nextLabel(event.shiftKey ? -1 : 1);
+  else if (/^[0-9]$/.test(key)) choose((Number(key) + 9) % 10);
   else if (KEYS[key] && !event.repeat) KEYS[key]();
   else return;
   event.preventDefault();
@@ -518,18 +714,19 @@ function cellAt(event) {
 }
 
 $("text").addEventListener("pointerdown", (event) => {
-  const cell = cellAt(event);
-  if (!item || cell === null || event.button !== 0) return;
+  const word = cellAt(event);
+  if (!item || word === null || event.button !== 0) return;
   dragging = true;
   anchor = null;
-  cursor = cell;
+  cursor = word;
+  moved = false;
 });
 document.addEventListener("pointermove", (event) => {
-  const cell = dragging ? cellAt(event) : null;
-  if (cell === null || (cell === cursor && anchor !== null) || item.unit.task !== "spans") return;
-  if (anchor === null && cell === cursor) return;
+  const word = dragging ? cellAt(event) : null;
+  if (word === null || (word === cursor && anchor !== null) || item.unit.task !== "spans") return;
+  if (anchor === null && word === cursor) return;
   anchor ??= cursor;
-  cursor = cell;
+  cursor = word;
   drawText();
 });
 document.addEventListener("pointerup", () => {
@@ -546,7 +743,10 @@ document.addEventListener("pointerup", () => {
 document.addEventListener("pointercancel", () => { dragging = false; });
 
 $("closehelp").addEventListener("click", () => $("help").close());
-for (const [id, does] of Object.entries({ keyhelp: help, accept: KEYS.a, reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
+$("closetexts").addEventListener("click", () => $("texts").close());
+$("find").addEventListener("input", listTexts);
+$("which").addEventListener("change", listTexts);
+for (const [id, does] of Object.entries({ keyhelp: help, search: () => openTexts("all"), more: moreLikeThis, accept: KEYS.a, reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
   $(id).addEventListener("click", does);
 
 // Start
