@@ -13,12 +13,15 @@ from weasel.util import get_checksum
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import read_text
-from ie.core.settings import read_config
+from ie.core.settings import load_settings, read_config
 from ie.data import options, splits
-from ie.data.config import load_data_config
+from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record
-from ie.data.scheme import KINDS, load_scheme
+from ie.data.scheme import KINDS, Scheme, load_scheme
+from ie.data.splits import Split
+from ie.review import first_model
+from ie.review.settings import BeginSection, ReviewSettings
 from ie.status.snapshot import ProjectPaths
 from ie.status.terminal import print_next_step
 
@@ -36,8 +39,11 @@ def main(
     ] = "project.yml",
     train_on: options.TrainOn = "reviewed",
     data: options.Data = Path("configs/data.cfg"),
+    review: Annotated[Path, typer.Option(help="How many texts a first model needs.")] = Path(
+        "configs/review.cfg"
+    ),
     gaps: Annotated[
-        Literal["error", "warn"], typer.Option(help="A side or label without reviewed examples.")
+        Literal["error", "warn"], typer.Option(help="A part of the split without reviewed texts.")
     ] = "error",
 ) -> None:
     """Check every file and setting of the project; print what there is, or the first mistake."""
@@ -51,8 +57,7 @@ def main(
         check_config(Path(config), settings.lang)
         rows.append((config, "can be read"))
     reader = settings.reader(labels)
-    # Without any, no side has an example: a gap like others.
-    gold = reader.read_reviewed(reviewed) if gaps == "error" else reader.read(reviewed, allow_empty=True)
+    gold = reader.read(reviewed, allow_empty=True)
     answers = Counter(record.answer for record in gold)
     if labels.scored == "spans":
         answers |= {"spans": sum(len(record.spans) for record in gold)}
@@ -63,16 +68,7 @@ def main(
     refuse_shared_ids(gold, raw, reviewed, texts)
     split = settings.assign(gold, raw)
     rows.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
-    parts = {"train": split.train, "dev": split.dev, "test": split.test}
-    # What the LLM will add to train isn't known yet.
-    known = splits.SIDES if train_on == "reviewed" else ("dev", "test")
-    try:
-        splits.refuse_gaps({side: parts[side] for side in known}, labels, reviewed)
-    except splits.Gap as gap:
-        if gaps == "error":
-            raise
-        msg.warn(str(gap))
-    rows.append(("split", listing({side: len(part) for side, part in parts.items()})))
+    rows.append(("split", listing({part: len(getattr(split, part)) for part in splits.SIDES})))
     rows.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
     if gazetteer and gazetteer_label:
         entries = read_gazetteer(Path(gazetteer))
@@ -86,6 +82,13 @@ def main(
             "annotators."
         )
     msg.table(rows, header=("checked", "found"), divider=True)
+    begin = load_settings(review, ReviewSettings).order.begin
+    try:
+        check_amount(gold, split, labels, begin, settings, train_on=train_on, files=(reviewed, texts, data))
+    except splits.Gap as gap:
+        if gaps == "error":
+            raise
+        msg.warn(str(gap))
     msg.good("no mistake found")
     training = Path("training", Path(config).stem) if config else ProjectPaths.training
     print_next_step(
@@ -96,6 +99,46 @@ def main(
 def listing(counts: Mapping[str, int]) -> str:
     """Counts in a row: `2 accept, 1 reject`."""
     return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
+def check_amount(
+    gold: list[Record],
+    split: Split,
+    labels: Scheme,
+    begin: BeginSection,
+    settings: DataConfig,
+    *,
+    train_on: splits.TrainOn,
+    files: tuple[Path, Path, Path],
+) -> None:
+    """Refuse gold that is too little to train on or to measure with; warn where it is scarce.
+
+    Args:
+        begin: texts that a first model needs. files: gold, raw texts and data settings, to be named.
+
+    Raises:
+        UserError: as `splits.check_categories`.
+        Gap: a part of the split is empty, or there is nothing to learn.
+    """
+    reviewed, texts, data = files
+    # what the LLM will add to train isn't known yet
+    known = splits.SIDES if train_on == "reviewed" else ("dev", "test")
+    parts = {part: getattr(split, part) for part in known}
+    counts = {part: len(records) for part, records in parts.items()}
+    splits.check_categories([record for records in parts.values() for record in records], labels, reviewed)
+    if missing := first_model.missing(begin, counts):
+        shares = splits.shares(settings.split.test_percent, settings.split.dev_percent)
+        left = first_model.count_left(split, shares)
+        need = first_model.need(missing, left, shares, texts=texts, data=data)
+        if fault := first_model.fault(gold, counts):
+            raise splits.Gap(f"{reviewed}: {fault}. {need}")
+        msg.warn(need)
+    splits.refuse_gaps(parts, labels, reviewed)
+    if "train" in parts and (unlearned := splits.labels_without_examples(split.train, labels)):
+        msg.warn(
+            f"{reviewed}: no training text has {', '.join(unlearned)}, so no pipeline will find that; review "
+            f"more texts, or correct the labels in {labels.path}."
+        )
 
 
 def check_config(path: Path, lang: str) -> None:

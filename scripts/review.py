@@ -17,7 +17,7 @@ from ie.data import options, splits
 from ie.data.config import load_data_config
 from ie.data.records import Reader, RecordFile
 from ie.data.scheme import load_scheme
-from ie.review import app, progress, selection
+from ie.review import app, first_model, progress, selection
 from ie.review.answer_files import Gold, Journal
 from ie.review.guidelines_panel import read_guidelines
 from ie.review.settings import ReviewSettings, units
@@ -129,13 +129,19 @@ def main(
             journal=log,
             gold=gold,
             own_gold=lambda name: own_gold(reviewed.parent / "annotators" / f"{name}.jsonl", reader),
-            sides=lambda found: splits.Sides(list(found), **shares),
+            sides=lambda found: splits.Sides(list(found), **shares, scored=labels.scored),
             score=lambda text: measure(sources.get(text, model=False)),
             chosen=chosen,
             selection=select,
         )
         if engine.repaired:
             msg.info(f"{engine.repaired} finished text(s) that a crash kept from {reviewed} are there now")
+        metrics = folder / "metrics.json"
+        if not select:
+            missing, left = first_model.missing(wanted.order.begin, engine.sides.counts), engine.unreviewed()
+            if any(not left[part] for part in missing):
+                needs = {"texts": texts, "data": data}
+                msg.warn(first_model.need(missing, left, engine.sides.shares, **needs))
         closest = progress.read_closest(folder / "analysis.json")
         sock = web.listen(port, "scripts/review.py")
         port = sock.getsockname()[1]
@@ -147,7 +153,12 @@ def main(
             port=port,
             hosts=hosts,
             annotator=annotator,
-            progress=lambda: progress.progress(engine.sides.counts, closest),
+            progress=lambda: progress.progress(
+                engine.sides.counts,
+                closest,
+                begin=None if select or metrics.exists() else wanted.order.begin,
+                left=None if select else engine.unreviewed(),
+            ),
             faults=faults,
             idle=in_background(engine, waiting, report),
         )

@@ -97,6 +97,8 @@ def show(summary: dict[str, Any], labels: Scheme) -> None:
     ]
     header = ["", "documents", *(["spans"] if spans else []), *names]
     msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
+    if unlearned := [label for label, n in counts["train"]["labels"][kind].items() if not n]:
+        msg.warn(f"train: no example of {', '.join(unlearned)}, so no pipeline will find that")
     for side in ("dev", "test"):
         expected = summary["precision"][side]
         half = half_width(expected_half_width(expected["documents"]), 3)

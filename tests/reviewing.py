@@ -24,6 +24,8 @@ SCHEME = Scheme(
 )
 NLP = blank("en")
 SHARES = {"test_percent": 30, "dev_percent": 10}
+NONE_FIRST = {"train": 0, "dev": 0, "test": 0}
+IN_FILE_ORDER = {"begin": NONE_FIRST, "first": "", "then": "file"}
 
 
 def texts(n: int) -> list[str]:
@@ -59,7 +61,7 @@ class Project:
         if gold:
             write_lines(self.reviewed, gold)
         self.settings = ReviewSettings.model_validate(
-            {"order": {"first": "", "then": "file"}, "review": {"blind": [], "batch": 2}, **(settings or {})}
+            {"order": IN_FILE_ORDER, "review": {"blind": [], "batch": 2}, **(settings or {})}
         )
         self.more = more
         self.now = 1_000_000.0

@@ -29,6 +29,10 @@ independent = {independent}
 [order]
 first = ""
 then = "file"
+[order.begin]
+train = 0
+dev = 0
+test = 0
 [sources]
 llm = "{folder}/llm.jsonl"
 rules = "{folder}/rules.jsonl"

@@ -200,22 +200,17 @@ MISTAKES = {
     "no reviewed example": (
         lambda project: project.write("assets/reviewed.jsonl", []),
         {},
-        "reviewed.jsonl: no reviewed example",
+        "reviewed.jsonl: nothing is reviewed yet; review some texts first (`weasel run review`)",
     ),
     "only refused examples": (
         lambda project: project.write("assets/reviewed.jsonl", [{"text": "x", "answer": "ignore"}]),
         {},
-        "reviewed.jsonl: no reviewed example",
-    ),
-    "label without a training example": (
-        lambda project: project.scheme("COMPANY", "MONEY", "PERSON"),
-        {},
-        "reviewed.jsonl: the label 'PERSON' has no training example",
+        "reviewed.jsonl: none of the 1 reviewed texts was accepted",
     ),
     "nothing for test": (
         lambda project: project.write("assets/reviewed.jsonl", project.lines[:1]),
         {},
-        "reviewed.jsonl: no example falls to",
+        "reviewed.jsonl: no reviewed text is in",
     ),
     "not UTF-8": (
         lambda project: (project.folder / "assets/texts.jsonl").write_bytes(

@@ -365,10 +365,9 @@ class Reader:
         """
         reviewed = self.read(path, allow_empty=True)
         if not accepted(reviewed):
-            raise UserError(
-                f"{path}: no reviewed example with answer accept; review some texts first (`weasel run "
-                "review`)."
-            )
+            n = len(reviewed)
+            fault = f"none of the {n:,} reviewed texts was accepted" if n else "nothing is reviewed yet"
+            raise UserError(f"{path}: {fault}; review some texts first (`weasel run review`).")
         return reviewed
 
 

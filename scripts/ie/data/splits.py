@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ie.core.errors import UserError
+from ie.core.text import counted
 from ie.data.records import Record
 from ie.data.scheme import KINDS, Scheme, Scored
 
@@ -147,9 +148,11 @@ class Sides:
         test_percent: float,
         dev_percent: float,
         near_duplicate: float = 0.8,
+        scored: Scored = "spans",
     ) -> None:
         check_shares(test_percent, dev_percent, near_duplicate)
         self._shares = test_percent, dev_percent
+        self._scored: Scored = scored
         self._threshold = near_duplicate
         words = [normalise(record.text) for record in reviewed]
         # Any fixed order of the pairs finds the same texts; rare ones first finds them fast.
@@ -158,8 +161,18 @@ class Sides:
         self._first: dict[frozenset[Pair], int] = {}  # texts with equal pairs are found through the first
         self._postings: dict[Pair, list[int]] = {}
         self.counts = dict.fromkeys(SIDES, 0)
+        self.labelled = dict.fromkeys(SIDES, 0)
         for record, text in zip(reviewed, words, strict=True):
             self._add(record, text)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Percent of the reviewed texts for each part."""
+        return shares(*self._shares)
+
+    def has_label(self, record: Record) -> bool:
+        """Whether a record has a span, or a category where these are scored."""
+        return bool(record.spans if self._scored == "spans" else record.categories)
 
     def side(self, text: str) -> str:
         """Where a text would fall if it were reviewed and accepted next: one of `SIDES`, or "bridge"."""
@@ -181,6 +194,7 @@ class Sides:
         self._groups.append((root, mine, used))
         if used:
             self.counts[used] += 1
+            self.labelled[used] += self.has_label(record)
         return side if record.answer == "accept" else record.answer
 
     def _place(self, words: list[str]) -> tuple[str, list[str], frozenset[Pair], list[Pair]]:
@@ -247,43 +261,61 @@ def count(records: Sequence[Record], scheme: Scheme) -> dict[str, Any]:
 
 
 class Gap(UserError):
-    """Too little is reviewed: more of it is all that helps."""
+    """Too little is reviewed: only more of it helps."""
+
+
+def check_categories(records: Sequence[Record], scheme: Scheme, source: Path) -> None:
+    """In a scheme of categories alone, of which a text has one, every text must have one.
+
+    Args:
+        source: the file of reviewed examples, named in the error.
+
+    Raises:
+        UserError: naming the text.
+    """
+    for record in records if scheme.scored == "category" else ():
+        if (n := len(record.categories)) != 1:
+            raise UserError(
+                f"{source}: {record.id!r} has {n} categories, and each text must have one of "
+                f"{', '.join(scheme.categories)}; correct it, or set exclusive = false in {scheme.path}."
+            )
 
 
 def refuse_gaps(parts: Mapping[str, Sequence[Record]], scheme: Scheme, source: Path) -> None:
-    """Refuse to go on where a side has nothing or a label can't be learned.
-
-    In a scheme of categories alone, of which a text has one, every text must have one.
+    """Refuse to go on where a part of the split is empty, or where there is nothing to learn.
 
     Args:
         parts: the records of each of `SIDES`, or of those that are known.
         source: the file of reviewed examples, named in the error.
 
     Raises:
-        UserError: naming the text.
-        Gap: naming the side or the label.
+        UserError: as `check_categories`.
+        Gap: naming the parts.
     """
-    if scheme.scored == "category":
-        for record in (record for records in parts.values() for record in records):
-            if (n := len(record.categories)) != 1:
-                raise UserError(
-                    f"{source}: {record.id!r} has {n} categories, and each text must have one of "
-                    f"{', '.join(scheme.categories)}; correct it, or set exclusive = false in {scheme.path}."
-                )
-    for side, records in parts.items():
-        if not records:
-            remedy = "set train_on to both" if side == "train" else f"raise {side}_percent"
-            raise Gap(f"{source}: no example falls to {side}; review more texts, or {remedy}.")
-    train = parts.get("train", ())
-    learned = {span.label for record in train for span in record.spans}
-    if scheme.scored != "spans":
-        learned = {label for record in train for label in record.categories}
-    missing = [label for label in scheme.scored_labels if label not in learned]
-    if "train" in parts and missing:
+    check_categories([record for records in parts.values() for record in records], scheme, source)
+    if empty := [part for part, records in parts.items() if not records]:
         raise Gap(
-            f"{source}: the label {missing[0]!r} has no training example; annotate some, or remove it from "
+            f"{source}: no reviewed text is in {' or '.join(empty)}; review some (`weasel run check` says "
+            "how many)."
+        )
+    if "train" in parts and len(missing := labels_without_examples(parts["train"], scheme)) == len(
+        scheme.scored_labels
+    ):
+        n = len(parts["train"])
+        raise Gap(
+            f"{source}: {counted(n, 'training text')} without a single label ({', '.join(missing)}), so "
+            "there is nothing to learn; review more texts (`weasel run review`), or correct the labels in "
             f"{scheme.path}."
         )
+
+
+def labels_without_examples(records: Sequence[Record], scheme: Scheme) -> list[str]:
+    """The scored labels that none of the records has."""
+    if scheme.scored == "spans":
+        found = {span.label for record in records for span in record.spans}
+    else:
+        found = {label for record in records for label in record.categories}
+    return [label for label in scheme.scored_labels if label not in found]
 
 
 def nested_order(
@@ -421,6 +453,16 @@ def _ranked_pairs(words: Sequence[Sequence[str]]) -> list[np.ndarray]:
 def _pairs(words: Sequence[str]) -> frozenset[Pair]:
     """A text's set of pairs of neighbouring words; "" ends a text, so that one word is a pair as well."""
     return frozenset(pairwise([*words, ""]))
+
+
+def shares(test_percent: float, dev_percent: float) -> dict[str, float]:
+    """Percent of the reviewed texts for each part."""
+    return {"train": 100 - test_percent - dev_percent, "dev": dev_percent, "test": test_percent}
+
+
+def part_of(text: str, shares: Mapping[str, float]) -> str:
+    """The part of the split that a text is for, if it resembles no other."""
+    return _side(normalise(text), shares["test"], shares["dev"])
 
 
 def _side(words: Sequence[str], test_percent: float, dev_percent: float) -> str:

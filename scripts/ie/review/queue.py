@@ -1,17 +1,19 @@
-"""Which text is asked about next; nothing is sorted or scored that isn't needed yet."""
+"""Which text is asked next. First the part of the split it is for, then the text; nothing is scored early."""
 
 import hashlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from heapq import heappop, heappush
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush, nsmallest
 from math import fsum
 
-from ie.data.splits import normalise
+from ie.data.splits import SIDES, normalise
 from ie.review.settings import OrderSection
 
 SCORED_FIRST = 200  # texts: the first draw takes the best of these
-SCANNED_AT_ONCE = 100  # texts, for one of the side that is filled first
+SCANNED_AT_ONCE = 2000  # texts that a draw looks at for one of a certain part
 POOL = 50
+PARTS = (*SIDES, "bridge")
 
 REASONS = {
     "disagreement": "its sources disagree most",
@@ -22,10 +24,41 @@ REASONS = {
 }
 
 
+@dataclass
+class PartCounts:
+    """How many accepted texts each part of the split has or will have, and how many of them have a label."""
+
+    texts: Counter[str] = field(default_factory=Counter)
+    labelled: Counter[str] = field(default_factory=Counter)
+
+
+def wanted(
+    settings: OrderSection, counts: PartCounts, shares: Mapping[str, float]
+) -> Iterator[tuple[str, str]]:
+    """The parts of the split in the order of their need, with the reason; a part may come twice.
+
+    First all parts in turns, until each has enough for a first model. Then the one that is filled first.
+    Then each according to its share. "" stands for any part.
+    """
+    aims = {part: aim for part, aim in settings.begin.model_dump().items() if aim}
+    if any(counts.texts[part] < aim or not counts.labelled[part] for part, aim in aims.items()):
+        for part in sorted(aims, key=lambda part: counts.texts[part] / aims[part]):
+            yield part, f"{part} texts are needed for a first model"
+    if settings.first and counts.texts[settings.first] < settings.until:
+        yield settings.first, f"{settings.first} is filled first"
+    if settings.then in ("file", "random"):
+        yield "", REASONS[settings.then]
+        return
+    for part in sorted(shares, key=lambda part: counts.texts[part] / shares[part]):
+        yield part, REASONS[settings.then if part == "train" else "random"]
+
+
 class ReviewQueue:
     """The texts of a project in the order that the settings ask for.
 
-    A large corpus is scored piece by piece: a draw takes the best of what was scored so far.
+    Texts of dev and test are drawn at random, so that scores on them hold for all texts; those of train by
+    what they would teach. A large corpus is read and scored piece by piece: a draw takes the best of what was
+    scored so far.
     """
 
     def __init__(
@@ -33,22 +66,25 @@ class ReviewQueue:
         texts: Sequence[str],
         settings: OrderSection,
         *,
-        side: Callable[[str], str],
-        filled: Callable[[], int],
-        score: Callable[[str], float],
+        part: Callable[[str], str],
+        counts: Callable[[], PartCounts],
+        shares: Mapping[str, float],
+        score: Callable[[str], float] = lambda text: 0.0,
+        suggested: Callable[[str], bool] = lambda text: False,
     ) -> None:
         """Args:
-        side: where a text falls if it is reviewed now.
-        filled: how many texts the side that is filled first has.
+        part: where a text falls if it is reviewed now: a part of the split, or "bridge".
+        counts: what has been reviewed, and what is being reviewed.
+        shares: of the parts of the split.
         score: disagreement or uncertainty of a text; the highest comes first.
+        suggested: whether a source suggests something for a text.
         """
-        self._texts, self._settings = texts, settings
-        self._side, self._filled, self._score = side, filled, score
+        self._texts, self._settings, self._shares = texts, settings, shares
+        self._part, self._counts, self._score, self._suggested = part, counts, score, suggested
         self._sequence = self._start()
-        self._scored: list[tuple[float, int, int]] = []
-        self._pool: list[int] = []
-        self._aside: deque[int] = deque()
         self._rank = 0
+        # of each part the texts that were read, as (minus the score, place in the sequence, number)
+        self._pools: dict[str, list[tuple[float, int, int]]] = {part: [] for part in PARTS}
         self._seen: Counter[str] = Counter()
 
     def _start(self) -> Iterator[int]:
@@ -59,30 +95,23 @@ class ReviewQueue:
         keys = [hashlib.blake2b(t.encode(), key=seed, digest_size=8).digest() for t in self._texts]
         return iter(sorted(range(len(keys)), key=keys.__getitem__))
 
+    @property
+    def _scored(self) -> bool:
+        return self._settings.then in ("disagreement", "uncertainty")
+
     def draw(self, usable: Callable[[int], bool]) -> tuple[int, str] | None:
         """The next text, by number, and why it was chosen; None if there is no other.
 
         Args:
             usable: whether a text may be drawn: not one that is answered, or that somebody works on.
         """
-        first = self._settings.first if self._filled() < self._settings.until else ""
-        scanned = 0
-        while scanned < SCANNED_AT_ONCE:
-            found = self._next(aside=not first)
-            if found is None:
-                break
-            if not usable(found):
-                continue
-            if first and self._side(self._texts[found]) != first:
-                self._aside.append(found)
-                scanned += 1
-                continue
-            return found, f"{first} is filled first" if first else REASONS[self._settings.then]
-        while self._aside:
-            found = self._aside.popleft()
-            if usable(found):
-                return found, REASONS[self._settings.then]
-        return None
+        counts = self._counts()
+        for part, reason in wanted(self._settings, counts, self._shares):
+            found = self._take((part,) if part else PARTS, usable, counts)
+            if found is not None:
+                return found, reason
+        found = self._take(PARTS, usable, counts)
+        return None if found is None else (found, REASONS[self._settings.then])
 
     def learn(self, text: str) -> None:
         """Count the words of a text that was answered, for diversity."""
@@ -91,32 +120,63 @@ class ReviewQueue:
 
     def score_some(self, n: int = 20) -> bool:
         """Score `n` texts ahead, a millisecond or two; False if there is nothing left to score."""
-        if self._settings.then not in ("disagreement", "uncertainty"):
+        if not self._scored:
             return False
         for _ in range(n):
-            found = next(self._sequence, None)
-            if found is None:
+            number = next(self._sequence, None)
+            if number is None:
                 return False
-            self._rank += 1
-            heappush(self._scored, (-self._score(self._texts[found]), self._rank, found))
+            self._push(number)
         return True
 
-    def _next(self, aside: bool) -> int | None:
-        if aside and self._aside:
-            return self._aside.popleft()
-        if self._settings.then in ("disagreement", "uncertainty"):
-            if not self._scored:
-                self.score_some(SCORED_FIRST)
-            return heappop(self._scored)[2] if self._scored else None
-        if self._settings.then == "diversity":
-            while len(self._pool) < POOL and (found := next(self._sequence, None)) is not None:
-                self._pool.append(found)
-            if not self._pool:
+    def _push(self, number: int) -> None:
+        text = self._texts[number]
+        part = self._part(text)
+        self._rank += 1
+        score = self._score(text) if self._scored and part == "train" else 0.0
+        heappush(self._pools[part], (-score, self._rank, number))
+
+    def _take(self, parts: Collection[str], usable: Callable[[int], bool], counts: PartCounts) -> int | None:
+        """The next text of some parts, None if there is none among those that may be read at once."""
+        if self._scored and "train" in parts and self._rank < SCORED_FIRST:
+            self.score_some(SCORED_FIRST - self._rank)
+        read_ahead = POOL if self._settings.then == "diversity" and "train" in parts else 1
+        scanned = 0
+        while True:
+            while sum(len(self._pools[part]) for part in parts) < read_ahead and scanned < SCANNED_AT_ONCE:
+                number = next(self._sequence, None)
+                if number is None:
+                    break
+                if usable(number):
+                    self._push(number)
+                    scanned += 1
+            heads = [(self._pools[part][0], part) for part in parts if self._pools[part]]
+            if not heads:
                 return None
-            best = max(self._pool, key=lambda i: self._novelty(self._texts[i]))
-            self._pool.remove(best)
-            return best
-        return next(self._sequence, None)
+            _, part = min(heads)
+            number = self._pop(part, counts)
+            if not usable(number):
+                continue
+            if self._part(self._texts[number]) == part:
+                return number
+            self._push(number)  # it resembles a text that was reviewed since
+
+    def _pop(self, part: str, counts: PartCounts) -> int:
+        pool = self._pools[part]
+        first = pool[0]
+        if part == "train":
+            if self._settings.then == "diversity":
+                first = max(nsmallest(POOL, pool), key=lambda item: self._novelty(self._texts[item[2]]))
+            if counts.labelled[part] < self._settings.begin.train:
+                # a first model has most to learn from texts with labels
+                ahead = (item for item in nsmallest(POOL, pool) if self._suggested(self._texts[item[2]]))
+                first = next(ahead, first)
+        if first is pool[0]:
+            heappop(pool)
+        else:
+            pool.remove(first)
+            pool.sort()  # a sorted list is a heap
+        return first[2]
 
     def _novelty(self, text: str) -> float:
         words = set(normalise(text))

@@ -26,11 +26,20 @@ class ReviewSection(Section):
     lease_minutes: float = Field(30, gt=0)
 
 
+class BeginSection(Section):
+    """`[order.begin]`: texts of each part of the split for a first model."""
+
+    train: int = Field(6, ge=0)
+    dev: int = Field(3, ge=0)
+    test: int = Field(3, ge=0)
+
+
 class OrderSection(Section):
     """`[order]`: which texts come first."""
 
+    begin: BeginSection = BeginSection()
     first: Literal["train", "dev", "test", ""] = "test"
-    until: int = Field(1000, ge=0)
+    until: int = Field(10, ge=0)
     then: Literal["auto", "disagreement", "uncertainty", "diversity", "random", "file"] = "auto"
     seed: int = 0
 

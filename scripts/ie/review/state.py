@@ -16,15 +16,15 @@ from spacy.tokens import Doc
 
 from ie.core.errors import RequestError
 from ie.data.records import HAS_CATEGORY, Record, Relation, Span
-from ie.data.splits import Sides
+from ie.data.splits import SIDES, Sides
 from ie.review import answer_files, text_search
 from ie.review.answer_files import Gold, Journal
 from ie.review.cells import Cells, cells
 from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.progress import ReviewSession, label_counts
-from ie.review.queue import ReviewQueue
+from ie.review.queue import PartCounts, ReviewQueue
 from ie.review.selection import SelectedText
-from ie.review.settings import ReviewSettings, Unit
+from ie.review.settings import BeginSection, ReviewSettings, Unit
 from ie.review.suggestion_sources import Suggestion, SuggestionSources, TextSuggestions
 from ie.review.text_search import SimilarTexts
 
@@ -35,6 +35,10 @@ Mark = tuple[int, int, str]  # characters, label
 MAX_SECONDS = 1e7
 LISTED = 100  # texts of a search
 SHOWN = 200  # characters of each
+# Up to so many unreviewed texts are assigned to parts of the split to count these.
+COUNTED_EXACTLY = 5000
+# The order of texts that are reviewed again.
+IN_FILE_ORDER = {"begin": BeginSection(train=0, dev=0, test=0), "first": "", "then": "file"}
 Index = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 Label = Annotated[StrictStr, Field(max_length=200)]
 
@@ -161,6 +165,7 @@ class ReviewState:
         self._sessions: dict[str, ReviewSession] = {}
         self._score = score
         self._orderings: dict[str, ReviewQueue] = {}
+        self._left: Counter[str] | None = None  # unreviewed texts by part, once they were counted
 
     # Reading what was answered before
 
@@ -258,12 +263,42 @@ class ReviewState:
             order = self.settings.order
             self._orderings[ledger] = ReviewQueue(
                 self.texts,
-                order.model_copy(update={"first": "", "then": "file"}) if self.selection else order,
-                side=self.side,
-                filled=lambda: self.sides.counts.get(order.first, 0),
+                order.model_copy(update=IN_FILE_ORDER) if self.selection else order,
+                part=self.side,
+                counts=lambda: self._part_counts(ledger),
+                shares=self.sides.shares,
                 score=self._score,
+                suggested=lambda text: bool(self.sources.get(text, model=False).spans),
             )
         return self._orderings[ledger]
+
+    def _part_counts(self, ledger: str) -> PartCounts:
+        """Texts of each part of the split: the reviewed ones, and those that annotators have before them.
+
+        Of annotators who work independently every answer counts, so that all are asked the same texts.
+        """
+        if ledger:
+            counts = Counter(map(self.side, self._ledger(ledger).gold.records))
+            found = PartCounts(counts, Counter(counts))
+        else:
+            found = PartCounts(Counter(self.sides.counts), Counter(self.sides.labelled))
+        for name, desk in self._desks.items():
+            if self._ledger_name(name) == ledger:
+                found.texts.update(
+                    self.side(self.texts[i]) for i in desk.batch if self._unreviewed(ledger, i)
+                )
+        return found
+
+    def unreviewed(self) -> dict[str, int]:
+        """How many texts of each part of the split are left to review; an estimate for a large corpus."""
+        if self._left is None:
+            left = [text for text in self.texts if text not in self.gold.records]
+            if len(left) > COUNTED_EXACTLY:
+                shares = self.sides.shares.items()
+                self._left = Counter({part: round(len(left) * share / 100) for part, share in shares})
+            else:
+                self._left = Counter(map(self.side, left))
+        return {part: max(0, self._left[part]) for part in SIDES}
 
     def _desk(self, annotator: str) -> Desk:
         """An annotator's desk; at first with what they had before them when the server stopped."""
@@ -650,8 +685,10 @@ class ReviewState:
             if ledger.gold is not self.gold:
                 continue
             if old is None:
+                if self._left is not None:
+                    self._left[self.side(record.text)] -= 1
                 self.sides.add(record)
-            elif old.answer != record.answer:
+            elif (old.answer, self.sides.has_label(old)) != (record.answer, self.sides.has_label(record)):
                 self.sides = self._make_sides(self.gold.records.values())
 
     # Small things

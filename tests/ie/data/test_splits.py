@@ -263,10 +263,12 @@ def test_gaps_are_refused():
     full = {"train": [record], "dev": [record], "test": [record]}
     splits.refuse_gaps(full, Scheme(("A",)), Path("a.jsonl"))
     splits.refuse_gaps({"dev": [record]}, scheme, Path("a.jsonl"))
-    with pytest.raises(UserError, match="the label 'B' has no training example"):
-        splits.refuse_gaps(full, scheme, Path("a.jsonl"))
+    splits.refuse_gaps(full, scheme, Path("a.jsonl"))
+    assert splits.labels_without_examples(full["train"], scheme) == ["B"]
+    with pytest.raises(splits.Gap, match=r"1 training text without a single label \(A, B\)"):
+        splits.refuse_gaps(full | {"train": [Record(text="b")]}, scheme, Path("a.jsonl"))
     for side in full:
-        with pytest.raises(UserError, match=f"no example falls to {side}"):
+        with pytest.raises(splits.Gap, match=f"no reviewed text is in {side};"):
             splits.refuse_gaps(full | {side: []}, scheme, Path("a.jsonl"))
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reviewing import NLP, SCHEME, texts
+from reviewing import NLP, NONE_FIRST, SCHEME, texts
 from running import ROOT, write_lines
 
 from ie.core.errors import UserError
@@ -16,12 +18,13 @@ from ie.data.guidelines import GuidelineIndex as SearchableGuidelines
 from ie.data.guidelines import version as guidelines_version
 from ie.data.records import Record, RecordFile
 from ie.data.scheme import Scheme
+from ie.data.splits import SIDES
 from ie.review import agreement, selection
 from ie.review import disagreements as disagreement_kinds
 from ie.review.guidelines_panel import read_guidelines
 from ie.review.progress import progress, read_closest
-from ie.review.queue import ReviewQueue
-from ie.review.settings import OrderSection, ReviewSettings, units
+from ie.review.queue import PartCounts, ReviewQueue
+from ie.review.settings import BeginSection, OrderSection, ReviewSettings, units
 from ie.review.suggestion_sources import (
     SuggestionSources,
     TextSuggestions,
@@ -94,66 +97,147 @@ class TestGuidelines:
         assert versions[2] == guidelines_version(tmp_path / "guidelines.md")
 
 
-class TestOrdering:
-    def order(self, then: str, scores: dict[str, float] | None = None, **more: object) -> list[int]:
-        found = texts(40)
-        ordering = ReviewQueue(
-            found,
-            OrderSection(then=then, **{"first": "", **more}),
-            side=lambda text: "test" if "Velto" in text else "train",
-            filled=lambda: len(drawn),
-            score=lambda text: (scores or {}).get(text, 0.0),
-        )
-        drawn: list[int] = []
-        while (one := ordering.draw(lambda i: i not in drawn)) is not None:
-            drawn.append(one[0])
-            ordering.learn(found[one[0]])
-        return drawn
+SHARES = {"train": 60, "dev": 10, "test": 30}
 
+
+def part_by_name(text: str) -> str:
+    return "test" if "Velto" in text else "dev" if "Rode" in text else "train"
+
+
+class Reviewing:
+    """A queue over some texts, and the counts of what was drawn from it."""
+
+    def __init__(
+        self,
+        found: list[str],
+        then: str = "file",
+        part: Callable[[str], str] = part_by_name,
+        labelled: Callable[[str], bool] = lambda text: True,
+        more: dict[str, Callable] | None = None,
+        **order: object,
+    ) -> None:
+        self.texts, self.part, self.labelled = found, part, labelled
+        self.counts = PartCounts()
+        self.drawn: list[int] = []
+        self.reasons: list[str] = []
+        settings = OrderSection(then=then, **{"first": "", "begin": NONE_FIRST, **order})
+        self.queue = ReviewQueue(
+            found, settings, part=part, counts=lambda: self.counts, shares=SHARES, **(more or {})
+        )
+
+    def draw(self, n: int = 10_000) -> list[int]:
+        """Draw and accept up to so many texts; all that were drawn so far."""
+        for _ in range(n):
+            one = self.queue.draw(lambda i: i not in self.drawn)
+            if one is None:
+                break
+            text = self.texts[one[0]]
+            self.drawn.append(one[0])
+            self.reasons.append(one[1])
+            self.counts.texts[self.part(text)] += 1
+            self.counts.labelled[self.part(text)] += self.labelled(text)
+            self.queue.learn(text)
+        return self.drawn
+
+    def parts(self) -> list[str]:
+        return [self.part(self.texts[i]) for i in self.drawn]
+
+
+class TestOrdering:
     @pytest.mark.parametrize("then", ["file", "random", "diversity", "disagreement", "uncertainty"])
-    def test_every_text_comes_once(self, then: str) -> None:
-        assert sorted(self.order(then)) == list(range(40))
-        assert sorted(self.order(then, first="test", until=5)) == list(range(40))
+    @pytest.mark.parametrize("begin", [NONE_FIRST, {"train": 6, "dev": 3, "test": 3}])
+    def test_every_text_comes_once(self, then: str, begin: dict[str, int]) -> None:
+        assert sorted(Reviewing(texts(40), then, begin=begin).draw()) == list(range(40))
+        assert sorted(Reviewing(texts(40), then, first="test", until=5, begin=begin).draw()) == list(
+            range(40)
+        )
+
+    @pytest.mark.parametrize("then", ["file", "diversity", "uncertainty"])
+    def test_all_parts_come_in_turns_until_a_first_model_can_be_trained(self, then: str) -> None:
+        reviewing = Reviewing(texts(80), then, begin={"train": 6, "dev": 3, "test": 3})
+        reviewing.draw(12)
+        assert Counter(reviewing.parts()) == {"train": 6, "dev": 3, "test": 3}
+        assert reviewing.parts()[:3] == ["train", "dev", "test"]
+        assert set(reviewing.reasons) == {f"{part} texts are needed for a first model" for part in SIDES}
+
+    def test_a_part_without_a_label_needs_more_texts(self) -> None:
+        empty = Reviewing(
+            texts(80), labelled=lambda text: "Rode" not in text, begin={"train": 2, "dev": 1, "test": 1}
+        )
+        empty.draw(20)
+        assert Counter(empty.parts()) == {"train": 10, "dev": 5, "test": 5}
+
+    def test_a_part_that_has_no_texts_stops_nobody(self) -> None:
+        reviewing = Reviewing(texts(10), part=lambda text: "train", begin={"train": 6, "dev": 3, "test": 3})
+        assert sorted(reviewing.draw()) == list(range(10))
+
+    def test_a_first_model_learns_from_texts_with_suggestions(self) -> None:
+        found = texts(80)
+        hopeful = {found[i] for i in (31, 37, 41, 42, 46)}
+        reviewing = Reviewing(found, "uncertainty", more={"suggested": lambda text: text in hopeful},
+                              begin={"train": 5, "dev": 1, "test": 1})  # fmt: skip
+        drawn = reviewing.draw(7)
+        assert {found[i] for i in drawn if part_by_name(found[i]) == "train"} == hopeful
+
+    def test_dev_and_test_are_drawn_at_random_whatever_the_scores(self) -> None:
+        found = texts(80)
+        one = Reviewing(found, "uncertainty", more={"score": lambda text: float(len(text))})
+        other = Reviewing(found, "uncertainty", more={"score": lambda text: -float(len(text))})
+        for part in ("dev", "test"):
+            drawn = [[i for i in r.draw() if part_by_name(found[i]) == part] for r in (one, other)]
+            assert drawn[0] == drawn[1] != sorted(drawn[0])
+        train = [[i for i in r.drawn if part_by_name(found[i]) == "train"] for r in (one, other)]
+        assert train[0] != train[1]
+
+    def test_parts_get_their_shares(self) -> None:
+        reviewing = Reviewing(texts(200), "uncertainty")
+        reviewing.draw(50)
+        assert Counter(reviewing.parts()) == {"train": 30, "dev": 5, "test": 15}
 
     def test_test_is_filled_first(self) -> None:
-        drawn = self.order("file", first="test", until=3)
+        drawn = Reviewing(texts(40), first="test", until=3).draw()
         assert drawn == [0, 5, 10, *(i for i in range(40) if i not in (0, 5, 10))]
 
-    def test_many_that_are_answered_hide_none_that_is_not(self) -> None:
-        many = [f"text {i}" for i in range(1000)]
-        ordering = ReviewQueue(
-            many, OrderSection(then="file"), side=lambda _: "test", filled=int, score=float
+    def test_a_text_that_resembles_a_new_one_changes_its_part(self) -> None:
+        parts = dict.fromkeys(texts(40), "train")
+        reviewing = Reviewing(
+            texts(40), part=lambda text: parts[text], begin={"train": 3, "dev": 1, "test": 1}
         )
-        assert ordering.draw(lambda i: i == 990) == (990, "test is filled first")
+        reviewing.draw(1)
+        parts[texts(40)[1]] = "test"
+        reviewing.draw(3)
+        assert "test" in reviewing.parts()
+
+    def test_many_that_are_answered_hide_none_that_is_not(self) -> None:
+        many = [f"text {i}" for i in range(5000)]
+        queue = Reviewing(many, part=lambda _: "test", first="test", until=9).queue
+        assert queue.draw(lambda i: i == 4990) == (4990, "test is filled first")
 
     def test_what_the_sources_disagree_on_comes_first(self) -> None:
         found = texts(40)
-        assert self.order("disagreement", {found[7]: 0.5, found[30]: 1.0})[:2] == [30, 7]
+        scores = {found[7]: 0.5, found[32]: 1.0}
+        reviewing = Reviewing(found, "disagreement", more={"score": lambda text: scores.get(text, 0.0)})
+        assert [i for i in reviewing.draw(10) if part_by_name(found[i]) == "train"][:2] == [32, 7]
 
     def test_a_seed_gives_another_order(self) -> None:
-        assert self.order("random") == self.order("random") != self.order("random", seed=1)
+        one, same, other = (Reviewing(texts(40), "random", seed=seed).draw() for seed in (0, 0, 1))
+        assert one == same != other
 
     def test_diversity_prefers_new_words(self) -> None:
         words = ["a b c d", "a b c e", "a b c f", "x y z w"]
-        ordering = ReviewQueue(
-            words, OrderSection(then="diversity", first=""), side=str, filled=int, score=float
-        )
-        for _ in range(2):
-            found = ordering.draw(lambda i: True)
-            ordering.learn(words[found[0]])
-            first = found
-        assert 3 in (found[0], first[0])
+        assert 3 in Reviewing(words, "diversity", part=lambda _: "train").draw(2)
 
     def test_diversity_is_the_same_in_every_process(self) -> None:
         """The order of a set's words, and with it that of a sum, is another one in every process."""
         code = (
             "import random\n"
-            "from ie.review.queue import ReviewQueue\n"
-            "from ie.review.settings import OrderSection\n"
+            "from ie.review.queue import PartCounts, ReviewQueue\n"
+            "from ie.review.settings import BeginSection, OrderSection\n"
             "rng = random.Random(0)\n"
             "texts = [' '.join(rng.choices('abcdefghijklmnopqrst', k=9)) for _ in range(120)]\n"
-            "settings = OrderSection(then='diversity', first='')\n"
-            "ordering = ReviewQueue(texts, settings, side=str, filled=int, score=float)\n"
+            "settings = OrderSection(then='diversity', first='', begin={'train': 6})\n"
+            "more = {'part': lambda _: 'train', 'shares': {'train': 60, 'dev': 10, 'test': 30}}\n"
+            "ordering = ReviewQueue(texts, settings, counts=PartCounts, **more)\n"
             "drawn = set()\n"
             "while one := ordering.draw(lambda i: i not in drawn):\n"
             "    drawn.add(one[0]); ordering.learn(texts[one[0]]); print(one[0])\n"
@@ -173,16 +257,13 @@ class TestOrdering:
     def test_a_large_corpus_is_scored_in_pieces(self) -> None:
         asked: list[str] = []
         big = [f"text {i}" for i in range(1000)]
-        ordering = ReviewQueue(
-            big,
-            OrderSection(then="disagreement", first=""),
-            side=str,
-            filled=int,
-            score=lambda t: float(bool(asked.append(t))),
-        )
-        ordering.draw(lambda i: True)
+        queue = Reviewing(
+            big, "disagreement", part=lambda _: "train",
+            more={"score": lambda text: float(bool(asked.append(text)))},
+        ).queue  # fmt: skip
+        queue.draw(lambda i: True)
         assert len(asked) == 200  # no more than the first draw needs
-        while ordering.score_some():
+        while queue.score_some():
             pass
         assert len(asked) == 1000
 
@@ -372,3 +453,24 @@ class TestProgress:
         assert progress({"test": 2}, read_closest(path)) == progress({"test": 2})
         aim = progress({"test": 12}, closest | {"more": 1})["aims"][1]
         assert aim["sentence"].startswith("About 1 more test example would")
+
+    def test_a_first_model_is_the_first_aim(self) -> None:
+        begin = BeginSection(train=6, dev=3, test=3)
+        left = {"train": 50, "dev": 10, "test": 40}
+        aim = progress({"train": 5, "test": 3}, begin=begin, left=left)["aims"][0]
+        assert aim == {"sentence": "A first model needs 1 train and 3 dev texts more.", "have": 8, "goal": 12}
+        aim = progress({"train": 5, "test": 3}, begin=begin, left=left | {"dev": 0})["aims"][0]
+        assert "No unreviewed text is in dev: `weasel run check` says what to do." in aim["sentence"]
+        aim = progress({"train": 9, "dev": 3, "test": 3}, begin=begin, left=left)["aims"][0]
+        assert aim["sentence"].endswith("enough texts for a first model: run `weasel run all`.")
+        assert aim["have"] == aim["goal"]
+
+    def test_no_aim_asks_for_more_texts_than_there_are(self) -> None:
+        left = {"train": 0, "dev": 0, "test": 20}
+        closest = {"first": "a", "second": "b", "more": 21}
+        aims = progress({"test": 30, "dev": 4}, closest, left=left)["aims"]
+        assert [(aim["have"], aim["goal"]) for aim in aims] == [(30, 50), (4, 4)]
+        assert aims[0]["sentence"] == "20 unreviewed test texts left: with all of them about ±.061 at .95."
+        assert "add texts to assets/texts.jsonl" in aims[1]["sentence"]
+        # nothing at all is no division by zero on the page
+        assert progress({}, left=dict.fromkeys(SIDES, 0))["aims"][0]["goal"] == 1

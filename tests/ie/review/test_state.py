@@ -1,7 +1,9 @@
 """What is asked in which order, and what answers do to the gold file."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -468,3 +470,55 @@ class TestTextsByHand:
         assert project.engine.session("ann")["labels"] == {"COMPANY": 0, "MONEY": 0}
         project.restart()
         assert project.engine.session("ann")["answers"] == 0
+
+
+class TestFirstModel:
+    BEGIN: ClassVar = {"order": {"begin": {"train": 6, "dev": 3, "test": 3}, "first": "", "then": "file"}}
+
+    def parts(self, project: Project) -> Counter:
+        return Counter(project.engine.sides.counts)
+
+    @pytest.mark.parametrize("batch", [1, 10])
+    def test_twelve_answers_are_enough_for_all_parts(self, tmp_path: Path, batch: int) -> None:
+        """Whatever the size of a batch, whose texts are all drawn before the first one is finished."""
+        project = Project(tmp_path, texts(200), settings=self.BEGIN | {"review": {"batch": batch}})
+        while len(project.gold()) < 12:
+            project.step()
+        assert self.parts(project) == {"train": 6, "dev": 3, "test": 3}
+
+    def test_rejected_texts_are_replaced(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(200), settings=self.BEGIN)
+        for answer in ("reject", "ignore", "reject"):
+            project.step(answer=answer)
+        while len(project.gold()) < 15:
+            project.step()
+        assert self.parts(project) == {"train": 6, "dev": 3, "test": 3}
+
+    def test_a_restart_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(200), settings=self.BEGIN)
+        while len(project.gold()) < 12:
+            project.step()
+            project.restart()
+        assert self.parts(project) == {"train": 6, "dev": 3, "test": 3}
+
+    def test_annotators_who_work_independently_are_asked_the_same(self, tmp_path: Path) -> None:
+        settings = self.BEGIN | {"review": {"independent": True, "batch": 2}}
+        project = Project(tmp_path, texts(60), settings=settings)
+        asked = {}
+        for name, answers in (("ann", ["accept"]), ("bob", ["reject", "accept"])):
+            items: list[str] = []
+            while len(items) < 20:
+                item = project.step(name, answer=answers[len(items) % len(answers)])
+                items += [item["id"]] if item["id"] not in items else []
+            asked[name] = items
+        assert set(asked["ann"][:18]) == set(asked["bob"][:18])
+
+    def test_texts_that_are_left_are_counted_by_part(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(60))
+        before = project.engine.unreviewed()
+        assert sum(before.values()) == 60
+        while len(project.gold()) < 5:
+            project.step()
+        after = project.engine.unreviewed()
+        assert {part: before[part] - after[part] for part in before} == self.parts(project)
+        assert after == project.restart().unreviewed()
