@@ -23,8 +23,8 @@ from ie.review.guidelines_panel import read_guidelines
 from ie.review.settings import ReviewSettings, units
 from ie.review.state import ReviewState
 from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, load_model, uncertainty
-from ie.status.snapshot import ProjectPaths
-from ie.status.terminal import print_next_step
+from ie.status.snapshot import ProjectPaths, after_answers, read_snapshot
+from ie.status.terminal import print_lines, started_by_name
 
 # Files of up to so many lines are checked before the page opens, larger ones while it is in use.
 CHECKED_FIRST = 5000
@@ -162,10 +162,19 @@ def main(
             faults=faults,
             idle=in_background(engine, waiting, report),
         )
-        web.run_page(page, sock, secret, f"Answers go to {journal}, finished texts to {reviewed}.")
-    print_next_step(
-        ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=folder), train_on
-    )
+        # Weasel kills this process a quarter of a second after Ctrl-C: no time to read files again.
+        before, read = None, dict(gold.records)
+        if started_by_name():
+            paths = ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=folder)
+            before = read_snapshot(paths, train_on)
+
+        def say_what_is_next() -> None:
+            answered = [record for text, record in gold.records.items() if read.get(text) is not record]
+            if before:
+                print_lines(after_answers(before, answered, gold.records, engine.sides, labels))
+
+        note = f"Answers go to {journal}, finished texts to {reviewed}."
+        web.run_page(page, sock, secret, note, stopping=say_what_is_next)
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:

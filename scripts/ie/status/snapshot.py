@@ -7,8 +7,8 @@ that is missing or broken never raises: it counts as not made, or becomes a sent
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -172,6 +172,37 @@ def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
         package_stale=bool(package) and not _holds(package, paths.training / train_on / "model-best"),
         components=_components(scheme, paths.training),
         database=any(paths.database.glob("*.db")),
+    )
+
+
+def after_answers(
+    before: Snapshot,
+    answered: Sequence[Record],
+    gold: Mapping[str, Record],
+    sides: splits.Sides,
+    scheme: Scheme,
+) -> Snapshot:
+    """The snapshot after some texts were reviewed, without reading any file again.
+
+    Args:
+        answered: records that are new or replaced. gold: all records by text, these included.
+        sides: the split of `gold`.
+    """
+    kind = "span" if scheme.scored == "spans" else "category"
+    train = [r for r in answered if r.answer == "accept" and sides.side(r.text) == "train"]
+    more = splits.count(train, scheme)["labels"][kind]
+    counts = before.label_counts.get("train", {})
+    new = len(gold) - sum(before.answers.values())
+    return replace(
+        before,
+        unreviewed=max(0, before.unreviewed - new),
+        answers=dict(Counter(record.answer for record in gold.values())),
+        parts=dict(sides.counts),
+        label_counts={
+            **before.label_counts,
+            "train": {name: counts.get(name, 0) + n for name, n in more.items()},
+        },
+        changed=before.changed + len(answered) if before.split else 0,
     )
 
 

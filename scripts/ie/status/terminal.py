@@ -10,7 +10,7 @@ from ie.core import cli
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.status.next_step import WIDTH, decide
-from ie.status.snapshot import ProjectPaths, read_snapshot
+from ie.status.snapshot import ProjectPaths, Snapshot, read_snapshot
 
 # Headings of commands, and names of commands, in project.yml.
 HEADING = re.compile(r"  # -+ (\w+).*-+$|  - name: \"?([\w-]+)\"?$")
@@ -18,10 +18,21 @@ WORKFLOW = re.compile(r"  ([\w-]+): \[")
 
 
 def print_next_step(paths: ProjectPaths, train_on: str = "") -> None:
-    """Print the three lines at the end of a command, where `weasel run` has started it by its name.
+    """Print the three lines at the end of a command, where `weasel run` has started it by its name."""
+    if started_by_name():
+        print_lines(read_snapshot(paths, train_on))
 
-    In a workflow its last command, `status`, prints them. A script that was started by itself may be about
-    other files than the project's.
+
+def print_lines(snapshot: Snapshot) -> None:
+    """Print the three lines, after an empty one."""
+    print("\n".join(["", *decide(snapshot).lines()]))
+
+
+def started_by_name() -> bool:
+    """Whether `weasel run` has started this command by its name, so that it should say what is next.
+
+    In a workflow its last command, `status`, says it. A script that was started by itself may be about other
+    files than the project's.
     """
     arguments, folder = cli.runner_command()
     name = next(iter(arguments[arguments.index("run") + 1 :]), "") if "run" in arguments else ""
@@ -29,11 +40,8 @@ def print_next_step(paths: ProjectPaths, train_on: str = "") -> None:
         project = srsly.yaml_loads(read_text(folder / "project.yml"))
         commands = {command["name"] for command in project["commands"]}
     except (UserError, ValueError, KeyError, TypeError):
-        return
-    if name in commands:
-        print()
-        for line in decide(read_snapshot(paths, train_on)).lines():
-            print(line)
+        return False
+    return name in commands
 
 
 def commands_map(project: Path) -> list[str]:

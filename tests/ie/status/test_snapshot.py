@@ -12,11 +12,13 @@ import srsly
 from running import ROOT, data_config, run_command, scheme, write_lines
 
 from ie.core.files import sha256_file
-from ie.data import records
+from ie.data import records, splits
+from ie.data.config import DataConfig
 from ie.data.records import Record
+from ie.data.scheme import load_scheme
 from ie.evaluation.history import gold_key, pack
 from ie.status.next_step import decide
-from ie.status.snapshot import ProjectPaths, Snapshot, read_snapshot
+from ie.status.snapshot import ProjectPaths, Snapshot, after_answers, read_snapshot
 from ie.status.terminal import commands_map, print_next_step
 
 NAMES = ["Velto", "Hooli", "Globex", "Initech", "Umbra", "Wonka", "Stark", "Wayne", "Acme", "Tyrell"]
@@ -145,6 +147,25 @@ def test_answers_since_the_split(evaluated: Path) -> None:
     lines = Path("assets/reviewed.jsonl").read_text(encoding="utf-8").splitlines()
     write_lines(Path("assets/reviewed.jsonl"), [*lines[1:], record("Something else was sold")])
     assert now().changed == 2
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_answers_are_counted_without_reading_again(evaluated: Path, split: bool) -> None:
+    if not split:
+        Path("corpus/split.json").unlink()
+    path, more = Path("assets/reviewed.jsonl"), [{"text": f"Umbra buys {i} hats"} for i in range(40)]
+    write_lines(Path("assets/texts.jsonl"), [*({"text": text} for text in TEXTS), *more])
+    before = now()
+    old, settings, labels = records.read_records(path), DataConfig(), load_scheme(Path("configs/llm.cfg"))
+    corrected = Record(**record(old[0].text, answer="reject"))
+    answered = [corrected, *(Record(**record(row["text"])) for row in more[:30])]
+    gold = {one.text: one for one in [*old, *answered]}
+    records.write_records(path, gold.values())
+    sides = splits.Sides(list(gold.values()), **settings.split.model_dump())
+    counted, again = after_answers(before, answered, gold, sides, labels), now()
+    for field in ("answers", "parts", "unreviewed", "changed"):
+        assert getattr(counted, field) == getattr(again, field), field
+    assert counted.label_counts["train"]["BUYER"] >= again.label_counts["train"]["BUYER"]
 
 
 def test_gold_of_the_scores_changed(evaluated: Path) -> None:
