@@ -4,32 +4,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
-from ie.core.files import atomic_write, write_json
+from ie.core.files import write_files
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs
 from ie.data.scheme import load_scheme
 from ie.reports import figures
-from ie.training import jobs, loop
+from ie.training import loop
 from ie.training.curve import learning_curve
-from ie.training.variants import report
-from ie.training.variants.variant_comparison import (
-    compare,
-    costs_json,
-    measure,
-    on_test,
-    parse_variants,
-    read_gold,
-    recommended,
-    require_prepared,
-    to_json,
-    train_all,
-)
+from ie.training.jobs import read_gold
+from ie.training.variants import report, variant_comparison
 
 
 def main(
@@ -37,11 +25,7 @@ def main(
         str, typer.Option(help="Names of configs, the simplest first; of equals it wins")
     ] = "efficient,vectors,transfer,pretrain",
     configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
-    train: Annotated[Path, typer.Option(help="Training examples")] = Path("corpus/train.spacy"),
-    dev: Annotated[Path, typer.Option(help="Examples to choose on")] = Path("corpus/dev.spacy"),
-    test: Annotated[Path, typer.Option(help="Gold test records, for the chosen one alone")] = Path(
-        "corpus/test.jsonl"
-    ),
+    corpus: options.Corpus = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,100",
     seeds: Annotated[int, typer.Option(help="Trainings of each variant and portion", min=1)] = 3,
@@ -50,21 +34,18 @@ def main(
     gpu_id: options.GpuId = -1,
     data: options.Data = Path("configs/data.cfg"),
     workers: options.Workers = 0,
-    repeats: Annotated[int, typer.Option(help="Timed runs of each pipeline", min=1)] = 5,
-    cache: Annotated[Path, typer.Option(help="Folder that keeps finished trainings")] = Path(
-        ".cache/compare-variants"
-    ),
-    output: Annotated[Path, typer.Option(help="Folder for the table and the picture")] = Path(
+    cache: options.TrainingCache = Path(".cache/compare-variants"),
+    output: Annotated[Path, typer.Option(help="Folder for the table and the figure")] = Path(
         "training/variants"
     ),
 ) -> None:
     """Print the table and the advice; write variants.json, costs.json, variants.png and variants.html."""
-    chosen = parse_variants(variants, configs)
-    require_prepared(chosen)
+    chosen = variant_comparison.parse_variants(variants, configs)
     asked, settings = load_scheme(scheme), load_data_config(data)
     asked.require_spans("this comparison of entity recognisers")
     labels = asked.span_labels
-    gold = read_gold(test)
+    gold = read_gold(corpus / "test.jsonl")
+    train, dev = corpus / "train.spacy", corpus / "dev.spacy"
     examples, checks = read_docs(train), read_docs(dev)
     known = list(map(from_doc, examples))
     learning_curve.require(known, list(map(from_doc, checks)), labels, (train, dev))
@@ -75,53 +56,61 @@ def main(
         range(seed, seed + seeds),
     )
     print(f"Training {len(chosen)} variants {len(cells)} times each")
-    with tqdm(total=len(chosen) * len(cells), desc="trainings", leave=False) as bar:
-        results, models = train_all(
-            chosen,
-            cells,
-            examples,
-            dev=dev,
-            test=test,
-            labels=labels,
-            cache=cache,
-            overrides=loop.overrides(settings.lang, max_steps),
-            gpu_id=gpu_id,
-            workers=workers,
-            started=lambda reused: jobs.resume(bar, reused),
-            progress=bar.update,
-        )
-    compared = compare(cells, results, labels)
-    nlp = settings.blank()
-    texts = [record.text for record in gold]
+    results, models = variant_comparison.train_variants(
+        chosen,
+        cells,
+        examples,
+        cache=cache,
+        workers=workers,
+        dev=dev,
+        test=corpus / "test.jsonl",
+        labels=labels,
+        overrides=loop.overrides(settings.lang, max_steps),
+        gpu_id=gpu_id,
+    )
+    nlp, texts = settings.blank(), [record.text for record in gold]
     words = sum(len(nlp.make_doc(text)) for text in texts)
-    costs = measure(models, results, texts, words, repeats=repeats)
-    mb, n = {name: cost.mb for name, cost in costs.items()}, len(checks)
-    # The choice is made on dev; only then anybody looks at test.
-    tested = on_test(recommended(compared[-1], mb), cells, results)
-    sentences = [
-        report.advice(compared, costs, n),
-        report.on_test(tested),
-        *report.small_data(compared, n),
-    ]
-    remarks = report.notes(compared, seeds, n)
-    drawing = report.figure(compared, costs, n)
-    picture = figures.png(drawing)
-    page = report.page(compared, costs, dev=n, sentences=sentences, remarks=remarks, drawing=drawing)
-    found = to_json(compared, mb, n, tested)
-    for name, content in {"variants.json": found, "costs.json": costs_json(costs)}.items():
-        write_json(output / name, content)
-    with atomic_write(output / "variants.png", "wb") as file:
-        file.write(picture)
-    with atomic_write(output / "variants.html") as file:
-        file.write(page)
-    rows = report.cells(compared, costs, n)
-    print(f"\n{report.text_table(rows)}\n")
-    for sentence in (*remarks, *sentences):
-        print(sentence)
-    msg.good(f"{output / 'variants.html'}, {output / 'variants.png'}, {output / 'variants.json'}")
+    costs = variant_comparison.measure(models, results, texts, words)
+    compared = variant_comparison.compare(cells, results, labels)
+    rows = show(compared, costs, results, len(checks), seeds, output)
     with tracking.run("compare-variants", config={"variants": variants, "seeds": seeds}) as tracker:
         tracker.table("variants", report.HEADER, rows)
         tracker.picture("variants", output / "variants.png")
+
+
+def show(
+    compared: list[variant_comparison.VariantComparison],
+    costs: dict[str, variant_comparison.VariantCost],
+    results: dict[str, list],
+    dev: int,
+    seeds: int,
+    output: Path,
+) -> list[list[str]]:
+    """Choose on dev, then score that choice on test; write the files and print them. Returns the table."""
+    mb = {name: cost.mb for name, cost in costs.items()}
+    tested = variant_comparison.on_test(variant_comparison.recommended(compared[-1], mb), results)
+    advice = [
+        report.advice(compared, costs, dev),
+        report.on_test(tested),
+        *report.small_data(compared, dev),
+    ]
+    notes = report.notes(compared, seeds, dev)
+    drawing = report.figure(compared, costs, dev)
+    contents = {
+        "variants.json": variant_comparison.to_json(compared, mb, dev, tested),
+        "costs.json": variant_comparison.costs_json(costs),
+        "variants.png": figures.png(drawing),
+        "variants.html": report.page(
+            compared, costs, dev=dev, sentences=advice, remarks=notes, drawing=drawing
+        ),
+    }
+    write_files(output, contents)
+    rows = report.cells(compared, costs, dev)
+    print(f"\n{report.text_table(rows)}\n")
+    for sentence in (*notes, *advice):
+        print(sentence)
+    msg.good(", ".join(str(output / name) for name in contents))
+    return rows
 
 
 if __name__ == "__main__":

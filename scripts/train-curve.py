@@ -5,7 +5,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from tqdm import tqdm
 from wasabi import msg
 
 from ie.core import ray_cluster, stats, tracking
@@ -84,22 +83,19 @@ def main(
     overrides = loop.overrides(settings.lang, max_steps)
     percents = sorted({cell.percent for cell in cells})
     print(f"Training {len(cells)} times with {', '.join(f'{p:g}%' for p in percents)} of the data")
-    with tqdm(total=len(cells), desc="trainings", leave=False) as bar:
-        results = jobs.run(
-            cells,
-            examples,
-            config=config,
-            dev=dev,
-            labels=labels,
-            scored=asked.scored,
-            overrides=overrides,
-            gpu_id=gpu_id,
-            executor=executor,
-            workers=workers,
-            cache=Path(cache) if cache else None,
-            started=lambda reused: jobs.resume(bar, reused),
-            progress=bar.update,
-        )
+    results = jobs.train_portions(
+        cells,
+        examples,
+        executor=executor,
+        workers=workers,
+        config=config,
+        dev=dev,
+        labels=labels,
+        scored=asked.scored,
+        overrides=overrides,
+        gpu_id=gpu_id,
+        cache=Path(cache) if cache else None,
+    )
     rows = learning_curve.rows(list(cells), results, labels)
     verdict = learning_curve.verdict(rows, len(checks))
     have = rows[-1]["examples"]

@@ -5,29 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
-
-from ie.data.records import Record, Span, blank
-
-SCHEME = scheme("COMPANY", "CITY")
-
-
-def gold(n: int) -> list[Record]:
-    found = []
-    for i in range(n):
-        text = f"{('Velto', 'Hooli', 'Anker')[i % 3]} sold {i} boats in Oslo."
-        oslo = text.index("Oslo")
-        spans = [Span(start=0, end=5, label="COMPANY"), Span(start=oslo, end=oslo + 4, label="CITY")]
-        found.append(Record(text=text, spans=spans))
-    return found
+from corpora import write_split
+from running import ROOT, Outcome, run_command
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
-    write_docbin(tmp_path / "train.spacy", gold(16), blank("en"))
-    write_docbin(tmp_path / "dev.spacy", gold(6), blank("en"))
-    write_lines(tmp_path / "test.jsonl", (record.to_line() for record in gold(30)))
+    write_split(tmp_path, train=16, dev=6, test=30)
     (tmp_path / "configs").mkdir()
     plain = (ROOT / "configs" / "efficient.cfg").read_text(encoding="utf-8")
     (tmp_path / "configs" / "plain.cfg").write_text(plain, encoding="utf-8")
@@ -40,9 +24,7 @@ def project(tmp_path: Path) -> Path:
 def compare(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     files = {
         "--configs": "configs",
-        "--train": "train.spacy",
-        "--dev": "dev.spacy",
-        "--test": "test.jsonl",
+        "--corpus": ".",
         "--scheme": "llm.cfg",
         "--output": "out",
         "--cache": "cache",
@@ -75,7 +57,7 @@ def test_the_table_the_files_and_a_second_run(project, capsys):
     before = (project / "out" / "variants.json").read_bytes()
     again = compare(project, capsys)
     assert again.status == 0
-    assert "2 of 2 are kept from an earlier run" in again.output
+    assert "2 of 2 trainings are kept from an earlier run" in again.output
     assert (project / "out" / "variants.json").read_bytes() == before
 
 
@@ -83,8 +65,7 @@ def test_the_table_the_files_and_a_second_run(project, capsys):
     ("options", "fault"),
     [
         (["--variants", "plain,fast"], "fast.cfg doesn't exist; --variants takes some of: plain, wide."),
-        (["--test", "nowhere.jsonl"], "nowhere.jsonl: there is no such file; run `weasel run split` first"),
-        (["--train", "nowhere.spacy"], "nowhere.spacy: there is no such corpus"),
+        (["--corpus", "none"], "none/test.jsonl: there is no such file; run `weasel run split` first"),
         (["--portions", "0"], "--portions '0' must be percentages"),
     ],
 )

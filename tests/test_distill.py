@@ -4,28 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
+from corpora import sales, write_split
+from running import ROOT, Outcome, run_command, write_docbin, write_lines
 from spacy.tokens import DocBin
 
-from ie.data.records import Record, Span, blank, read_records
-
-SCHEME = scheme("COMPANY", "CITY")
-NAMES = ("Velto", "Hooli", "Anker", "Baxes", "Corvo")
+from ie.data.records import Record, blank, read_records
 
 
-def gold(start: int, n: int) -> list[Record]:
-    found = []
-    for i in range(start, start + n):
-        text = f"{NAMES[i % 5]} sold {i} boats in Oslo."
-        oslo = text.index("Oslo")
-        spans = [Span(start=0, end=5, label="COMPANY"), Span(start=oslo, end=oslo + 4, label="CITY")]
-        found.append(Record(text=text, spans=spans))
-    return found
-
-
-def said(records: list[Record]) -> list[Record]:
-    """What a model might have made of texts: every third span wrong, some found by chance."""
-    found = []
+def labelled(records: list[Record]) -> list[Record]:
+    """What an LLM might predict: every third span wrong, some found by chance."""
+    predicted = []
     for i, record in enumerate(records):
         company, city = ({"start": s.start, "end": s.end, "label": s.label} for s in record.spans)
         company["alignment"] = "fuzzy" if i % 4 == 0 else "exact"
@@ -33,79 +21,73 @@ def said(records: list[Record]) -> list[Record]:
         wrong = {"start": boats, "end": boats + 5, "label": "CITY", "alignment": "exact"}
         dropped = [{"reason": "not in the text"}] if i % 5 == 0 else []
         spans = [company, wrong if i % 3 == 0 else city]
-        found.append(Record(text=record.text, spans=spans, llm={"dropped": dropped}))
-    return found
+        predicted.append(Record(text=record.text, spans=spans, llm={"dropped": dropped}))
+    return predicted
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
     settings = (ROOT / "configs" / "distill.cfg").read_text(encoding="utf-8").split("[recipes]")[0]
     settings = settings.replace("pipelines = 2", "pipelines = 1")
+    settings = settings.replace("assets/patterns.jsonl", "").replace("assets/companies.csv", "none.csv")
     recipes = (
         'both = []\nall = ["confidence", "agreement", "rules", "label-errors", "self-training", "missing", '
     )
     (tmp_path / "distill.cfg").write_text(
         f'{settings}[recipes]\n{recipes}"repeat", "two-stage"]\n', encoding="utf-8"
     )
-    nlp = blank("en")
-    reviewed, silver, dev, test = gold(0, 12), gold(20, 10), gold(40, 8), gold(60, 10)
-    write_docbin(tmp_path / "reviewed.spacy", reviewed, nlp)
-    write_docbin(tmp_path / "silver.spacy", silver, nlp)
-    write_docbin(tmp_path / "dev.spacy", dev, nlp)
-    write_lines(tmp_path / "test.jsonl", (record.to_line() for record in test))
-    write_lines(tmp_path / "llm.jsonl", (r.to_line() for r in said([*silver, *dev, *test])))
-    write_lines(tmp_path / "llm-train.jsonl", (r.to_line() for r in said(reviewed[2:])))
+    parts = write_split(corpus, reviewed=12, silver=10, dev=8, test=10)
+    answers = labelled([*parts["silver"], *parts["dev"], *parts["test"]])
+    write_lines(corpus / "llm.jsonl", (record.to_line() for record in answers))
+    write_lines(corpus / "llm-train.jsonl", (r.to_line() for r in labelled(parts["reviewed"][2:])))
     return tmp_path
 
 
-def options(project: Path, **files: str) -> list[object]:
+def command(name: str, project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
     files = {
         "settings": "distill.cfg",
-        "reviewed": "reviewed.spacy",
-        "silver": "silver.spacy",
-        "llm": "llm.jsonl",
-        "dev": "dev.spacy",
-        "scheme": "llm.cfg",
+        "corpus": "corpus",
+        "scheme": "corpus/llm.cfg",
         "cache": "cache",
-        **files,
+        "output": "out",
     }
-    paths = [part for name, file in files.items() for part in (f"--{name}", project / file)]
-    config = ROOT / "configs" / "efficient.cfg"
-    return [*paths, "--config", config, "--patterns", "", "--max-steps", 10, "--workers", 1]
+    paths = [part for option, file in files.items() for part in (f"--{option}", project / file)]
+    config = ["--config", ROOT / "configs" / "efficient.cfg", "--max-steps", 10, "--workers", 1]
+    return run_command(name, [*paths, *config, *more], capsys)
 
 
 def distill(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
-    return run_command("distill", [*options(project, corpus="corpus", output="out"), *more], capsys)
+    return command("distill", project, capsys, *more)
 
 
-def compare(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
-    files = {"test": "test.jsonl", "llm-train": "llm-train.jsonl", "output": "out"}
-    given = [*options(project, **files), "--reviewed-examples", 6, "--seeds", 1]
-    return run_command("compare-distillation", [*given, *more], capsys)
+def distilled(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project / "corpus").glob("distilled.*")}
 
 
 def test_distilled_examples_keep_gold_untouched_and_make_up_nothing(project, capsys):
     outcome = distill(project, capsys)
     assert outcome.status == 0, outcome.output
     lines = read_records(project / "corpus" / "distilled.jsonl")
-    assert [(r.text, r.spans) for r in lines[:12]] == [(r.text, r.spans) for r in gold(0, 12)]
+    assert [(r.text, r.spans) for r in lines[:12]] == [(r.text, r.spans) for r in sales(12)]
     silver = lines[12:]
-    assert {r.text for r in silver} == {r.text for r in gold(20, 10)}
+    assert {r.text for r in silver} == {r.text for r in sales(10, 12)}
     assert all(r.model_extra["silver"] for r in silver)
     docs = list(DocBin().from_disk(project / "corpus" / "distilled.spacy").get_docs(blank("en").vocab))
     assert all(token.ent_iob for doc in docs[:12] for token in doc)
     assert any(token.ent_iob == 0 for doc in docs[12:] for token in doc)
     assert (project / "out" / "model-best" / "meta.json").exists()
-    told = json.loads((project / "out" / "distill.json").read_text(encoding="utf-8"))
-    assert (told["reviewed_texts"], told["silver_texts"], told["dev_documents"]) == (12, 10, 8)
-    before = {p: p.read_bytes() for p in (project / "corpus").iterdir()}
+    summary = json.loads((project / "out" / "distill.json").read_text(encoding="utf-8"))
+    assert (summary["reviewed_texts"], summary["silver_texts"], summary["dev_documents"]) == (12, 10, 8)
+    before = distilled(project)
+    assert len(before) == 2
     assert distill(project, capsys).status == 0
-    assert before == {p: p.read_bytes() for p in (project / "corpus").iterdir()}
+    assert before == distilled(project)
 
 
 def test_the_comparison_prints_its_table_and_opens_test_for_one(project, capsys):
-    outcome = compare(project, capsys)
+    outcome = command("compare-distillation", project, capsys, "--reviewed-examples", 6, "--seeds", 1)
     assert outcome.status == 0, outcome.output
     for words in (
         "reviewed alone",
@@ -130,8 +112,8 @@ def test_the_comparison_prints_its_table_and_opens_test_for_one(project, capsys)
     ("more", "fault"),
     [
         (["--recipe", "best"], "has no recipe 'best'; choose from both, all."),
-        (["--llm", "none.jsonl"], "none.jsonl: there is no such file"),
-        (["--gazetteer", "none.csv", "--gazetteer-label", "COMPANY"], "none.csv: "),
+        (["--corpus", "nowhere"], "nowhere/reviewed.spacy: there is no such"),
+        (["--gazetteer-label", "COMPANY"], "none.csv: "),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, more, fault):
@@ -139,12 +121,12 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, more, fau
     assert outcome.status == 1
     assert fault in outcome.output
     assert "Traceback" not in outcome.output
-    assert not (project / "corpus").exists() or not list((project / "corpus").iterdir())
+    assert not distilled(project)
     assert not (project / "out" / "model-best").exists()
 
 
 def test_no_silver_is_told_with_its_remedy(project, capsys):
-    write_docbin(project / "silver.spacy", [], blank("en"))
+    write_docbin(project / "corpus" / "silver.spacy", [], blank("en"))
     outcome = distill(project, capsys)
     assert outcome.status == 1
     assert "there is no silver text to distil; run `weasel run llm-annotate`" in outcome.output

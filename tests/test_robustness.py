@@ -5,40 +5,22 @@ from pathlib import Path
 
 import pytest
 import spacy
-from running import ROOT, Outcome, run_command, scheme, write_docbin, write_lines
-
-from ie.data.records import blank, read_records
-
-SCHEME = scheme("COMPANY", "CITY")
-
-
-def row(n: int) -> dict:
-    company = ("Velto", "Hooli", "Anker")[n % 3]
-    text = f"{company} sold {n} boats in Oslo."
-    oslo = text.index("Oslo")
-    spans = [
-        {"start": 0, "end": 5, "label": "COMPANY"},
-        {"start": oslo, "end": oslo + 4, "label": "CITY"},
-    ]
-    return {"text": text, "spans": spans, "meta": {"id": f"t{n}"}, "answer": "accept"}
+from corpora import sales, write_split
+from running import ROOT, Outcome, run_command, write_lines
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
-    write_lines(tmp_path / "test.jsonl", [row(n) for n in range(40)])
-    write_lines(tmp_path / "train.jsonl", [row(n) for n in range(100, 130)])
-    write_docbin(tmp_path / "train.spacy", read_records(tmp_path / "train.jsonl"), blank("en"))
-    write_docbin(tmp_path / "dev.spacy", read_records(tmp_path / "test.jsonl")[:10], blank("en"))
+    write_split(tmp_path, test=40, dev=10, train=30)
     patterns = {
-        # one knows its names by heart, the other everything that looks like one
+        # one knows its names by heart, the other takes everything that looks like one
         "reviewed": [{"label": "COMPANY", "pattern": name} for name in ("Velto", "Hooli", "Anker")],
         "both": [{"label": "COMPANY", "pattern": [{"IS_TITLE": True, "IS_SENT_START": True}]}],
     }
-    for name, found in patterns.items():
+    for name, rules in patterns.items():
         nlp = spacy.blank("en")
         nlp.add_pipe("sentencizer")
-        nlp.add_pipe("entity_ruler").add_patterns(found)
+        nlp.add_pipe("entity_ruler").add_patterns(rules)
         folder = tmp_path / "models" / name / "model-best"
         folder.mkdir(parents=True)
         nlp.to_disk(folder)
@@ -46,17 +28,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def robustness(project: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:
-    options = {
-        "--test": "test.jsonl",
-        "--train": "train.jsonl",
-        "--scheme": "llm.cfg",
-        "--models": "models",
-        "--train-corpus": "train.spacy",
-        "--dev-corpus": "dev.spacy",
-        "--output": "out",
-    }
+    options = {"--corpus": ".", "--scheme": "llm.cfg", "--models": "models", "--output": "out"}
     paths = [part for name, file in options.items() for part in (name, project / file)]
-    config = ["--config", ROOT / "configs" / "efficient.cfg", "--repeats", 1]
+    config = ["--config", ROOT / "configs" / "efficient.cfg"]
     return run_command("robustness", [*paths, *config, "--seeds", 1, *more], capsys)
 
 
@@ -82,9 +56,6 @@ def test_who_knows_names_by_heart_falls_where_names_are_new(project, capsys):
     assert "Pipeline, reviewed only (n=40 texts) loses most to" in outcome.output
     assert "silver" in outcome.output
     assert "run `weasel run train`" in outcome.output
-    assert "the answers are the same on all 40 texts" in outcome.output
-    speed = json.loads((project / "out" / "speed.json").read_text(encoding="utf-8"))
-    assert set(speed) == {"1", "8", "64", "256"}
     page = (project / "out" / "robustness.html").read_text(encoding="utf-8")
     assert "40 gold test texts" in page
     assert "http" not in page.replace("http://www.w3.org", "")
@@ -117,10 +88,8 @@ def test_seeds_of_plain_trainings_are_no_seeds_of_the_distilled_pipeline(project
     ("options", "fault"),
     [
         (["--perturb", "sideways"], "'sideways' is none; choose from lower, upper"),
-        (["--batch-sizes", "many"], "--batch-sizes 'many' must be whole numbers"),
         (["--inspect", "silver"], "there is no trained pipeline; run `weasel run train`"),
-        (["--test", "nowhere.jsonl"], "nowhere.jsonl: there is no such file"),
-        (["--seeds", 2, "--train-corpus", "nowhere.spacy"], "nowhere.spacy: there is no such corpus"),
+        (["--corpus", "nowhere"], "nowhere/test.jsonl: there is no such file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, fault):
@@ -132,7 +101,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
 
 
 def test_one_example_with_one_label_gives_no_verdict(project, capsys):
-    one = row(0)
+    one = sales(1)[0].to_line()
     write_lines(project / "test.jsonl", [one | {"spans": one["spans"][:1]}])
     outcome = robustness(project, capsys)
     assert outcome.status == 0

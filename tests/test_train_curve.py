@@ -72,7 +72,7 @@ def test_the_table_and_the_files(project, capsys):
     before = {file.name: file.read_bytes() for file in (project / "out").iterdir()}
     outcome = curve(project, capsys, "--portions", "50,100", "--seeds", 1)
     assert outcome.status == 0
-    assert "2 of 2 are kept from an earlier run" in outcome.output
+    assert "2 of 2 trainings are kept from an earlier run" in outcome.output
     assert before == {file.name: file.read_bytes() for file in (project / "out").iterdir()}
 
 
@@ -161,7 +161,7 @@ def test_scores_of_0_or_1_are_no_trend(project, capsys, monkeypatch, counts, kin
     from ie.training import jobs
 
     alike = [{"counts": [[counts, [0, 0, 0]]] * 12}]
-    monkeypatch.setattr(jobs, "run", lambda portions, *given, **more: alike * len(portions))
+    monkeypatch.setattr(jobs, "train_portions", lambda portions, *given, **more: alike * len(portions))
     outcome = curve(project, capsys, "--portions", "25,50,100")
     assert outcome.status == 0
     assert written(project)["verdict"]["kind"] == kind
@@ -229,12 +229,12 @@ def test_an_interrupted_run_writes_no_verdict_and_goes_on_where_it_was(project, 
     monkeypatch.setattr(loop, "train", interrupted)
     outcome = curve(project, capsys, *given)
     assert outcome.status == 1
-    assert "interrupted: 1 of 2 trainings are done and are kept" in outcome.output
+    assert "interrupted: 1 of 2 trainings are done and kept" in outcome.output
     assert not (project / "out").exists()
     monkeypatch.setattr(loop, "train", original)
     outcome = curve(project, capsys, *given)
     assert outcome.status == 0
-    assert "1 of 2 are kept from an earlier run" in outcome.output
+    assert "1 of 2 trainings are kept from an earlier run" in outcome.output
 
 
 @pytest.mark.slow

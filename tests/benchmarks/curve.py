@@ -148,7 +148,7 @@ def measure(
     """Train all cells of a set; F of each, by label, as a JSON object.
 
     Args:
-        options: those of `grid.run` that say how (config, overrides, cache, workers).
+        options: those of `jobs.train_portions` that say how (config, overrides, cache, workers).
     """
     docs = list(train[: 2 * source.starts[-1]])
     texts = [doc.text for doc in docs]
@@ -166,7 +166,9 @@ def measure(
         found = []
         for n in (*source.starts, whole):
             portions = {cell: chosen for (of, cell), chosen in wanted.items() if of == n}
-            results = jobs.run(portions, docs, dev=path, labels=labels, progress=progress, **options)
+            results = jobs.train_portions(
+                portions, docs, dev=path, labels=labels, progress=progress, **options
+            )
             found += [_scores(n, cell, result) for cell, result in zip(portions, results, strict=True)]
     gold = [label for doc in dev for label in (ent.label_ for ent in doc.ents)]
     return {
@@ -337,7 +339,7 @@ def race(
             progress()
     start = time.perf_counter()
     with peak_memory() as second:
-        results = jobs.run(
+        results = jobs.train_portions(
             portions,
             docs,
             config=config,

@@ -148,15 +148,12 @@ def run(
     for mine, other in zip(data, reversed(data), strict=True):
         diagnoses += [DiagnosisJob(mine, other, name, config, lang, seed) for name in names]
         diagnoses += [DiagnosisJob(mine, other, "", config, lang, seed + 1 + i) for i in range(healthy)]
-    found: dict[int, dict[str, Any]] = {}
-
-    def done(i: int, result: dict[str, Any]) -> None:
-        found[i] = result
-        progress(result)
-
+    results: dict[int, dict[str, Any]] = {}
     workers = min(workers or jobs.default_workers(), max(len(diagnoses), 1))
-    jobs.on_cores(enumerate(diagnoses), workers, done, work=diagnosed, what="diagnoses", kept=False)
-    return [found[i] for i in range(len(diagnoses))]
+    for i, result in jobs.on_cores(diagnosed, enumerate(diagnoses), workers, what="diagnoses"):
+        results[i] = result
+        progress(result)
+    return [results[i] for i in range(len(diagnoses))]
 
 
 def table(results: Sequence[dict[str, Any]], data: Sequence[DataSet]) -> list[tuple[str, ...]]:

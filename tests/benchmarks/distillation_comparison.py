@@ -15,10 +15,9 @@ from ie.data.docs import from_doc, read_docs
 from ie.data.records import Record
 from ie.evaluation import scoring, systems
 from ie.training.distill import recipes
-from ie.training.distill.distillation import DistillationData, Distilled, distil, student
-from ie.training.distill.recipes import LLM, REVIEWED, SILVER, Answers, DistillSettings, Kept
-from ie.training.distill.teachers import Bench
-from ie.training.jobs import Result
+from ie.training.distill.distillation import Distillation, Distilled
+from ie.training.distill.recipes import LLM, REVIEWED, SILVER, Answers, Kept, SilverText
+from ie.training.jobs import Result, read_gold
 from ie.training.variants import variant_comparison
 
 
@@ -69,64 +68,49 @@ class RecipeComparison:
 
     def pair(self, name: str, other: str, *, test: bool = False) -> Pair | None:
         """The comparison of a row with another one that stands second in its pairs."""
-        found = self.test_pairs if test else self.pairs
-        return next((pair for pair in found if (pair.first, pair.second) == (name, other)), None)
+        pairs = self.test_pairs if test else self.pairs
+        return next((pair for pair in pairs if (pair.first, pair.second) == (name, other)), None)
 
 
-def compare(
-    at: Bench,
-    sources: DistillationData,
-    hidden: Sequence[Record],
-    settings: DistillSettings,
-    *,
-    seeds: int,
-    llm: Path,
-    test: Path,
-) -> RecipeComparison:
-    """Train every recipe with every seed, score on dev, recommend one, and score that one on test.
-
-    Args:
-        hidden: gold of those silver texts that have one.
-    """
-    made = distil(at, sources, settings.recipes, settings)
-    plain = Kept(recipes.drafts_of(sources.silver))
-    made = {REVIEWED: Distilled((), Kept()), SILVER: Distilled((), plain), **made}
+def compare(distillation: Distillation, *, seeds: int, llm: Path) -> RecipeComparison:
+    """Train every recipe with every seed, score on dev, recommend one, and score that one on test."""
+    source, labels = distillation.data, distillation.shared["labels"]
+    distilled = distillation.distil(distillation.settings.recipes)
+    silver = Kept([SilverText(record) for record in source.silver])
+    distilled = {REVIEWED: Distilled((), Kept()), SILVER: Distilled((), silver), **distilled}
     reviewed = {SILVER: []}
     jobs = {
-        (name, seed): student(
-            at, reviewed.get(name, sources.reviewed), item.kept.drafts, item.recipe, settings, seed
+        (name, seed): distillation.student(
+            reviewed.get(name, source.reviewed), item.kept.drafts, item.recipe, seed
         )
-        for name, item in made.items()
-        for seed in range(at.seed, at.seed + seeds)
+        for name, item in distilled.items()
+        for seed in range(distillation.seed, distillation.seed + seeds)
     }
-    results = dict(zip(jobs, at.run(list(jobs.values()), "trainings"), strict=True))
-    by_name = {name: [results[name, seed] for seed in range(at.seed, at.seed + seeds)] for name in made}
-    counts = {name: [_micro(r["counts"]) for r in found] for name, found in by_name.items()}
-    gold = {record.text: record for record in hidden}
-    rows = {name: _row(at, name, item, counts[name], by_name[name], gold) for name, item in made.items()}
-    dev = [from_doc(doc) for doc in read_docs(at.dev)]
-    said = _llm(llm, dev, at.labels)
-    others = [REVIEWED, *([LLM] if said is not None else [])]
-    if said is not None:
-        counts[LLM] = [said] * seeds
+    by_name: dict[str, list[Result]] = {name: [] for name in distilled}
+    for (name, _), result in zip(jobs, distillation.run(list(jobs.values()), "trainings"), strict=True):
+        by_name[name].append(result)
+    counts = {name: [_micro(r["counts"]) for r in results] for name, results in by_name.items()}
+    rows = {
+        name: _row(distillation, name, item, counts[name], by_name[name]) for name, item in distilled.items()
+    }
+    dev = [from_doc(doc) for doc in read_docs(distillation.shared["dev"])]
+    prompted = _llm(llm, dev, labels)
+    others = [REVIEWED, *([LLM] if prompted is not None else [])]
+    if prompted is not None:
+        counts[LLM] = [prompted] * seeds
     chosen = [(name, other) for other in others for name in rows if name != other]
     pairs = variant_comparison.pairs(counts, chosen, fixed=(LLM,))
     best = recommend(pairs)
-    against = [(best, name) for name in rows if name != best]
-    apart = {
-        pair.second for pair in variant_comparison.pairs(counts, against, fixed=(LLM,)) if pair.differs()
-    }
-    as_good = [name for name in rows if name != best and name not in apart]
-    # Only now anybody looks at test, and at these alone.
-    held_out = variant_comparison.read_gold(test)
-    final = dict.fromkeys((best, REVIEWED))
-    tested = {name: [_micro(r["test"]) for r in by_name[name]] for name in final}
+    against = variant_comparison.pairs(counts, [(best, name) for name in rows if name != best], fixed=(LLM,))
+    as_good = [pair.second for pair in against if not pair.differs()]
+    # The recommendation stands; test is read only now, and for these alone.
+    held_out = read_gold(distillation.test)
+    tested = {name: [_micro(r["test"]) for r in by_name[name]] for name in dict.fromkeys((best, REVIEWED))}
     shown = {name: _mean(tables) for name, tables in tested.items()}
-    said = _llm(llm, held_out, at.labels)
-    if said is not None:
-        tested[LLM] = [said] * seeds
-        shown[LLM] = (stats.intervals(said)[2], math.nan)
-    wanted = [(best, other) for other in tested if other != best]
+    prompted = _llm(llm, held_out, labels)
+    if prompted is not None:
+        tested[LLM] = [prompted] * seeds
+        shown[LLM] = (stats.intervals(prompted)[2], math.nan)
     return RecipeComparison(
         rows=rows,
         llm=stats.intervals(counts[LLM][0])[2] if LLM in counts else None,
@@ -134,7 +118,9 @@ def compare(
         recommended=best,
         as_good=sorted(as_good, key=lambda name: (len(rows[name].recipe), list(rows).index(name))),
         test=shown,
-        test_pairs=variant_comparison.pairs(tested, wanted, fixed=(LLM,)),
+        test_pairs=variant_comparison.pairs(
+            tested, [(best, other) for other in tested if other != best], fixed=(LLM,)
+        ),
         dev_texts=len(dev),
         test_texts=len(held_out),
     )
@@ -143,10 +129,10 @@ def compare(
 def recommend(pairs: Sequence[Pair]) -> str:
     """The way of training to recommend, by its comparison with the reviewed texts alone; else these.
 
-    Of so many ways the best looks better than it is. So only those whose gain is beyond noise after Holm's
-    correction are candidates, which holds however much the ways depend on each other (a max-t bootstrap would
-    see little more here), and says the same as the table's marks. The one whose gain has the highest lower
-    bound is recommended.
+    The best of so many ways looks better than it is. So only those whose gain is beyond noise after Holm's
+    correction are candidates. That holds however much the ways depend on each other (a max-t bootstrap would
+    see little more here), and agrees with the marks in the table. Of these, the one whose gain has the
+    highest lower bound is recommended.
     """
     gains = {
         pair.first: pair.difference.low
@@ -157,18 +143,18 @@ def recommend(pairs: Sequence[Pair]) -> str:
 
 
 def _row(
-    at: Bench,
+    distillation: Distillation,
     name: str,
     item: Distilled,
     counts: Sequence[np.ndarray],
     results: Sequence[Result],
-    gold: Answers,
 ) -> RecipeScore:
     f, sd = _mean(counts)
-    docs = [recipes.to_training_doc(draft, at.nlp) for draft in item.kept.drafts]
+    docs = [recipes.to_training_doc(draft, distillation.nlp) for draft in item.kept.drafts]
     tokens = sum(len(doc) for doc in docs)
     left = sum(token.ent_iob == 0 for doc in docs for token in doc)
-    right = recipes.quality(item.kept.drafts, gold, at.labels)
+    gold: Answers = {record.text: record for record in distillation.data.hidden}
+    right = recipes.quality(item.kept.drafts, gold, distillation.shared["labels"])
     return RecipeScore(
         name=name,
         recipe=item.recipe,
@@ -179,14 +165,14 @@ def _row(
         scores=tuple(_f(table) for table in counts),
         f=f,
         sd=sd,
-        training=mean(result["seconds"] for result in results),
-        teaching=item.teaching,
+        training=mean(result["measured"]["seconds"] for result in results),
+        teaching=item.seconds,
     )
 
 
 def _llm(path: Path, gold: Sequence[Record], labels: Sequence[str]) -> np.ndarray | None:
-    found = systems.stored_llm(path, gold).predicted
-    return scoring.count(gold, found, labels).sum(axis=1) if found else None
+    predicted = systems.stored_llm(path, gold).predicted
+    return scoring.count(gold, predicted, labels).sum(axis=1) if predicted else None
 
 
 def _micro(table: Sequence) -> np.ndarray:
@@ -203,7 +189,7 @@ def _mean(tables: Sequence[np.ndarray]) -> tuple[Estimate, float]:
     return stats.mean_over_seeds(tables), stdev(scores) if len(scores) > 1 else math.nan
 
 
-def to_json(found: RecipeComparison) -> dict[str, Any]:
+def to_json(compared: RecipeComparison) -> dict[str, Any]:
     """The comparison as a JSON object, without timings: the same inputs give the same bytes."""
 
     def pair(one: Pair | None) -> dict[str, Any] | None:
@@ -214,7 +200,7 @@ def to_json(found: RecipeComparison) -> dict[str, Any]:
         }
 
     return {
-        "dev": {"documents": found.dev_texts, "llm": found.llm and found.llm.rounded()},
+        "dev": {"documents": compared.dev_texts, "llm": compared.llm and compared.llm.rounded()},
         "recipes": {
             row.name: {
                 "means": list(row.recipe),
@@ -227,27 +213,27 @@ def to_json(found: RecipeComparison) -> dict[str, Any]:
                 "f": row.f.rounded(),
                 "seeds": [round(score, 4) for score in row.scores],
                 "sd": None if math.isnan(row.sd) else round(row.sd, 4),
-                "to_reviewed": pair(found.pair(row.name, REVIEWED)),
-                "to_llm": pair(found.pair(row.name, LLM)),
+                "to_reviewed": pair(compared.pair(row.name, REVIEWED)),
+                "to_llm": pair(compared.pair(row.name, LLM)),
             }
-            for row in found.rows.values()
+            for row in compared.rows.values()
         },
-        "recommended": found.recommended,
-        "not_told_from_it": found.as_good,
+        "recommended": compared.recommended,
+        "not_told_from_it": compared.as_good,
         "test": {
-            "documents": found.test_texts,
+            "documents": compared.test_texts,
             "systems": {
                 name: {"f": f.rounded(), "sd": None if math.isnan(sd) else round(sd, 4)}
-                for name, (f, sd) in found.test.items()
+                for name, (f, sd) in compared.test.items()
             },
-            "differences": {one.second: pair(one) for one in found.test_pairs},
+            "differences": {one.second: pair(one) for one in compared.test_pairs},
         },
     }
 
 
-def seconds(found: RecipeComparison) -> dict[str, dict[str, float]]:
+def seconds(compared: RecipeComparison) -> dict[str, dict[str, float]]:
     """Processor seconds of each row."""
     return {
         row.name: {"training": round(row.training, 1), "teaching": round(row.teaching, 1)}
-        for row in found.rows.values()
+        for row in compared.rows.values()
     }

@@ -38,14 +38,14 @@ def title(name: str) -> str:
     return TITLES.get(name, name)
 
 
-def cells(found: RecipeComparison, gold: int) -> list[list[str]]:
+def cells(compared: RecipeComparison, gold: int) -> list[list[str]]:
     """The table, a row for each way of training.
 
     Args:
         gold: silver texts whose gold is known.
     """
-    rows, dev = [], found.dev_texts
-    for row in found.rows.values():
+    rows, dev = [], compared.dev_texts
+    for row in compared.rows.values():
         kept = [stats.format_score(e, documents=gold) for e in row.right] or ["", "", ""]
         places = stats.fine_digits(dev, row.f.half_width)
         rows.append(
@@ -57,8 +57,8 @@ def cells(found: RecipeComparison, gold: int) -> list[list[str]]:
                 *(kept if row.texts else ["", "", ""]),
                 stats.format_score(row.f, documents=dev),
                 "–" if math.isnan(row.sd) else stats.decimals(row.sd, places),
-                _short(found.pair(row.name, REVIEWED), dev),
-                _short(found.pair(row.name, LLM), dev),
+                _short(compared.pair(row.name, REVIEWED), dev),
+                _short(compared.pair(row.name, LLM), dev),
                 f"{stats.two_digits(row.training + row.teaching):,}",
             ]
         )
@@ -81,18 +81,18 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
 
 
-def notes(found: RecipeComparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
+def notes(compared: RecipeComparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
     """What must be said beside the table, one sentence each."""
     said = [
         f"Trained on {counted(reviewed, 'reviewed text')}, the same for all rows, and of "
         f"{counted(silver, 'silver text')} those that the recipe keeps; Missing: share of their tokens that "
         "are left open.",
-        f"F on dev: exact spans on {counted(found.dev_texts, 'text')}, mean of "
+        f"F on dev: exact spans on {counted(compared.dev_texts, 'text')}, mean of "
         f"{counted(seeds, 'training')}, ± the 95 % interval over texts and seeds; dev picks the checkpoints "
         "too, so it flatters all rows alike.",
         "Differences with their 95 % intervals; * is beyond noise (Holm-corrected over "
-        f"{counted(len(found.pairs), 'pair')}: the noise of texts and seeds together, and a randomisation of "
-        "the texts, both).",
+        f"{counted(len(compared.pairs), 'pair')}: the noise of texts and seeds together, and a randomisation "
+        "of the texts, both).",
         "Seconds: of one processor, for one training and the pipelines that voted before it.",
     ]
     if gold:
@@ -101,7 +101,7 @@ def notes(found: RecipeComparison, reviewed: int, silver: int, gold: int, seeds:
             f"P, R and F of what is kept: on those of {counted(gold, 'silver text')} with hidden gold that "
             "are kept; gold spans that are left open don't count as missed.",
         )
-    if found.llm:
+    if compared.llm:
         said.append(LLM_ON_DEV)
     if seeds == 1:
         said.append(
@@ -110,29 +110,29 @@ def notes(found: RecipeComparison, reviewed: int, silver: int, gold: int, seeds:
     return said
 
 
-def advice(found: RecipeComparison) -> list[str]:
+def advice(compared: RecipeComparison) -> list[str]:
     """Which recipe to take, what that rests on, and what it scores on test."""
-    best = found.rows[found.recommended]
-    n = found.test_texts
+    best = compared.rows[compared.recommended]
+    n = compared.test_texts
     if best.name == REVIEWED:
         said = [
             "No way of using the silver is surely better than the reviewed texts alone (dev "
-            f"n={found.dev_texts:,}): leave it out, or review more dev texts to see smaller differences."
+            f"n={compared.dev_texts:,}): leave it out, or review more dev texts to see smaller differences."
         ]
     else:
-        gain = found.pair(best.name, REVIEWED)
-        moved = stats.format_difference(gain.difference, found.dev_texts)
+        gain = compared.pair(best.name, REVIEWED)
+        moved = stats.format_difference(gain.difference, compared.dev_texts)
         said = [
             f"Take {title(best.name)}{_means(best)}: of all rows its gain over the reviewed texts alone is "
-            f"the surest, {moved} on dev (n={found.dev_texts:,})."
+            f"the surest, {moved} on dev (n={compared.dev_texts:,})."
         ]
-        if found.as_good:
-            said.append(f"Not told from it on dev: {', '.join(map(title, found.as_good))}.")
+        if compared.as_good:
+            said.append(f"Not told from it on dev: {', '.join(map(title, compared.as_good))}.")
     scores = "; ".join(
-        f"{title(name)} {stats.format_score(f, documents=n)}" for name, (f, _) in found.test.items()
+        f"{title(name)} {stats.format_score(f, documents=n)}" for name, (f, _) in compared.test.items()
     )
     said.append(f"On test, looked at for these alone (n={n:,}): F {scores}.")
-    for pair in found.test_pairs:
+    for pair in compared.test_pairs:
         verdict = "beyond noise" if pair.differs() else "this may be noise"
         said.append(
             f"On test {title(pair.first)} minus {title(pair.second)}: "
@@ -146,9 +146,9 @@ def _means(row: RecipeScore) -> str:
     return f" ({', '.join(row.recipe)})" if row.recipe else ""
 
 
-def figure(found: RecipeComparison) -> Figure:
+def figure(compared: RecipeComparison) -> Figure:
     """F on dev of each way of training with its interval; lines for the reviewed ones alone and the LLM."""
-    rows = list(found.rows.values())
+    rows = list(compared.rows.values())
     with matplotlib.rc_context(STYLE):
         drawing = figures.figure(7, 1.2 + 0.3 * len(rows))
         axis = drawing.subplots()
@@ -158,24 +158,24 @@ def figure(found: RecipeComparison) -> Figure:
                 place,
                 xerr=[[row.f.value - row.f.low], [row.f.high - row.f.value]],
                 fmt="o",
-                color=COLOURS[2 if row.name == found.recommended else 0],
+                color=COLOURS[2 if row.name == compared.recommended else 0],
                 capsize=3,
             )
-        lines = [(found.rows[REVIEWED].f.value, COLOURS[1], title(REVIEWED))]
-        if found.llm:
-            lines.append((found.llm.value, COLOURS[3], title(LLM)))
+        lines = [(compared.rows[REVIEWED].f.value, COLOURS[1], title(REVIEWED))]
+        if compared.llm:
+            lines.append((compared.llm.value, COLOURS[3], title(LLM)))
         for value, colour, name in lines:
             axis.axvline(value, color=colour, linewidth=1, zorder=0, label=name)
         axis.set_yticks(range(len(rows)), [title(row.name) for row in rows])
         axis.invert_yaxis()
-        axis.set_xlabel(f"F on dev (n={found.dev_texts:,} texts), 95 % interval over texts and seeds")
+        axis.set_xlabel(f"F on dev (n={compared.dev_texts:,} texts), 95 % interval over texts and seeds")
         axis.grid(axis="x", alpha=0.3)
         drawing.legend(loc="outside lower center", ncols=2, frameon=False)
     return drawing
 
 
 def page(
-    found: RecipeComparison,
+    compared: RecipeComparison,
     rows: Sequence[Sequence[str]],
     sentences: Sequence[str],
     remarks: Sequence[str],
@@ -192,8 +192,8 @@ def page(
             "verdict": "differ" if pair.differs() else "not told apart",
         }
         for on, n, every in (
-            ("dev", found.dev_texts, found.pairs),
-            ("test", found.test_texts, found.test_pairs),
+            ("dev", compared.dev_texts, compared.pairs),
+            ("test", compared.test_texts, compared.test_pairs),
         )
         for pair in every
     ]
@@ -204,6 +204,6 @@ def page(
         sentences=sentences,
         remarks=remarks,
         pairs=pairs,
-        means=[(title(row.name), ", ".join(row.recipe)) for row in found.rows.values() if row.recipe],
+        means=[(title(row.name), ", ".join(row.recipe)) for row in compared.rows.values() if row.recipe],
         picture=figures.svg(drawing, "distillation", "score of each recipe with its interval"),
     )

@@ -85,7 +85,7 @@ def test_nothing_imports_tests_or_benchmarks() -> None:
     "module",
     [
         "ie.training.jobs",
-        "ie.training.distill.teachers",
+        "ie.training.distill.distillation",
         "ie.training.variants.variant_comparison",
         "ie.deploy.apply.shard_runner",
         "ie.deploy.apply.llm_worker",

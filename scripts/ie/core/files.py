@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -95,6 +95,20 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     text = json_text(finite(value), indent=indent)
     with atomic_write(path) as file:
         file.write(text + "\n")
+
+
+def write_files(folder: Path, contents: Mapping[str, Any]) -> None:
+    """Write files of a folder by name, each all or nothing: bytes and text as they are, the rest as JSON.
+
+    Raises:
+        UserError: the folder can't be written to, or the disk is full.
+    """
+    for name, content in contents.items():
+        if isinstance(content, bytes | str):
+            with atomic_write(folder / name, "wb" if isinstance(content, bytes) else "w") as file:
+                file.write(content)
+        else:
+            write_json(folder / name, content)
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

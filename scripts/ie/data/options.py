@@ -22,6 +22,7 @@ MaxChars = Annotated[int, typer.Option(help="Longer texts are set aside", min=1)
 Stretch = Annotated[
     int, typer.Option(help="Texts with more characters in a row without a blank are set aside", min=1)
 ]
+Corpus = Annotated[Path, typer.Option(help="Folder of what `split` and `llm-annotate` write.")]
 Scheme = Annotated[Path, typer.Option(help="Config that holds the labels.")]
 Provider = Annotated[
     str,
@@ -37,3 +38,4 @@ Seed = Annotated[int, typer.Option(help="Seed of weights, batches and samples; o
 MaxSteps = Annotated[int, typer.Option(help="Updates at most; 0 leaves it to the config.", min=0)]
 GpuId = Annotated[int, typer.Option(help="Number of the GPU; -1 for none.")]
 Workers = Annotated[int, typer.Option(help="Processes at a time; 0: one per core.", min=0)]
+TrainingCache = Annotated[Path, typer.Option(help="Folder that keeps finished trainings.")]

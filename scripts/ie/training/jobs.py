@@ -1,17 +1,20 @@
-"""Many small trainings, side by side on the cores or on a Ray cluster, none of them done twice.
+"""Many small trainings, side by side on the cores or on a Ray cluster, each done once.
 
-A cell is one training: a portion of the examples and a seed. Its result is kept under a hash of all that it
-depends on, as soon as it is there, so a run that was killed goes on where it was.
+A result is stored under a hash of all that it depends on, as soon as it is there. So a run that was killed
+continues where it was.
 """
 
 import hashlib
 import json
+import resource
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from time import process_time
 from typing import Any, TypeVar
 
 import psutil
@@ -24,9 +27,13 @@ from ie.core.errors import UserError
 from ie.core.files import hash_code, json_text, sha256_file, write_json
 from ie.core.processes import cores, unordered
 from ie.core.settings import read_config
+from ie.core.text import counted
+from ie.data import records
 from ie.data.docs import docbin, from_doc, read_docs
+from ie.data.records import Record
 from ie.data.scheme import Scored
-from ie.evaluation import scoring
+from ie.evaluation import perturbations, scoring
+from ie.evaluation.baselines import predict_with
 from ie.training import loop
 
 Result = dict[str, Any]
@@ -39,8 +46,8 @@ WORKER_MB = 600
 # A worker keeps its corpus in memory, which takes a good hundred times the .spacy file: with 0.05 to 3.7 MB
 # (200 to 20,000 examples of news) it came to 185 to 578 MB. Twice that is set aside, too.
 TIMES_FILE = 220
-# A worker is replaced after so many trainings, so that whatever they leave behind stays bounded.
-CELLS_PER_WORKER = 16
+# A worker is replaced after this many trainings, so that whatever they leave behind stays bounded.
+TASKS_PER_WORKER = 16
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What a worker needs for one cell; paths are of files that exist while it runs.
+    """One training and what is measured of its pipeline; paths are of files that exist while it runs.
 
-    `cache` is where the result is kept, None for nowhere; `also` are hashes of what else it depends on.
+    Attributes:
+        first: examples of a first stage; the training on `train` starts from its weights.
+        texts: texts whose predicted spans are part of the result.
+        test: gold records to score as well, and dev in lower case with them.
+        model: folder that keeps the pipeline; None for none.
+        cache: folder that keeps the result; None for none.
     """
 
     cell: Cell
@@ -64,191 +76,258 @@ class TrainingJob:
     train: Path
     dev: Path
     labels: tuple[str, ...]
-    overrides: dict[str, Any]
-    gpu_id: int
-    cache: Path | None
-    also: tuple[str, ...] = ()
+    overrides: Mapping[str, Any]
+    gpu_id: int = -1
     scored: Scored = "spans"
+    first: Path | None = None
+    texts: tuple[str, ...] = ()
+    test: Path | None = None
+    model: Path | None = None
+    cache: Path | None = None
 
+    def files(self) -> dict[str, Path]:
+        """The input files, by the attribute that holds the path."""
+        names = ("config", "train", "dev", "first", "test")
+        return {name: path for name in names if (path := getattr(self, name))}
 
-def train_cell(job: TrainingJob) -> Result:
-    """Train one cell in this process and count its hits and misses on dev.
+    def size(self) -> int:
+        """What the time of the training grows with; only the order matters."""
+        return self.cell.examples + (self.first.stat().st_size if self.first else 0)
 
-    Returns:
-        `cell`, `labels`, `counts` (a (documents, labels, 3) list), `best_step`, and `unfinished`: whether the
-        last checkpoint was the best, so that the training was stopped while the score still rose.
-    """
-    with tempfile.TemporaryDirectory(prefix="train-curve-") as folder:
-        scores = train_to(job, Path(folder))
-        nlp = spacy.load(Path(folder) / "model-best")
-        docs = read_docs(job.dev)
-        gold = scoring.view(map(from_doc, docs), job.scored)
-        found = scoring.view(map(from_doc, nlp.pipe([doc.text for doc in docs])), job.scored)
-    result = {
-        "cell": asdict(job.cell),
-        "best_step": scores["step"],
-        "unfinished": unfinished(scores),
-        "labels": list(job.labels),
-        "counts": scoring.count(gold, found, job.labels).tolist(),
-    }
-    keep(job, result)
-    return result
-
-
-def train_to(job: TrainingJob, folder: Path) -> dict[str, Any]:
-    """Train one cell into `folder`; the scores of `training.train`.
-
-    Raises:
-        UserError: as there, with the portion and the seed.
-    """
-    try:
-        return loop.train(
-            job.config,
-            train=job.train,
-            dev=job.dev,
-            output=folder,
-            overrides=job.overrides,
-            seed=job.cell.seed,
-            gpu_id=job.gpu_id,
-            quiet=True,
-        )
-    except UserError as error:
-        where = f"the {job.cell.percent:g} % portion with seed {job.cell.seed}"
-        raise UserError(f"{where}: {str(error).replace(str(job.train), 'its examples')}") from error
-
-
-def unfinished(scores: dict[str, Any]) -> bool:
-    """Whether a training was stopped while its score still rose."""
-    return scores["step"] == scores["history"][-1]["step"] > 0
-
-
-def _stored(job: TrainingJob) -> Path | None:
-    return job.cache / f"{key(job)}.json" if job.cache else None
-
-
-def keep(job: TrainingJob, result: Result) -> None:
-    """Store the result of a cell under the hash of what it depends on."""
-    if stored := _stored(job):
-        write_json(stored, result, indent=None)
-
-
-def kept(job: TrainingJob) -> Result | None:
-    """The result of an earlier run, if it is there and whole."""
-    stored = _stored(job)
-    if not stored or not stored.exists():
-        return None
-    try:
-        return json.loads(stored.read_text(encoding="utf-8")) | {"cell": asdict(job.cell)}
-    except ValueError:
-        return None  # whatever damaged it, training again puts it right
-
-
-def key(job: TrainingJob) -> str:
-    """Hash of all that a cell's result depends on; which percentage the examples are doesn't matter."""
-    weights = _weights(job.config)  # first: it reports a missing config in one sentence
-    parts = [
-        job.cell.seed,
-        sha256_file(job.config),
-        sha256_file(job.train),
-        sha256_file(job.dev),
-        list(job.labels),
-        job.scored,
-        job.overrides,
-        job.gpu_id,
-        {name: version(name) for name in ("spacy", "thinc", "numpy")},
-        hash_code(*CODE),
-        [sha256_file(path) for path in weights],
-        *job.also,
-    ]
-    return hashlib.sha256(json_text(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
+    def key(self) -> str:
+        """Hash of all that the result depends on; which percentage the examples are doesn't matter."""
+        weights = _weights(self.config)  # first: it reports a missing config in one sentence
+        parts = [
+            self.cell.seed,
+            {name: sha256_file(path) for name, path in self.files().items()},
+            list(self.labels),
+            list(self.texts),
+            self.scored,
+            dict(self.overrides),
+            self.gpu_id,
+            {name: version(name) for name in ("spacy", "thinc", "numpy")},
+            hash_code(*CODE),
+            [sha256_file(path) for path in weights],
+        ]
+        return hashlib.sha256(json_text(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
 def _weights(config: Path) -> list[Path]:
     """Files that the config names beside its corpora."""
-    found: list[Path] = []
+    files: list[Path] = []
     for name, value in sorted(read_config(config, interpolate=False).get("paths", {}).items()):
         if name not in ("train", "dev") and isinstance(value, str) and value:
             path = Path(value)
-            found += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return found
+            files += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return files
+
+
+def train_job(job: TrainingJob) -> Result:
+    """Train in this process, and count hits and misses.
+
+    Returns:
+        `cell`, `labels`, `counts` on dev (a (documents, labels, 3) list), `best_step`, `unfinished` (whether
+        the last checkpoint was the best, so that the training was stopped while the score still rose) and
+        `measured`: processor `seconds` of the training, and `peak_mb` of this process in 10^6 bytes. For a
+        job with `test` also `test` and `lowered` (dev in lower case), shaped as `counts`; for one with
+        `texts` also `spans`, the [start, end, label] of each span in each text.
+
+    Raises:
+        UserError: the training failed; naming its examples and seed.
+    """
+    with tempfile.TemporaryDirectory(prefix="training-") as temporary:
+        folder, start, before = job.model or Path(temporary) / "last", None, process_time()
+        if job.first:
+            _train(job, job.first, Path(temporary) / "first", None)
+            start = Path(temporary) / "first" / "model-best"
+        scores = _train(job, job.train, folder, start)
+        seconds = process_time() - before
+        predict = predict_with(spacy.load(folder / "model-best"))
+
+    def count(gold: Sequence[Record]) -> list:
+        predicted = scoring.view(predict([record.text for record in gold]), job.scored)
+        return scoring.count(gold, predicted, job.labels).tolist()
+
+    dev = scoring.view(map(from_doc, read_docs(job.dev)), job.scored)
+    result: Result = {
+        "cell": asdict(job.cell),
+        "best_step": scores["step"],
+        "unfinished": scores["step"] == scores["history"][-1]["step"] > 0,
+        "labels": list(job.labels),
+        "counts": count(dev),
+    }
+    if job.test:
+        result["lowered"] = count([perturbations.recased(record, str.lower) for record in dev])
+        result["test"] = count(read_gold(job.test))
+    if job.texts:
+        result["spans"] = [[[s.start, s.end, s.label] for s in r.spans] for r in predict(job.texts)]
+    # Linux counts in KB, macOS in bytes.
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    result["measured"] = {
+        "seconds": seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+    }
+    return result
+
+
+def _train(job: TrainingJob, train: Path, output: Path, start: Path | None) -> dict[str, Any]:
+    try:
+        return loop.train(
+            job.config,
+            train=train,
+            dev=job.dev,
+            output=output,
+            overrides=dict(job.overrides),
+            seed=job.cell.seed,
+            gpu_id=job.gpu_id,
+            quiet=True,
+            start=start,
+        )
+    except UserError as error:
+        where = f"training on {counted(job.cell.examples)} with seed {job.cell.seed}"
+        raise UserError(f"{where}: {str(error).replace(str(train), 'its examples')}") from error
+
+
+def read_gold(path: Path) -> list[Record]:
+    """The accepted records of a test file.
+
+    Raises:
+        UserError: none, or none with a span; no such file.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file; run `weasel run split` first.")
+    gold = records.accepted(records.read_records(path, allow_empty=True))
+    scoring.require_scorable(gold, path)
+    return gold
 
 
 def run(
-    portions: Mapping[Cell, Sequence[int]],
-    docs: Sequence[Doc],
+    jobs: Sequence[TrainingJob],
     *,
-    config: Path,
-    dev: Path,
-    labels: Sequence[str],
-    scored: Scored = "spans",
-    overrides: dict[str, Any] | None = None,
-    gpu_id: int = -1,
     executor: ray_cluster.Executor = "local",
     workers: int = 0,
-    cache: Path | None = None,
-    started: Callable[[int], Any] = lambda reused: None,
-    progress: Callable[[], Any] = lambda: None,
+    fresh: bool = False,
+    what: str = "trainings",
+    progress: Callable[[], Any] | None = None,
 ) -> list[Result]:
-    """Train every cell, several at a time in processes of their own; results in the order of `portions`.
+    """Do the jobs, several at a time in processes of their own, equal ones once; results in their order.
 
     Args:
-        portions: indices into `docs` of each cell's examples.
         executor: "local" for processes on this machine, "ray" for a Ray cluster (or Ray on this machine).
-        workers: processes; 0 for one a core as far as the memory goes, and on a GPU for one in all. Ray
-            decides by itself: one CPU a training.
-        cache: folder that keeps finished cells; None for none.
-        started: called once, with the number of cells that were kept from an earlier run.
-        progress: called when another cell is done.
+        workers: processes; 0 for one per core as far as the memory goes, and for one in all on a GPU. Ray
+            decides by itself: one CPU per training.
+        fresh: a new process for each training, so that its peak of memory is its own.
+        what: names the jobs in messages.
+        progress: called when another job is done, in place of a progress bar.
 
     Raises:
-        UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
+        UserError: a training failed, was killed, or the user interrupted; results in a cache are kept.
     """
     if executor == "ray":
         ray_cluster.require()
-    with tempfile.TemporaryDirectory(prefix="portions-") as folder:
-        shared = {"config": config, "dev": dev, "labels": tuple(labels), "overrides": overrides or {}}
-        shared["scored"] = scored
-        jobs = []
-        for cell, chosen in portions.items():
-            path = write_portion(Path(folder), docs, chosen)
-            jobs.append(TrainingJob(cell=cell, train=path, cache=cache, gpu_id=gpu_id, **shared))
-        found = {i: result for i, job in enumerate(jobs) if (result := kept(job))}
-        started(len(found))
-        # The largest go first, so that no core is left waiting for one that started last.
-        left = sorted((i for i in range(len(jobs)) if i not in found), key=lambda i: -jobs[i].cell.examples)
-
-        def done(i: int, result: Result) -> None:
-            found[i] = result
-            progress()
-
-        todo = [(i, jobs[i]) for i in left]
-        trains = [job.train for _, job in todo]
+    keys = [job.key() for job in jobs]
+    distinct = dict(zip(keys, jobs, strict=True))
+    results = {key: result for key, job in distinct.items() if (result := _stored(key, job))}
+    # The largest go first, so that no core is left waiting for one that started last.
+    left = sorted((key for key in distinct if key not in results), key=lambda key: -distinct[key].size())
+    with tqdm(
+        total=len(distinct), initial=len(results), desc=what, leave=False, disable=progress is not None
+    ) as bar:
+        if results:
+            print(f"{len(results)} of {len(distinct)} {what} are kept from an earlier run")
+        todo = [(key, distinct[key]) for key in left]
         try:
-            if not todo:
-                pass
-            elif executor == "ray":
-                _on_ray(todo, done)
-            elif (processes := min(workers or default_workers(gpu_id, trains), len(todo))) == 1:
-                for i, job in todo:
-                    done(i, train_cell(job))
-            else:
-                on_cores(todo, processes, done, work=train_cell)
+            for key, result in _results(todo, executor, workers, fresh, what):
+                results[key] = result
+                if cache := distinct[key].cache:
+                    write_json(cache / f"{key}.json", result, indent=None)
+                (progress or bar.update)()
         except KeyboardInterrupt:
-            where = f"are kept in {cache}; run the same command again to go on" if cache else "are lost"
+            kept = all(job.cache for job in jobs)
+            where = f"kept in {jobs[0].cache}; run the same command again to continue" if kept else "lost"
             raise UserError(
-                f"interrupted: {len(found)} of {len(jobs)} trainings are done and {where}."
+                f"interrupted: {len(results)} of {len(distinct)} {what} are done and {where}."
             ) from None
-        return [found[i] for i in range(len(jobs))]
+    return [results[key] | {"cell": asdict(job.cell)} for key, job in zip(keys, jobs, strict=True)]
 
 
-def write_portion(folder: Path, docs: Sequence[Doc], chosen: Sequence[int]) -> Path:
-    """The `.spacy` file of a portion in `folder`, written if it isn't there yet.
+def _stored(key: str, job: TrainingJob) -> Result | None:
+    """The result of an earlier run, if it is there and whole, and so is the pipeline if that is wanted."""
+    if not job.cache or (job.model and not (job.model / "model-best" / "meta.json").exists()):
+        return None
+    try:
+        return json.loads((job.cache / f"{key}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None  # whatever damaged it, training again puts it right
 
-    In the order of the corpus, so that the whole is trained exactly as the whole corpus would be.
+
+def _results(
+    todo: Sequence[tuple[str, TrainingJob]],
+    executor: ray_cluster.Executor,
+    workers: int,
+    fresh: bool,
+    what: str,
+) -> Iterator[tuple[str, Result]]:
+    """Keys and results, as they come."""
+    if not todo:
+        return
+    if executor == "ray":
+        yield from _on_ray(todo)
+        return
+    jobs = [job for _, job in todo]
+    corpora = [path for job in jobs for path in (job.train, job.first) if path]
+    processes = min(workers or default_workers(jobs[0].gpu_id, corpora), len(todo))
+    if processes == 1 and not fresh:
+        for key, job in todo:
+            yield key, train_job(job)
+        return
+    kept = all(job.cache for job in jobs)
+    limit = 1 if fresh else TASKS_PER_WORKER
+    yield from on_cores(train_job, todo, processes, tasks_per_worker=limit, what=what, kept=kept)
+
+
+def train_portions(
+    portions: Mapping[Cell, Sequence[int]],
+    docs: Sequence[Doc],
+    *,
+    executor: ray_cluster.Executor = "local",
+    workers: int = 0,
+    progress: Callable[[], Any] | None = None,
+    **shared: Any,
+) -> list[Result]:
+    """Train every cell; results in the order of `portions`.
+
+    Args:
+        portions: indices into `docs` of each cell's examples.
+        executor, workers, progress: as in `run`. shared: attributes of all jobs.
+
+    Raises:
+        UserError: as `run`.
     """
-    path = folder / f"{hashlib.sha256(repr(sorted(chosen)).encode()).hexdigest()[:16]}.spacy"
+    with tempfile.TemporaryDirectory(prefix="portions-") as folder:
+        jobs = portion_jobs(portions, docs, Path(folder), **shared)
+        return run(jobs, executor=executor, workers=workers, progress=progress)
+
+
+def portion_jobs(
+    portions: Mapping[Cell, Sequence[int]], docs: Sequence[Doc], folder: Path, **shared: Any
+) -> list[TrainingJob]:
+    """A job for each cell, with its examples in `folder`.
+
+    They are in the order of the corpus, so that the whole is trained exactly as the whole corpus would be.
+    """
+    return [
+        TrainingJob(cell, train=write_examples(folder, [docs[i] for i in sorted(chosen)]), **shared)
+        for cell, chosen in portions.items()
+    ]
+
+
+def write_examples(folder: Path, docs: Iterable[Doc]) -> Path:
+    """The `.spacy` file of training examples in `folder`, named by its content."""
+    data = docbin(docs).to_bytes()
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}.spacy"
     if not path.exists():
-        docbin(docs[i] for i in sorted(chosen)).to_disk(path)
+        path.write_bytes(data)
     return path
 
 
@@ -266,73 +345,55 @@ def default_workers(gpu_id: int = -1, corpora: Iterable[Path] = ()) -> int:
 
 
 def on_cores(
-    todo: Iterable[tuple[int, Task]],
-    processes: int,
-    done: Callable[[int, Answer], Any],
-    *,
     work: Callable[[Task], Answer],
-    cells_per_worker: int = CELLS_PER_WORKER,
+    tasks: Iterable[tuple[Any, Task]],
+    processes: int,
+    *,
+    tasks_per_worker: int = TASKS_PER_WORKER,
     what: str = "trainings",
-    kept: bool = True,
-) -> None:
-    """Do `work` for each numbered job in that many processes, and tell `done` of each result.
+    kept: bool = False,
+) -> Iterator[tuple[Any, Answer]]:
+    """`work` for each task in that many processes; the keys of the tasks and the results, as they come.
 
     Args:
-        what: the jobs are. `kept`: whether what was finished still is there after a failure.
+        what: names the tasks in messages. kept: whether finished results survive a failure.
 
     Raises:
-        UserError: a training failed, or was killed.
+        UserError: a worker was killed, or as `work` does.
     """
+    numbered = ((work, key, task) for key, task in tasks)
     try:
-        for i, result in unordered(
-            _numbered, ((work, i, job) for i, job in todo), processes, tasks_per_worker=cells_per_worker
-        ):
-            done(i, result)
+        yield from unordered(_keyed, numbered, processes, tasks_per_worker=tasks_per_worker)
     except BrokenProcessPool as error:
         remedy = "run it again with --vars.workers 1" if processes > 1 else "free some, then run it again"
         raise UserError(
-            f"one of {processes} {what} at a time was killed, most likely for want of memory; {remedy}"
+            f"one of {processes} {what} at a time was killed, probably out of memory; {remedy}"
             f"{' (what was finished is kept)' if kept else ''}."
         ) from error
 
 
-def _numbered(task: tuple[Callable[[Task], Answer], int, Task]) -> tuple[int, Answer]:
-    work, i, job = task
-    return i, work(job)
+def _keyed(task: tuple[Callable[[Task], Answer], Any, Task]) -> tuple[Any, Answer]:
+    work, key, item = task
+    return key, work(item)
 
 
-def _on_ray(todo: Sequence[tuple[int, TrainingJob]], done: Callable[[int, Result], None]) -> None:
-    """The same cells as Ray tasks: files travel with them, results are kept on this machine.
+def _on_ray(todo: Sequence[tuple[str, TrainingJob]]) -> Iterator[tuple[str, Result]]:
+    """The jobs as Ray tasks: files travel with them, results are kept on this machine.
 
     Weights that the config names must be at the same path on every node.
     """
     with ray_cluster.started() as ray:
-        parcels = {path: ray.put(path.read_bytes()) for _, job in todo for path in _files(job)}
-        jobs = dict(todo)
-        tasks = ((i, replace(job, cache=None), *(parcels[path] for path in _files(job))) for i, job in todo)
-        for i, result in ray_cluster.unordered(
-            _train_parcel, tasks, in_flight=len(todo), num_gpus=int(jobs[todo[0][0]].gpu_id >= 0)
-        ):
-            keep(jobs[i], result)
-            done(i, result)
+        paths = {path for _, job in todo for path in job.files().values()}
+        contents = {path: ray.put(path.read_bytes()) for path in paths}
+        tasks = ((key, job, *(contents[path] for path in job.files().values())) for key, job in todo)
+        num_gpus = int(todo[0][1].gpu_id >= 0)
+        yield from ray_cluster.unordered(_train_remotely, tasks, in_flight=len(todo), num_gpus=num_gpus)
 
 
-def _files(job: TrainingJob) -> tuple[Path, Path, Path]:
-    return job.config, job.train, job.dev
-
-
-def _train_parcel(i: int, job: TrainingJob, config: bytes, train: bytes, dev: bytes) -> tuple[int, Result]:
-    """`train_cell` on a machine that has none of the files."""
-    with tempfile.TemporaryDirectory(prefix="parcel-") as folder:
-        paths = [Path(folder) / name for name in ("config.cfg", "train.spacy", "dev.spacy")]
-        for path, content in zip(paths, (config, train, dev), strict=True):
+def _train_remotely(key: str, job: TrainingJob, *contents: bytes) -> tuple[str, Result]:
+    """`train_job` on a machine that has none of the files."""
+    with tempfile.TemporaryDirectory(prefix="training-files-") as folder:
+        files = {name: Path(folder) / f"{name}{path.suffix}" for name, path in job.files().items()}
+        for path, content in zip(files.values(), contents, strict=True):
             path.write_bytes(content)
-        return i, train_cell(replace(job, config=paths[0], train=paths[1], dev=paths[2]))
-
-
-def resume(bar: tqdm, reused: int) -> None:
-    """Start the bar where an earlier run ended, so that its ETA counts only what is left."""
-    if reused:
-        bar.initial = bar.n = reused
-        bar.refresh()
-        print(f"{reused} of {bar.total} are kept from an earlier run")
+        return key, train_job(replace(job, **files))

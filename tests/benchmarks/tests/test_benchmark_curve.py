@@ -22,7 +22,7 @@ def fake_trainings(monkeypatch):
             found.append({"labels": list(labels), "counts": [[[1000 - wrong, wrong, wrong]] * len(labels)]})
         return found
 
-    monkeypatch.setattr(jobs, "run", run)
+    monkeypatch.setattr(jobs, "train_portions", run)
 
 
 @pytest.fixture

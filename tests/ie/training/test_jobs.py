@@ -1,38 +1,26 @@
 import os
 import signal
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from running import ROOT, write_docbin
+from corpora import write_split
+from running import ROOT
 from spacy.tokens import Doc, DocBin
 
 from ie.core import ray_cluster
 from ie.core.errors import UserError
-from ie.data.docs import read_docs, to_doc
-from ie.data.records import Record, Span, blank
+from ie.data.docs import read_docs
+from ie.data.records import blank
 from ie.training import jobs, loop
-from ie.training.jobs import Cell
+from ie.training.jobs import Cell, TrainingJob
 
 CONFIG = ROOT / "configs" / "efficient.cfg"
 SHORT = {"training.max_steps": 20, "training.eval_frequency": 10}
 PORTIONS = {Cell(50, 8, 0): list(range(8)), Cell(100, 16, 0): list(range(16))}
-
-
-def corpus(path: Path, n: int) -> list[Doc]:
-    nlp = blank("en")
-    companies = ("Velto", "Hooli", "Anker", "Orchard")
-    gold = [
-        Record(
-            text=f"{companies[i % 4]} sold {i} boats.",
-            spans=[Span(start=0, end=len(companies[i % 4]), label="COMPANY")],
-        )
-        for i in range(n)
-    ]
-    write_docbin(path, gold, nlp)
-    return [to_doc(record, nlp) for record in gold]
 
 
 def test_a_corpus_that_can_not_be_read_is_named(tmp_path):
@@ -47,20 +35,22 @@ def test_a_corpus_that_can_not_be_read_is_named(tmp_path):
 
 
 def test_what_split_wrote_is_read(tmp_path):
-    written = corpus(tmp_path / "train.spacy", 5)
-    assert [doc.text for doc in read_docs(tmp_path / "train.spacy")] == [d.text for d in written]
+    written = write_split(tmp_path, train=5)["train"]
+    assert [doc.text for doc in read_docs(tmp_path / "train.spacy")] == [r.text for r in written]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> list[Doc]:
-    corpus(tmp_path / "dev.spacy", 6)
-    return corpus(tmp_path / "train.spacy", 16)
+    write_split(tmp_path, train=16, dev=6, dev2=7, test=5)
+    return read_docs(tmp_path / "train.spacy")
 
 
 def train(tmp_path: Path, docs: list[Doc], **options: Any) -> list[dict[str, Any]]:
-    given = {"config": CONFIG, "dev": tmp_path / "dev.spacy", "overrides": SHORT, "workers": 1, **options}
-    portions = given.pop("portions", PORTIONS)
-    return jobs.run(portions, docs, labels=("COMPANY",), **given)
+    """Results without what the machine decides."""
+    shared = {"config": CONFIG, "dev": tmp_path / "dev.spacy", "overrides": SHORT, "workers": 1, **options}
+    portions = shared.pop("portions", PORTIONS)
+    results = jobs.train_portions(portions, docs, labels=("COMPANY",), **shared)
+    return [{name: value for name, value in r.items() if name != "measured"} for r in results]
 
 
 @pytest.fixture
@@ -108,14 +98,14 @@ def test_a_training_that_was_stopped_while_it_rose_is_marked(tmp_path, data, mon
         assert train(tmp_path, data)[0]["unfinished"] is unfinished
 
 
-def test_finished_trainings_are_not_repeated(tmp_path, data, trained):
-    kept = []
-    first = train(tmp_path, data, cache=tmp_path / "cache", started=kept.append)
+def test_finished_trainings_are_not_repeated(tmp_path, data, trained, capsys):
+    first = train(tmp_path, data, cache=tmp_path / "cache")
     assert len(trained) == 2
     next((tmp_path / "cache").glob("*.json")).unlink()
-    assert train(tmp_path, data, cache=tmp_path / "cache", started=kept.append) == first
+    assert "kept" not in capsys.readouterr().out
+    assert train(tmp_path, data, cache=tmp_path / "cache") == first
     assert len(trained) == 3
-    assert kept == [0, 1]
+    assert "1 of 2 trainings are kept from an earlier run" in capsys.readouterr().out
     # half a file, as a full disk leaves it
     damaged = next((tmp_path / "cache").glob("*.json"))
     damaged.write_text(damaged.read_text()[:40])
@@ -134,14 +124,51 @@ def test_what_a_training_depends_on_makes_it_another(tmp_path, data, trained):
     one = {Cell(50, 8, 0): list(range(8))}
     cache = tmp_path / "cache"
     train(tmp_path, data, cache=cache, portions=one)
-    corpus(tmp_path / "dev2.spacy", 7)
     train(tmp_path, data, cache=cache, portions=one, dev=tmp_path / "dev2.spacy")
     train(tmp_path, data, cache=cache, portions=one, overrides=SHORT | {"training.dropout": 0.2})
     train(tmp_path, data, cache=cache, portions={Cell(50, 8, 0): list(range(1, 9))})
     train(tmp_path, data, cache=cache, portions={Cell(50, 8, 1): list(range(8))})
-    assert len(trained) == 5
+    train(tmp_path, data, cache=cache, portions=one, test=tmp_path / "test.jsonl")
+    train(tmp_path, data, cache=cache, portions=one, texts=("Velto sold boats.",))
+    train(tmp_path, data, cache=cache, portions=one, first=tmp_path / "train.spacy")
+    assert len(trained) == 9  # the last one has two stages
     train(tmp_path, data, cache=cache, portions=one)
-    assert len(trained) == 5
+    assert len(trained) == 9
+
+
+def test_what_a_result_holds_is_what_the_job_asks_for(tmp_path, data):
+    more = {"test": tmp_path / "test.jsonl", "texts": ("Velto sold 3 boats in Oslo.", "")}
+    (result,) = train(tmp_path, data, portions={Cell(100, 16, 0): list(range(16))}, **more)
+    shapes = {name: np.array(result[name]).shape for name in ("counts", "lowered", "test")}
+    assert shapes == {"counts": (6, 1, 3), "lowered": (6, 1, 3), "test": (5, 1, 3)}
+    assert result["spans"][0][0] == [0, 5, "COMPANY"]
+    assert result["spans"][1] == []
+
+
+def test_equal_jobs_are_done_once(tmp_path, data, trained):
+    one = TrainingJob(
+        Cell(50, 16, 0), CONFIG, tmp_path / "train.spacy", tmp_path / "dev.spacy", ("COMPANY",), SHORT
+    )
+    first, second = jobs.run([one, replace(one, cell=Cell(100, 16, 0))])
+    assert len(trained) == 1
+    assert (first["cell"]["percent"], second["cell"]["percent"]) == (50, 100)
+    assert first["counts"] == second["counts"]
+
+
+def test_a_kept_pipeline_that_is_gone_is_trained_again(tmp_path, data, trained):
+    one = {Cell(50, 8, 0): list(range(8))}
+    options = {"cache": tmp_path / "cache", "portions": one, "model": tmp_path / "model"}
+    train(tmp_path, data, **options)
+    train(tmp_path, data, **options)
+    assert len(trained) == 1
+    (tmp_path / "model" / "model-best" / "meta.json").unlink()
+    train(tmp_path, data, **options)
+    assert len(trained) == 2
+
+
+def test_no_gold_to_test_on(tmp_path):
+    with pytest.raises(UserError, match=r"test\.jsonl: there is no such file; run `weasel run split`"):
+        jobs.read_gold(tmp_path / "test.jsonl")
 
 
 def test_other_code_makes_it_another_training(tmp_path, data, trained, monkeypatch):
@@ -156,15 +183,15 @@ def test_other_code_makes_it_another_training(tmp_path, data, trained, monkeypat
 def test_a_fault_in_a_worker_reaches_the_user(tmp_path, data):
     broken = tmp_path / "broken.cfg"
     broken.write_text(CONFIG.read_text(encoding="utf-8").replace("spacy.Tok2Vec.v2", "no.Such.v1"))
-    with pytest.raises(UserError, match=r"portion with seed 0: .*broken\.cfg"):
+    with pytest.raises(UserError, match=r"broken\.cfg: .*no\.Such\.v1"):
         train(tmp_path, data, config=broken, workers=2)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_losses_that_are_no_number_are_told_with_their_portion(tmp_path, data, workers):
+def test_losses_that_are_no_number_name_their_training(tmp_path, data, workers):
     overrides = SHORT | {"training.optimizer.learn_rate": 1e30, "training.optimizer.grad_clip": 0.0}
     with pytest.raises(
-        UserError, match=r"the (50|100) % portion with seed 0: the loss is no longer a number"
+        UserError, match=r"training on (8|16) examples with seed 0: the loss is no longer a number"
     ):
         train(tmp_path, data, overrides=overrides, workers=workers)
 
@@ -174,13 +201,11 @@ def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(tmp_path, data
         raise KeyboardInterrupt
 
     cache = tmp_path / "cache"
-    with pytest.raises(
-        UserError, match=r"1 of 2 trainings are done and are kept .* run the same command again"
-    ):
+    with pytest.raises(UserError, match=r"1 of 2 trainings are done and kept .* run the same command again"):
         train(tmp_path, data, cache=cache, progress=stop)
     train(tmp_path, data, cache=cache)
     assert len(trained) == 2
-    with pytest.raises(UserError, match="1 of 2 trainings are done and are lost"):
+    with pytest.raises(UserError, match="1 of 2 trainings are done and lost"):
         train(tmp_path, data, progress=stop)
 
 
@@ -221,7 +246,7 @@ def test_a_run_reckons_with_the_size_of_its_examples(tmp_path, data, monkeypatch
         return 1
 
     monkeypatch.setattr(jobs, "default_workers", workers)
-    monkeypatch.setattr(jobs, "train_cell", lambda job: {})
+    monkeypatch.setattr(jobs, "train_job", lambda job: {})
     train(tmp_path, data, workers=0)
     assert [len({path.name for path in paths}) for paths in asked] == [2]
 
@@ -236,15 +261,15 @@ def die(job: int) -> None:
     [
         (
             2,
-            {},
+            {"kept": True},
             r"one of 2 trainings at a time was killed, .* --vars.workers 1 \(what was finished is kept\)\.$",
         ),
-        (1, {"what": "diagnoses", "kept": False}, r"one of 1 diagnoses .*; free some, then run it again\.$"),
+        (1, {"what": "diagnoses"}, r"one of 1 diagnoses .*; free some, then run it again\.$"),
     ],
 )
 def test_a_worker_that_was_killed_is_one_sentence(processes, options, sentence):
     with pytest.raises(UserError, match=sentence):
-        jobs.on_cores([(0, 0), (1, 1)], processes, lambda i, result: None, work=die, **options)
+        list(jobs.on_cores(die, [(0, 0), (1, 1)], processes, **options))
 
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, data, monkeypatch, trained):
@@ -256,9 +281,8 @@ def test_ray_that_is_not_installed_is_one_sentence(tmp_path, data, monkeypatch, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray isn't installed")
-def test_ray_gives_what_the_cores_give(tmp_path, data):
-    kept = []
-    found = train(tmp_path, data, executor="ray", cache=tmp_path / "cache")
-    assert found == train(tmp_path, data)
-    assert train(tmp_path, data, executor="ray", cache=tmp_path / "cache", started=kept.append) == found
-    assert kept == [2]
+def test_ray_gives_what_the_cores_give(tmp_path, data, monkeypatch):
+    on_ray = train(tmp_path, data, executor="ray", cache=tmp_path / "cache")
+    assert on_ray == train(tmp_path, data)
+    monkeypatch.setattr(ray_cluster, "started", None)
+    assert train(tmp_path, data, executor="ray", cache=tmp_path / "cache") == on_ray

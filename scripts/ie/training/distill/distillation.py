@@ -1,28 +1,36 @@
-"""Recipes of `ie.training.distill.recipes` carried out."""
+"""Recipes of `ie.training.distill.recipes` carried out: teachers vote on silver, and a student is trained."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
 
 from ie.core.errors import UserError
 from ie.data import records, splits
+from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs, to_doc
-from ie.data.records import Reader, Record
+from ie.data.records import Reader, Record, Span
+from ie.data.scheme import load_scheme
 from ie.evaluation import baselines
-from ie.training import loop
+from ie.training import jobs, loop
 from ie.training.curve import learning_curve
 from ie.training.distill import combined_suggestions, recipes
-from ie.training.distill.recipes import Answers, DistillSettings, Kept, Means, SilverText
-from ie.training.distill.teachers import Bench, Teacher, Training, answers, teachers
+from ie.training.distill.recipes import Answers, DistillSettings, Kept, Method, SilverText
+from ie.training.jobs import Cell, Result, TrainingJob
 
 
 @dataclass
 class Distilled:
-    """What a recipe makes of the silver; `teaching` are processor seconds of the pipelines that voted."""
+    """What a recipe leaves of the silver, and the processor `seconds` of the pipelines that voted."""
 
-    recipe: tuple[Means, ...]
+    recipe: tuple[Method, ...]
     kept: Kept
-    teaching: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -30,161 +38,256 @@ class DistillationData:
     """What there is to distil from.
 
     Attributes:
-        reviewed: gold to train on. silver: the LLM's records of other texts.
-        helpers: what rules and memory say, by text.
+        reviewed: gold to train on.
+        silver: the LLM's records of other texts.
+        hidden: gold of those silver texts that have been reviewed.
+        helpers: answers of sources that vote without a training, by text.
+        notes: why other such sources have no answers.
     """
 
     reviewed: list[Record]
     silver: list[Record]
+    hidden: list[Record]
     helpers: list[Answers] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def distil(
-    at: Bench, sources: DistillationData, chosen: Mapping[str, Sequence[Means]], settings: DistillSettings
-) -> dict[str, Distilled]:
-    """The silver as each recipe leaves it. Pipelines that several of them ask are trained once.
+@dataclass
+class Distillation:
+    """Settings, data, and the trainings, which share all but their examples and seeds.
 
-    Raises:
-        UserError: as `Bench.run`.
+    Attributes:
+        folder: for the examples of trainings while they run.
+        shared: attributes of all trainings, as of `TrainingJob`. test: gold that students are scored on.
+        workers: as of `jobs.run`. seed: the first one.
     """
-    texts = [record.text for record in sources.silver]
-    plain = recipes.drafts_of(sources.silver)
-    first: dict[str, list[SilverText]] = {}
-    for name, recipe in chosen.items():
-        doubting = "confidence" in recipe
-        first[name] = [recipes.confidence(d, settings.confidence) if doubting else d for d in plain]
-    found = {name: Distilled(tuple(recipe), Kept(first[name])) for name, recipe in chosen.items()}
 
-    def ask(planned: Mapping[str, list[Teacher]], what: str) -> dict[str, list[Answers]]:
-        jobs = [teacher.job for asked in planned.values() for teacher in asked]
-        results = iter(at.run(jobs, what))
-        told = {}
-        for name, asked in planned.items():
-            mine = [next(results) for _ in asked]
-            found[name].teaching += sum(result["seconds"] for result in mine)
-            told[name] = answers(asked, mine)
-        return told
+    settings: DistillSettings
+    data: DistillationData
+    nlp: Language
+    folder: Path
+    shared: Mapping[str, Any]
+    test: Path | None
+    workers: int
+    seed: int
 
-    def voted(name: str, voters: Sequence[Answers]) -> list[SilverText]:
-        agreement = settings.agreement
-        helpers = sources.helpers if "rules" in chosen[name] else []
-        return [
-            recipes.vote(draft, voters, helpers, sure=agreement.sure, doubtful=agreement.doubtful)
-            for draft in first[name]
-        ]
+    def training(
+        self,
+        docs: Sequence[Doc],
+        seed: int,
+        *,
+        first: Sequence[Doc] | None = None,
+        texts: Sequence[str] = (),
+        model: Path | None = None,
+    ) -> TrainingJob:
+        """A training; with `first` it is one in two stages."""
+        return TrainingJob(
+            Cell(100.0, len(docs), seed),
+            train=jobs.write_examples(self.folder, docs),
+            first=None if first is None else jobs.write_examples(self.folder, first),
+            texts=tuple(texts),
+            test=None if texts else self.test,
+            model=model,
+            **self.shared,
+        )
 
-    def having(means: Means) -> list[str]:
-        return [name for name, recipe in chosen.items() if means in recipe]
+    def run(self, trainings: Sequence[TrainingJob], what: str) -> list[Result]:
+        """`jobs.run`; `what` names the trainings."""
+        return jobs.run(trainings, workers=self.workers, what=what)
 
-    drafts = dict(first)
-    planned = teachers(at, sources.reviewed, [], texts, settings.agreement.pipelines, 1)
-    for name, told in ask(dict.fromkeys(having("agreement"), planned), "pipelines that vote").items():
-        drafts[name] = voted(name, told)
-    errors = settings.label_errors
-    if names := having("label-errors"):
-        planned = teachers(at, sources.reviewed, plain, texts, errors.pipelines, errors.folds)
-        for name, told in ask(dict.fromkeys(names, planned), "pipelines that look for errors").items():
-            drafts[name] = [recipes.contradicted(draft, told) for draft in drafts[name]]
-    again = settings.self_training
-    for turn in range(again.rounds if having("self-training") else 0):
-        plans = {
-            name: teachers(
-                at,
-                sources.reviewed,
-                recipes.finish(drafts[name], chosen[name]).drafts,
-                texts,
-                settings.agreement.pipelines,
-                again.folds,
+    def teachers(self, drafts: Sequence[SilverText], pipelines: int, folds: int) -> list[TrainingJob]:
+        """Trainings on the reviewed texts and the drafts of other folds, whose pipelines label the silver.
+
+        Args:
+            drafts: silver to train on; without any, nothing has to be held out.
+            pipelines: one for each seed. folds: parts of the texts.
+        """
+        folds = folds if drafts else 1
+        gold = [to_doc(record, self.nlp) for record in self.data.reviewed]
+        trainings = []
+        for part in range(folds):
+            texts = [r.text for r in self.data.silver if recipes.fold(r.text, folds) == part]
+            others = [
+                recipes.to_training_doc(draft, self.nlp)
+                for draft in drafts
+                if recipes.fold(draft.record.text, folds) != part
+            ]
+            if texts:
+                trainings += [
+                    self.training([*gold, *others], seed, texts=texts)
+                    for seed in range(self.seed, self.seed + pipelines)
+                ]
+        return trainings
+
+    def distil(self, chosen: Mapping[str, Sequence[Method]]) -> dict[str, Distilled]:
+        """The silver as each recipe leaves it. Pipelines that several of them need are trained once.
+
+        Raises:
+            UserError: as `jobs.run`.
+        """
+        settings, voting = self.settings, self.settings.agreement
+        plain = [SilverText(record) for record in self.data.silver]
+        sure = [recipes.confidence(draft, settings.confidence) for draft in plain]
+        before = {name: sure if "confidence" in recipe else plain for name, recipe in chosen.items()}
+        drafts = dict(before)
+        seconds = dict.fromkeys(chosen, 0.0)
+
+        def ask(method: Method, what: str, teachers: Callable[[str], list[TrainingJob]]) -> Iterator:
+            """The recipes with a method, and the answers of their teachers."""
+            planned = {name: teachers(name) for name, recipe in chosen.items() if method in recipe}
+            if not planned:
+                return
+            results = iter(self.run([job for asked in planned.values() for job in asked], what))
+            for name, asked in planned.items():
+                own = [next(results) for _ in asked]
+                seconds[name] += sum(result["measured"]["seconds"] for result in own)
+                yield name, answers(asked, own)
+
+        def voted(name: str, voters: Sequence[Answers]) -> list[SilverText]:
+            helpers = self.data.helpers if "rules" in chosen[name] else []
+            return [
+                recipes.vote(draft, voters, helpers, sure=voting.sure, doubtful=voting.doubtful)
+                for draft in before[name]
+            ]
+
+        votes = ask("agreement", "pipelines that vote", lambda name: self.teachers([], voting.pipelines, 1))
+        for name, voters in votes:
+            drafts[name] = voted(name, voters)
+        errors = settings.label_errors
+        contradictions = ask(
+            "label-errors",
+            "pipelines that look for errors",
+            lambda name: self.teachers(plain, errors.pipelines, errors.folds),
+        )
+        for name, voters in contradictions:
+            drafts[name] = [recipes.contradicted(draft, voters) for draft in drafts[name]]
+        for turn in range(settings.self_training.rounds):
+            again = ask(
+                "self-training",
+                f"pipelines of round {turn + 1}",
+                lambda name: self.teachers(
+                    recipes.finish(drafts[name], chosen[name]).drafts,
+                    voting.pipelines,
+                    settings.self_training.folds,
+                ),
             )
-            for name in having("self-training")
+            for name, voters in again:
+                drafts[name] = voted(name, voters)
+        return {
+            name: Distilled(tuple(recipe), recipes.finish(drafts[name], recipe), seconds[name])
+            for name, recipe in chosen.items()
         }
-        for name, told in ask(plans, f"pipelines of round {turn + 1}").items():
-            drafts[name] = voted(name, told)
-    for name, recipe in chosen.items():
-        found[name].kept = recipes.finish(drafts[name], recipe)
-    return found
+
+    def student(
+        self,
+        reviewed: Sequence[Record],
+        kept: Sequence[SilverText],
+        recipe: Sequence[Method],
+        seed: int,
+        model: Path | None = None,
+    ) -> TrainingJob:
+        """The training on what a recipe left, with the reviewed examples weighted as it says."""
+        gold = [to_doc(record, self.nlp) for record in reviewed]
+        times = self.settings.repeat.times if "repeat" in recipe else 1
+        both = [*gold * times, *(recipes.to_training_doc(draft, self.nlp) for draft in kept)]
+        if "two-stage" in recipe and gold:
+            return self.training(gold, seed, first=both, model=model)
+        return self.training(both, seed, model=model)
 
 
-def student(
-    at: Bench,
-    reviewed: Sequence[Record],
-    kept: Sequence[SilverText],
-    recipe: Sequence[Means],
+@contextmanager
+def open_distillation(
     settings: DistillSettings,
-    seed: int,
-    model: Path | None = None,
-) -> Training:
-    """The training on what a recipe left, with the reviewed examples weighed as it says."""
-    gold = [to_doc(record, at.nlp) for record in reviewed]
-    times = settings.repeat.times if "repeat" in recipe else 1
-    both = [*gold * times, *(recipes.to_training_doc(draft, at.nlp) for draft in kept)]
-    if "two-stage" in recipe and gold:
-        return at.training(gold, seed, first=both, model=model)
-    return at.training(both, seed, model=model)
-
-
-def helpers(
-    texts: Sequence[Record],
-    reviewed: Sequence[Record],
-    settings: DistillSettings,
+    corpus: Path,
+    scheme: Path,
+    data: Path,
     *,
-    lang: str,
-    patterns: str,
-    gazetteer: str,
     gazetteer_label: str,
-) -> tuple[list[Answers], list[str]]:
-    """What rules and memory say of the texts, and a sentence on each that has nothing to say."""
-    found: list[Answers] = []
-    notes = []
-    if "rules" in settings.rules.sources:
-        source = combined_suggestions.from_rules(texts, lang, patterns, gazetteer, gazetteer_label)
-        if not source.missing:
-            found.append(source.records)
-        else:
-            notes.append(f"rules: {source.missing}")
-    if "memory" in settings.rules.sources and reviewed:
-        dictionary = baselines.build_dictionary(reviewed, records.blank(lang).make_doc)
-        found.append({record.text: record for record in dictionary([record.text for record in texts])})
-    return found, notes
+    reviewed_examples: int = 0,
+    test: Path | None = None,
+    max_steps: int,
+    workers: int,
+    seed: int,
+    **shared: Any,
+) -> Iterator[Distillation]:
+    """Read the data, and hold a folder for the examples of trainings.
 
-
-def read_reviewed(path: Path, dev: Path, labels: Sequence[str]) -> list[Record]:
-    """The reviewed training examples, if they and those of dev have something to learn and to score.
+    Args:
+        corpus: folder with reviewed.spacy, silver.spacy, dev.spacy, llm.jsonl and, if the LLM has labelled
+            reviewed texts, llm-train.jsonl.
+        scheme, data: configs of the labels and of the data settings.
+        reviewed_examples: reviewed texts to train on, 0 for all. Others that the LLM has labelled count as
+            silver with a hidden gold.
+        shared: further attributes of all trainings, as of `TrainingJob`.
 
     Raises:
-        UserError: a file is missing or broken, or has no span of these labels.
+        UserError: a file is missing or broken, or holds nothing to learn or to score.
     """
+    labels, lang = load_scheme(scheme), load_data_config(data).lang
+    nlp = records.blank(lang)
+    reader = Reader(labels, nlp.tokenizer, "snap", "first", "drop")
+    gold = _read_reviewed(corpus / "reviewed.spacy", corpus / "dev.spacy", labels.span_labels)
+    content = _read_silver(reader, corpus, gold, reviewed_examples)
+    content.helpers, content.notes = _helpers(content, settings, lang, gazetteer_label)
+    shared |= {
+        "dev": corpus / "dev.spacy",
+        "labels": labels.span_labels,
+        "overrides": loop.overrides(lang, max_steps),
+    }
+    with tempfile.TemporaryDirectory(prefix="distill-") as folder:
+        yield Distillation(settings, content, nlp, Path(folder), shared, test, workers, seed)
+
+
+def answers(teachers: Sequence[TrainingJob], results: Sequence[Result]) -> list[Answers]:
+    """The predictions of the pipelines of each seed, by text."""
+    by_seed: dict[int, dict[str, Record]] = {}
+    for job, result in zip(teachers, results, strict=True):
+        for text, spans in zip(job.texts, result["spans"], strict=True):
+            record = Record(text=text, spans=[Span(start=s, end=e, label=label) for s, e, label in spans])
+            by_seed.setdefault(job.cell.seed, {})[text] = record
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+def _helpers(
+    data: DistillationData, settings: DistillSettings, lang: str, gazetteer_label: str
+) -> tuple[list[Answers], list[str]]:
+    """The answers of rules and of a dictionary of annotated strings, and why one of them has none."""
+    sources, helpers, notes = settings.rules, [], []
+    if "rules" in sources.sources:
+        rules = combined_suggestions.from_rules(
+            data.silver, lang, sources.patterns, sources.gazetteer, gazetteer_label
+        )
+        if rules.missing:
+            notes.append(f"rules: {rules.missing}")
+        else:
+            helpers.append(rules.records)
+    if "memory" in sources.sources and data.reviewed:
+        dictionary = baselines.build_dictionary(data.reviewed, records.blank(lang).make_doc)
+        helpers.append({r.text: r for r in dictionary([record.text for record in data.silver])})
+    return helpers, notes
+
+
+def _read_reviewed(path: Path, dev: Path, labels: Sequence[str]) -> list[Record]:
+    """The reviewed training examples, if they and those of dev have something to learn and to score."""
     gold, checks = (list(map(from_doc, read_docs(corpus))) for corpus in (path, dev))
     learning_curve.require(gold, checks, labels, (path, dev))
     return gold
 
 
-def read_silver(
-    reader: Reader, llm: Path, silver: Path, llm_train: Path | None, reviewed: Sequence[Record], n: int
-) -> tuple[list[Record], list[Record], list[Record]]:
-    """Reviewed records to train on, silver ones, and the gold of those silver ones that were reviewed.
-
-    Args:
-        silver: the corpus of the texts that may be trained on. llm: what the LLM said of them, and how sure.
-        llm_train: what it said of reviewed texts, which can then play unreviewed ones.
-        n: reviewed texts that are trained on; 0 for all.
-
-    Raises:
-        UserError: no such file, or nothing in any.
-    """
-    usable = {doc.text for doc in read_docs(silver)} if loop.count_examples(silver) else set()
-    found = [record for record in reader.read(llm, allow_empty=True, gold=False) if record.text in usable]
-    known: list[Record] = []
-    if llm_train and llm_train.exists():
-        known = [
-            record for record in reader.read(llm_train, allow_empty=True, gold=False) if not record.llm_error
-        ]
-    chosen, rest = splits.choose(reviewed, {record.text for record in known}, n)
+def _read_silver(reader: Reader, corpus: Path, reviewed: Sequence[Record], n: int) -> DistillationData:
+    """The reviewed texts to train on, the silver, and the gold of silver that is hidden."""
+    path, llm_train = corpus / "silver.spacy", corpus / "llm-train.jsonl"
+    usable = {doc.text for doc in read_docs(path)} if loop.count_examples(path) else set()
+    silver = [r for r in reader.read(corpus / "llm.jsonl", allow_empty=True, gold=False) if r.text in usable]
+    labelled: list[Record] = []
+    if n and llm_train.exists():
+        labelled = [r for r in reader.read(llm_train, allow_empty=True, gold=False) if not r.llm_error]
+    chosen, rest = splits.choose(reviewed, {record.text for record in labelled}, n)
     hidden = {record.text for record in rest}
-    found += [record for record in known if record.text in hidden]
-    if not found:
+    silver += [record for record in labelled if record.text in hidden]
+    if not silver:
         raise UserError(
-            f"{silver}: there is no silver text to distil; run `weasel run llm-annotate`, then `weasel run "
+            f"{path}: there is no silver text to distil; run `weasel run llm-annotate`, then `weasel run "
             "split`."
         )
-    return chosen, found, rest
+    return DistillationData(chosen, silver, rest)

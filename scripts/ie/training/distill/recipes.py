@@ -1,9 +1,9 @@
-"""Training data from a model's annotations, made better: which of them to believe, which to leave open.
+"""Which of a language model's annotations to train on, and which to leave open.
 
-A draft is a silver text with the spans that are believed and the stretches that are in doubt. Each means
-takes drafts and gives drafts; spans come from the sources alone, none is made up. Doubt need not cost the
-text: spaCy's entity recogniser learns from partial annotation, so tokens in doubt can be left "missing",
-neither in a span nor outside (the idea of Tsuboi et al. 2008; Mayhew et al. 2019 for entities).
+A silver text has spans that are believed and stretches that are in doubt. Each method maps such texts to such
+texts, and takes spans from the sources alone. Doubt need not cost the text: spaCy's entity recogniser learns
+from partial annotation, so tokens in doubt can be left "missing", neither in a span nor outside (the idea of
+Tsuboi et al. 2008; Mayhew et al. 2019 for entities).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from ie.data.docs import to_doc
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 
-Means = Literal[
+Method = Literal[
     "confidence",
     "agreement",
     "rules",
@@ -35,7 +35,7 @@ Means = Literal[
     "repeat",
     "two-stage",
 ]
-# What recipes are compared with: the reviewed texts alone, the silver alone, the LLM itself.
+# Recipes are compared with: the reviewed texts alone, the silver alone, the LLM itself.
 RESERVED = REVIEWED, SILVER, LLM = "reviewed", "silver", "llm"
 Key = tuple[int, int, str]
 Answers = Mapping[str, Record]
@@ -43,14 +43,14 @@ Alignment = Literal["exact", "fuzzy", "normalised", "snapped"]
 
 
 class Confidence(Section):
-    """See `configs/distill.cfg`, which says what each setting of these sections means."""
+    """Which spans are trusted; `configs/distill.cfg` explains the settings of all sections."""
 
     alignments: list[Alignment]
     max_dropped: int = Field(ge=0)
 
 
 class Agreement(Section):
-    """Whose vote makes a span sure."""
+    """Pipelines that vote, and the shares of votes that decide."""
 
     pipelines: int = Field(ge=1, le=20)
     sure: float = Field(gt=0, le=1)
@@ -61,24 +61,26 @@ class Rules(Section):
     """Sources that vote without a training."""
 
     sources: list[Literal["rules", "memory"]] = Field(min_length=1)
+    patterns: str = "assets/patterns.jsonl"
+    gazetteer: str = "assets/companies.csv"
 
 
 class LabelErrors(Section):
-    """Who is asked about label errors."""
+    """Pipelines that look for label errors."""
 
     folds: int = Field(ge=2)
     pipelines: int = Field(ge=1, le=20)
 
 
 class SelfTraining(Section):
-    """How often the pipelines label anew, and in how many parts the texts are cut for it."""
+    """How often the pipelines vote again, and into how many folds the texts are divided for it."""
 
     rounds: int = Field(ge=1, le=20)
     folds: int = Field(ge=2)
 
 
 class Repeat(Section):
-    """How reviewed texts are weighed against silver."""
+    """How often each reviewed text is shown."""
 
     times: int = Field(ge=2, le=1000)
 
@@ -92,16 +94,16 @@ class DistillSettings(Section):
     label_errors: LabelErrors = Field(alias="label-errors")
     self_training: SelfTraining = Field(alias="self-training")
     repeat: Repeat
-    recipes: dict[str, list[Means]] = Field(min_length=1)
+    recipes: dict[str, list[Method]] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
 class SilverText:
-    """A silver text: `record` with the spans that are believed, and where it is in doubt.
+    """A silver text: `record` has the spans that are believed.
 
     Attributes:
-        doubts: stretches (characters) of which nothing is known, none of them within a believed span.
-        vague: nothing is known of the whole text beside its spans.
+        doubts: stretches (in characters) where the annotation is unknown, none within a believed span.
+        vague: the annotation is unknown everywhere but in these spans.
     """
 
     record: Record
@@ -116,7 +118,7 @@ class SilverText:
 
 @dataclass
 class Kept:
-    """What is trained on of the silver, and how many texts were left out."""
+    """The silver to train on, and how many texts were left out."""
 
     drafts: list[SilverText] = field(default_factory=list)
     dropped: int = 0
@@ -126,21 +128,23 @@ def load(path: Path) -> DistillSettings:
     """The settings of a file.
 
     Raises:
-        UserError: a missing or broken file, a setting that isn't known or makes no sense.
+        UserError: a missing or broken file, an unknown or contradictory setting.
     """
     settings = load_settings(path, DistillSettings)
     if settings.agreement.doubtful > settings.agreement.sure:
         raise UserError(f"{path}: [agreement] doubtful is above sure; a span would be both; lower doubtful.")
     for name, recipe in settings.recipes.items():
         if name in RESERVED:
-            raise UserError(f"{path}: [recipes] {name} is what recipes are compared with; name it otherwise.")
+            raise UserError(
+                f"{path}: [recipes] {name} is what recipes are compared with; choose another name."
+            )
         _check_recipe(f"{path}: [recipes] {name}", recipe)
     return settings
 
 
-def _check_recipe(where: str, recipe: Sequence[Means]) -> None:
+def _check_recipe(where: str, recipe: Sequence[Method]) -> None:
     if len(set(recipe)) < len(recipe):
-        raise UserError(f"{where} names a means twice; keep one of them.")
+        raise UserError(f"{where} names a method twice; keep one of them.")
     if {"missing", "drop-texts"} <= set(recipe):
         raise UserError(
             f"{where} has both missing and drop-texts; a doubtful text can't be used and left out."
@@ -151,21 +155,16 @@ def _check_recipe(where: str, recipe: Sequence[Means]) -> None:
             f"{where}: nothing calls a span into question for missing or drop-texts to act on; add "
             "confidence, agreement or label-errors."
         )
-    for means in ("rules", "self-training"):
-        if means in recipe and "agreement" not in recipe:
-            raise UserError(f"{where}: {means} takes part in a vote; add agreement.")
-
-
-def drafts_of(silver: Sequence[Record]) -> list[SilverText]:
-    """The LLM's records as they are, nothing in doubt."""
-    return [SilverText(record) for record in silver]
+    for method in ("rules", "self-training"):
+        if method in recipe and "agreement" not in recipe:
+            raise UserError(f"{where}: {method} takes part in a vote; add agreement.")
 
 
 def confidence(draft: SilverText, settings: Confidence) -> SilverText:
-    """Doubt spans that were found otherwise than trusted, and texts with answers that were found nowhere.
+    """Doubt spans whose alignment isn't trusted, and texts with answers that are not in them.
 
-    That is what the LLM's record tells of its own certainty: `alignment` of a span, `llm.dropped` of a text.
-    Span that don't say how they were found are trusted.
+    The LLM's record has both: `alignment` of a span, `llm.dropped` of a text. Spans without an alignment are
+    trusted.
     """
     trusted, doubts = [], list(draft.doubts)
     for span in draft.record.spans:
@@ -174,34 +173,33 @@ def confidence(draft: SilverText, settings: Confidence) -> SilverText:
             trusted.append(span)
         else:
             doubts.append((span.start, span.end))
-    said = (draft.record.model_extra or {}).get("llm") or {}
-    vague = len(said.get("dropped") or ()) > settings.max_dropped
+    answer = (draft.record.model_extra or {}).get("llm") or {}
+    vague = len(answer.get("dropped") or ()) > settings.max_dropped
     return SilverText(_with(draft.record, trusted), tuple(doubts), draft.vague or vague)
 
 
 def vote(
     draft: SilverText, voters: Sequence[Answers], helpers: Sequence[Answers], *, sure: float, doubtful: float
 ) -> SilverText:
-    """Count for each span who gives it: the draft's own source, and the others.
+    """Count the votes for each span: of the draft's own source, and of the others.
 
-    A span is sure with a share of `sure` of the votes, and of overlapping ones the one with more of them
-    (then the longer). With `doubtful` of the votes, or where the draft is in doubt itself, it is in doubt.
+    A span with a share of `sure` of the votes is believed; of overlapping ones that with more votes (then the
+    longer). With `doubtful` of the votes, or where the draft is in doubt itself, it is in doubt.
 
     Args:
-        voters: answers by text of those whose silence counts too.
-        helpers: of those who add a vote where they find a span and none against it elsewhere.
+        voters: answers by text; a voter without the span votes against it.
+        helpers: answers by text that add votes, and none against other spans.
     """
     text = draft.record.text
-    gave: Counter[Key] = Counter(map(_key, draft.record.spans))
+    votes: Counter[Key] = Counter(map(_key, draft.record.spans))
     for source in (*voters, *helpers):
         if answer := source.get(text):
-            gave.update(set(map(_key, answer.spans)))
-    votes = 1 + len(voters)
-    ranked = sorted(gave, key=lambda key: (-gave[key], key[0] - key[1], key))
+            votes.update(set(map(_key, answer.spans)))
+    ranked = sorted(votes, key=lambda key: (-votes[key], key[0] - key[1], key))
     kept: list[Key] = []
     doubts = list(draft.doubts)
     for key in ranked:
-        share = gave[key] / votes
+        share = votes[key] / (1 + len(voters))
         if share >= sure - 1e-9 and not any(key[0] < end and start < key[1] for start, end, _ in kept):
             kept.append(key)
         elif share >= doubtful - 1e-9:
@@ -211,20 +209,20 @@ def vote(
 
 
 def contradicted(draft: SilverText, teachers: Sequence[Answers]) -> SilverText:
-    """Doubt spans that no teacher gives, and stretches that all of them give as a span.
+    """Doubt spans that no teacher predicts, and stretches that all of them predict as a span.
 
     Args:
         teachers: answers by text of pipelines that weren't trained on it. spaCy's entity recogniser has no
-            calibrated probabilities: their unanimity stands for certainty.
+            calibrated probabilities, so unanimity stands for certainty.
     """
     text = draft.record.text
-    said = [set(map(_key, answer.spans)) for source in teachers if (answer := source.get(text))]
-    if not said:
+    predicted = [set(map(_key, answer.spans)) for source in teachers if (answer := source.get(text))]
+    if not predicted:
         return draft
-    someone, everyone = set.union(*said), set.intersection(*said)
-    mine = set(map(_key, draft.record.spans))
-    doubts = [*draft.doubts, *(key[:2] for key in (mine - someone) | (everyone - mine))]
-    return _settled(draft.record, sorted(mine & someone), doubts, vague=draft.vague)
+    by_any, by_all = set.union(*predicted), set.intersection(*predicted)
+    own = set(map(_key, draft.record.spans))
+    doubts = [*draft.doubts, *(key[:2] for key in (own - by_any) | (by_all - own))]
+    return _settled(draft.record, sorted(own & by_any), doubts, vague=draft.vague)
 
 
 def _settled(
@@ -237,8 +235,8 @@ def _settled(
         if left and start <= left[-1][1]:
             start, end = left[-1][0], max(end, left.pop()[1])
         left.append((start, end))
-    given = {_key(span): span for span in record.spans}
-    spans = [given.get(key) or Span(start=key[0], end=key[1], label=key[2]) for key in known]
+    before = {_key(span): span for span in record.spans}
+    spans = [before.get(key) or Span(start=key[0], end=key[1], label=key[2]) for key in known]
     return SilverText(_with(record, spans), tuple(left), vague)
 
 
@@ -253,8 +251,8 @@ def _outside(doubt: tuple[int, int], known: Sequence[Key]) -> Iterator[tuple[int
         yield start, end
 
 
-def finish(drafts: Sequence[SilverText], recipe: Collection[Means]) -> Kept:
-    """What becomes of doubt, as a recipe says: the text left out, tokens left open, or no span there."""
+def finish(drafts: Sequence[SilverText], recipe: Collection[Method]) -> Kept:
+    """Resolve doubts as a recipe says: leave out the text, leave tokens open, or believe in no span there."""
     if "drop-texts" in recipe:
         certain = [draft for draft in drafts if draft.certain]
         return Kept(certain, len(drafts) - len(certain))
@@ -295,12 +293,12 @@ def to_line(draft: SilverText) -> Record:
 
 
 def fold(text: str, folds: int) -> int:
-    """The part a text is in: a hash of it, so that other texts don't matter."""
+    """The fold of a text, by its hash, so that other texts don't matter."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % folds
 
 
 def quality(drafts: Sequence[SilverText], gold: Answers, labels: Sequence[str]) -> np.ndarray:
-    """Counts of exact spans of those texts whose gold is known; gold spans in doubt don't count as missed.
+    """Counts of exact spans in texts whose gold is known; gold spans in doubt don't count as missed.
 
     Returns:
         (texts, 3): true positives, false positives, false negatives.
@@ -309,11 +307,11 @@ def quality(drafts: Sequence[SilverText], gold: Answers, labels: Sequence[str]) 
     wanted = []
     for draft in known:
         record = gold[draft.record.text]
-        mine = set(map(_key, draft.record.spans))
+        own = set(map(_key, draft.record.spans))
         spans = [
             span
             for span in record.spans
-            if _key(span) in mine
+            if _key(span) in own
             or not (draft.vague or any(span.start < end and start < span.end for start, end in draft.doubts))
         ]
         wanted.append(Record(text=record.text, spans=spans))
@@ -325,6 +323,6 @@ def _key(span: Span) -> Key:
 
 
 def _with(record: Record, spans: Sequence[Span]) -> Record:
-    # Relations and categories are no part of what is distilled: their indices would be those of other spans.
+    # Without relations and categories: the indices of relations would point to other spans.
     more: dict[str, Any] = dict(record.model_extra or {})
     return Record(text=record.text, spans=list(spans), meta=record.meta, **more)

@@ -1,4 +1,4 @@
-"""What people see of a comparison of variants: the table, the Pareto picture, the page and the advice."""
+"""A comparison of variants as people see it: the table, the Pareto figure, the page and the advice."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -33,12 +33,12 @@ HEADER = (
 def cells(
     compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int
 ) -> list[list[str]]:
-    """The table, a row for each variant and portion; costs stand beside the largest portion."""
-    found = []
+    """The table: a row per variant and portion; costs stand beside the largest portion."""
+    rows = []
     for name, cost in costs.items():
         for comparison in compared:
             row, last = comparison.rows[name], comparison is compared[-1]
-            found.append(
+            rows.append(
                 [
                     name if comparison is compared[0] else "",
                     f"{comparison.percent:g} % ({comparison.examples:,})",
@@ -52,7 +52,7 @@ def cells(
                     f"{stats.two_digits(cost.peak_mb):,}" if last else "",
                 ]
             )
-    return found
+    return rows
 
 
 def _drop(estimate: stats.Estimate, dev: int) -> str:
@@ -61,8 +61,8 @@ def _drop(estimate: stats.Estimate, dev: int) -> str:
     return f"{stats.decimals(estimate.value, places)} ±{half}"
 
 
-def _rates(cost: VariantCost) -> tuple[float, float, float] | None:
-    return (median(cost.rates), min(cost.rates), max(cost.rates)) if cost.rates else None
+def _rates(cost: VariantCost) -> tuple[float, float, float]:
+    return median(cost.rates), min(cost.rates), max(cost.rates)
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -72,9 +72,9 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def notes(compared: Sequence[VariantComparison], seeds: int, dev: int) -> list[str]:
-    """What must be said beside the table, one sentence each."""
+    """What the reader of the table must know, one sentence each."""
     last = compared[-1]
-    found = [
+    sentences = [
         f"F of exact spans on {counted(dev, 'dev text')}, mean of {counted(seeds, 'training')}, ± the 95 % "
         "interval over texts and seeds; sd over seeds. In lower case: change of F, ± over texts.",
         "Dev picks the checkpoints too, so it flatters all variants alike.",
@@ -84,49 +84,45 @@ def notes(compared: Sequence[VariantComparison], seeds: int, dev: int) -> list[s
         "and a randomisation of the texts, both).",
     ]
     if seeds == 1:
-        found.append(
+        sentences.append(
             "With a single seed the noise of seeds is an assumption (sd .01); set seeds to 3 or more."
         )
     for comparison in compared:
         stopped = {name: row["unfinished"] for name, row in comparison.rows.items() if row["unfinished"]}
         if stopped:
             names = ", ".join(f"{name} {n}" for name, n in stopped.items())
-            found.append(
+            sentences.append(
                 f"At {comparison.percent:g} % some trainings stopped while their score still rose ({names}): "
                 "with more max_steps they may score higher."
             )
-    return found
+    return sentences
 
 
 def advice(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> str:
     """Which variant to take, and what that rests on, in a few sentences."""
     last = compared[-1]
     name = variant_comparison.recommended(last, {other: cost.mb for other, cost in costs.items()})
-    about = f"{format_megabytes(costs[name].mb)} MB"
+    size = f"{format_megabytes(costs[name].mb)} MB"
     if len(costs) == 1:
-        return f"There is nothing to compare {name} ({about}) with; list more variants."
-    best = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
-    others = [other for other in last.candidates if other != last.best]
-    if others:
-        reason = f"{best}; {_list(others)} can't be told from it"
-        reason += f". Of these {name} is the smallest ({about})"
-    else:
-        reason = f"{best}, and every other variant is worse beyond noise"
-    rates = {other: costs[other].rates for other in last.candidates if costs[other].rates}
-    if len(rates) > 1 and name in rates:
-        quickest = max(rates, key=lambda other: median(rates[other]))
-        if quickest == name:
+        return f"There is nothing to compare {name} ({size}) with; list more variants."
+    reason = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
+    if others := [other for other in last.candidates if other != last.best]:
+        reason += f"; {_list(others)} can't be told from it. Of these {name} is the smallest ({size})"
+        fastest = max(last.candidates, key=lambda other: median(costs[other].rates))
+        if fastest == name:
             reason += " and the fastest"
-        # Only what no run contradicts is said to be faster.
-        elif min(rates[quickest]) > max(rates[name]):
-            reason += f", while {quickest} is faster ({format_rate(_rates(costs[quickest]))} words/s against "
+        # A variant counts as faster only if all its runs were.
+        elif min(costs[fastest].rates) > max(costs[name].rates):
+            reason += f", while {fastest} is faster ({format_rate(_rates(costs[fastest]))} words/s against "
             reason += f"{format_rate(_rates(costs[name]))})"
+    else:
+        reason += ", and every other variant is worse beyond noise"
     return f"{reason}. With {counted(last.examples)}, take {name}."
 
 
 def small_data(compared: Sequence[VariantComparison], dev: int) -> list[str]:
     """For each smaller portion, which variants are better there beyond noise than the first one listed."""
-    found = []
+    sentences = []
     for comparison in compared[:-1]:
         base = next(iter(comparison.rows))
         gains = [
@@ -136,12 +132,12 @@ def small_data(compared: Sequence[VariantComparison], dev: int) -> list[str]:
         ]
         with_ = f"With {counted(comparison.examples)} ({comparison.percent:g} %)"
         verb = "beats" if len(gains) == 1 else "beat"
-        found.append(
+        sentences.append(
             f"{with_}, {_list(gains)} {verb} {base} (n={dev:,})."
             if gains
             else f"{with_}, no variant beats {base} beyond noise (n={dev:,})."
         )
-    return found
+    return sentences
 
 
 def on_test(tested: Tested) -> str:
@@ -149,13 +145,13 @@ def on_test(tested: Tested) -> str:
     n = tested.documents
     scores = "; ".join(f"{name} {stats.format_score(f, documents=n)}" for name, f in tested.scores.items())
     these = "these" if len(tested.scores) > 1 else "this one"
-    said = f"On test, looked at for {these} alone (n={n:,}): F {scores}."
+    sentence = f"On test, looked at for {these} alone (n={n:,}): F {scores}."
     if tested.pair:
         verdict = "beyond noise" if tested.pair.differs() else "this may be noise"
         moved = stats.format_difference(tested.pair.difference, n)
         p = stats.format_p(tested.pair.p)
-        said += f" {tested.pair.first} minus {tested.pair.second}: {moved}, {verdict} (p {p})."
-    return said
+        sentence += f" {tested.pair.first} minus {tested.pair.second}: {moved}, {verdict} (p {p})."
+    return sentence
 
 
 def _reversed(estimate: stats.Estimate) -> stats.Estimate:
@@ -168,9 +164,10 @@ def _list(names: Sequence[str]) -> str:
 
 def figure(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> Figure:
     """F against size and against speed; the line joins those that nothing else beats in both (Pareto)."""
-    axes_of = [("MB on disk", {name: cost.mb for name, cost in costs.items()}, True)]
-    if all(cost.rates for cost in costs.values()):
-        axes_of.append(("words per second", {n: median(c.rates) for n, c in costs.items()}, False))
+    axes_of = [
+        ("MB on disk", {name: cost.mb for name, cost in costs.items()}, True),
+        ("words per second", {name: median(cost.rates) for name, cost in costs.items()}, False),
+    ]
     last = compared[-1]
     with matplotlib.rc_context(STYLE):
         drawing = figures.figure(1.2 + 3.6 * len(axes_of), 4)
@@ -221,7 +218,7 @@ def page(
     remarks: Sequence[str],
     drawing: Figure,
 ) -> str:
-    """The report, with a picture that needs no other file.
+    """The report in one file.
 
     Args:
         sentences: the advice, for the top. remarks: what the table means, for below it.

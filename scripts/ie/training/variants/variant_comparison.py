@@ -1,15 +1,13 @@
-"""Configs side by side: what each costs and what it scores, trained alike on the same examples and seeds."""
+"""Training configs side by side, on the same examples and seeds: what each scores, and what it costs."""
 
 import math
-import resource
-import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import combinations, product
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,26 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.core.files import sha256_file
 from ie.core.settings import read_config
 from ie.core.stats import Estimate, Pair
 from ie.core.text import names_in
-from ie.data import records
-from ie.data.docs import from_doc, read_docs
-from ie.data.records import Record
-from ie.evaluation import perturbations, scoring, systems
+from ie.evaluation import systems
 from ie.evaluation.baselines import predict_with
 from ie.training import jobs, loop
 from ie.training.curve import learning_curve
-from ie.training.jobs import Cell, Result, TrainingJob
+from ie.training.jobs import Cell, Result
 
-
-@dataclass(frozen=True)
-class VariantJob(TrainingJob):
-    """A cell of one variant, scored on dev and test; folder `model` keeps the pipeline, None for nowhere."""
-
-    test: Path = Path()
-    model: Path | None = None
+TIMED_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ class VariantComparison:
     """Variants trained on one portion.
 
     Attributes:
-        rows: of each variant the row of `curves.rows` for the portion, scored on dev.
+        rows: of each variant the row of `learning_curve.rows` for the portion, scored on dev.
         drops: change of F when the dev texts are in lower case; interval over texts.
         pairs: every two variants; `p` and interval hold the noise of texts and of seeds.
     """
@@ -117,7 +105,8 @@ def parse_variants(text: str, folder: Path) -> dict[str, Path]:
     """`"efficient,vectors"` as names with the training config of each in `folder`.
 
     Raises:
-        UserError: no name, one twice, or one that trains no entity recogniser.
+        UserError: no name, one twice, one that trains no entity recogniser, or one whose vectors or weights
+            don't exist yet.
     """
     names = names_in(text)
     known = sorted(path.stem for path in folder.glob("*.cfg") if _is_training(path))
@@ -130,17 +119,10 @@ def parse_variants(text: str, folder: Path) -> dict[str, Path]:
         if name not in known:
             fault = "trains no entity recogniser" if (folder / f"{name}.cfg").exists() else "doesn't exist"
             raise UserError(f"{folder / name}.cfg {fault}; {remedy}")
-    return {name: folder / f"{name}.cfg" for name in names}
-
-
-def require_prepared(variants: Mapping[str, Path]) -> None:
-    """Refuse a variant whose vectors or weights haven't been made, before any other is trained.
-
-    Raises:
-        UserError: naming the config and what it lacks.
-    """
+    variants = {name: folder / f"{name}.cfg" for name in names}
     for path in variants.values():
         loop.check_beginnings(path, read_config(path, interpolate=False))
+    return variants
 
 
 def _is_training(path: Path) -> bool:
@@ -152,155 +134,63 @@ def _is_training(path: Path) -> bool:
     return "training" in config and "ner" in config.get("components", {})
 
 
-def read_gold(path: Path) -> list[Record]:
-    """The accepted records of a test file.
-
-    Raises:
-        UserError: none, or none with a span; no such file.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file; run `weasel run split` first.")
-    gold = records.accepted(records.read_records(path, allow_empty=True))
-    scoring.require_scorable(gold, path)
-    return gold
-
-
-def train_variant(job: VariantJob) -> Result:
-    """Train one cell in this process, which must do nothing else, and score it on dev and test.
-
-    Returns:
-        Beside what `grid.train_cell` returns, with `counts` on dev: `lowered` ((documents, 3) on dev in lower
-        case), `test` ((documents, 3)), `seconds` of this process for the training, and its `peak_mb`.
-    """
-    with tempfile.TemporaryDirectory(prefix="variant-") as temporary:
-        folder = job.model or Path(temporary)
-        started = process_time()
-        scores = jobs.train_to(job, folder)
-        seconds = process_time() - started
-        predict = predict_with(spacy.load(folder / "model-best"))
-        dev = [from_doc(doc) for doc in read_docs(job.dev)]
-        small = [perturbations.recased(record, str.lower) for record in dev]
-        counts, lower, test = (
-            scoring.count(wanted, predict([record.text for record in wanted]), job.labels)
-            for wanted in (dev, small, read_gold(job.test))
-        )
-    # Linux counts in KB, macOS in bytes.
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    result = {
-        "cell": asdict(job.cell),
-        "unfinished": jobs.unfinished(scores),
-        "labels": list(job.labels),
-        "counts": counts.tolist(),
-        "lowered": lower.sum(axis=1).tolist(),
-        "test": test.sum(axis=1).tolist(),
-        "seconds": seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
-    }
-    jobs.keep(job, result)
-    return result
-
-
-def train_all(
+def train_variants(
     variants: Mapping[str, Path],
     portions: Mapping[Cell, Sequence[int]],
     docs: Sequence[Doc],
     *,
-    dev: Path,
-    test: Path,
-    labels: Sequence[str],
     cache: Path,
-    overrides: dict[str, Any] | None = None,
-    gpu_id: int = -1,
     workers: int = 0,
-    started: Callable[[int], Any] = lambda reused: None,
-    progress: Callable[[], Any] = lambda: None,
+    **shared: Any,
 ) -> tuple[dict[str, list[Result]], dict[str, Path]]:
-    """Train every cell of every variant, each in a fresh process, several at a time.
+    """Train every cell of every variant, each in a new process, several at a time.
 
     Args:
         variants: name to config.
         portions: indices into `docs` of each cell's examples.
-        cache: folder that keeps what was finished, so that a run that was killed goes on where it was.
-        workers: processes; 0 for one a core as far as the memory goes.
-        started, progress: told the number of kept cells, and when another is done.
+        cache: folder that keeps results and pipelines, so that a run that was killed continues.
+        workers: as in `jobs.run`. shared: attributes of all trainings, as of `TrainingJob`.
 
     Returns:
         By variant the results in the order of `portions`, and the pipeline of the first seed on all examples.
 
     Raises:
-        UserError: a training failed, was killed, or the user interrupted; what was finished is kept.
+        UserError: as `jobs.run`.
     """
     largest = max(portions, key=lambda cell: (cell.examples, -cell.seed))
-    also = (sha256_file(test),)
+    trainings = {}
     with tempfile.TemporaryDirectory(prefix="portions-") as folder:
-        trainings: dict[tuple[str, Cell], VariantJob] = {}
-        for (name, config), (cell, chosen) in product(variants.items(), portions.items()):
-            job = VariantJob(
-                cell=cell,
-                config=config,
-                train=jobs.write_portion(Path(folder), docs, chosen),
-                dev=dev,
-                labels=tuple(labels),
-                overrides=overrides or {},
-                gpu_id=gpu_id,
-                cache=cache,
-                also=also,
-                test=test,
-            )
-            if cell == largest:
-                job = replace(job, model=cache / jobs.key(job))
-            trainings[name, cell] = job
-        found = {key: result for key, job in trainings.items() if (result := _kept(job))}
-        started(len(found))
-        # The largest go first, so that no core is left waiting for one that started last.
-        left = sorted((key for key in trainings if key not in found), key=lambda key: -key[1].examples)
-
-        def done(i: int, result: Result) -> None:
-            found[left[i]] = result
-            progress()
-
-        todo = [(i, trainings[key]) for i, key in enumerate(left)]
-        try:
-            if todo:
-                trains = [job.train for _, job in todo]
-                processes = min(workers or jobs.default_workers(gpu_id, trains), len(todo))
-                jobs.on_cores(todo, processes, done, work=train_variant, cells_per_worker=1)
-        except KeyboardInterrupt:
-            raise UserError(
-                f"interrupted: {len(found)} of {len(trainings)} trainings are done and kept in {cache}; run "
-                "the same command again to go on."
-            ) from None
-    results = {name: [found[name, cell] for cell in portions] for name in variants}
-    return results, {name: trainings[name, largest].model / "model-best" for name in variants}
-
-
-def _kept(job: VariantJob) -> Result | None:
-    if job.model and not (job.model / "model-best" / "meta.json").exists():
-        return None
-    return jobs.kept(job)
+        for name, config in variants.items():
+            for job in jobs.portion_jobs(portions, docs, Path(folder), config=config, cache=cache, **shared):
+                model = cache / job.key() if job.cell == largest else None
+                trainings[name, job.cell] = replace(job, model=model)
+        results = jobs.run(list(trainings.values()), workers=workers, fresh=True)
+    by_cell = dict(zip(trainings, results, strict=True))
+    return (
+        {name: [by_cell[name, cell] for cell in portions] for name in variants},
+        {name: trainings[name, largest].model / "model-best" for name in variants},
+    )
 
 
 def compare(
     portions: Mapping[Cell, Sequence[int]], results: Mapping[str, Sequence[Result]], labels: Sequence[str]
 ) -> list[VariantComparison]:
-    """The variants side by side, one comparison a portion, from the smallest."""
+    """The variants side by side, one comparison per portion, from the smallest."""
     cells = list(portions)
     rows = {
-        name: {row["percent"]: row for row in learning_curve.rows(cells, found, labels)}
-        for name, found in results.items()
+        name: {row["percent"]: row for row in learning_curve.rows(cells, measured, labels)}
+        for name, measured in results.items()
     }
-    compared = []
+    comparisons = []
     for percent in sorted({cell.percent for cell in cells}):
         chosen = {name: by_percent[percent] for name, by_percent in rows.items()}
-        drops = {}
-        for name, found in results.items():
-            small = [
-                np.array(r["lowered"])
-                for cell, r in zip(cells, found, strict=True)
-                if cell.percent == percent
-            ]
-            drops[name] = stats.difference(sum(small), sum(chosen[name]["counts"]))
-        compared.append(
+        drops = {
+            name: stats.difference(
+                sum(_micro(results[name], "lowered", percent)), sum(chosen[name]["counts"])
+            )
+            for name in results
+        }
+        comparisons.append(
             VariantComparison(
                 percent=percent,
                 examples=next(iter(chosen.values()))["examples"],
@@ -309,24 +199,26 @@ def compare(
                 pairs=pairs({name: row["counts"] for name, row in chosen.items()}),
             )
         )
-    return compared
+    return comparisons
 
 
-def on_test(
-    chosen: str, portions: Mapping[Cell, Sequence[int]], results: Mapping[str, Sequence[Result]]
-) -> Tested:
+def _micro(results: Sequence[Result], name: str, percent: float) -> list[np.ndarray]:
+    """(documents, 3) of each training on that portion."""
+    return [
+        np.array(result[name], dtype=np.int64).sum(axis=1)
+        for result in results
+        if result["cell"]["percent"] == percent
+    ]
+
+
+def on_test(chosen: str, results: Mapping[str, Sequence[Result]]) -> Tested:
     """What the chosen variant scores on test when trained on most examples, and the first one listed.
 
     Nothing is chosen by it: the others' counts on test are not looked at.
     """
-    largest = max(cell.percent for cell in portions)
+    largest = max(result["cell"]["percent"] for result in results[chosen])
     counts = {
-        name: [
-            np.array(result["test"], dtype=np.int64)
-            for cell, result in zip(portions, results[name], strict=True)
-            if cell.percent == largest
-        ]
-        for name in dict.fromkeys((chosen, next(iter(results))))
+        name: _micro(results[name], "test", largest) for name in dict.fromkeys((chosen, next(iter(results))))
     }
     compared = pairs(counts)
     return Tested(
@@ -343,10 +235,10 @@ def pairs(
 ) -> list[Pair]:
     """Every two variants on the same texts, Holm-corrected: is the difference beyond noise?
 
-    The p of texts and seeds together (`statistics.combined`), with the noise of the seeds pooled over all
-    variants (a single seed gets what others measured, `curves.ONE_SEED`), or that of paired approximate
-    randomisation of the texts, where a text's outputs of all seeds are exchanged together: the larger one,
-    as the bootstrap is too sure of few texts.
+    There are two p: that of texts and seeds together (`stats.difference_over_seeds`), with the noise of the
+    seeds pooled over all variants (for a single seed `learning_curve.ONE_SEED`), and that of a paired
+    approximate randomisation of the texts, where a text's outputs of all seeds are exchanged together. The
+    larger one counts, as the bootstrap is too sure of few texts.
 
     Args:
         counts: of each variant the (documents, 3) of each seed.
@@ -354,16 +246,16 @@ def pairs(
         fixed: systems that have no seeds, with the same counts for each.
     """
     noise = stats.seed_noise(tables for name, tables in counts.items() if name not in fixed)
-    found = []
+    compared = []
     for first, second in combinations(counts, 2) if chosen is None else chosen:
         trained = sum(name not in fixed for name in (first, second))
         difference, p = stats.difference_over_seeds(
             counts[first], counts[second], noise or learning_curve.ONE_SEED, trained=trained
         )
         by_text = stats.randomisation(*(np.sum(counts[name], axis=0) for name in (first, second)))
-        found.append(Pair(first, second, difference, max(p, by_text)))
-    corrected = stats.holm([pair.p for pair in found])
-    return [replace(pair, holm=p) for pair, p in zip(found, corrected, strict=True)]
+        compared.append(Pair(first, second, difference, max(p, by_text)))
+    corrected = stats.holm([pair.p for pair in compared])
+    return [replace(pair, holm=p) for pair, p in zip(compared, corrected, strict=True)]
 
 
 def measure(
@@ -371,37 +263,35 @@ def measure(
     results: Mapping[str, Sequence[Result]],
     texts: Sequence[str],
     words: int,
-    *,
-    repeats: int,
 ) -> dict[str, VariantCost]:
-    """What each variant costs; speeds are taken in this process, the variants in turn, so that all of them
-    see the same load of the machine.
+    """What each variant costs.
+
+    Speeds are measured in this process, the variants in turn, so that all see the same load of the machine.
 
     Args:
         results: of all cells; the trainings with the most examples count.
         texts, words: of the test set.
-        repeats: timed runs of each variant, after one that warms up.
     """
     predicts = {name: predict_with(spacy.load(folder)) for name, folder in models.items()}
     rates: dict[str, list[float]] = {name: [] for name in models}
     with threadpool_limits(limits=1):
-        for turn in range(repeats + 1):
+        for turn in range(TIMED_RUNS + 1):
             for name, predict in predicts.items():
                 started = perf_counter()
                 predict(texts)
-                if turn:
+                if turn:  # the first run warms up
                     rates[name].append(words / max(perf_counter() - started, 1e-9))
-    found = {}
+    costs = {}
     for name, cells in results.items():
         most = max(result["cell"]["examples"] for result in cells)
-        full = [result for result in cells if result["cell"]["examples"] == most]
-        found[name] = VariantCost(
+        full = [result["measured"] for result in cells if result["cell"]["examples"] == most]
+        costs[name] = VariantCost(
             mb=systems.megabytes(models[name]),
             rates=tuple(rates[name]),
-            train_seconds=median(result["seconds"] for result in full),
-            peak_mb=median(result["peak_mb"] for result in full),
+            train_seconds=median(measured["seconds"] for measured in full),
+            peak_mb=median(measured["peak_mb"] for measured in full),
         )
-    return found
+    return costs
 
 
 def recommended(comparison: VariantComparison, mb: Mapping[str, float]) -> str:
@@ -410,8 +300,8 @@ def recommended(comparison: VariantComparison, mb: Mapping[str, float]) -> str:
 
 
 def front(comparison: VariantComparison, value: Mapping[str, float], *, less: bool) -> list[str]:
-    """The Pareto front: variants than which none is better in mean F and at least as good in `value`, or
-    the other way round; from the cheapest.
+    """The Pareto front, from the cheapest: no other variant is better in one of mean F and `value`, and at
+    least as good in the other.
 
     Args:
         less: whether less of `value` is better (megabytes) or more (words per second).
@@ -448,11 +338,7 @@ def to_json(
                     }
                     for name, row in c.rows.items()
                 },
-                "pairs": [
-                    {"first": p.first, "second": p.second, "p": round(p.p, 4), "holm": round(p.holm, 4)}
-                    | p.difference.flat("difference")
-                    for p in c.pairs
-                ],
+                "pairs": [_pair(pair, holm=round(pair.holm, 4)) for pair in c.pairs],
                 "best": c.best,
                 "not_told_from_best": c.candidates,
             }
@@ -462,23 +348,26 @@ def to_json(
         "test": {
             "documents": tested.documents,
             "variants": {name: f.flat("f") for name, f in tested.scores.items()},
-            "difference": tested.pair
-            and {"first": tested.pair.first, "second": tested.pair.second, "p": round(tested.pair.p, 4)}
-            | tested.pair.difference.flat("difference"),
+            "difference": tested.pair and _pair(tested.pair),
         },
     }
 
 
-def costs_json(found: Mapping[str, VariantCost]) -> dict[str, Any]:
+def _pair(pair: Pair, **holm: float) -> dict[str, Any]:
+    names = {"first": pair.first, "second": pair.second, "p": round(pair.p, 4)}
+    return names | holm | pair.difference.flat("difference")
+
+
+def costs_json(costs: Mapping[str, VariantCost]) -> dict[str, Any]:
     """Speeds, seconds and memory as a JSON object."""
     return {
         name: {
-            "words_per_second": round(median(cost.rates)) if cost.rates else None,
-            "slowest": round(min(cost.rates)) if cost.rates else None,
-            "fastest": round(max(cost.rates)) if cost.rates else None,
+            "words_per_second": round(median(cost.rates)),
+            "slowest": round(min(cost.rates)),
+            "fastest": round(max(cost.rates)),
             "runs": len(cost.rates),
             "train_seconds": round(cost.train_seconds, 1),
             "peak_mb": round(cost.peak_mb),
         }
-        for name, cost in found.items()
+        for name, cost in costs.items()
     }

@@ -167,8 +167,8 @@ CONFIG = (ROOT / "configs" / "distill.cfg").read_text(encoding="utf-8")
 
 def test_the_shipped_settings_are_good():
     settings = recipes.load(ROOT / "configs" / "distill.cfg")
-    used = {means for recipe in settings.recipes.values() for means in recipe}
-    assert used == set(recipes.Means.__args__)
+    used = {method for recipe in settings.recipes.values() for method in recipe}
+    assert used == set(recipes.Method.__args__)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_shipped_settings_are_good():
         ("both = []", 'both = ["magic"]', r"recipes.both.0: input should be"),
         ("both = []", 'both = ["missing"]', r"\[recipes\] both: nothing calls a span into question"),
         ("both = []", 'both = ["rules"]', r"rules takes part in a vote; add agreement"),
-        ("both = []", 'both = ["repeat", "repeat"]', r"names a means twice"),
+        ("both = []", 'both = ["repeat", "repeat"]', r"names a method twice"),
         ("both = []", 'both = ["confidence", "missing", "drop-texts"]', r"both missing and drop-texts"),
         ("rounds = 1", "rounds = ", r"distill.cfg"),
         ("both = []", "silver = []", r"\[recipes\] silver is what recipes are compared with"),

@@ -3,16 +3,18 @@
 import os
 import re
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
+from corpora import write_split
+from running import ROOT
 
 from ie.core.errors import UserError
 from ie.data.records import Record, Span
 from ie.evaluation import perturbations
+from ie.training import jobs
 from ie.training.robustness import report, robustness_scores
-from ie.training.robustness.robustness_scores import BatchScore, Robustness
+from ie.training.robustness.robustness_scores import Robustness
 
 LABELS = ("X",)
 
@@ -43,28 +45,27 @@ def result(counted: dict[str, np.ndarray], n: int = 60, seeds: int = 2) -> Robus
         labels=robustness_scores.by_label(counted, LABELS),
         seeds={name: [f[name]] * seeds for name in counted},
         first_seed=0,
-        batches=[BatchScore(1, 0, 0.0, None, [1.0]), BatchScore(8, 0, 0.0, None, [1.0])],
-        words=2 * n,
     )
 
 
 def test_a_fall_beyond_noise_is_named_and_a_small_one_is_not():
-    told = result({"original": table(60, 0), "lower": table(20, 40), "typos": table(59, 1)})
-    changes = told.changes["both"]
+    measured = result({"original": table(60, 0), "lower": table(20, 40), "typos": table(59, 1)})
+    changes = measured.changes["both"]
     assert changes["lower"].verdict() == "falls"
     assert changes["lower"].difference.value == pytest.approx(-0.5)
     assert changes["lower"].difference.high < 0
-    assert changes["typos"].verdict() == "not told apart"
-    assert "loses most to lower case" in robustness_scores.summary(told)[0]
-    assert "1 of 2 perturbations" in robustness_scores.summary(told)[0]
+    assert changes["typos"].verdict() == "not measured apart"
+    assert "loses most to lower case" in robustness_scores.summary(measured)[0]
+    assert "1 of 2 perturbations" in robustness_scores.summary(measured)[0]
 
 
 @pytest.mark.parametrize(("n", "places"), [(3, 1), (60, 2)])
 def test_changes_have_no_more_digits_than_the_texts_allow(n, places):
     counted = {"original": table(n, 0, n), "lower": table(n // 3, n - n // 3, n)}
-    told = result(counted, n)
-    shown = " ".join([*robustness_scores.summary(told), *(row["change"] for row in report.rows(told))])
-    shown += " ".join(row["f"] for row in report.batch_rows(told))
+    measured = result(counted, n)
+    shown = " ".join(
+        [*robustness_scores.summary(measured), *(row["change"] for row in report.rows(measured))]
+    )
     assert {len(found) for found in re.findall(r"\.(\d+)", shown)} == {places}
 
 
@@ -73,7 +74,7 @@ def test_holm_corrects_over_all_systems():
     alone = robustness_scores.changes({"a": counted})["a"]["lower"]
     many = robustness_scores.changes(dict.fromkeys("abcdefgh", counted))["a"]["lower"]
     assert alone.p == many.p
-    assert (alone.verdict(), many.verdict()) == ("falls", "not told apart")
+    assert (alone.verdict(), many.verdict()) == ("falls", "not measured apart")
 
 
 @pytest.mark.parametrize(
@@ -85,19 +86,24 @@ def test_holm_corrects_over_all_systems():
             "finds nothing either way",
             "finds nothing, so",
         ),
-        ({"original": table(60, 0), "lower": table(60, 0)}, 60, "not told apart", "no perturbation lowers F"),
+        (
+            {"original": table(60, 0), "lower": table(60, 0)},
+            60,
+            "not measured apart",
+            "no perturbation lowers F",
+        ),
         (
             {"original": table(1, 0, 1), "lower": table(0, 1, 1)},
             1,
-            "not told apart",
+            "not measured apart",
             "so few texts can't show",
         ),
     ],
 )
 def test_nothing_wrong_is_said_of_extremes(counted, n, verdict, sentence):
-    told = result(counted, n)
-    assert told.changes["both"]["lower"].verdict() == verdict
-    assert sentence in robustness_scores.summary(told)[0]
+    measured = result(counted, n)
+    assert measured.changes["both"]["lower"].verdict() == verdict
+    assert sentence in robustness_scores.summary(measured)[0]
 
 
 def test_a_label_nobody_has_changes_by_nothing_that_is_known():
@@ -108,42 +114,32 @@ def test_a_label_nobody_has_changes_by_nothing_that_is_known():
 
 
 def test_one_seed_has_no_spread():
-    told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
-    assert "One seed shows no spread" in " ".join(robustness_scores.summary(told))
-    assert robustness_scores.to_json(told)["seeds"]["f"]["original"]["sd"] is None
+    measured = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
+    assert "One seed shows no spread" in " ".join(robustness_scores.summary(measured))
+    assert robustness_scores.to_json(measured)["seeds"]["f"]["original"]["sd"] is None
     assert robustness_scores.spread([0.5, 0.7])[1] == pytest.approx(0.1414, abs=1e-4)
 
 
-def test_answers_that_depend_on_the_batch_are_reported():
-    told = result({"original": table(50, 10), "lower": table(50, 10)})
-    told.batches = [BatchScore(1, 0, 0.0, None, []), BatchScore(8, 3, -0.01, 0.2, [])]
-    assert "up to 3 of 60 texts are answered otherwise" in robustness_scores.summary(told)[-1]
-
-
-@pytest.mark.parametrize("text", ["", "1,x", "0", "1.5"])
-def test_batch_sizes_are_whole_numbers(text):
-    with pytest.raises(UserError, match="whole numbers above 0"):
-        robustness_scores.parse_sizes(text)
-
-
-def die(*given: object) -> None:
+def die(job: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_seed_that_was_killed_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(robustness_scores, "_train_and_count", die)
-    nowhere = Path("nowhere")
+def test_a_seed_that_was_killed_is_one_sentence(tmp_path, monkeypatch):
+    write_split(tmp_path, train=4, dev=2)
+    monkeypatch.setattr(jobs, "train_job", die)
+    files = {"train": tmp_path / "train.spacy", "dev": tmp_path / "dev.spacy"}
+    shared = {"config": ROOT / "configs" / "efficient.cfg", "labels": ("COMPANY",), "overrides": {}}
     with pytest.raises(UserError, match=r"one of 2 trainings at a time was killed, .* --vars.workers 1\.$"):
-        robustness_scores.over_seeds(nowhere, nowhere, nowhere, [], [], seeds=[1, 2], overrides={}, workers=2)
+        robustness_scores.over_seeds([], seeds=[1, 2], workers=2, **files, **shared)
 
 
 def test_what_has_no_seeds_by_design_says_why():
-    told = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
-    told.seedless = "Other seeds are left out."
-    summary = " ".join(robustness_scores.summary(told))
+    measured = result({"original": table(50, 10), "lower": table(50, 10)}, seeds=1)
+    measured.seedless = "Other seeds are left out."
+    summary = " ".join(robustness_scores.summary(measured))
     assert "Other seeds are left out." in summary
     assert "--seeds" not in summary
-    page = report.page(told)
+    page = report.page(measured)
     assert page.count("Other seeds") == 1
     assert "Standard deviation" not in page
