@@ -29,16 +29,13 @@ def main(
     ),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     data: options.Data = Path("configs/data.cfg"),
-    train: Annotated[Path, typer.Option(help="Gold training records")] = Path("corpus/train.jsonl"),
-    dev: Annotated[Path, typer.Option(help="Gold records for checkpoints and thresholds")] = Path(
-        "corpus/dev.jsonl"
-    ),
-    table: Annotated[Path, typer.Option(help="CSV of id, name, aliases and, if known, kind, country ...")] = (
-        Path("assets/companies.csv")
-    ),
-    legal_forms: Annotated[Path, typer.Option(help="Legal forms that may be missing from a name")] = Path(
-        "assets/legal_forms.txt"
-    ),
+    corpus: options.Corpus = Path("corpus"),
+    table: Annotated[
+        Path,
+        typer.Option(
+            help="CSV of id, name, aliases and, if known, kind, country ...; with legal_forms.txt beside it"
+        ),
+    ] = Path("assets/companies.csv"),
     ner: Annotated[
         Path, typer.Option(help="Pipeline whose token encoder categories-shared.cfg listens to")
     ] = Path("training/efficient/reviewed/model-best"),
@@ -49,30 +46,28 @@ def main(
         "training/efficient/components"
     ),
 ) -> None:
-    """Write model-best and train.json (what dev says) of each into a folder of OUTPUT, and left_out.json."""
-    settings, labels = load_data_config(data), load_scheme(scheme)
-    corpus = component_training.Corpus(train, dev, labels)
+    """Write model-best and train.json (scores on dev) of each into a folder of OUTPUT, and left_out.json."""
+    settings = load_data_config(data)
+    gold = component_training.Corpus(corpus / "train.jsonl", corpus / "dev.jsonl", load_scheme(scheme))
     wanted = names_among(component_training.COMPONENTS, "--only", only)
-    # what is asked for by name says itself what it lacks
-    missing = {} if wanted else component_training.without_data(corpus, table)
+    # A component asked for by name reports itself what it lacks.
+    missing = {} if wanted else component_training.without_data(gold, table)
     for name, reason in missing.items():
         msg.info(f"{name}: left out ({reason}).")
-    nlp = settings.blank()
     overrides = loop.overrides(settings.lang, max_steps)
-    common = {"overrides": overrides, "nlp": nlp, "seed": seed, "gpu_id": gpu_id}
-    shared = common | {"overrides": overrides | {"paths.tok2vec": str(ner)}}
-    jobs: dict[str, Callable[[Path], dict[str, Any]]] = {
-        "linker": lambda folder: component_training.train_linker(
-            corpus, linker, table, legal_forms, folder, seed
+    common = {"nlp": settings.blank(), "seed": seed, "gpu_id": gpu_id}
+    trainings: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "linker": lambda folder: component_training.train_linker(gold, linker, table, folder, seed),
+        "relations": lambda folder: component_training.train_relations(
+            gold, relations, folder, overrides, **common
         ),
-        "relations": lambda folder: component_training.train_relations(corpus, relations, folder, **common),
         "categories": lambda folder: component_training.train_categories(
-            corpus, categories, folder, **shared
+            gold, categories, folder, overrides | {"paths.tok2vec": str(ner)}, **common
         ),
     }
-    for name in wanted or [name for name in jobs if name not in missing]:
+    for name in wanted or [name for name in trainings if name not in missing]:
         msg.divider(name)
-        summary = jobs[name](output / name)
+        summary = trainings[name](output / name)
         write_json(output / name / "train.json", summary)
         msg.table([(key.replace("_", " "), str(value)) for key, value in summary.items()])
         msg.good(str(output / name / "model-best"))

@@ -102,8 +102,7 @@ def command(project: Path, name: str, capsys: pytest.CaptureFixture, **more: obj
         options = {
             "only": part,
             "scheme": project / "llm.cfg",
-            "train": project / "train.jsonl",
-            "dev": project / "dev.jsonl",
+            "corpus": project,
             "table": project / "none.csv",
             part: more.pop("config", project / f"{part}.cfg"),
             "ner": models / "reviewed" / "model-best",
@@ -188,8 +187,10 @@ def test_categories_are_scored(trained, capsys):
 @pytest.mark.slow
 def test_texts_without_a_category_are_counted_and_left_out(trained, capsys, tmp_path):
     lines = [row(n) | ({"cats": {}} if n % 4 == 0 else {}) for n in range(48)]
-    train = write_lines(tmp_path / "train.jsonl", lines)
-    outcome = command(trained, "train-categories", capsys, train=train, output=tmp_path / "out", max_steps=2)
+    write_lines(tmp_path / "train.jsonl", lines)
+    write_lines(tmp_path / "dev.jsonl", lines)
+    more = {"corpus": tmp_path, "output": tmp_path / "out", "max_steps": 2}
+    outcome = command(trained, "train-categories", capsys, **more)
     assert outcome.status == 0, outcome.output
     assert "12 of 48 texts don't have one category and aren't used" in outcome.output
     told = json.loads((tmp_path / "out/categories/train.json").read_text())
@@ -301,12 +302,12 @@ def test_what_changes_is_told(project):
 @pytest.mark.parametrize(
     ("name", "options", "fault"),
     [
-        ("train-relations", {"train": "lonely.jsonl"}, "lonely.jsonl: no text has two spans"),
-        ("train-relations", {"train": "one.jsonl"}, "one.jsonl: no example of the relation 'RAISED'"),
+        ("train-relations", {"corpus": "lonely"}, "lonely/train.jsonl: no text has two spans"),
+        ("train-relations", {"corpus": "one"}, "one/train.jsonl: no example of the relation 'RAISED'"),
         ("train-relations", {"scheme": "spans.cfg"}, "spans.cfg: the scheme has no relations"),
         ("train-categories", {"scheme": "spans.cfg"}, "spans.cfg: the scheme has no categories"),
-        ("train-categories", {"train": "one.jsonl"}, "one.jsonl: no example of the category 'FUNDING'"),
-        ("train-relations", {"train": "none.jsonl"}, "none.jsonl: there is no such file"),
+        ("train-categories", {"corpus": "one"}, "one/train.jsonl: no example of the category 'FUNDING'"),
+        ("train-relations", {"corpus": "none"}, "none/train.jsonl: there is no such file"),
         ("evaluate-relations", {"components": "none"}, "there is no trained pipeline; run `weasel"),
         ("evaluate-categories", {"components": "none"}, "there is no trained pipeline; run `weasel run tr"),
         ("assemble", {"config": "none.cfg"}, "none.cfg: there is no such file"),
@@ -319,8 +320,8 @@ def test_what_changes_is_told(project):
 def test_bad_input_is_one_sentence_and_writes_nothing(project, capsys, tmp_path, name, options, fault):
     lonely = {"text": "Velto", "spans": [{"start": 0, "end": 5, "label": "COMPANY"}]}
     one = row(0) | {"relations": [{"head": 0, "child": 1, "label": "INVESTOR"}]}
-    write_lines(project / "lonely.jsonl", [lonely])
-    write_lines(project / "one.jsonl", [one])
+    write_lines(project / "lonely" / "train.jsonl", [lonely])
+    write_lines(project / "one" / "train.jsonl", [one])
     (project / "spans.cfg").write_text(SCHEME.split("[components.relations]")[0], encoding="utf-8")
     (project / "wrong.cfg").write_text('[sources]\nrelations = "reviewed"\n', encoding="utf-8")
     given = {key: project / value for key, value in options.items()}

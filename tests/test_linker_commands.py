@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copyfile
 
 import deals
 import pytest
@@ -42,6 +43,7 @@ def row(i: int, n: int) -> dict:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "table.csv").write_text(TABLE, encoding="utf-8")
+    copyfile(ROOT / "assets" / "legal_forms.txt", tmp_path / "legal_forms.txt")
     (tmp_path / "llm.cfg").write_text(scheme("COMPANY"), encoding="utf-8")
     for first, side in ((0, "train"), (100, "dev"), (200, "test")):
         write_lines(
@@ -55,10 +57,8 @@ def train(folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome
         "--only": "linker",
         "--linker": deals.CONFIGS / "linker.cfg",
         "--table": folder / "table.csv",
-        "--legal-forms": ROOT / "assets" / "legal_forms.txt",
         "--scheme": folder / "llm.cfg",
-        "--train": folder / "train.jsonl",
-        "--dev": folder / "dev.jsonl",
+        "--corpus": folder,
         "--output": folder / "out",
     }
     words = [part for pair in options.items() for part in pair]
@@ -155,8 +155,9 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
 
 def test_missing_files_are_one_sentence(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    outcome = train(folder, capsys, "--legal-forms", folder / "nope.txt")
-    assert (outcome.status, "nope.txt: there is no such file" in outcome.output) == (1, True)
+    (folder / "legal_forms.txt").unlink()
+    outcome = train(folder, capsys)
+    assert (outcome.status, "legal_forms.txt: there is no such file" in outcome.output) == (1, True)
     outcome = evaluate(folder, capsys)
     assert (outcome.status, "there is no trained pipeline; run" in outcome.output) == (1, True)
     model = folder / "out" / "linker" / "model-best"

@@ -28,7 +28,7 @@ def run_train(corpus: Path, capsys: pytest.CaptureFixture, **options: object) ->
         "output": corpus.parent / "out",
         "max-steps": 3,
         "workers": 2,
-        **{name: corpus / f"{name}.spacy" for name in ("both", "reviewed", "silver", "dev")},
+        "corpus": corpus,
     } | options
     return run_command(
         "train", [word for name, value in options.items() for word in (f"--{name}", value)], capsys
@@ -91,7 +91,7 @@ def test_a_source_without_examples_is_left_out_with_a_sentence(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"dev": "nope.spacy"}, "nope.spacy: there is no such corpus; run `weasel run split` first."),
+        ({"corpus": "nope"}, "nope/reviewed.spacy: there is no such corpus; run `weasel run split` first."),
         ({"config": "nope.cfg"}, "nope.cfg"),
         ({"lang": "xx9"}, "xx9"),
     ],

@@ -41,33 +41,34 @@ def unordered(
         BrokenProcessPool: a worker was killed.
     """
     left = iter(items)
-    with one_thread_each(), _pool(processes, tasks_per_worker) as pool:
-        waiting = {pool.submit(work, item) for item in islice(left, AHEAD * processes)}
+    with one_thread_each(), pool(processes, tasks_per_worker) as executor:
+        waiting = {executor.submit(work, item) for item in islice(left, AHEAD * processes)}
         while waiting:
             finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:
                 result = future.result()
-                waiting |= {pool.submit(work, item) for item in islice(left, 1)}
+                waiting |= {executor.submit(work, item) for item in islice(left, 1)}
                 yield result
 
 
 @contextmanager
-def _pool(workers: int, tasks_per_worker: int | None) -> Iterator[ProcessPoolExecutor]:
-    # A fresh interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
-    pool = ProcessPoolExecutor(
+def pool(workers: int, tasks_per_worker: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are ended at once if the block fails or is interrupted."""
+    # A new interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
+    executor = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_follow_parent,
         max_tasks_per_child=tasks_per_worker,
     )
     try:
-        yield pool
+        yield executor
     except BaseException:
-        for process in list((pool._processes or {}).values()):
+        for process in list((executor._processes or {}).values()):
             process.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 def _follow_parent() -> None:

@@ -36,27 +36,21 @@ def without_data(corpus: Corpus, table: Path) -> dict[str, str]:
     """The components that the project has no data for, each with the reason."""
     train = records.accepted(records.read_records(corpus.train, allow_empty=True))
     linked = any((span.model_extra or {}).get("kb_id") for record in train for span in record.spans)
-    reasons = {
-        "linker": (
-            table.is_file() and linked,
-            f"no span of {corpus.train} has a kb_id, or {table} is missing",
-        ),
-        "relations": (
-            bool(corpus.labels.relation_labels) and any(record.relations for record in train),
-            f"no relation in the scheme, or none in {corpus.train}",
-        ),
-        "categories": (
-            bool(corpus.labels.categories) and any(map(corpora.category_of, train)),
-            f"no category in the scheme, or none in {corpus.train}",
-        ),
-    }
-    return {name: reason for name, (there, reason) in reasons.items() if not there}
+    missing = {}
+    if not table.is_file() or not linked:
+        missing["linker"] = f"no span of {corpus.train} has a kb_id, or {table} is missing"
+    if not corpus.labels.relation_labels or not any(record.relations for record in train):
+        missing["relations"] = f"no relation in the scheme, or none in {corpus.train}"
+    if not corpus.labels.categories or not any(map(corpora.category_of, train)):
+        missing["categories"] = f"no category in the scheme, or none in {corpus.train}"
+    return missing
 
 
-def train_linker(
-    corpus: Corpus, config: Path, table: Path, legal_forms: Path, output: Path, seed: int
-) -> dict[str, Any]:
-    """Index the company table, learn from reviewed links how to choose in it; write OUTPUT/model-best.
+def train_linker(corpus: Corpus, config: Path, table: Path, output: Path, seed: int) -> dict[str, Any]:
+    """Index the table of names, learn from reviewed links how to choose in it; write OUTPUT/model-best.
+
+    Args:
+        table: CSV of the gazetteer. legal_forms.txt beside it lists what may be missing from a name.
 
     Raises:
         UserError: a link to an id that is not in the table, or nothing to learn from.
@@ -64,30 +58,27 @@ def train_linker(
     nlp = build(config, "linker")
     component = nlp.get_pipe("linker")
     entries = read_gazetteer(table)
-    component.initialize(
-        rows=linker_training.rows(entries), legal_forms=linker_training.read_forms(legal_forms)
-    )
+    legal_forms = linker_training.read_forms(table.with_name("legal_forms.txt"))
+    component.initialize(rows=linker_training.rows(entries), legal_forms=legal_forms)
     known = {entry.id for entry in entries}
-    found = []
+    linked = []
     for path in (corpus.train, corpus.dev):
         gold = records.accepted(records.read_records(path, tokenizer=nlp.tokenizer, allow_empty=True))
-        linked = mentions(nlp, gold, component.cfg["labels"])
-        lost = sorted({mention.gold for mention in linked if mention.gold != NIL} - known)
-        if lost:
+        linked.append(mentions(nlp, gold, component.cfg["labels"]))
+        if lost := sorted({mention.gold for mention in linked[-1] if mention.gold != NIL} - known):
             raise UserError(
                 f"{path}: {len(lost)} ids are not in {table} (the first: {lost[0]}); add their rows, or link "
                 "those spans to NIL."
             )
-        found.append(linked)
-    linker_training.fit(component, *found, seed=seed)
+    linker_training.fit(component, *linked, seed=seed)
     with published(output / "model-best") as folder:
         nlp.to_disk(folder)
     return {
         "entries": len(component.table),
         "names": len(component.table.arrays["owners"]),
-        "mentions": len(found[0]),
+        "mentions": len(linked[0]),
         "threshold": round(component.model["threshold"], 4),
-        "dev_mentions": len(found[1]),
+        "dev_mentions": len(linked[1]),
     }
 
 
@@ -122,9 +113,9 @@ def train_categories(
     known = corpora.load(corpus.train, nlp, corpus.labels)
     examples = corpora.require_labels(corpus.train, known, corpus.labels, "category")
     gold = corpora.load(corpus.dev, nlp, corpus.labels)
-    for path, found in ((corpus.train, known), (corpus.dev, gold)):
-        if left_out := sum(corpora.category_of(record) is None for record in found):
-            msg.warn(f"{path}: {left_out:,} of {len(found):,} texts don't have one category and aren't used.")
+    for path, texts in ((corpus.train, known), (corpus.dev, gold)):
+        if left_out := sum(corpora.category_of(record) is None for record in texts):
+            msg.warn(f"{path}: {left_out:,} of {len(texts):,} texts don't have one category and aren't used.")
     result = _train("categories", corpus, config, output, overrides, settings)
     gold = [record for record in gold if corpora.category_of(record)]
     predicted = categories.predict(spacy.load(output / "model-best"), gold)
