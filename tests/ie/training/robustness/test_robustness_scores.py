@@ -54,7 +54,7 @@ def test_a_fall_beyond_noise_is_named_and_a_small_one_is_not():
     assert changes["lower"].verdict() == "falls"
     assert changes["lower"].difference.value == pytest.approx(-0.5)
     assert changes["lower"].difference.high < 0
-    assert changes["typos"].verdict() == "not measured apart"
+    assert changes["typos"].verdict() == "not told apart"
     assert "loses most to lower case" in robustness_scores.summary(measured)[0]
     assert "1 of 2 perturbations" in robustness_scores.summary(measured)[0]
 
@@ -74,7 +74,7 @@ def test_holm_corrects_over_all_systems():
     alone = robustness_scores.changes({"a": counted})["a"]["lower"]
     many = robustness_scores.changes(dict.fromkeys("abcdefgh", counted))["a"]["lower"]
     assert alone.p == many.p
-    assert (alone.verdict(), many.verdict()) == ("falls", "not measured apart")
+    assert (alone.verdict(), many.verdict()) == ("falls", "not told apart")
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_holm_corrects_over_all_systems():
         (
             {"original": table(60, 0), "lower": table(60, 0)},
             60,
-            "not measured apart",
+            "not told apart",
             "no perturbation lowers F",
         ),
         (
             {"original": table(1, 0, 1), "lower": table(0, 1, 1)},
             1,
-            "not measured apart",
+            "not told apart",
             "so few texts can't show",
         ),
     ],
