@@ -28,7 +28,7 @@ def main(
         "training/efficient/pipeline"
     ),
 ) -> None:
-    """Write OUTPUT/model-best and assemble.json; fail if a component says something else in it than alone."""
+    """Write OUTPUT/model-best and assemble.json; fail if a component has other answers in it than alone."""
     sources = assembly.read_sources(config, components)
     before, base = assembly.load(ner, "train"), assembly.load(ner, "train")
     if sources and "ner" not in base.pipe_names:
@@ -38,15 +38,16 @@ def main(
     parts = assembly.gather(sources, base.get_pipe("ner").labels if sources else None)
     for name, reason in parts.missing.items():
         msg.warn(f"{name} is left out: {reason}.")
-    alone = assembly.gather({name: sources[name] for name in parts.found})
-    nlp = assembly.assemble(base, parts.found)
+    alone = assembly.gather({name: sources[name] for name in parts.pipelines})
+    nlp = assembly.assemble(base, parts.pipelines)
     records = corpora.load(dev, nlp)
-    changed = assembly.changed(before, alone.found, nlp, records)
+    changed = assembly.changed(before, alone.pipelines, nlp, records)
     if wrong := {name: n for name, n in changed.items() if n}:
-        told = ", ".join(f"{name} on {n}" for name, n in wrong.items())
+        differing = ", ".join(f"{name} on {n}" for name, n in wrong.items())
         raise UserError(
-            f"{config}: in one pipeline components say something else than alone ({told} of {len(records)} "
-            "dev texts), so nothing was written; train them on one machine with the same versions."
+            f"{config}: in one pipeline components have other answers than alone ({differing} of "
+            f"{len(records)} dev texts), so nothing was written; train them on one machine with the same "
+            "versions."
         )
     with published(output / "model-best") as folder:
         nlp.to_disk(folder)
@@ -54,13 +55,13 @@ def main(
         "pipeline": nlp.pipe_names,
         "left_out": parts.missing,
         "unchanged_on": len(records),
-        "sources": assembly.origins({"ner": ner} | {name: sources[name] for name in parts.found}),
+        "sources": assembly.origins({"ner": ner} | {name: sources[name] for name in parts.pipelines}),
     }
     write_json(output / "assemble.json", summary)
     size = sum(path.stat().st_size for path in (output / "model-best").rglob("*") if path.is_file())
     msg.good(
-        f"{output / 'model-best'} ({size / 1e6:.1f} MB): {', '.join(nlp.pipe_names)}; each says of "
-        f"{len(records):,} dev texts what it says alone."
+        f"{output / 'model-best'} ({size / 1e6:.1f} MB): {', '.join(nlp.pipe_names)}; same answers "
+        f"as alone on {len(records):,} dev texts."
     )
 
 

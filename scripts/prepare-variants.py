@@ -10,6 +10,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
+from ie.core.files import write_files
 from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
@@ -25,7 +26,7 @@ def main(
     configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
     data: options.Data = Path("configs/data.cfg"),
     texts: options.Texts = Path("assets/texts.jsonl"),
-    corpus: Annotated[Path, typer.Option(help="Folder of the split; words of dev and test are left out")] = (
+    corpus: Annotated[Path, typer.Option(help="Folder of the split; texts of dev and test are left out")] = (
         Path("corpus")
     ),
     width: Annotated[int, typer.Option(help="Numbers per vector, by principal components", min=1)] = 64,
@@ -47,14 +48,15 @@ def main(
     if "transfer" in wanted:
         take_encoder(configs / "transfer.cfg", pipeline, component, output / "transfer")
     if "pretrain" in wanted:
-        pretrain(settings, configs / "pretrain.cfg", texts, corpus, epochs, seed, gpu_id, output / "pretrain")
+        how = {"epochs": epochs, "seed": seed, "gpu_id": gpu_id}
+        pretrain(settings, configs / "pretrain.cfg", texts, corpus, output / "pretrain", **how)
     if not wanted:
         msg.info(f"None of {variants} needs anything made: they start from random weights.")
         output.mkdir(parents=True, exist_ok=True)
 
 
-def raw_texts(settings: DataConfig, texts: Path, corpus: Path):
-    """The raw texts that may be looked at, and how many were left out for dev and test."""
+def read_texts(settings: DataConfig, texts: Path, corpus: Path) -> tuple[list[str], int]:
+    """The raw texts that may be used, and how many may not, in dev or test or near-duplicates of them."""
     held_out = (corpus / "dev.jsonl", corpus / "test.jsonl")
     return initial_weights.read_raw(texts, corpus / "train.jsonl", held_out, settings.split.near_duplicate)
 
@@ -63,15 +65,15 @@ def make_vectors(
     settings: DataConfig, texts: Path, corpus: Path, width: int, min_count: int, output: Path
 ) -> None:
     """Static vectors for the vocabulary of the texts, for configs/vectors.cfg."""
-    found, left_out = raw_texts(settings, texts, corpus)
-    words = initial_weights.vocabulary(found, settings.blank(), min_count)
+    usable, left_out = read_texts(settings, texts, corpus)
+    words = initial_weights.vocabulary(usable, settings.blank(), min_count)
     if not words:
-        raise UserError(f"{texts}: holds no word often enough; lower --min-count or add texts.")
+        raise UserError(f"{texts}: no word is frequent enough; lower --min-count or add texts.")
     vectors = initial_weights.reduced(initial_weights.subword_vectors(list(words)), width)
     initial_weights.write_vectors(words, vectors, settings.lang, output)
     msg.good(
         f"{output}: {len(words):,} words, {width} numbers each ({vectors.nbytes / 1e6:.1f} MB), from "
-        f"{len(found):,} texts; {left_out:,} left out, in dev or test or near-duplicates of them."
+        f"{len(usable):,} texts; {left_out:,} left out, in dev or test or near-duplicates of them."
     )
 
 
@@ -80,33 +82,28 @@ def take_encoder(config: Path, pipeline: str, component: str, output: Path) -> N
     encoder = initial_weights.tok2vec_weights(pipeline, component, config)
     names = packages_distributions().get(pipeline, [])
     about = {"pipeline": pipeline, "component": component, "version": version(names[0]) if names else None}
-    initial_weights.write_weights(output, encoder, about)
+    write_files(output, {"tok2vec.bin": encoder, "about.json": about})
     msg.good(f"{output / 'tok2vec.bin'}: {len(encoder) / 1e6:.1f} MB, from {component} of {pipeline}")
 
 
 def pretrain(
-    settings: DataConfig,
-    config: Path,
-    texts: Path,
-    corpus: Path,
-    epochs: int,
-    seed: int,
-    gpu_id: int,
-    output: Path,
+    settings: DataConfig, config: Path, texts: Path, corpus: Path, output: Path, **options: int
 ) -> None:
     """The token encoder pretrained on the raw texts, as `spacy pretrain` does, for configs/pretrain.cfg."""
-    found, left_out = raw_texts(settings, texts, corpus)
-    print(f"Pretraining on {len(found):,} texts ({left_out:,} left out, in dev or test or near-duplicates)")
-    encoder, losses = initial_weights.pretrain(
-        config, found, seed=seed, lang=settings.lang, gpu_id=gpu_id, epochs=epochs
-    )
-    about = {"texts": len(found), "left_out": left_out, "losses": [round(loss, 4) for loss in losses]}
-    initial_weights.write_weights(output, encoder, about)
+    usable, left_out = read_texts(settings, texts, corpus)
+    print(f"Pretraining on {len(usable):,} texts ({left_out:,} left out, in dev or test or near-duplicates)")
+    encoder, losses = initial_weights.pretrain(config, usable, lang=settings.lang, **options)
+    about = {
+        "texts": len(usable),
+        "left_out": left_out,
+        "losses": [round(loss, 4) for loss in losses],
+    }
+    write_files(output, {"tok2vec.bin": encoder, "about.json": about})
     msg.good(
         f"{output / 'tok2vec.bin'}: {len(encoder) / 1e6:.1f} MB; loss per word {losses[0]:.2f} to "
         f"{losses[-1]:.2f} in {len(losses)} passes"
     )
-    with tracking.run("pretrain", config={"texts": len(found), "seed": seed}) as tracker:
+    with tracking.run("pretrain", config={"texts": len(usable), "seed": options["seed"]}) as tracker:
         for step, loss in enumerate(losses):
             tracker.log({"loss": loss}, step=step)
 

@@ -243,13 +243,13 @@ class TestAssembly:
         models = trained / "models"
         parts = assembly.gather({"textcat": models / "shared/categories/model-best"})
         base = spacy.load(models / "reviewed" / "model-best")
-        weights = parts.found["textcat"].get_pipe("tok2vec").model
+        weights = parts.pipelines["textcat"].get_pipe("tok2vec").model
         for node in weights.walk():
             for name in node.param_names:
                 node.set_param(name, node.get_param(name) * 0.5)
         text = "Velto invests $5m in Hooli #7."
-        said = parts.found["textcat"](text).cats
-        nlp = assembly.assemble(base, parts.found)
+        said = parts.pipelines["textcat"](text).cats
+        nlp = assembly.assemble(base, parts.pipelines)
         assert nlp.get_pipe("tok2vec").listening_components == ["ner"]
         assert nlp(text).cats == pytest.approx(said)
 

@@ -22,13 +22,13 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def run_train(corpus: Path, capsys: pytest.CaptureFixture, **options: object) -> Outcome:
+def run_train(folder: Path, capsys: pytest.CaptureFixture, **options: object) -> Outcome:
     options = {
         "config": ROOT / "configs" / "efficient.cfg",
-        "output": corpus.parent / "out",
+        "output": folder.parent / "out",
         "max-steps": 3,
         "workers": 2,
-        "corpus": corpus,
+        "corpus": folder,
     } | options
     return run_command(
         "train", [word for name, value in options.items() for word in (f"--{name}", value)], capsys

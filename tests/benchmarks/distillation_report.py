@@ -1,4 +1,4 @@
-"""What people see of a comparison of recipes: the table, the picture, the page and the advice."""
+"""A comparison of recipes as people see it: the table, the figure, the page and the advice."""
 
 import math
 from collections.abc import Sequence
@@ -82,8 +82,8 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def notes(compared: RecipeComparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
-    """What must be said beside the table, one sentence each."""
-    said = [
+    """What must be sentences beside the table, one sentence each."""
+    sentences = [
         f"Trained on {counted(reviewed, 'reviewed text')}, the same for all rows, and of "
         f"{counted(silver, 'silver text')} those that the recipe keeps; Missing: share of their tokens that "
         "are left open.",
@@ -96,18 +96,18 @@ def notes(compared: RecipeComparison, reviewed: int, silver: int, gold: int, see
         "Seconds: of one processor, for one training and the pipelines that voted before it.",
     ]
     if gold:
-        said.insert(
+        sentences.insert(
             1,
             f"P, R and F of what is kept: on those of {counted(gold, 'silver text')} with hidden gold that "
             "are kept; gold spans that are left open don't count as missed.",
         )
     if compared.llm:
-        said.append(LLM_ON_DEV)
+        sentences.append(LLM_ON_DEV)
     if seeds == 1:
-        said.append(
+        sentences.append(
             "With a single seed the noise of seeds is an assumption (sd .01); set seeds to 3 or more."
         )
-    return said
+    return sentences
 
 
 def advice(compared: RecipeComparison) -> list[str]:
@@ -115,31 +115,31 @@ def advice(compared: RecipeComparison) -> list[str]:
     best = compared.rows[compared.recommended]
     n = compared.test_texts
     if best.name == REVIEWED:
-        said = [
+        sentences = [
             "No way of using the silver is surely better than the reviewed texts alone (dev "
             f"n={compared.dev_texts:,}): leave it out, or review more dev texts to see smaller differences."
         ]
     else:
         gain = compared.pair(best.name, REVIEWED)
         moved = stats.format_difference(gain.difference, compared.dev_texts)
-        said = [
+        sentences = [
             f"Take {title(best.name)}{_means(best)}: of all rows its gain over the reviewed texts alone is "
             f"the surest, {moved} on dev (n={compared.dev_texts:,})."
         ]
         if compared.as_good:
-            said.append(f"Not told from it on dev: {', '.join(map(title, compared.as_good))}.")
+            sentences.append(f"Not told from it on dev: {', '.join(map(title, compared.as_good))}.")
     scores = "; ".join(
         f"{title(name)} {stats.format_score(f, documents=n)}" for name, (f, _) in compared.test.items()
     )
-    said.append(f"On test, looked at for these alone (n={n:,}): F {scores}.")
+    sentences.append(f"On test, looked at for these alone (n={n:,}): F {scores}.")
     for pair in compared.test_pairs:
         verdict = "beyond noise" if pair.differs() else "this may be noise"
-        said.append(
+        sentences.append(
             f"On test {title(pair.first)} minus {title(pair.second)}: "
             f"{stats.format_difference(pair.difference, n)}, {verdict} (p "
             f"{stats.format_p(pair.holm)}, Holm-corrected)."
         )
-    return said
+    return sentences
 
 
 def _means(row: RecipeScore) -> str:

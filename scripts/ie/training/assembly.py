@@ -1,4 +1,4 @@
-"""Components trained apart, put into one pipeline that says exactly what they said alone."""
+"""Separately trained components in one pipeline, where each gives the same answers as alone."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from ie.data.docs import entities_doc, from_doc, pipeline_record
 from ie.data.records import Record
 from ie.training import untrained
 
-# Scores may differ in the last bits when texts are worked on in other batches.
+# Scores may differ in the last bits when texts are processed in other batches.
 TOLERANCE = 1e-3
 # Components whose setting `labels` names the entities that they read.
 READ_ENTITIES = ("linker", "money")
@@ -26,15 +26,15 @@ READ_ENTITIES = ("linker", "money")
 class Parts:
     """The pipelines that components come from, by component, and why others are left out."""
 
-    found: dict[str, Language] = field(default_factory=dict)
+    pipelines: dict[str, Language] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
 
 def load(path: Path, command: str = "", component: str = "") -> Language:
-    """A trained pipeline from a folder, or one that needs no training from a config with that component.
+    """A trained pipeline from a folder, or from a config a pipeline whose component needs no training.
 
     Raises:
-        UserError: it isn't there, or can't be loaded.
+        UserError: it doesn't exist, or can't be loaded.
     """
     if path.suffix == ".cfg" and path.is_file():
         nlp = untrained.build(path, component)
@@ -44,10 +44,10 @@ def load(path: Path, command: str = "", component: str = "") -> Language:
 
 
 def load_money(config: Path, label: str) -> Language:
-    """The money component alone, which needs no training.
+    """A pipeline of the money component alone, which needs no training.
 
     Raises:
-        UserError: it reads no entities of that label.
+        UserError: the component doesn't read entities of that label.
     """
     nlp = load(config, component="money")
     if label not in (labels := nlp.get_pipe("money").cfg["labels"]):
@@ -60,8 +60,8 @@ def load_money(config: Path, label: str) -> Language:
 def read_sources(path: Path, folder: Path) -> dict[str, Path]:
     """Where each component of a config's [sources] comes from, in order.
 
-    A value is the name of a folder in `folder` that has a `model-best`, or a path with a slash: of a trained
-    pipeline, or of the config of one that needs no training. A scheme may need none of them.
+    A value is the name of a folder in `folder` that has a `model-best`, or a path with a slash, to a trained
+    pipeline or to the config of a component that needs no training. A scheme may need none of them.
 
     Raises:
         UserError: no such file, or no [sources] of names.
@@ -76,16 +76,16 @@ def read_sources(path: Path, folder: Path) -> dict[str, Path]:
 
 
 def origins(sources: Mapping[str, Path]) -> dict[str, dict[str, str]]:
-    """Where each component comes from, with the hash by which one sees later whether that changed."""
+    """Where each component comes from, with a hash that shows later whether it has changed."""
     return {name: {"path": path.as_posix(), "sha256": hash_path(path)} for name, path in sources.items()}
 
 
 def gather(sources: Mapping[str, Path], entities: Collection[str] | None = None) -> Parts:
-    """Load the components that are there; none is no mistake, as a scheme may have spans alone.
+    """Load the components that exist; there may be none, as a scheme may have spans alone.
 
     Args:
-        entities: labels that the pipeline finds. Components that read entities of other labels only are left
-            out. None checks nothing.
+        entities: labels that the pipeline predicts. Components that read other entities are left out. None
+            keeps all.
 
     Raises:
         UserError: a pipeline lacks the component of its name.
@@ -100,15 +100,15 @@ def gather(sources: Mapping[str, Path], entities: Collection[str] | None = None)
         if read and entities is not None and not {*read} & {*entities}:
             parts.missing[name] = f"it reads {', '.join(read)}, which the pipeline doesn't find"
         else:
-            parts.found[name] = nlp
+            parts.pipelines[name] = nlp
     return parts
 
 
 def assemble(base: Language, parts: Mapping[str, Language]) -> Language:
     """Add a component of each of `parts` to `base`, which is changed.
 
-    A component that listens to a token encoder goes on listening if `base` has the very same one; otherwise
-    it takes a copy of its own along.
+    A component that listens to a token encoder keeps listening if `base` has the same encoder; otherwise it
+    gets a copy of its own.
 
     Raises:
         UserError: static vectors that differ from those of `base`.
@@ -116,7 +116,7 @@ def assemble(base: Language, parts: Mapping[str, Language]) -> Language:
     for name, other in parts.items():
         if other.vocab.vectors.shape[0] and other.vocab.vectors.to_bytes() != base.vocab.vectors.to_bytes():
             raise UserError(
-                f"{name}: was trained with other static vectors than the rest; train all with the same ones."
+                f"{name} was trained with other static vectors than the rest; train all with the same ones."
             )
         for upstream in upstreams(other, name):
             if not is_same(base, other, upstream):
@@ -154,7 +154,7 @@ def is_same(base: Language, other: Language, name: str) -> bool:
 
 
 def entities(nlp: Language, records: Sequence[Record]) -> list[Record]:
-    """The records as a pipeline sees them: their texts with the spans it finds."""
+    """The texts with the spans that a pipeline predicts."""
     return [
         Record(text=record.text, spans=from_doc(doc).spans)
         for record, doc in zip(records, nlp.pipe(record.text for record in records), strict=True)
@@ -162,7 +162,7 @@ def entities(nlp: Language, records: Sequence[Record]) -> list[Record]:
 
 
 def answers(doc: Doc) -> dict[str, Any]:
-    """All that a pipeline may say of a text, by what says it."""
+    """All that a pipeline may predict for a text, by kind."""
     record = pipeline_record(doc)
     return {
         "entities": [(span.start, span.end, span.label) for span in record.spans],
@@ -173,23 +173,24 @@ def answers(doc: Doc) -> dict[str, Any]:
     }
 
 
-SAYS = {"relations": "relations", "textcat": "categories", "linker": "links", "money": "money"}
+# The kind of answer of each component.
+KINDS = {"relations": "relations", "textcat": "categories", "linker": "links", "money": "money"}
 
 
 def changed(
     before: Language, parts: Mapping[str, Language], after: Language, records: Sequence[Record]
 ) -> dict[str, int]:
-    """On how many texts each component says something else in the assembled pipeline than it said alone.
+    """On how many texts each component has other answers in the assembled pipeline than alone.
 
-    Alone means on the entities that `before` finds. Probabilities may differ by `TOLERANCE`.
+    Alone means on the entities that `before` predicts. Probabilities may differ by `TOLERANCE`.
     """
-    found = entities(before, records)
+    predicted = entities(before, records)
     whole = [answers(doc) for doc in after.pipe(record.text for record in records)]
-    wanted = [[(s.start, s.end, s.label) for s in record.spans] for record in found]
+    wanted = [[(s.start, s.end, s.label) for s in record.spans] for record in predicted]
     result = {"ner": sum(one != other["entities"] for one, other in zip(wanted, whole, strict=True))}
     for name, nlp in parts.items():
-        alone = map(answers, nlp.pipe(entities_doc(record, nlp) for record in found))
-        kinds = [SAYS[name]] if name in SAYS else list(SAYS.values())
+        alone = map(answers, nlp.pipe(entities_doc(record, nlp) for record in predicted))
+        kinds = [KINDS[name]] if name in KINDS else list(KINDS.values())
         result[name] = sum(
             any(not alike(one[kind], other[kind]) for kind in kinds)
             for one, other in zip(alone, whole, strict=True)

@@ -1,8 +1,8 @@
-"""What the linker learns from reviewed links.
+"""Training of the linker on reviewed links.
 
-The features say how a mention and a name match and what the text says; logistic regressions weigh them.
-What words tell (how rare each is, of which kind of company it speaks) is learnt from the same training
-texts, on other folds than those whose features are made with it.
+The features describe how well a mention and a name match, and the context; logistic regressions weight them.
+Word statistics (how rare each word is, which kind of company it indicates) come from the same training texts,
+from other folds than those whose features use them.
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ from ie.data.gazetteer import GazetteerEntry
 from ie.evaluation.links import LinkedMention, entry_id
 
 FOLDS = 5
-# A word must be seen so often to tell a kind of company.
-SEEN = 2
+# Occurrences that a word needs to indicate a kind of company.
+MIN_COUNT = 2
 
 
 def rows(entries: Iterable[GazetteerEntry]) -> list[dict[str, Any]]:
@@ -45,14 +45,14 @@ def fit(linker: Linker, train: Sequence[LinkedMention], dev: Sequence[LinkedMent
     """Learn the weights on `train` and the threshold below which the answer is NIL on `dev`.
 
     Raises:
-        UserError: nothing to learn from: no mention with candidates, right ones and wrong ones.
+        UserError: the mentions don't have both right and wrong candidates.
     """
     sets = cross_fitted(linker, train)
     wanted = np.concatenate([right for _, right in sets]) if sets else np.zeros(0, bool)
     if not wanted.any() or wanted.all():
         raise UserError(
             "the training texts hold no links to learn from, right and wrong ones; give some spans the kb_id "
-            "of an entry of the table, and others that of none (NIL)."
+            "of an entry of the table, and others NIL."
         )
     link = LogisticRegression(C=10.0, max_iter=2000, random_state=seed)
     link.fit(np.concatenate([features for features, _ in sets]), wanted)
@@ -68,21 +68,21 @@ def fit(linker: Linker, train: Sequence[LinkedMention], dev: Sequence[LinkedMent
 
 
 def cross_fitted(linker: Linker, train: Sequence[LinkedMention]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Features of each mention's candidates, made with what other texts tell, and which of them is right."""
+    """Features of each mention's candidates, with word statistics of other texts, and which one is right."""
     folds = _folds(train)
-    found = []
+    sets = []
     for held_out in range(FOLDS):
         knowledge = learn(linker, [m for m, f in zip(train, folds, strict=True) if f != held_out])
         for mention in (m for m, f in zip(train, folds, strict=True) if f == held_out):
             candidates = linker.get_candidates(mention.span)
             if candidates:
                 right = np.array([entry_id(linker, c) == mention.gold for c in candidates])
-                found.append((linker.features(mention.span, candidates, knowledge), right))
-    return found
+                sets.append((linker.features(mention.span, candidates, knowledge), right))
+    return sets
 
 
 def choice(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-    """Weights that prefer the right candidate to each other one: a conditional logit, fitted on pairs."""
+    """Weights that prefer the right candidate to any other one: a conditional logit, fitted on pairs."""
     pairs = [
         features[right][0] - other
         for features, right in sets
@@ -98,7 +98,9 @@ def choice(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
 
 
 def threshold(linker: Linker, dev: Sequence[LinkedMention]) -> float:
-    """The probability of any link below which NIL is better: most right on dev, the middle of a tie."""
+    """The total probability of links below which the answer is NIL: the most accurate on dev, the middle of
+    ties.
+    """
     judged = []
     for mention in dev:
         candidates = linker.get_candidates(mention.span)
@@ -114,7 +116,7 @@ def threshold(linker: Linker, dev: Sequence[LinkedMention]) -> float:
 
 
 def learn(linker: Linker, train: Sequence[LinkedMention]) -> dict[str, Any]:
-    """What words of training texts tell: `kinds`, `idf`, `rare` (see `Linker.features`)."""
+    """Word statistics of training texts: `kinds`, `idf`, `rare` (see `Linker.features`)."""
     idf, rare = word_weights(stems(text) for text in dict.fromkeys(m.record.text for m in train))
     return {
         "kinds": _kind_weights(linker, [m for m in train if m.gold != NIL]),
@@ -132,7 +134,7 @@ def _kind_weights(linker: Linker, linked: Sequence[LinkedMention]) -> dict[str, 
     contexts = [context_features(m.span, linker.neighbours(m.span)) for m, _ in known]
     seen = Counter(name for names in contexts for name in names)
     vectoriser = DictVectorizer()
-    matrix = vectoriser.fit_transform([{n: 1.0 for n in names if seen[n] >= SEEN} for names in contexts])
+    matrix = vectoriser.fit_transform([{n: 1.0 for n in names if seen[n] >= MIN_COUNT} for names in contexts])
     model = LogisticRegression(C=0.3, max_iter=2000)
     model.fit(matrix, [kind for _, kind in known])
     names = vectoriser.get_feature_names_out()
@@ -147,6 +149,6 @@ def _kind_weights(linker: Linker, linked: Sequence[LinkedMention]) -> dict[str, 
 
 
 def _folds(train: Sequence[LinkedMention]) -> list[int]:
-    """A fold for each mention; those of one text share it."""
+    """The fold of each mention; those of one text share it."""
     order = {text: i for i, text in enumerate(dict.fromkeys(m.record.text for m in train))}
     return [order[m.record.text] % FOLDS for m in train]

@@ -26,9 +26,9 @@ def sources(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_component_that_reads_other_entities_is_left_out(sources: dict[str, Path]) -> None:
-    assert list(assembly.gather(sources, ["PRICE", "BRAND"]).found) == ["money"]
+    assert list(assembly.gather(sources, ["PRICE", "BRAND"]).pipelines) == ["money"]
     parts = assembly.gather(sources, ["BRAND"])
-    assert not parts.found
+    assert not parts.pipelines
     assert parts.missing == {
         "relations": f"{sources['relations']} isn't there",
         "money": "it reads PRICE, which the pipeline doesn't find",

@@ -1,4 +1,4 @@
-"""Model assistance: suggestions of several sources combined into one (slides 82-84)."""
+"""Suggestions of several sources, combined into one (slides 82-84)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ SourceName = Literal["rules", "model", "llm"]
 
 
 class CombinationRule(Section):
-    """How the sources of a label are combined; see `configs/suggest.cfg` for what each setting means."""
+    """How the sources of a label are combined; `configs/suggest.cfg` explains the settings."""
 
     sources: list[SourceName] = Field(min_length=1)
     combine: Literal["union", "vote", "precedence"]
@@ -30,7 +30,7 @@ class CombinationRule(Section):
 
 @dataclass
 class SuggestionSource:
-    """What one source says, by text; where it says nothing at all, `missing` tells why and what to do."""
+    """The suggestions of one source, by text; if it has none at all, `missing` says why and what to do."""
 
     name: str
     records: dict[str, Record] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class SuggestionSource:
 
 @dataclass
 class Combined:
-    """Suggestions in the order of the texts, and what was left out on the way.
+    """Suggestions in the order of the texts, and counts of what was left out.
 
     Attributes:
-        outvoted: spans that too few sources gave, or that an earlier source's stood in for.
-        overlapped: spans that lost to one they overlap.
-        unknown: spans of labels that the scheme hasn't.
+        outvoted: spans that too few sources suggested, or that an earlier source replaced.
+        overlapped: spans that overlap a better one.
+        unknown: spans of labels that aren't in the scheme.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -58,7 +58,7 @@ def load_rules(path: Path, scheme: Scheme) -> dict[str, CombinationRule]:
     """The rule of each span label.
 
     Raises:
-        UserError: a missing or broken file, a setting that isn't known, a label that isn't in the scheme.
+        UserError: a missing or broken file, an unknown setting, a label that isn't in the scheme.
     """
     config = read_config(path)
     default, own = config.pop("default", {}), config.pop("labels", {})
@@ -86,42 +86,44 @@ def _rule(path: Path, label: str, default: dict, own: dict) -> CombinationRule:
 def combine(
     texts: Sequence[Record], sources: Sequence[SuggestionSource], rules: Mapping[str, CombinationRule]
 ) -> Combined:
-    """One record a text: the spans that the rules let through, each with the `source` that gave it.
+    """One record per text: the spans that the rules accept, each with its `source`.
 
-    Several that gave the same span are joined by "+", in the order of `sources`. How a span of the LLM was
-    found (`alignment`) stays with it, and so do the LLM's categories and those of its relations whose spans
-    were kept. A source that is missing has no vote: where fewer sources than `votes` are there, all of
-    them must agree.
+    Several sources of the same span are joined by "+", in the order of `sources`. The `alignment` of the
+    LLM's spans is kept, and so are its categories, and its relations between spans that are kept. A missing
+    source has no vote: with fewer sources than `votes`, all of them must agree.
     """
-    there = [source for source in sources if not source.missing]
-    found = Combined()
+    available = [source for source in sources if not source.missing]
+    combined = Combined()
     for record in texts:
-        given = {source.name: source.records.get(record.text) for source in there}
-        found.records.append(_combine_one(record, given, rules, found))
-    return found
+        answers = {source.name: source.records.get(record.text) for source in available}
+        combined.records.append(_combine_one(record, answers, rules, combined))
+    return combined
 
 
 def _combine_one(
-    record: Record, given: Mapping[str, Record | None], rules: Mapping[str, CombinationRule], counts: Combined
+    record: Record,
+    answers: Mapping[str, Record | None],
+    rules: Mapping[str, CombinationRule],
+    counts: Combined,
 ) -> Record:
-    gave: dict[tuple[int, int, str], list[str]] = {}
+    sources: dict[tuple[int, int, str], list[str]] = {}
     alignment: dict[tuple[int, int, str], str] = {}
-    for name, answer in given.items():
+    for name, answer in answers.items():
         for span in answer.spans if answer else []:
-            names = gave.setdefault((span.start, span.end, span.label), [])
+            names = sources.setdefault((span.start, span.end, span.label), [])
             if name not in names:
                 names.append(name)
             if status := (span.model_extra or {}).get("alignment"):
                 alignment[span.start, span.end, span.label] = status
-    counts.unknown += sum(label not in rules for _, _, label in gave)
+    counts.unknown += sum(label not in rules for _, _, label in sources)
     ranked = []
     for label, rule in rules.items():
         candidates = {
             key: names
-            for key, all_names in gave.items()
+            for key, all_names in sources.items()
             if key[2] == label and (names := [name for name in rule.sources if name in all_names])
         }
-        kept = _let_through(candidates, rule, sum(name in given for name in rule.sources))
+        kept = _let_through(candidates, rule, sum(name in answers for name in rule.sources))
         counts.outvoted += len(candidates) - len(kept)
         ranked += [
             (-len(names), rule.sources.index(names[0]), key[0] - key[1], key, names)
@@ -135,7 +137,7 @@ def _combine_one(
         more = {"alignment": alignment[start, end, label]} if (start, end, label) in alignment else {}
         spans.append(Span(start=start, end=end, label=label, source="+".join(names), **more))
     spans.sort(key=lambda span: span.start)
-    llm = given.get("llm")
+    llm = answers.get("llm")
     return Record(
         text=record.text,
         spans=spans,
@@ -148,7 +150,7 @@ def _combine_one(
 def _let_through(
     candidates: dict[tuple[int, int, str], list[str]], rule: CombinationRule, present: int
 ) -> dict[tuple[int, int, str], list[str]]:
-    """Of the spans of a label in a text, with the sources that gave them, those that the rule accepts."""
+    """Those spans of a label in a text, with their sources, that the rule accepts."""
     if rule.combine == "union":
         return candidates
     if rule.combine == "vote":
@@ -172,7 +174,7 @@ def _kept_relations(llm: Record, spans: Sequence[Span]) -> list[Relation]:
 def from_rules(
     asked: Sequence[Record], lang: str, patterns: str, gazetteer: str, gazetteer_label: str
 ) -> SuggestionSource:
-    """What patterns and known names match; with an empty file of patterns and no names there are none."""
+    """Matches of patterns and known names; missing with an empty file of patterns and no names."""
     known = Path(gazetteer) if gazetteer and gazetteer_label else None
     written = Path(patterns) if patterns else None
     if not known and (written is None or (written.exists() and not written.stat().st_size)):
@@ -183,25 +185,25 @@ def from_rules(
 
 
 def from_model(asked: Sequence[Record], folder: Path) -> SuggestionSource:
-    """What a trained pipeline predicts."""
-    found = systems.run_pipeline("model", "", folder, [record.text for record in asked], repeats=0)
+    """Predictions of a trained pipeline."""
+    result = systems.run_pipeline("model", "", folder, [record.text for record in asked], repeats=0)
     return SuggestionSource(
-        "model", {record.text: record for record in found.predicted or ()}, missing=found.missing
+        "model", {record.text: record for record in result.predicted or ()}, missing=result.missing
     )
 
 
 def from_llm(asked: Sequence[Record], path: Path, reader: Reader) -> SuggestionSource:
-    """What the LLM answered; a text on which it failed has no answer of it."""
+    """Stored answers of the LLM, without those of texts on which it failed."""
     remedy = "run `weasel run llm-annotate`"
     if not path.exists():
         return SuggestionSource("llm", missing=f"{path}: there is no such file; {remedy}.")
     stored = reader.read(path, allow_empty=True, gold=False)
     usable = {r.text: r for r in stored if not r.llm_error}
-    found = {record.text: usable[record.text] for record in asked if record.text in usable}
-    if absent := len(asked) - len(found):
+    answers = {record.text: usable[record.text] for record in asked if record.text in usable}
+    if absent := len(asked) - len(answers):
         sentence = f"{path}: no usable answer for {absent:,} of {len(asked):,} texts; {remedy}."
-        return SuggestionSource("llm", found, *(("", [sentence]) if found else (sentence,)))
-    return SuggestionSource("llm", found)
+        return SuggestionSource("llm", answers, *(("", [sentence]) if answers else (sentence,)))
+    return SuggestionSource("llm", answers)
 
 
 def score(
@@ -210,10 +212,10 @@ def score(
     together: Sequence[Record],
     labels: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Counts (documents, labels, 3) of each source that is there, and of the combination."""
+    """Counts (documents, labels, 3) of each available source, and of the combination."""
     answers = {
         source.name: [source.records.get(record.text, Record(text=record.text)) for record in gold]
         for source in sources
         if not source.missing
     }
-    return {name: count(gold, found, labels) for name, found in {**answers, COMBINED: together}.items()}
+    return {name: count(gold, each, labels) for name, each in {**answers, COMBINED: together}.items()}

@@ -1,7 +1,7 @@
-"""What a pipeline may start from beside random weights: static vectors, or an encoder trained elsewhere.
+"""What a pipeline may start from instead of random weights: static vectors, or an encoder trained elsewhere.
 
-Each is made once, from files and packages of this machine, and kept in the trained pipeline; whoever loads
-that needs none of it.
+Each is made once from files and packages of this machine. The trained pipeline contains it, and needs none of
+these to be loaded.
 """
 
 import tempfile
@@ -19,11 +19,10 @@ from spacy.language import Language
 from spacy.training.pretrain import pretrain as run_pretraining
 from spacy.util import load_config, registry
 from spacy.vectors import Vectors
-from thinc.api import Config
 from threadpoolctl import threadpool_limits
 
 from ie.core.errors import UserError
-from ie.core.files import atomic_write, json_text, published, write_json
+from ie.core.files import json_text, published
 from ie.core.text import one_line
 from ie.data import records, splits
 from ie.data.records import Record
@@ -33,7 +32,7 @@ INSTALL = "pip install -r requirements/variants.txt"
 # Files of the wordllama package, whose own loader looks for them on the network.
 WEIGHTS = "wordllama/weights/l2_supercat_256.safetensors"
 TOKENIZER = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"
-# A BPE vocabulary of Llama's kind marks the start of a word so.
+# Marks the start of a word in the BPE vocabulary of Llama.
 WORD_START = "▁"
 
 
@@ -43,27 +42,25 @@ def read_raw(
     """`raw_texts` of files.
 
     Raises:
-        UserError: one is missing or broken, or no text is left.
+        UserError: a file is missing or broken, or no text is left.
     """
     for path in (train, *held_out):
         if not path.exists():
             raise UserError(f"{path}: there is no such file; run `weasel run split` first.")
-    read = [records.read_records(path, duplicates="first", allow_empty=True) for path in (texts, train)]
+    raw, known = (records.read_records(path, duplicates="first", allow_empty=True) for path in (texts, train))
     others = [record for path in held_out for record in records.read_records(path, allow_empty=True)]
-    if not 0 < near_duplicate <= 1:
-        raise UserError(f"--near-duplicate {near_duplicate:g} must be above 0 and at most 1; correct it.")
-    found, left_out = raw_texts(*read, others, near_duplicate)
-    if not found:
-        raise UserError(f"{texts}: holds no text beside those of dev and test; put more raw texts into it.")
-    return found, left_out
+    usable, left_out = raw_texts(raw, known, others, near_duplicate)
+    if not usable:
+        raise UserError(f"{texts}: has no text but those of dev and test; add raw texts.")
+    return usable, left_out
 
 
 def raw_texts(
     texts: Sequence[Record], train: Sequence[Record], held_out: Sequence[Record], near_duplicate: float
 ) -> tuple[list[str], int]:
-    """Texts that weights and vectors may be made from: those of dev and test, and texts like them, may not.
+    """Texts to make weights and vectors from, without those of dev and test and their near-duplicates.
 
-    Otherwise words of the test set would have a vector that words of tomorrow's texts don't have.
+    With them, words of the test set would have a vector that words of new texts don't have.
 
     Args:
         near_duplicate: similarity from which texts are alike, as in `split`.
@@ -75,16 +72,16 @@ def raw_texts(
     known = {record.text for record in train}
     words = [splits.normalise(text) for text in (*(r.text for r in held_out), *candidates)]
     near = list(splits.near_earlier(words, near_duplicate, indexed=len(held_out)))[len(held_out) :]
-    # `split` has made sure of the training texts.
-    found = [text for text, alike in zip(candidates, near, strict=True) if text in known or not alike]
-    return found, len(candidates) - len(found)
+    # `split` has already kept training texts apart from dev and test.
+    usable = [text for text, alike in zip(candidates, near, strict=True) if text in known or not alike]
+    return usable, len(candidates) - len(usable)
 
 
 def vocabulary(texts: Sequence[str], nlp: Language, min_count: int) -> dict[str, list[str]]:
-    """The texts' words in lower case, the most frequent first, each with the ways to write it.
+    """The texts' words in lower case, the most frequent first, each with its spellings.
 
-    spaCy looks vectors up as written, and doesn't keep the setting that would change it; so a word is listed
-    as it was seen, in lower case, capitalised and in upper case. Blanks are no words.
+    spaCy looks up vectors by the token as written, and doesn't save the setting that would change that. So
+    each word has its spellings in the texts, lower case, title case and upper case.
     """
     counts: Counter[str] = Counter()
     seen: dict[str, set[str]] = defaultdict(set)
@@ -104,7 +101,7 @@ def subword_vectors(words: Sequence[str]) -> np.ndarray:
         (words, 256), float32.
 
     Raises:
-        UserError: a package is missing, or is of another kind than expected.
+        UserError: a package is missing, or doesn't have the expected files.
     """
     for name in ("safetensors", "tokenizers"):
         if find_spec(name) is None:
@@ -125,13 +122,13 @@ def subword_vectors(words: Sequence[str]) -> np.ndarray:
             f"wordllama {package.version} isn't as expected ({one_line(error)}); run `{INSTALL}`."
         ) from None
     start = tokenizer.token_to_id(WORD_START)
-    found = np.zeros((len(words), table.shape[1]), dtype=np.float32)
+    vectors = np.zeros((len(words), table.shape[1]), dtype=np.float32)
     encoded = tokenizer.encode_batch(list(words), add_special_tokens=False)
-    for row, pieces in zip(found, encoded, strict=True):
-        # A bare mark of the start says nothing of the word.
+    for row, pieces in zip(vectors, encoded, strict=True):
+        # The mark of the start, as a piece of its own, tells nothing about the word.
         ids = [i for i in pieces.ids if i != start] or pieces.ids
         row[:] = table[ids].mean(axis=0)
-    return found
+    return vectors
 
 
 def reduced(vectors: np.ndarray, width: int) -> np.ndarray:
@@ -151,27 +148,27 @@ def reduced(vectors: np.ndarray, width: int) -> np.ndarray:
         with threadpool_limits(limits=1):
             _, components = np.linalg.eigh(centred.T @ centred)
         axes = components[:, ::-1][:, :width]
-        # An axis may point either way: the largest number in it is made positive, on any machine.
+        # The sign of an axis is arbitrary: its largest number is made positive, on any machine.
         axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(width)])
         centred = centred @ axes
     return (centred / np.linalg.norm(centred, axis=1).mean()).astype(np.float32)
 
 
 def write_vectors(words: Mapping[str, Sequence[str]], vectors: np.ndarray, lang: str, output: Path) -> None:
-    """A pipeline without components that has the vectors, for `initialize.vectors` of a config.
+    """Write a pipeline without components that has the vectors, for `initialize.vectors` of a config.
 
     Args:
-        words: each with the ways to write it, which share its row of `vectors`.
+        words: each with its spellings, which share its row of `vectors`.
     """
     nlp = spacy.blank(lang)
     table = Vectors(data=vectors, name="words", strings=nlp.vocab.strings)
-    # A form of two words ("Ms" of "ms" and of "MS") is of the more frequent one, which comes first.
+    # A spelling of two words gets the row of the more frequent one, which comes first.
     rows: dict[str, int] = {}
-    for row, forms in enumerate(words.values()):
-        for form in forms:
-            rows.setdefault(form, row)
-    for form, row in rows.items():
-        table.add(nlp.vocab.strings.add(form), row=row)
+    for row, spellings in enumerate(words.values()):
+        for spelling in spellings:
+            rows.setdefault(spelling, row)
+    for spelling, row in rows.items():
+        table.add(nlp.vocab.strings.add(spelling), row=row)
     nlp.vocab.vectors = table
     with published(output) as folder:
         nlp.to_disk(folder)
@@ -186,7 +183,7 @@ def tok2vec_weights(package: str, component: str, config: Path) -> bytes:
         config: of the pipeline that will start from them, to compare the encoders.
 
     Raises:
-        UserError: package or component is missing, or its encoder is of another make than the config's.
+        UserError: package or component is missing, or its encoder has another architecture than the config's.
     """
     if find_spec(package) is None if package.isidentifier() else not Path(package).exists():
         raise UserError(f"{package}: there is no such pipeline; run `{INSTALL}`, or correct the name.")
@@ -215,8 +212,8 @@ def tok2vec_weights(package: str, component: str, config: Path) -> bytes:
     ]
     if differing:
         raise UserError(
-            f"{config}: its encoder isn't that of {component} in {package} ({'; '.join(differing)}); make "
-            "them equal in the config."
+            f"{config}: its encoder isn't that of {component} in {package} ({'; '.join(differing)}); change "
+            "these settings in the config."
         )
     # A component's model has layers around its encoder; equal architectures have equal names.
     twin = registry.resolve({"model": wanted})["model"]
@@ -228,7 +225,7 @@ def tok2vec_weights(package: str, component: str, config: Path) -> bytes:
 
 
 def _target(config: Path) -> dict[str, Any]:
-    """The model of the component that `[pretraining]` of a config names."""
+    """The model settings of the component that `[pretraining]` of a config names."""
     with loop.explained(config):
         settings = load_config(config).interpolate()
     section = settings.get("pretraining", {})
@@ -253,19 +250,17 @@ def pretrain(
 ) -> tuple[bytes, list[float]]:
     """Run `spacy pretrain` on texts: learn to predict a word's characters from its context.
 
-    Same texts, seed and machine, same weights.
+    The same texts, seed and machine give the same weights.
 
     Args:
         epochs: passes over the texts; 0 leaves it to the config.
 
     Returns:
-        The encoder's weights, and the mean loss a word of each pass.
+        The encoder's weights, and the mean loss per word of each pass.
 
     Raises:
-        UserError: no texts; the config has no [pretraining], or it can't be run.
+        UserError: the config has no [pretraining], or it can't be run.
     """
-    if not texts:
-        raise UserError("there are no raw texts to pretrain on; put some into assets/texts.jsonl.")
     _target(config)
     with tempfile.TemporaryDirectory(prefix="pretrain-") as name:
         folder = Path(name)
@@ -280,7 +275,11 @@ def pretrain(
             overrides["pretraining.max_epochs"] = epochs
         with threadpool_limits(limits=1), loop.explained(config):
             loaded = load_config(config, overrides=overrides, interpolate=False)
-            _check_corpus(config, loaded)
+            if loaded["pretraining"].get("corpus") != "corpora.pretrain" or "raw_text" not in loaded["paths"]:
+                raise UserError(
+                    f"{config}: [pretraining] must read corpora.pretrain, and that paths.raw_text; copy both "
+                    "sections from configs/pretrain.cfg."
+                )
             loop.use_device(gpu_id)
             run_pretraining(loaded.interpolate(), folder, use_gpu=gpu_id, silent=True)
         log = list(srsly.read_jsonl(folder / "log.jsonl"))[:-1]
@@ -289,18 +288,3 @@ def pretrain(
         if not np.isfinite(losses).all():
             raise UserError(f"{config}: {loop.CAME_APART.replace('[training', '[pretraining')}")
         return (folder / "model-last.bin").read_bytes(), losses
-
-
-def _check_corpus(config: Path, loaded: Config) -> None:
-    if loaded["pretraining"].get("corpus") != "corpora.pretrain" or "raw_text" not in loaded["paths"]:
-        raise UserError(
-            f"{config}: [pretraining] must read corpora.pretrain, and that paths.raw_text; copy both "
-            "sections from configs/pretrain.cfg."
-        )
-
-
-def write_weights(output: Path, weights: bytes, about: dict[str, Any]) -> None:
-    """OUTPUT/tok2vec.bin, and about.json beside it: where the weights come from."""
-    with atomic_write(output / "tok2vec.bin", "wb") as file:
-        file.write(weights)
-    write_json(output / "about.json", about)

@@ -15,6 +15,7 @@ from running import ROOT, require, write_docbin
 from spacy.util import load_config, load_model_from_config
 
 from ie.core.errors import UserError
+from ie.core.files import write_files
 from ie.data.records import Record, Span, blank
 from ie.training import loop
 from ie.training.variants import initial_weights
@@ -120,7 +121,7 @@ class TestTok2Vec:
         self, donor: Path, corpus: Path, tmp_path: Path
     ) -> None:
         weights = initial_weights.tok2vec_weights(str(donor), "ner", TRANSFER)
-        initial_weights.write_weights(tmp_path / "init", weights, {})
+        write_files(tmp_path / "init", {"tok2vec.bin": weights})
         start = {"paths.init_tok2vec": str(tmp_path / "init" / "tok2vec.bin")}
         loop.train(TRANSFER, train=corpus, dev=corpus, output=tmp_path / "out", overrides=STILL | start)
         ours, theirs = (arrays(path) for path in (tmp_path / "out" / "model-best", donor))
@@ -182,7 +183,7 @@ def test_the_trained_pipeline_needs_nothing_it_was_started_from(
     vectors = initial_weights.reduced(np.random.default_rng(0).normal(size=(len(words), 16)), 8)
     initial_weights.write_vectors(words, vectors, "en", tmp_path / "init" / "vectors")
     weights = initial_weights.tok2vec_weights(str(donor), "ner", TRANSFER)
-    initial_weights.write_weights(tmp_path / "init" / "weights", weights, {})
+    write_files(tmp_path / "init" / "weights", {"tok2vec.bin": weights})
     steps = {"training.max_steps": 60, "training.eval_frequency": 20}
     for name, start in {
         "vectors": {"paths.vectors": str(tmp_path / "init" / "vectors")},
