@@ -101,8 +101,9 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
 
 
 def test_one_example_with_one_label_gives_no_verdict(project, capsys):
-    one = sales(1)[0].to_line()
-    write_lines(project / "test.jsonl", [one | {"spans": one["spans"][:1]}])
+    (record,) = sales(1)
+    record.spans = record.spans[:1]
+    write_lines(project / "test.jsonl", [record.to_line()])
     outcome = robustness(project, capsys)
     assert outcome.status == 0
     assert "so few texts can't show what a perturbation does" in outcome.output

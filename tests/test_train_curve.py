@@ -264,7 +264,7 @@ def test_a_kill_loses_only_what_was_under_way_and_leaves_no_worker(project, caps
     assert 1 <= finished < 8
     outcome = curve(project, capsys, "--max-steps", 10, "--seeds", 2)
     assert outcome.status == 0
-    assert f"{finished} of 8 are kept from an earlier run" in outcome.output
+    assert f"{finished} of 8 trainings are kept from an earlier run" in outcome.output
     assert written(project)["rows"][4]["examples"] == 24
 
 
