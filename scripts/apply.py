@@ -10,7 +10,8 @@ from wasabi import msg
 from ie.core import ray_cluster
 from ie.core.cli import run
 from ie.data import options
-from ie.deploy.apply import pipeline_worker, shard_runner
+from ie.deploy.apply import shard_runner
+from ie.deploy.apply.pipeline_worker import ApplySettings, Format, PipelineWorker
 
 
 def main(
@@ -21,17 +22,17 @@ def main(
     output: options.Results = Path("corpus/applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
-    format: Annotated[pipeline_worker.Format, typer.Option(help="Of the results")] = "parquet",
+    format: Annotated[Format, typer.Option(help="Format of the results")] = "parquet",
     shard: options.Shard = 1000,
-    batch_size: Annotated[int, typer.Option(help="Texts the pipeline works on at a time", min=1)] = 256,
+    batch_size: Annotated[int, typer.Option(help="Texts in a batch of the pipeline", min=1)] = 256,
     max_chars: options.MaxChars = 100_000,
     stretch: options.Stretch = 1000,
-    executor: Annotated[ray_cluster.Executor, typer.Option(help="Where the work is done")] = "local",
-    workers: Annotated[int, typer.Option(help="Shards worked on at a time; 0: one a core", min=0)] = 0,
+    executor: Annotated[ray_cluster.Executor, typer.Option(help="Where the workers run")] = "local",
+    workers: Annotated[int, typer.Option(help="Shards in progress at a time; 0: one per core", min=0)] = 0,
 ) -> None:
-    """Write OUTPUT/rows with the results, OUTPUT/rejected with the rows set aside, and why."""
+    """Write OUTPUT/rows with the results, and OUTPUT/rejected with the rows set aside and the reasons."""
     started = time.perf_counter()
-    settings = pipeline_worker.ApplySettings(
+    settings = ApplySettings(
         text_column=text_column,
         id_column=id_column,
         shard=shard,
@@ -40,14 +41,14 @@ def main(
         stretch=stretch,
         format=format,
     )
-    done = shard_runner.run(texts, model, output, settings, executor=executor, workers=workers)
-    seconds = time.perf_counter() - started
-    rows = done.rows()
-    peak = max(done.peak_mb.values(), default=0.0)
-    if done.new_texts:
+    worker = PipelineWorker(model, settings, executor, workers)
+    summary = shard_runner.run(texts, output, settings, worker, worker.depends())
+    rows = summary.rows()
+    if summary.new_texts:
+        seconds = time.perf_counter() - started
         rows += [
-            ("time", f"{seconds:.0f} s for {done.new_texts:,} texts, with the start"),
-            ("memory", f"{peak:.0f} MB in a worker at most"),
+            ("time", f"{seconds:.0f} s for {summary.new_texts:,} texts, including the start"),
+            ("memory", f"up to {max(summary.peak_mb.values()):.0f} MB in a worker"),
         ]
     msg.table(rows, aligns=("l", "r"))
     msg.good(str(output / shard_runner.RESULTS))

@@ -1,7 +1,6 @@
 """Fill a database with what the pipeline extracts from texts: SQLite, and one Parquet file per table."""
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,9 @@ from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.core.files import sha256_file
+from ie.core.files import hash_folder
 from ie.core.pipelines import load_pipeline
+from ie.core.settings import load_settings
 from ie.data import options, records
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -39,7 +39,7 @@ def main(
     """Write OUTPUT and its Parquet files. Texts that are already in the database are not processed again."""
     if vanished not in ("keep", "remove"):
         raise UserError(f"vanished = {vanished!r}: it must be keep or remove.")
-    columns = schema.read_mapping(config)
+    columns = load_settings(config, schema.Columns)
     entries = read_gazetteer(companies, allow_empty=True) if companies.exists() else []
     source = from_gold(load_data_config(data)) if gold else from_pipeline(model, package, columns, config)
     rows = records.read_records(
@@ -87,17 +87,9 @@ def from_pipeline(
             )
     elif columns.deals.labels:
         msg.warn(f"{package or model} has no relations, so there will be no deals.")
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
-    meta = nlp.meta
-
-    def read(rows: Iterable[records.Record]) -> Iterator[document_rows.DocumentAnnotations]:
-        return document_rows.annotations_from_pipeline(nlp, rows)
-
-    return writer.AnnotationSource(
-        f"{meta['lang']}_{meta['name']}", meta["version"], nlp.pipe_names, digest.hexdigest(), read
-    )
+    read = partial(document_rows.annotations_from_pipeline, nlp)
+    name, version = f"{nlp.meta['lang']}_{nlp.meta['name']}", nlp.meta["version"]
+    return writer.AnnotationSource(name, version, nlp.pipe_names, hash_folder(folder, " "), read)
 
 
 def print_report(report: writer.UpdateReport, output: Path, model_id: str) -> None:

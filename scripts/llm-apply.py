@@ -1,4 +1,4 @@
-"""Let a language model annotate any number of texts, into files as `apply` writes them."""
+"""Let a language model annotate any number of texts, with the same output as `apply`."""
 
 import time
 from collections import Counter
@@ -12,7 +12,8 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.deploy.apply import llm_worker, pipeline_worker, shard_runner
+from ie.deploy.apply import llm_worker, shard_runner
+from ie.deploy.apply.pipeline_worker import ApplySettings, Format
 from ie.llm import pipeline
 
 
@@ -24,21 +25,21 @@ def main(
     output: options.Results = Path("corpus/llm-applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
-    format: Annotated[pipeline_worker.Format, typer.Option(help="Of the results")] = "parquet",
+    format: Annotated[Format, typer.Option(help="Format of the results")] = "parquet",
     shard: options.Shard = 1000,
     max_chars: options.MaxChars = 100_000,
     stretch: options.Stretch = 1000,
     data: options.Data = Path("configs/data.cfg"),
 ) -> None:
-    """Write OUTPUT/rows with what the model says, OUTPUT/rejected with the rows set aside, and why.
+    """Write OUTPUT/rows with the annotation, and OUTPUT/rejected with the rows set aside and the reasons.
 
-    The prompts show the same examples as those of `llm-annotate`, out of the reviewed training texts.
+    The prompts show the same examples as those of `llm-annotate`, from the reviewed training texts.
     """
     started = time.perf_counter()
     overrides = pipeline.shot_overrides(reviewed, load_data_config(data))
     loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(loaded, config)
-    settings = pipeline_worker.ApplySettings(
+    settings = ApplySettings(
         text_column=text_column,
         id_column=id_column,
         shard=shard,
@@ -46,32 +47,31 @@ def main(
         stretch=stretch,
         format=format,
     )
-    work = llm_worker.LlmWorker(nlp, settings)
+    worker = llm_worker.LlmWorker(nlp, settings)
     models = pipeline.llm_models(nlp)
     try:
-        done = shard_runner.go_through(
-            texts, output, settings, work, llm_worker.depends(loaded, nlp), "llm-apply"
-        )
+        depends = llm_worker.depends(loaded, nlp)
+        summary = shard_runner.run(texts, output, settings, worker, depends, "llm-apply")
     finally:
         for model in models:
             model.close()
     asked, kept = (sum(getattr(model.stats, name) for model in models) for name in ("misses", "hits"))
-    rows = done.rows()
-    if done.new_texts:
+    rows = summary.rows()
+    if summary.new_texts:
         rows += [
-            *((f"dropped from answers: {reason}", f"{n:,}") for reason, n in work.dropped.most_common()),
+            *((f"dropped from answers: {reason}", f"{n:,}") for reason, n in worker.dropped.most_common()),
             ("prompts", f"{asked:,} asked, {kept:,} kept from before"),
             ("cost", f"${sum(model.stats.cost for model in models):.2f}"),
-            ("time", f"{time.perf_counter() - started:.0f} s for {done.new_texts:,} texts"),
+            ("time", f"{time.perf_counter() - started:.0f} s for {summary.new_texts:,} texts"),
         ]
     msg.table(rows, aligns=("l", "r"))
-    failed = Counter({reason: n for reason, n in done.rejected.items() if llm_worker.has_failed(reason)})
+    failed = Counter({reason: n for reason, n in summary.rejected.items() if llm_worker.has_failed(reason)})
     if failed:
         shown = ", ".join(f"{n:,} {reason}" for reason, n in failed.most_common(3))
         raise UserError(
             f"{failed.total():,} texts were set aside without an answer: {shown}. "
             f"{output / shard_runner.RESULTS} has the others. Run the same command again: "
-            "only what has no answer is asked."
+            "only prompts without an answer are sent."
         )
     msg.good(str(output / shard_runner.RESULTS))
 

@@ -22,22 +22,22 @@ def main(
     model: Annotated[
         str, typer.Option(help="Folder of a pipeline, or an installed package; empty for the trained one")
     ] = "",
-    training: Annotated[Path, typer.Option(help="Folder with the trained one")] = Path("training/efficient"),
+    training: Annotated[Path, typer.Option(help="Folder of the trained pipelines")] = Path(
+        "training/efficient"
+    ),
     train_on: options.TrainOn = "reviewed",
     name: Annotated[
-        str, typer.Option(help="Name the package of the trained one has; empty for its own")
+        str, typer.Option(help="Name that it is announced by: that of its package; empty for its own")
     ] = "",
-    version: Annotated[str, typer.Option(help="Version of that package; empty for its own")] = "",
-    settings: Annotated[Path, typer.Option(help="Limits, and how texts are put together")] = Path(
-        "configs/serve.cfg"
-    ),
-    workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for a thread", min=0)] = 1,
+    version: Annotated[str, typer.Option(help="Version that it is announced by; empty for its own")] = "",
+    settings: Annotated[Path, typer.Option(help="Limits and batch sizes")] = Path("configs/serve.cfg"),
+    workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for one thread", min=0)] = 1,
     port: Annotated[int, typer.Option(help="Port on this machine", min=0, max=65535)] = 8090,
-    hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
-    example: Annotated[Path, typer.Option(help="The text that its page offers to try")] = EXAMPLE,
+    hosts: Annotated[str, typer.Option(help="Host names of a proxy in front, separated by commas")] = "",
+    example: Annotated[Path, typer.Option(help="Text to try on its page")] = EXAMPLE,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; what was accepted by then is finished first."""
-    wanted = load_settings(settings, ServiceSettings)
+    """Serve until Ctrl-C or SIGTERM; accepted requests are finished first."""
+    service_settings = load_settings(settings, ServiceSettings)
     chosen, warning = annotator.choose(model, training, train_on)
     if warning:
         msg.warn(warning)
@@ -50,15 +50,15 @@ def main(
     sock = web.listen(port, "scripts/serve.py")
     logs.start()
     page = make_app(
-        WorkerPool(chosen, workers, wanted),
-        wanted,
+        WorkerPool(chosen, workers, service_settings),
+        service_settings,
         hosts=hosts,
         example=read_example(example),
         failed=failed,
         name="" if model else annotator.packaged_name(chosen, name),
         version="" if model else version,
     )
-    grace = int(wanted.limits.arrive + wanted.limits.answer) + 1
+    grace = int(service_settings.limits.arrive + service_settings.limits.answer) + 1
     server = web.make_server(page, log_config=None, timeout_graceful_shutdown=grace)
     address = f"Serving {chosen} at http://localhost:{sock.getsockname()[1]}/ (Ctrl-C stops it)"
     web.run_server(server, sock, address, grace + 5)

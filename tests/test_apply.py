@@ -20,8 +20,9 @@ from spacy.language import Language
 
 import components.money
 import components.relations  # noqa: F401  (both register what pipelines are made of)
+from ie.core.files import locked
 from ie.data.shards import Shard
-from ie.deploy.apply import pipeline_worker, shard_runner
+from ie.deploy.apply import pipeline_worker
 from ie.deploy.apply.pipeline_worker import ApplySettings
 
 PATTERNS = [
@@ -188,7 +189,7 @@ def test_results_of_other_code_are_refused(tmp_path, apply, monkeypatch):
     write_lines(tmp_path / "in" / "a.jsonl", [line(i) for i in range(5)])
     apply(tmp_path / "in")
     monkeypatch.setattr(
-        shard_runner, "hash_code", lambda *packages: "edited" * (packages == shard_runner.CODE)
+        pipeline_worker, "hash_code", lambda *packages: "edited" * (packages == pipeline_worker.CODE)
     )
     refused = apply(tmp_path / "in")
     assert refused.status == 1
@@ -418,7 +419,7 @@ def test_results_are_not_put_where_they_would_be_read_or_mixed(tmp_path, apply):
     texts = write_lines(tmp_path / "in" / "a.jsonl", [line(0)])
     assert "would be read as texts" in apply(tmp_path / "in", "in/out").output
     write_lines(tmp_path / "out" / "notes.txt", ["mine"])
-    assert "isn't empty and holds no results of apply" in apply(texts).output
+    assert "isn't empty, but has no results of apply" in apply(texts).output
 
 
 def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(tmp_path, apply, monkeypatch):
@@ -437,8 +438,8 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(tmp_path, apply, m
 def test_two_runs_do_not_write_to_one_folder(tmp_path, apply):
     texts = write_lines(tmp_path / "in" / "a.jsonl", [line(0)])
     (tmp_path / "out").mkdir()
-    with shard_runner._alone(tmp_path / "out"):
-        assert "another run is writing there" in apply(texts).output
+    with locked(tmp_path / "out" / ".lock", "busy"):
+        assert "another run is writing to it" in apply(texts).output
 
 
 def test_memory_for_new_words_is_bounded(model, monkeypatch):

@@ -16,9 +16,10 @@ from spacy.tokens import Doc
 
 from components import money  # noqa: F401  (registers the component)
 from ie.core.errors import UserError
+from ie.core.settings import load_settings
 from ie.data.records import Record
 from ie.database import document_rows, sqlite_file
-from ie.database.schema import TABLES, DealMapping, read_mapping
+from ie.database.schema import TABLES, Columns, DealMapping
 
 TALK = {
     "text": "Hooli raises $5m to revolutionize search, led by ACME Ventures. Nobody objected.",
@@ -160,10 +161,10 @@ def test_parquet_files_that_fell_behind_are_written_again(folder, capsys):
 
 def test_other_labels_and_none(folder, tmp_path):
     (tmp_path / "none.cfg").write_text('[documents]\nsource = "id"\n')
-    assert read_mapping(tmp_path / "none.cfg").deals == DealMapping()
+    assert load_settings(tmp_path / "none.cfg", Columns).deals == DealMapping()
     (tmp_path / "bad.cfg").write_text('[deals]\namounts = {"RAISED": "left"}\n')
     with pytest.raises(UserError, match=r"bad\.cfg: deals\.amounts\.RAISED"):
-        read_mapping(tmp_path / "bad.cfg")
+        load_settings(tmp_path / "bad.cfg", Columns)
 
 
 def test_a_scheme_without_deals_gives_mentions(folder, capsys):
@@ -294,7 +295,9 @@ def test_what_a_pipeline_says_is_what_is_written():
     Language.component("said_of_the_test", func=said)
     nlp.add_pipe("said_of_the_test")
     (reading_,) = document_rows.annotations_from_pipeline(nlp, [Record(text="Hooli likes ACME.")])
-    found = document_rows.fill(reading_, read_mapping(deals.CONFIGS / "database.cfg"), {}, "model", "mark")
+    found = document_rows.fill(
+        reading_, load_settings(deals.CONFIGS / "database.cfg", Columns), {}, "model", "mark"
+    )
     assert [row[3:5] for row in found["deals"]] == [("Hooli", None)]
     assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]
     assert found["relations"][0][-1] == 0.75

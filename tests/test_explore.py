@@ -19,11 +19,12 @@ import pytest
 from fake_llm import FakeLLM, answers, status
 from running import ROOT, run_command, stops_with_weasel, write_lines
 
+from ie.core.settings import load_settings
 from ie.core.web import HEADERS
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, blank
 from ie.database import document_rows, writer
-from ie.database.schema import read_mapping
+from ie.database.schema import Columns
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">"
 QUOTED = """O'Brien "& Sons"); DROP TABLE deals; --"""
@@ -92,7 +93,7 @@ def make_database(folder: Path, records: list[Record]) -> Path:
     source = writer.AnnotationSource(
         "gold", "", (), "", lambda found: document_rows.annotations_from_gold(found, nlp), gold=True
     )
-    columns = read_mapping(deals.CONFIGS / "database.cfg")
+    columns = load_settings(deals.CONFIGS / "database.cfg", Columns)
     writer.update(path, records, source, columns, read_gazetteer(folder / "companies.csv"))
     return path
 

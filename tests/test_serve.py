@@ -127,7 +127,7 @@ BAD = {
     "no blank": (json.dumps({"texts": ["(" * 1001]}).encode(), 422, "texts.0 has more than 1000 characters"),
     "a null character": (b'{"texts": ["a\\u0000b"]}', 422, "texts.0 has a null character"),
     "another key": (b'{"texts": ["a"], "Wayne": 1}', 422, "Extra inputs are not permitted"),
-    "10 MB": (b'{"texts": ["' + b"a" * 10_000_000 + b'"]}', 413, "100,000 bytes are taken at most"),
+    "10 MB": (b'{"texts": ["' + b"a" * 10_000_000 + b'"]}', 413, "the limit is 100,000 bytes"),
 }  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def test_too_much_is_told_to_come_again(model: Path, tmp_path: Path) -> None:
             assert len(first.result().json()["records"]) == 4
             assert len(second.result().json()["records"]) == 2
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "7")
-        assert refused.json()["error"] == "4 texts are waiting already; come again in a moment."
+        assert refused.json()["error"] == "4 texts are waiting already; try again in a moment."
         assert server.annotate(DEAL).status_code == 200
     finally:
         server.stop()
@@ -401,13 +401,13 @@ class TestMistakes:
         sources["gone"]["path"] = "nowhere"
         (training / "pipeline" / "assemble.json").write_text(json.dumps({"sources": sources}))
         options = ("--training", training, "--port", server.port)  # which is taken
-        assert "was assembled of other" not in self.fails(capsys, *options)
+        assert "have changed since it was assembled" not in self.fails(capsys, *options)
         # as after a checkout
         os.utime(ner / "meta.json")
-        assert "was assembled of other" not in self.fails(capsys, *options)
+        assert "have changed since it was assembled" not in self.fails(capsys, *options)
         (ner / "meta.json").write_text("[]")
         told = self.fails(capsys, *options)
-        assert f"{whole}: was assembled of other components than there are now (ner), and is served" in told
+        assert f"{whole}: its sources have changed since it was assembled (ner), and it is served" in told
         assert "weasel run assemble" in told
         assert choose("", training, "both") == (str(whole), "")
         assert choose(str(whole), training, "reviewed") == (str(whole), "")

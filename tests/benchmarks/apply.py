@@ -23,7 +23,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.processes import THREADS
 from ie.deploy.apply import shard_runner
-from ie.deploy.apply.pipeline_worker import ApplySettings, peak_mb
+from ie.deploy.apply.pipeline_worker import ApplySettings, PipelineWorker, peak_mb
 from ie.training import assembly
 
 PLAIN = "plain nlp.pipe"
@@ -156,10 +156,9 @@ def annotate(way: Way, model: Path, texts: Path, shard: int, batch_size: int) ->
         return {"words": words, "peak_mb": peak_mb()}
     with tempfile.TemporaryDirectory(prefix="benchmark-apply-") as folder:
         settings = ApplySettings(shard=shard, batch_size=batch_size)
-        done = shard_runner.run(
-            texts, model, Path(folder), settings, executor=way.executor, workers=way.workers
-        )
-        return {"words": done.words, "peak_mb": max(done.peak_mb.values())}
+        worker = PipelineWorker(model, settings, way.executor, way.workers)
+        summary = shard_runner.run(texts, Path(folder), settings, worker, worker.depends())
+        return {"words": summary.words, "peak_mb": max(summary.peak_mb.values())}
 
 
 def ratio(one: Measured, other: Measured) -> list[float]:

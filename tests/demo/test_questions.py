@@ -9,12 +9,13 @@ import pytest
 from benchmarks.ask import rowset
 from running import ROOT
 
+from ie.core.settings import load_settings
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import blank, read_records
 from ie.data.splits import assign
 from ie.database import document_rows, guard, sqlite_file, text_to_sql, writer
-from ie.database.schema import read_mapping
+from ie.database.schema import Columns
 from ie.database.sql_grammar import NO_ANSWER
 from ie.database.text_to_sql import SolvedQuestion
 from ie.training import assembly
@@ -35,7 +36,10 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     )
     records = [read_records(ASSETS / f"{name}.jsonl") for name in ("reviewed", "texts")]
     split = assign(*records, **load_data_config(CONFIGS / "data.cfg").split.model_dump())
-    mapping, companies = read_mapping(CONFIGS / "database.cfg"), read_gazetteer(ASSETS / "companies.csv")
+    mapping, companies = (
+        load_settings(CONFIGS / "database.cfg", Columns),
+        read_gazetteer(ASSETS / "companies.csv"),
+    )
     writer.update(path, split.test, source, mapping, companies)
     with closing(sqlite_file.open_readonly(path)) as found:
         yield found

@@ -1,6 +1,7 @@
 """Writing files so that a reader sees the old content or the new, never half of it."""
 
 import codecs
+import fcntl
 import hashlib
 import json
 import math
@@ -197,17 +198,39 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: this is a folder; name a file.")
 
 
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold the lock of a file; the system releases it when the process ends, however it ends.
+
+    Args:
+        busy: the message if another process holds it.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(busy) from None
+        yield
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hash_folder(folder: Path) -> str:
-    """SHA-256 over the names and contents of a folder's files; what Python compiles doesn't count."""
+def hash_folder(folder: Path, separator: str = "\0") -> str:
+    """SHA-256 over the names and contents of a folder's files, without `__pycache__`.
+
+    Args:
+        separator: between name and content; databases store hashes with a space.
+    """
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()}{separator}{sha256_file(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""What the servers of this project share: this machine alone, nothing from outside, and one way to end.
+"""What the servers of this project share: they listen on this machine only, control access, and stop cleanly.
 
-Who may speak: requests whose Host is this machine's (a page elsewhere that points its own name here is
-refused), whose Origin, if any, is that host, and that bring the secret which the terminal printed, where a
-server has one. Pages also refuse what a browser sends for any other page, such as one on another port.
+A request is accepted if its Host is this machine (so a page elsewhere can't point its own name here), its
+Origin, if any, is that host, and it brings the secret that the terminal printed, where a server has one.
+Pages also refuse what a browser sends for any other page, such as one on another port.
 """
 
 import asyncio
@@ -54,28 +54,28 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-CLOSED = 499  # nginx's number for a client that went away
-BUSY = "This server has too many requests at work; come again in a moment."
-# Of a body that nobody reads, so much is received and dropped, for so long, before the connection is closed.
+CLOSED = 499  # nginx's status for a client that disconnected
+BUSY = "The server is working on too many requests; try again in a moment."
+# How much of an unread body is received and dropped, and for how long, before the connection is closed.
 LINGER_BYTES, LINGER_SECONDS = 64_000_000, 10.0
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """The answer to a request that was `RequestError`."""
+    """The answer to a request that raised `RequestError`."""
     assert isinstance(error, RequestError)
     return JSONResponse({"error": str(error)}, error.status)
 
 
 def allowed(hosts: str) -> set[str]:
-    """Names of this machine, and those of a proxy (with commas between) under which it is known."""
+    """Names of this machine, and the host names of a proxy in front, which are separated by commas."""
     return {*LOCAL, *names_in(hosts.lower())}
 
 
 def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True) -> Response | None:
-    """The refusal of a request that isn't ours; None if it is.
+    """The refusal of a request that may not be answered; None if it may.
 
     Args:
-        needs_origin: whether only a page may send data; programs name no Origin.
+        needs_origin: only a page may send data; programs send no Origin.
     """
     host = request.headers.get("host", "")
     try:
@@ -86,10 +86,10 @@ def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True)
         return PlainTextResponse("The Host or Origin of the request can't be read.", 400)
     if name not in hosts:
         return PlainTextResponse(f"This server doesn't answer for the host {name!r}.", 403)
-    # the page itself sends none when it asks for something with GET
+    # the page itself sends no Origin with GET
     if foreign:
         return PlainTextResponse("Requests from other pages are refused.", 403)
-    # All ports of this machine share cookies, and a GET names no Origin. Only browsers send this header.
+    # All ports of this machine share cookies, and a GET has no Origin. Only browsers send this header.
     if needs_origin and request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return PlainTextResponse("Links from other pages are refused; type or paste the address.", 403)
     if needs_origin and request.method not in ("GET", "HEAD") and origin is None:
@@ -98,7 +98,7 @@ def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True)
 
 
 def enter(request: Request, secret: str, port: int, command: str) -> Response | None:
-    """Let in who brings the secret: in the address, which makes a cookie of it, or in that cookie."""
+    """Refuse a request without the secret: in the address, which sets a cookie, or in that cookie."""
     cookie = f"{command}-{port}"  # cookies of this machine are shared by all its ports
     token = request.query_params.get("token")
     if token is not None and request.url.path == "/" and hmac.compare_digest(token.encode(), secret.encode()):
@@ -132,10 +132,10 @@ def files(folder: Path, name: str) -> list[Route]:
 def fence(
     command: str, secret: str, port: int, hosts: str, met: Callable[[Request], None] = lambda request: None
 ) -> Middleware:
-    """Let requests through that are ours and bring the secret, and put the headers on all answers.
+    """Access control for a page: see `refuse` and `enter`; it also sets the headers of all answers.
 
     Args:
-        met: is told of each request first.
+        met: called with each request first.
     """
     known = allowed(hosts)
 
@@ -157,7 +157,7 @@ async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
         seconds: how long it may take to arrive.
 
     Raises:
-        RequestError: it is too large or too slow, or its client went away.
+        RequestError: it is too large or too slow, or the client disconnected.
     """
     length = request.headers.get("content-length", "")
     parts, size = [], int(length) if length.isdecimal() else 0
@@ -173,9 +173,9 @@ async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
     except TimeoutError:
         raise RequestError(f"The request took longer than {seconds:g} seconds to arrive.", 408) from None
     except ClientDisconnect:
-        raise RequestError("The request broke off.", CLOSED) from None
+        raise RequestError("The client disconnected.", CLOSED) from None
     if size > limit:
-        raise RequestError(f"The request is too large; {limit:,} bytes are taken at most.", 413)
+        raise RequestError(f"The request is too large; the limit is {limit:,} bytes.", 413)
     return b"".join(parts)
 
 
@@ -198,9 +198,9 @@ async def parse(request: Request, model: type[Body], limit: int) -> Body:
 class Lingering:
     """Lets a client that is still sending see its answer.
 
-    A connection that is closed while data arrives is reset, and its answer is lost on the way. So an answer
-    that is given before the whole request was read says `Connection: close`, and the rest of the request is
-    received and dropped, up to LINGER_BYTES and LINGER_SECONDS, as nginx's `lingering_close` does.
+    A connection that is closed while data arrives is reset, and the client never sees the answer. So an
+    answer before the whole request was read says `Connection: close`, and the rest of the request is received
+    and dropped, up to LINGER_BYTES and LINGER_SECONDS, as nginx's `lingering_close` does.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -244,20 +244,20 @@ class Lingering:
 
 
 class Connection(AutoHTTPProtocol):
-    """A connection that does not wait long for its client, and gives way to others.
+    """A connection with limits on how long it waits for its client, and on their number.
 
     uvicorn limits only the time between two requests, and its `limit_concurrency` counts idle connections.
     Here headers must arrive within `seconds`, and a client must take some of its answer in every `seconds`.
-    Above `most` connections, the one that has waited longest for its client is closed; if all are at work,
-    the new one gets 503.
+    Above `most` connections, the one that has waited longest for its client is closed; if all are busy, the
+    new one gets 503.
     """
 
     seconds = 10.0
-    # Each takes a file descriptor, of which a process often may have no more than 1,024 or 256.
+    # Each takes a file descriptor, and many systems allow a process only 1,024 or 256.
     most = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 % 2**31)
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Make room for it, and begin to wait for the headers."""
+        """Make room for it, and start to wait for the headers."""
         super().connection_made(transport)
         self._timer: asyncio.TimerHandle | None = None
         self._left: float = 0
@@ -283,7 +283,7 @@ class Connection(AutoHTTPProtocol):
         return self._between or self.cycle.more_body
 
     def data_received(self, data: bytes) -> None:
-        """Take the data; the time for headers goes on, however slowly they drip."""
+        """Take the data; slow headers don't extend their time."""
         super().data_received(data)
         if not self._between and not self.flow.write_paused:
             self._stop()
@@ -303,18 +303,18 @@ class Connection(AutoHTTPProtocol):
         self._start()
 
     def pause_writing(self) -> None:
-        """Begin to wait for the client to take some of the answer."""
+        """Start to wait for the client to take some of the answer."""
         super().pause_writing()
         self._start()
 
     def resume_writing(self) -> None:
-        """It took some."""
+        """Stop waiting."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing."""
+        """Stop waiting."""
         super().connection_lost(exc)
         self._stop()
 
@@ -355,9 +355,9 @@ def listen(port: int, script: str) -> socket.socket:
         script: the command, for the remedy.
 
     Raises:
-        UserError: the port is taken, or not ours to take.
+        UserError: the port is taken or not allowed.
     """
-    # Named, as asyncio lets small packets go at once (no 40 ms of Nagle's algorithm) for this protocol alone.
+    # With the protocol named, asyncio turns off Nagle's algorithm, which delays small packets by 40 ms.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -379,10 +379,10 @@ def run_page(
     note: str,
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Print the address of a page, and a note, and serve it until it is stopped, as `run_server` does.
+    """Print the address of a page, and a note, and serve it as `run_server` does.
 
     Args:
-        stopping: called when that begins, for requests at work to end soon; in a thread of its own.
+        stopping: called in a thread when the server starts to stop, to end running requests soon.
     """
     # msg would break a long line in two, and the address with it
     address = (
@@ -432,7 +432,7 @@ def _follow_parent(grace: float) -> None:
 
 
 def session_secret(path: Path) -> str:
-    """The secret of a page, kept so that open tabs outlive a restart; for its owner only."""
+    """The secret of a page, kept so that open tabs survive a restart; only the owner can read the file."""
     try:
         secret = path.read_text(encoding="utf-8").strip()
         if len(secret) >= 20:

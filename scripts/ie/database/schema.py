@@ -6,15 +6,14 @@ amounts it has, so that sums and counts over `deals` count nothing twice. Its in
 join.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from ie.core.settings import load_settings
+from ie.core.settings import Section
 
 VERSION = "1"
 
@@ -69,7 +68,7 @@ TABLES = {
         Table(
             "models",
             {"model_id": TEXT, "name": TEXT, "version": TEXT, "components": TEXT, "hash": TEXT},
-            "a pipeline, or gold, that documents were read by",
+            "a pipeline, or gold, that annotated documents",
         ),
         Table(
             "documents",
@@ -159,7 +158,6 @@ TABLES = {
         ),
     )
 }
-DEALS = ("deals", "investments", "amounts")
 
 # Foreign keys: (table, column, referenced table, its key).
 REFERENCES = (
@@ -177,7 +175,7 @@ REFERENCES = (
 )
 
 
-class DealMapping(BaseModel):
+class DealMapping(Section):
     """[deals] of the config: the relations that make a deal.
 
     Attributes:
@@ -188,9 +186,8 @@ class DealMapping(BaseModel):
             "first" in the text.
     """
 
-    model_config = ConfigDict(extra="forbid")
-    amounts: dict[str, Literal["head", "child"]] = {}
-    investors: dict[str, Literal["head", "child"]] = {}
+    amounts: dict[str, Literal["head", "child"]] = Field({})
+    investors: dict[str, Literal["head", "child"]] = Field({})
     main: Literal["largest", "first"] = "largest"
 
     @property
@@ -199,32 +196,16 @@ class DealMapping(BaseModel):
         return {*self.amounts, *self.investors}
 
 
-class Documents(BaseModel):
+class DocumentColumns(Section):
     """[documents] of the config: the keys of `meta` that become columns; "" for none."""
 
-    model_config = ConfigDict(extra="forbid")
     source: str = "id"
     writer: str = "writer"
     date: str = "date"
 
 
-class Columns(BaseModel):
-    """configs/database.cfg: which annotation fills which column."""
+class Columns(Section):
+    """configs/database.cfg: maps annotations to columns. Without [deals] there are no rows of deals."""
 
-    model_config = ConfigDict(extra="forbid")
-    documents: Documents = Documents()
+    documents: DocumentColumns = DocumentColumns()
     deals: DealMapping = DealMapping()
-
-
-def read_mapping(path: Path) -> Columns:
-    """Read configs/database.cfg; without [deals] only documents, mentions and relations are filled.
-
-    Raises:
-        UserError: the file is missing or invalid, or a setting is unknown.
-    """
-    return load_settings(path, Columns)
-
-
-def document_tables() -> Iterator[Table]:
-    """The tables whose rows belong to a document."""
-    return (table for table in TABLES.values() if table.of_document)

@@ -4,7 +4,6 @@ A reader, or a kill at any moment, finds either the old or the new state. Rows a
 their keys, so the same inputs give the same bytes, whatever was in the file before.
 """
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -18,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ie.core.errors import UserError
-from ie.core.files import published, sha256_file
+from ie.core.files import check_writable, locked, published, sha256_file
 from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record
 from ie.database import document_rows
 from ie.database.document_rows import DocumentAnnotations
-from ie.database.schema import TABLES, VERSION, Columns, document_tables
+from ie.database.schema import TABLES, VERSION, Columns
 from ie.database.sqlite_file import check_version, counts
 
 BATCH = 10_000
@@ -179,20 +178,11 @@ def _stored(old: sqlite3.Connection | None) -> dict[str, tuple[str, str | None]]
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock for writing; the system releases it if the process is killed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(path.with_name(f".{path.name}.lock"), "w")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); make its folder writable.") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{path}: another run is writing it; wait for that one, then run the command again."
-            ) from None
-        # Remove what killed runs left behind; the lock excludes running ones.
+    """Hold the lock for writing, and remove what killed runs left behind."""
+    check_writable(path)
+    busy = f"{path}: another run is writing it; wait for that one, then run the command again."
+    with locked(path.with_name(f".{path.name}.lock"), busy):
+        # The lock excludes running ones.
         for rest in path.parent.glob(f".{path.name}.new-*"):
             shutil.rmtree(rest, ignore_errors=True)
         yield
@@ -255,7 +245,7 @@ def _build(
     if old is not None:
         with closing(sqlite3.connect(f"{old.resolve().as_uri()}?mode=ro", uri=True)) as before:
             models = {row[0]: row for row in _rows(before, "models")} | models
-            for table in document_tables():
+            for table in filter(lambda table: table.of_document, TABLES.values()):
                 position = list(table.columns).index("document_id")
                 rows = before.execute(f"SELECT * FROM {table.name}")
                 new.executemany(table.insert(), (row for row in rows if row[position] not in stale))

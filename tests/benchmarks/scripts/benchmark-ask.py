@@ -17,6 +17,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text, write_json
+from ie.core.settings import load_settings
 from ie.data import corpora, options, records
 from ie.data.gazetteer import read_gazetteer
 from ie.database import document_rows, guard, schema, sqlite_file, text_to_sql, writer
@@ -51,7 +52,7 @@ def main(
     rag_settings = benchmark.RagSettings.model_validate(settings_file.get("rag", {}))
     nlp = assembly.load(model, "components")
     found = corpora.load(test, nlp)
-    columns, entries = schema.read_mapping(database), read_gazetteer(companies)
+    columns, entries = load_settings(database, schema.Columns), read_gazetteer(companies)
     blank = records.blank(lang)
     gold_source = writer.AnnotationSource(
         "gold", "", (), "", lambda rs: document_rows.annotations_from_gold(rs, blank), gold=True

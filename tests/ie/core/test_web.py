@@ -139,7 +139,7 @@ def test_requests_at_work_are_finished_before_others_begin(
         time.sleep(0.01)
     refused = answer(page.connect())
     assert b"503 Service Unavailable" in refused
-    assert refused.endswith(b"come again in a moment.")
+    assert refused.endswith(b"try again in a moment.")
 
 
 @pytest.mark.parametrize("name", ["idle", "half the headers", "between two requests"])

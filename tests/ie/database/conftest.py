@@ -6,10 +6,11 @@ from sqlite3 import Connection, connect
 import deals
 import pytest
 
+from ie.core.settings import load_settings
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, blank
 from ie.database import document_rows, sqlite_file, writer
-from ie.database.schema import TABLES, read_mapping
+from ie.database.schema import TABLES, Columns
 
 
 def round_of(company: str, money: str, value: str, *investors: str) -> Record:
@@ -47,7 +48,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "gold.db",
         records,
         source,
-        read_mapping(deals.CONFIGS / "database.cfg"),
+        load_settings(deals.CONFIGS / "database.cfg", Columns),
         read_gazetteer(deals.write_companies(folder / "companies.csv")),
     )
     return folder / "gold.db"

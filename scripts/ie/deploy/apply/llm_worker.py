@@ -1,6 +1,6 @@
-"""What a language model says of shards of texts, as files of results: `run`, with requests as its work.
+"""Annotates shards of texts with a language model, for `shard_runner.run`.
 
-Requests go on over the borders of shards, so the endpoint never waits for the last answer of one.
+Requests continue across the borders of shards, so the endpoint never waits for the last answer of one.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from ie.core.files import hash_code, json_text
 from ie.data.records import Record
 from ie.data.shards import Shard
 from ie.deploy.apply import pipeline_worker
-from ie.deploy.apply.pipeline_worker import AGAIN, KEPT_WORDS, ApplySettings, Done
+from ie.deploy.apply.pipeline_worker import AGAIN, KEPT_WORDS, ApplySettings, ShardResult, ShardRows
 from ie.llm import pipeline
 from ie.llm.executor import Model
 from ie.llm.tasks import Task
@@ -30,7 +30,7 @@ from ie.llm.types import UNREADABLE
 
 # Packages whose code decides the results.
 CODE = ("components", "ie.core", "ie.data", "ie.deploy.apply", "ie.llm", "ie.training")
-# The column `llm`: how a text was asked about, and what was dropped of the answers, as in `llm-annotate`.
+# The column `llm`: the prompts of a text, and what was dropped from the answers, as in `llm-annotate`.
 NOTES = pa.struct(
     [
         ("model", pa.string()),
@@ -47,10 +47,10 @@ NOTES = pa.struct(
 
 
 class LlmWorker:
-    """The work for `applying.go_through`.
+    """The worker of `llm-apply`.
 
     Attributes:
-        dropped: pieces of answers that couldn't be used, by reason, in this run.
+        dropped: number of unusable pieces of answers in this run, by reason.
     """
 
     def __init__(self, nlp: Language, settings: ApplySettings) -> None:
@@ -58,15 +58,15 @@ class LlmWorker:
         self.settings = settings
         self.dropped: Counter[str] = Counter()
 
-    def __call__(self, waiting: Iterator[Shard], todo: int, bar: tqdm) -> Iterator[Done]:
+    def __call__(self, waiting: Iterator[Shard], todo: int, bar: tqdm) -> Iterator[ShardResult]:
         """Annotate shards, in order.
 
         Raises:
-            UserError: the endpoint is dead, the budget is reached, interrupted ...; answers are stored.
+            UserError: the endpoint is down, the budget is spent, or it was interrupted; answers are stored.
         """
         with pipeline.call_on_answers(self.nlp, lambda _, stats: pipeline.show_cost(bar, stats)):
             for shard in waiting:
-                # spaCy forgets the new words of some shards after them, so that memory stays flat.
+                # A zone forgets the new words of some shards, so that memory stays flat.
                 with self.nlp.memory_zone():
                     yield from self._answered(chain([shard], self._some(waiting)), bar)
 
@@ -75,80 +75,78 @@ class LlmWorker:
         while len(self.nlp.vocab.strings) - before < KEPT_WORDS and (shard := next(waiting, None)):
             yield shard
 
-    def _answered(self, waiting: Iterator[Shard], bar: tqdm) -> Iterator[Done]:
-        under_way: deque[tuple[Shard, pipeline_worker.Rows, pa.Table | None]] = deque()
-        found: list[tuple[Record, str | None]] = []
+    def _answered(self, waiting: Iterator[Shard], bar: tqdm) -> Iterator[ShardResult]:
+        in_progress: deque[tuple[Shard, ShardRows]] = deque()
+        answers: list[tuple[Record, str | None]] = []
 
         def records() -> Iterator[Record]:
             for shard in waiting:
-                rows, table = pipeline_worker.read(shard, self.settings)
-                under_way.append((shard, rows, table))
-                for text in rows.texts:
-                    yield Record(text=text)
+                shard_rows = pipeline_worker.read(shard, self.settings)
+                in_progress.append((shard, shard_rows))
+                for row in shard_rows.rows:
+                    yield Record(text=row.text)
 
-        def complete() -> Iterator[Done]:
-            while under_way and len(found) >= (n := len(under_way[0][1].texts)):
-                yield self._done(*under_way.popleft(), found[:n])
-                del found[:n]
+        def complete() -> Iterator[ShardResult]:
+            while in_progress and len(answers) >= (n := len(in_progress[0][1].rows)):
+                yield self._result(*in_progress.popleft(), answers[:n])
+                del answers[:n]
 
-        # `read` has set long stretches aside
+        # `read` has already set long stretches aside
         for record, calls in pipeline.annotate(self.nlp, records(), sys.maxsize):
             error = record.model_extra["llm"].get("error")
             again = any(call.transient or call.error == UNREADABLE for call in calls)
             kind = AGAIN if again else "no usable answer"
-            found.append((record, f"{kind} ({error})" if error else None))
+            answers.append((record, f"{kind} ({error})" if error else None))
             bar.update()
             yield from complete()
         yield from complete()
 
-    def _done(
-        self,
-        shard: Shard,
-        rows: pipeline_worker.Rows,
-        table: pa.Table | None,
-        found: list[tuple[Record, str | None]],
-    ) -> Done:
-        failed = {i: reason for i, (_, reason) in enumerate(found) if reason}
-        good = [said(record) for record, reason in found if not reason]
-        self.dropped.update(piece["reason"] for answer in good for piece in answer["llm"]["dropped"])
-        return pipeline_worker.finish(shard, self.settings, rows, table, good, failed, also={"llm": NOTES})
+    def _result(
+        self, shard: Shard, shard_rows: ShardRows, answers: list[tuple[Record, str | None]]
+    ) -> ShardResult:
+        failed = {i: reason for i, (_, reason) in enumerate(answers) if reason}
+        annotations = [annotation(record) for record, reason in answers if not reason]
+        self.dropped.update(piece["reason"] for one in annotations for piece in one["llm"]["dropped"])
+        return pipeline_worker.finish(
+            shard, self.settings, shard_rows, annotations, failed, also={"llm": NOTES}
+        )
 
 
 def has_failed(reason: str) -> bool:
-    """Whether a row was set aside as the endpoint gave no answer, and not for what it said."""
+    """Whether a row was set aside because the endpoint gave no answer, not because the answer was bad."""
     return reason.startswith(AGAIN) and UNREADABLE not in reason
 
 
-def said(record: Record) -> dict[str, Any]:
-    """What the model says of a text, as the results hold it."""
-    answer = record.model_dump()
-    spans = [{**span, "text": record.text[span["start"] : span["end"]]} for span in answer["spans"]]
+def annotation(record: Record) -> dict[str, Any]:
+    """The annotation of a text, by column of the results."""
+    values = record.model_dump()
+    spans = [{**span, "text": record.text[span["start"] : span["end"]]} for span in values["spans"]]
     cats = [{"label": label, "score": score} for label, score in record.cats.items()]
-    return {"spans": spans, "relations": answer["relations"], "cats": cats, "llm": answer["llm"]}
+    return {"spans": spans, "relations": values["relations"], "cats": cats, "llm": values["llm"]}
 
 
 def depends(config: Config, nlp: Language) -> dict[str, str]:
-    """Hashes of what the results depend on beside texts and settings, as `applying.go_through` wants them.
+    """Hashes of what the results depend on besides texts and settings.
 
-    How many requests are in flight and what they may cost can change within a run. The code counts here, but
-    in no answer's key (`Prompt.key`): after a change of the code stored answers are read again, not paid for
-    again.
+    The number of requests in flight and the budget may change within a run. The code counts here, but isn't
+    part of the key of an answer (`Prompt.key`): after a change of the code, stored answers are parsed again
+    without new requests.
     """
-    asked: list[Any] = [config["nlp"]["lang"]]
+    parts: list[Any] = [config["nlp"]["lang"]]
     for name, pipe in nlp.pipeline:
         section = dict(config["components"][name])
         if isinstance(pipe, LLMWrapper) and isinstance(pipe._model, Model):
             del section["model"]
-        asked.append(section)
+        parts.append(section)
         task = getattr(pipe, "task", None)
         if isinstance(task, Task):
-            asked.append(Path(task.template_path).read_text(encoding="utf-8"))
-            asked.append([record.to_line() for record in task.shots.records])
+            parts.append(Path(task.template_path).read_text(encoding="utf-8"))
+            parts.append([record.to_line() for record in task.shots.records])
         else:
-            asked.append([str(example) for example in getattr(task, "_prompt_examples", None) or []])
+            parts.append([str(example) for example in getattr(task, "_prompt_examples", None) or []])
     return {
         "llm": _hash([model.provider.identity for model in pipeline.llm_models(nlp)]),
-        "prompts": _hash(asked),
+        "prompts": _hash(parts),
         "code": _hash([hash_code(*CODE), version("spacy-llm")]),
     }
 

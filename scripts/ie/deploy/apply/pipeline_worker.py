@@ -1,6 +1,6 @@
-"""What a trained pipeline says of a shard of texts, as the bytes of a file of results.
+"""Annotates shards of texts with a trained pipeline; each result is the bytes of a file.
 
-The bytes are decided by the rows, the pipeline and `ApplySettings` alone: not by what the process did before.
+The bytes depend on the rows, the pipeline and `ApplySettings` only, not on what the process did before.
 """
 
 import io
@@ -11,10 +11,11 @@ import socket
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,15 +25,22 @@ import pyarrow.parquet as pq
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import minibatch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
+from ie.core import ray_cluster
 from ie.core.errors import UserError
-from ie.core.files import finite, json_text
+from ie.core.files import finite, hash_code, hash_folder, json_text
+from ie.core.processes import AHEAD, cores, unordered
+from ie.core.text import one_line
 from ie.data import shards
 from ie.data.docs import pipeline_record
 from ie.data.shards import Shard
 from ie.data.tokenizer import STRETCH, stretch_fault
 from ie.training import assembly
 
+# Packages whose code decides the results.
+CODE = ("components", "ie.core", "ie.data", "ie.deploy.apply", "ie.training")
 Format = Literal["parquet", "jsonl"]
 MONEY = pa.struct([(name, pa.string()) for name in ("amount", "low", "high", "currency", "rule")])
 SPAN_COLUMNS = {
@@ -48,26 +56,26 @@ RELATIONS = pa.list_(
     pa.struct([("head", pa.int32()), ("child", pa.int32()), ("label", pa.string()), ("score", pa.float64())])
 )
 CATS = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))
-# Columns of ours; one of the input by such a name gets INPUT in front.
+# Our columns; an input column with one of these names gets the prefix INPUT.
 OURS = ("file", "row", "id", "text", "spans", "relations", "cats", "llm", "extra")
 INPUT = "input_"
-# How a reason begins that may be gone in another run; that one works on the shard again.
+# Prefix of reasons that may be gone in another run, which works on such a shard again.
 AGAIN = "no answer"
-# New words that a process remembers how to take apart; each takes some 400 bytes.
+# New words whose tokenization a process remembers; each takes about 400 bytes.
 KEPT_WORDS = 100_000
 
 
 @dataclass(frozen=True)
 class ApplySettings:
-    """What the results depend on beside the texts and the pipeline.
+    """What the results depend on besides the texts and the pipeline.
 
     Attributes:
         text_column, id_column: names in the input, the latter "" for none; a dot leads into an object.
-        shard: rows of an input file that make one file of results.
-        batch_size: texts that the pipeline works on at a time.
+        shard: rows of an input file in one file of results.
+        batch_size: texts in a batch of the pipeline.
         max_chars: longer texts are set aside.
-        stretch: texts with more characters in a row without a blank are set aside, as spaCy may take a
-            quarter of an hour to take one apart.
+        stretch: texts with more characters in a row without whitespace are set aside, as spaCy may take a
+            quarter of an hour to tokenize one.
     """
 
     text_column: str = "text"
@@ -80,11 +88,11 @@ class ApplySettings:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a shard: files as bytes, `rejected` None if every row was fine.
+class ShardResult:
+    """The files of a shard as bytes; `rejected` is None if no row was set aside.
 
     Attributes:
-        peak_mb: the most memory that the process which did it has had.
+        peak_mb: peak memory of the process.
     """
 
     source: str
@@ -97,25 +105,32 @@ class Done:
     peak_mb: float
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row with a usable text. Id and other columns are None if they stay in an Arrow table."""
+
+    number: int
+    text: str
+    id: Any = None
+    extra: dict[str, Any] | None = None
+
+
 @dataclass
-class Rows:
-    """The rows of a shard that have a text, and those set aside as (row, reason, content)."""
+class ShardRows:
+    """The rows of a shard, and those set aside as (row, reason, content).
 
-    numbers: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    ids: list[Any] = field(default_factory=list)
-    extras: list[dict[str, Any]] = field(default_factory=list)
+    Attributes:
+        table: the shard of a Parquet file.
+    """
+
+    rows: list[Row] = field(default_factory=list)
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
-
-    def keep(self, which: Sequence[int]) -> None:
-        """Go on with some of the rows."""
-        for name in ("numbers", "texts", "ids", "extras"):
-            setattr(self, name, [getattr(self, name)[i] for i in which])
+    table: pa.Table | None = None
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A pipeline in this process, and how many words it knew when it was loaded."""
+    """A pipeline in this process, and the number of words in its vocabulary when it was loaded."""
 
     nlp: Language
     words: int
@@ -125,7 +140,7 @@ _loaded: dict[str, Loaded] = {}
 
 
 def load(path: Path, key: str) -> Loaded:
-    """The pipeline in a folder, loaded once by each process; `key` is the folder's hash.
+    """The pipeline in a folder, loaded once per process; `key` is the folder's hash.
 
     Raises:
         UserError: there is none, or it can't be loaded.
@@ -136,7 +151,7 @@ def load(path: Path, key: str) -> Loaded:
     return _loaded[key]
 
 
-def work(path: Path, key: str, settings: ApplySettings, shard: Shard) -> Done:
+def work(path: Path, key: str, settings: ApplySettings, shard: Shard) -> ShardResult:
     """Annotate a shard with the pipeline in a folder.
 
     Raises:
@@ -145,67 +160,64 @@ def work(path: Path, key: str, settings: ApplySettings, shard: Shard) -> Done:
     loaded = load(path, key)
     nlp = loaded.nlp
     nlp.max_length = max(nlp.max_length, settings.max_chars)
-    # In a memory zone spaCy forgets the new words of a shard afterwards, so that memory stays flat, but it
-    # takes them apart anew in each shard. So the first new words, the frequent ones among them, are kept.
+    # A memory zone forgets the new words of a shard, so that memory stays flat, but tokenizes them again in
+    # the next shard. So the first new words, which include the frequent ones, are kept.
     full = len(nlp.vocab.strings) - loaded.words > KEPT_WORDS
     zone = nlp.memory_zone() if full else nullcontext()
     with zone:
         return annotate(nlp, settings, shard)
 
 
-def annotate(nlp: Language, settings: ApplySettings, shard: Shard) -> Done:
-    """The results of a shard, and what is set aside.
+def annotate(nlp: Language, settings: ApplySettings, shard: Shard) -> ShardResult:
+    """Annotate a shard.
 
     Raises:
         UserError: the pipeline fails on every text.
     """
-    rows, table = read(shard, settings)
-    said, failed, words = _say(nlp, rows.texts, settings.batch_size)
-    if failed and len(failed) == len(rows.texts):
+    read_rows = read(shard, settings)
+    texts = [row.text for row in read_rows.rows]
+    annotations, failed, words = _annotations(nlp, texts, settings.batch_size)
+    if failed and len(failed) == len(texts):
         raise UserError(
             f"{shard.source}: the pipeline fails on every text from row {shard.first} on "
             f"({failed[0]}); train or assemble it again."
         )
     reasons = {i: f"the pipeline fails ({reason})" for i, reason in failed.items()}
-    return finish(shard, settings, rows, table, said, reasons, words=words)
+    return finish(shard, settings, read_rows, annotations, reasons, words=words)
 
 
-def read(shard: Shard, settings: ApplySettings) -> tuple[Rows, pa.Table | None]:
-    """The rows of a shard, and the table that they are in if it is of a Parquet file."""
-    table = shards.from_stream(shard.content) if shard.kind == "parquet" else None
-    return (_of_lines(shard, settings) if table is None else _of_table(shard, table, settings)), table
+def read(shard: Shard, settings: ApplySettings) -> ShardRows:
+    """Read the rows of a shard."""
+    if shard.kind == "parquet":
+        return _of_table(shard, shards.from_stream(shard.content), settings)
+    return _of_lines(shard, settings)
 
 
 def finish(
     shard: Shard,
     settings: ApplySettings,
-    rows: Rows,
-    table: pa.Table | None,
-    said: Sequence[Mapping[str, Any]],
+    read_rows: ShardRows,
+    annotations: Sequence[Mapping[str, Any]],
     failed: Mapping[int, str],
     *,
     words: int = 0,
     also: Mapping[str, pa.DataType] | None = None,
-) -> Done:
-    """The files of a shard that `read` has read.
+) -> ShardResult:
+    """Write the files of a shard.
 
     Args:
-        said: of each text that isn't among `failed`, which has reasons by the index of a text.
-        also: columns that `said` has beside spans, relations and categories.
+        annotations: of the texts that aren't in `failed`, which has reasons by index of the text.
+        also: columns of `annotations` besides spans, relations and categories.
     """
-    also = also or {}
-    rows.rejected += [(rows.numbers[i], reason, rows.texts[i]) for i, reason in failed.items()]
-    rows.keep([i for i in range(len(rows.texts)) if i not in failed])
-    if settings.format == "jsonl":
-        results = _lines(shard, settings, rows, said, also)
-    else:
-        results = _parquet(shard, settings, rows, said, also, table)
-    return Done(
+    rows = [row for i, row in enumerate(read_rows.rows) if i not in failed]
+    texts = [(read_rows.rows[i].number, reason, read_rows.rows[i].text) for i, reason in failed.items()]
+    write = _lines if settings.format == "jsonl" else partial(_parquet, table=read_rows.table)
+    return ShardResult(
         source=shard.source,
         number=shard.number,
-        results=results,
-        rejected=_rejected(shard.source, rows.rejected),
-        rows=len(rows.texts),
+        results=write(shard, settings, rows, annotations, also or {}),
+        rejected=_rejected(shard.source, [*read_rows.rejected, *texts]),
+        rows=len(rows),
         words=words,
         process=_process(),
         peak_mb=peak_mb(),
@@ -213,19 +225,19 @@ def finish(
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had, in MB."""
+    """Peak memory of this process, in MB."""
     # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1024)
 
 
 @cache
 def _process() -> str:
-    # on several machines the number alone isn't enough
+    # process ids are only unique on one machine
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def said(doc: Doc) -> dict[str, Any]:
-    """What a pipeline says of a text: spans, relations (between their indices) and categories."""
+def annotation(doc: Doc) -> dict[str, Any]:
+    """The spans, relations (between their indices) and categories of a text."""
     record = pipeline_record(doc)
     return {
         "spans": [{name: getattr(span, name, None) for name in SPAN_COLUMNS} for span in record.spans],
@@ -234,9 +246,9 @@ def said(doc: Doc) -> dict[str, Any]:
     }
 
 
-def _say(nlp: Language, texts: list[str], size: int) -> tuple[list[dict], dict[int, str], int]:
-    """What the pipeline says of the texts, why it fails on some (by their index), and the words."""
-    found, failed, words, first = [], {}, 0, 0
+def _annotations(nlp: Language, texts: list[str], size: int) -> tuple[list[dict], dict[int, str], int]:
+    """Annotations of the texts, why the pipeline fails on some (by index), and the number of words."""
+    annotations, failed, words, first = [], {}, 0, 0
     for batch in minibatch(texts, size):
         try:
             docs = dict(enumerate(nlp.pipe(batch, batch_size=size), start=first))
@@ -246,64 +258,60 @@ def _say(nlp: Language, texts: list[str], size: int) -> tuple[list[dict], dict[i
                 try:
                     docs[i] = nlp(text)
                 except Exception as error:
-                    failed[i] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        answers = {i: said(doc) for i, doc in docs.items()}
-        for i, answer in answers.items():
-            if not all(math.isfinite(part["score"] or 0) for part in (*answer["relations"], *answer["cats"])):
+                    failed[i] = one_line(f"{type(error).__name__}: {error}", 200)
+        for i, doc in docs.items():
+            of_text = annotation(doc)
+            if all(math.isfinite(part["score"] or 0) for part in (*of_text["relations"], *of_text["cats"])):
+                annotations.append(of_text)
+            else:
                 failed[i] = "a score is NaN or infinite"
-        found += [answer for i, answer in answers.items() if i not in failed]
-        words += sum(len(doc) for doc in docs.values())
+            words += len(doc)
         first += len(batch)
-    return found, failed, words
+    return annotations, failed, words
 
 
-def _of_lines(shard: Shard, settings: ApplySettings) -> Rows:
-    rows = Rows()
+def _of_lines(shard: Shard, settings: ApplySettings) -> ShardRows:
+    result = ShardRows()
+    used = (settings.text_column, settings.id_column)
     for number, line in enumerate(io.BytesIO(shard.content), start=shard.first):
         if not line.strip():
             continue
         row = shards.parse(line)
-        fault = row if isinstance(row, str) else None
-        if fault is None:
-            text = shards.pluck(row, settings.text_column)
-            fault = text_fault(text, settings)
-        if fault:
-            rows.rejected.append((number, fault, line.decode("utf-8", errors="replace").rstrip("\r\n")))
+        text = None if isinstance(row, str) else shards.pluck(row, settings.text_column)
+        if fault := row if isinstance(row, str) else text_fault(text, settings):
+            content = line.decode("utf-8", errors="replace").rstrip("\r\n")
+            result.rejected.append((number, fault, content))
             continue
-        rows.numbers.append(number)
-        rows.texts.append(text)
-        rows.ids.append(shards.pluck(row, settings.id_column) if settings.id_column else None)
-        left = (settings.text_column, settings.id_column)
-        rows.extras.append({key: value for key, value in row.items() if key not in left})
-    return rows
+        key = shards.pluck(row, settings.id_column) if settings.id_column else None
+        extra = {name: value for name, value in row.items() if name not in used}
+        result.rows.append(Row(number, text, key, extra))
+    return result
 
 
-def _of_table(shard: Shard, table: pa.Table, settings: ApplySettings) -> Rows:
-    rows = Rows()
+def _of_table(shard: Shard, table: pa.Table, settings: ApplySettings) -> ShardRows:
+    result = ShardRows(table=table)
     not_utf8 = shards.not_utf8(table)
-    texts = shards.values(table.column(settings.text_column))
-    for i, text in enumerate(texts):
+    for i, text in enumerate(shards.values(table.column(settings.text_column))):
         fault = f"not UTF-8 in {', '.join(not_utf8[i])}" if i in not_utf8 else text_fault(text, settings)
         if fault:
             content = dumped(shards.dicts(table.slice(i, 1))[0])
-            rows.rejected.append((shard.first + i, fault, content))
+            result.rejected.append((shard.first + i, fault, content))
         else:
-            rows.numbers.append(shard.first + i)
-            rows.texts.append(text)
-    others = table.drop_columns([settings.text_column])
+            result.rows.append(Row(shard.first + i, text))
     if settings.format == "jsonl":
-        kept = shards.dicts(others.take([number - shard.first for number in rows.numbers]))
+        others = table.drop_columns([settings.text_column])
         ids = settings.id_column
-        rows.ids = [shards.pluck(row, ids) if ids else None for row in kept]
-        rows.extras = [{key: value for key, value in row.items() if key != ids} for row in kept]
-    else:
-        # they stay as they are in Arrow
-        rows.ids = rows.extras = [None] * len(rows.texts)
-    return rows
+        kept = shards.dicts(others.take([row.number - shard.first for row in result.rows]))
+        result.rows = [
+            Row(row.number, row.text, shards.pluck(values, ids) if ids else None,
+                {name: value for name, value in values.items() if name != ids})
+            for row, values in zip(result.rows, kept, strict=True)
+        ]  # fmt: skip
+    return result
 
 
 def text_fault(text: Any, settings: ApplySettings) -> str | None:
-    """Why a text can't be worked on; None if it can."""
+    """Why a text can't be annotated; None if it can."""
     if text is None:
         return "no text"
     if not isinstance(text, str):
@@ -318,7 +326,7 @@ def text_fault(text: Any, settings: ApplySettings) -> str | None:
 
 
 def utf8(text: str) -> bool:
-    """Whether a text can be written: JSON may hold halves of characters."""
+    """Whether a text can be encoded: JSON may contain half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -327,67 +335,64 @@ def utf8(text: str) -> bool:
 
 
 def dumped(value: Any) -> str:
-    """JSON as it is read best, on one line; NaN and Infinity are null."""
+    """JSON on one line, without escapes where possible; NaN and Infinity are null."""
     value = finite(value)
     text = json_text(value, default=str)
     return text if utf8(text) else json_text(value, default=str, ensure_ascii=True)
 
 
 def renamed(column: str) -> str:
-    """What a column of the input is called in the results."""
+    """The name of an input column in the results."""
     return INPUT + column if column in OURS else column
 
 
 def _lines(
     shard: Shard,
     settings: ApplySettings,
-    rows: Rows,
-    said: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+    annotations: Sequence[Mapping[str, Any]],
     also: Iterable[str],
 ) -> bytes:
-    """One record a line, which the project's own commands read as well."""
-    found = []
-    for number, text, key, extra, answer in zip(
-        rows.numbers, rows.texts, rows.ids, rows.extras, said, strict=True
-    ):
+    """One record per line, which the project's own commands read as well."""
+    lines = []
+    for row, of_text in zip(rows, annotations, strict=True):
         spans = [
-            {name: value for name, value in span.items() if value is not None} for span in answer["spans"]
+            {name: value for name, value in span.items() if value is not None} for span in of_text["spans"]
         ]
-        cats = {cat["label"]: cat["score"] for cat in answer["cats"]}
-        line = {"text": text, "spans": spans, "relations": answer["relations"], "cats": cats}
-        line |= {name: answer[name] for name in also}
-        given = {"id": key} if settings.id_column else {}
-        others = {renamed(name): value for name, value in extra.items()}
-        found.append(dumped({**line, "file": shard.source, "row": number, **given, **others}) + "\n")
-    return "".join(found).encode()
+        cats = {cat["label"]: cat["score"] for cat in of_text["cats"]}
+        record = {"text": row.text, "spans": spans, "relations": of_text["relations"], "cats": cats}
+        record |= {name: of_text[name] for name in also}
+        record |= {"file": shard.source, "row": row.number}
+        record |= {"id": row.id} if settings.id_column else {}
+        record |= {renamed(name): value for name, value in (row.extra or {}).items()}
+        lines.append(dumped(record) + "\n")
+    return "".join(lines).encode()
 
 
 def _parquet(
     shard: Shard,
     settings: ApplySettings,
-    rows: Rows,
-    said: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+    annotations: Sequence[Mapping[str, Any]],
     also: Mapping[str, pa.DataType],
+    *,
     table: pa.Table | None,
 ) -> bytes:
     if table is None:
-        ids = pa.array([None if key is None else _as_text(key) for key in rows.ids], pa.string())
-        extra = pa.array([dumped(extra) if extra else None for extra in rows.extras], pa.string())
-        others = {"extra": extra}
+        ids = pa.array([None if row.id is None else _as_text(row.id) for row in rows], pa.string())
+        others = {"extra": pa.array([dumped(row.extra) if row.extra else None for row in rows], pa.string())}
     else:
-        table = table.take(pa.array([number - shard.first for number in rows.numbers], pa.int64()))
+        table = table.take(pa.array([row.number - shard.first for row in rows], pa.int64()))
         ids = column_of(table, settings.id_column)
-        left = (settings.text_column, settings.id_column)
-        others = {renamed(name): table.column(name) for name in table.column_names if name not in left}
+        used = (settings.text_column, settings.id_column)
+        others = {renamed(name): table.column(name) for name in table.column_names if name not in used}
+    kinds = {"spans": SPANS, "relations": RELATIONS, "cats": CATS, **also}
     columns = {
-        "file": pa.array([shard.source] * len(rows.texts), pa.string()),
-        "row": pa.array(rows.numbers, pa.int64()),
+        "file": pa.array([shard.source] * len(rows), pa.string()),
+        "row": pa.array([row.number for row in rows], pa.int64()),
         "id": ids,
-        "text": pa.array(rows.texts, pa.string()),
-        "spans": pa.array([answer["spans"] for answer in said], SPANS),
-        "relations": pa.array([answer["relations"] for answer in said], RELATIONS),
-        "cats": pa.array([answer["cats"] for answer in said], CATS),
-        **{name: pa.array([answer[name] for answer in said], kind) for name, kind in also.items()},
+        "text": pa.array([row.text for row in rows], pa.string()),
+        **{name: pa.array([of_text[name] for of_text in annotations], kind) for name, kind in kinds.items()},
         **others,
     }
     sink = pa.BufferOutputStream()
@@ -400,16 +405,16 @@ def _as_text(key: Any) -> str:
 
 
 def column_of(table: pa.Table, name: str) -> pa.Array:
-    """A column, or a part of one of structs; null where there is none."""
+    """A column, or a field of a struct column; null without a name."""
     if not name:
         return pa.nulls(len(table), pa.string())
     if name in table.column_names:
         return table.column(name)
     head, *parts = name.split(".")
-    found = table.column(head).combine_chunks()
+    column = table.column(head).combine_chunks()
     for part in parts:
-        found = pc.struct_field(found, part)
-    return found
+        column = pc.struct_field(column, part)
+    return column
 
 
 def _rejected(source: str, rejected: list[tuple[int, str, str]]) -> bytes | None:
@@ -422,12 +427,83 @@ def _rejected(source: str, rejected: list[tuple[int, str, str]]) -> bytes | None
     return "".join(line + "\n" for line in lines).encode()
 
 
-def work_on_parcel(parcel: bytes, key: str, settings: ApplySettings, shard: Shard) -> Done:
-    """`work` on a machine that hasn't the pipeline; a process unpacks it once."""
+def work_on_copy(archive: bytes, key: str, settings: ApplySettings, shard: Shard) -> ShardResult:
+    """`work` on a machine without the pipeline's folder, which each process unpacks once."""
     if key not in _loaded:
         # What the linker maps into memory stays there when its file is gone.
         with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
-            with tarfile.open(fileobj=io.BytesIO(parcel)) as tar:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
                 tar.extractall(folder, filter="data")
             load(Path(folder), key)
     return work(Path(), key, settings, shard)
+
+
+def pack(folder: Path) -> bytes:
+    """A folder as a tar file."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        tar.add(folder, arcname=".")
+    return sink.getvalue()
+
+
+class PipelineWorker:
+    """The worker of `apply` for `shard_runner.run`: a trained pipeline, in processes or on a Ray cluster.
+
+    Args:
+        workers: 0 for one per core, of this machine or of the cluster.
+
+    Raises:
+        UserError: there is no pipeline, or no Ray.
+    """
+
+    def __init__(
+        self, model: Path, settings: ApplySettings, executor: ray_cluster.Executor = "local", workers: int = 0
+    ) -> None:
+        if executor == "ray":
+            ray_cluster.require()
+        self._model, self._settings, self._executor, self._workers = model, settings, executor, workers
+        self._key = hash_folder(model)
+        load(model, self._key)  # fails before anything is read or written
+
+    def depends(self) -> dict[str, str]:
+        """Hashes of what the results depend on besides texts and settings."""
+        return {"model": self._key, "code": hash_code(*CODE)}
+
+    def __call__(self, waiting: Iterator[Shard], todo: int, bar: tqdm) -> Iterator[ShardResult]:
+        """Annotate shards, in any order.
+
+        Raises:
+            UserError: a worker was killed, or as `work` does.
+        """
+        if self._executor == "ray":
+            yield from self._on_ray(waiting)
+            return
+        task = partial(work, self._model, self._key, self._settings)
+        workers = min(self._workers or cores(), todo)
+        if workers == 1:
+            # on one thread, like several workers: sums in another order have other last bits
+            with threadpool_limits(1):
+                yield from map(task, waiting)
+            return
+        try:
+            yield from unordered(task, waiting, workers)
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"one of {workers} workers was killed, probably out of memory; run it again with fewer "
+                "--workers or a smaller --batch-size (finished shards are kept)."
+            ) from error
+
+    def _on_ray(self, waiting: Iterator[Shard]) -> Iterator[ShardResult]:
+        """The same shards as Ray tasks; rows and pipeline travel with them, so nothing needs to be shared.
+
+        Not `ray.data.read_parquet`: its blocks differ from our shards, so its files would differ as well, and
+        a killed run would start from the beginning.
+        """
+        with ray_cluster.started(self._workers) as ray:
+            archive = ray.put(pack(self._model))
+            tasks = ((archive, self._key, self._settings, shard) for shard in waiting)
+            # none yet where machines are started on demand
+            cpus = max(1, int(ray.cluster_resources().get("CPU", 0)))
+            # more tasks than CPUs, so that none waits; the user may want only part of a large cluster
+            in_flight = self._workers if 0 < self._workers < cpus else AHEAD * cpus
+            yield from ray_cluster.unordered(work_on_copy, tasks, in_flight=in_flight)

@@ -1,4 +1,4 @@
-"""The pipeline behind the service: found, loaded, tried, and its answers as lines of JSON."""
+"""The pipeline of the service: which one is served, loading it, and its answers as lines of JSON."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from ie.core.text import one_line
 from ie.data.docs import pipeline_record
 
 COMPONENTS = ("linker", "money", "relations")
-ASSEMBLED = "pipeline"  # the folder with the assembled one
-# Of scores: texts worked on in other batches differ behind these.
+ASSEMBLED = "pipeline"  # folder of the assembled pipeline
+# Further digits of a score depend on the batch that a text was in.
 DIGITS = 4
-TRIED = "A pipeline that can read this is ready."
+TRIAL = "A pipeline that can read this is ready."
 
 
 def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
-    """The pipeline to serve, a folder or the name of an installed package; and a warning, "" for none.
+    """The pipeline to serve, a folder or the name of an installed package, and a warning ("" for none).
 
     Args:
         model: either of them; "" for the assembled pipeline of `training` or, without one, its entity
@@ -41,10 +41,10 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
         )
     assembled, ner = training / ASSEMBLED / "model-best", training / train_on / "model-best"
     if pipeline_exists(assembled):
-        # All that is in it fits together, so it is as good as it was: no reason to serve nothing.
-        changed = ", ".join(overtaken(assembled, ner))
+        # Its components fit together, so it still works as well as before.
+        changed = ", ".join(changed_sources(assembled, ner))
         warning = (
-            f"{assembled}: was assembled of other components than there are now ({changed}), and is served "
+            f"{assembled}: its sources have changed since it was assembled ({changed}), and it is served "
             "as it is; run `weasel run assemble`, or name what to serve with --vars.serve_model."
         )
         return str(assembled), warning if changed else ""
@@ -67,21 +67,23 @@ def packaged_name(chosen: str, name: str) -> str:
     return f"{name}_pipeline" if name and assembled else name
 
 
-def overtaken(assembled: Path, ner: Path) -> list[str]:
+def changed_sources(assembled: Path, ner: Path) -> list[str]:
     """The components of an assembled pipeline whose sources have changed since, by its assemble.json.
 
-    Times would tell nothing: git and DVC give files that of the checkout. A source that isn't here tells
-    nothing either.
+    Modification times can't be used, as git and DVC set them to that of the checkout. Missing sources are
+    ignored.
 
     Args:
         ner: where the entity recogniser would come from now.
     """
     try:
-        told = json.loads((assembled.parent / "assemble.json").read_text(encoding="utf-8"))["sources"]
+        sources = json.loads((assembled.parent / "assemble.json").read_text(encoding="utf-8"))["sources"]
     except (OSError, ValueError, KeyError):  # of an earlier version
         return []
-    now = {name: ner if name == "ner" else Path(source["path"]) for name, source in told.items()}
-    return [name for name, path in now.items() if path.exists() and hash_path(path) != told[name]["sha256"]]
+    now = {name: ner if name == "ner" else Path(source["path"]) for name, source in sources.items()}
+    return [
+        name for name, path in now.items() if path.exists() and hash_path(path) != sources[name]["sha256"]
+    ]
 
 
 def load(model: str) -> Language:
@@ -91,14 +93,14 @@ def load(model: str) -> Language:
         UserError: it can't be loaded.
     """
     if (Path(model) / "meta.json").is_file():
-        # A package brings the code of its components along; a folder needs ours.
+        # A package contains the code of its components; a folder needs ours.
         for name in COMPONENTS:
             import_module(f"components.{name}")
-    return load_pipeline(model, "make it again")
+    return load_pipeline(model, "train it again")
 
 
 def bound(nlp: Language, entities: int) -> Language:
-    """Let a text with more entities fail before relations are looked for in it."""
+    """Make texts with more entities fail before relations are predicted."""
     if "relations" in nlp.pipe_names:
         nlp.add_pipe("few_entities", before="relations", config={"most": entities})
     return nlp
@@ -117,7 +119,7 @@ def create_few_entities(nlp: Language, name: str, most: int) -> Callable[[Doc], 
 
 
 def line_of(doc: Doc) -> str:
-    """All that the pipeline says of a text, as a line of JSON."""
+    """The annotation of a text, as a line of JSON."""
     record = pipeline_record(doc)
     if record.cats:
         record.cats = {label: round(score, DIGITS) for label, score in record.cats.items()}
@@ -125,22 +127,22 @@ def line_of(doc: Doc) -> str:
 
 
 class Annotator:
-    """Answers texts with lines of JSON; for one thread at a time.
+    """Annotates texts as lines of JSON. Not thread-safe.
 
-    spaCy keeps each new word for good unless it works in a memory zone, whose words are forgotten at its end.
-    A zone doesn't fill the tokenizer's cache, so the most usual words are better known before. It also leaves
-    some bytes for each word in the vocabulary's hash table: after many the pipeline is loaded anew.
+    spaCy keeps every new word unless it works in a memory zone, which forgets its words at the end. A zone
+    doesn't fill the tokenizer's cache, so the first texts are read outside one. Each word of a zone still
+    leaves some bytes in the vocabulary's hash table, so the pipeline is loaded again after many words.
 
     Args:
-        load: makes the pipeline.
-        warm_texts: of so many texts the words are remembered.
-        new_words: after so many the pipeline is loaded anew.
+        load: loads the pipeline.
+        warm_texts: number of texts whose words are kept.
+        new_words: number of new words after which the pipeline is loaded again.
     """
 
     def __init__(self, load: Callable[[], Language], warm_texts: int, new_words: int) -> None:
         self._load, self._warm_texts, self._new_words = load, warm_texts, new_words
         self._begin()
-        # spaCy's classifier says something else of a text without tokens when it comes with others
+        # In a batch, spaCy's classifier gives a text without tokens another score.
         self._empty = line_of(self.nlp(""))
 
     def _begin(self) -> None:
@@ -149,42 +151,43 @@ class Annotator:
         self._words = len(self.nlp.vocab)
 
     def __call__(self, texts: Sequence[str]) -> list[str | None]:
-        """A record for each text, as a line; None for one that the pipeline can't take."""
+        """One line per text; None for texts on which the pipeline fails."""
         try:
             return self._annotate(texts)
-        except Exception:  # one of them broke a component; the others shall not suffer
+        except Exception:  # any component may raise anything: find out which text it is
             if len(texts) == 1:
                 return [None]
             return [line for text in texts for line in self([text])]
 
     def _annotate(self, texts: Sequence[str]) -> list[str | None]:
-        if len(self.nlp.vocab) - self._words > self._new_words:  # forgotten ones count, too
+        if len(self.nlp.vocab) - self._words > self._new_words:  # forgotten ones count
             try:
                 self._begin()
-            except UserError:  # its files are gone: what is in memory goes on
+            except UserError:  # its files are gone: keep the one in memory
                 self._words = len(self.nlp.vocab)
         filled = [text for text in texts if text]
         with self.nlp.memory_zone() if self._cold <= 0 else nullcontext():
             self._cold -= len(filled)
             docs = self.nlp.pipe(filled, batch_size=max(1, len(filled)))
             lines = list(map(line_of, docs))
-        found = iter(lines)
-        return [next(found) if text else self._empty for text in texts]
+        remaining = iter(lines)
+        return [next(remaining) if text else self._empty for text in texts]
 
 
 def start(model: str, entities: int, warm_texts: int, new_words: int) -> tuple[Annotator, dict[str, str]]:
-    """The annotator of a pipeline, tried, and the pipeline's name, version and components.
+    """The annotator of a pipeline, which has read a text, and the pipeline's name, version and components.
 
     Raises:
         UserError: it can't be loaded, or fails.
     """
-    made = Annotator(lambda: bound(load(model), entities), warm_texts, new_words)
+    annotator = Annotator(lambda: bound(load(model), entities), warm_texts, new_words)
     try:
-        list(made.nlp.pipe([TRIED]))
+        list(annotator.nlp.pipe([TRIAL]))
     except Exception as error:
         raise UserError(f"{model}: fails on a text ({one_line(error, 300)}); train it again.") from None
-    meta, components = made.nlp.meta, [name for name in made.nlp.pipe_names if name != "few_entities"]
-    return made, {
+    nlp = annotator.nlp
+    meta, components = nlp.meta, [name for name in nlp.pipe_names if name != "few_entities"]
+    return annotator, {
         "name": f"{meta['lang']}_{meta['name']}",
         "version": meta["version"],
         "components": ", ".join(components),

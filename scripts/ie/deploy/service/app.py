@@ -1,11 +1,10 @@
-"""The service: its routes, and the front that every request passes, which refuses, times, counts and logs."""
+"""The annotation service: its routes, and the front, which refuses, times, counts and logs requests."""
 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,40 +37,138 @@ from ie.deploy.service.settings import RequestLimits, ServiceSettings
 from ie.deploy.service.workers import WorkerPool
 
 OWN = Path(__file__).parent / "static"
-FILES = {
-    "/": OWN / "page.html",
-    "/serve.js": OWN / "serve.js",
-    "/serve.css": OWN / "serve.css",
-    "/base.css": web.STATIC / "base.css",
-    "/icon.svg": web.STATIC / "icon.svg",
-}
+LOADING = "The pipeline is still loading; try again in a moment."
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """What Prometheus may ask for; a registry of its own, so that two apps in a process don't mix."""
+    """Metrics for Prometheus, in a registry of their own: two apps in one process don't mix."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
 
-        def make(kind: Any, name: str, told: str, labels: Sequence[str] = (), **more: Any) -> Any:
-            return kind(f"serve_{name}", told, labels, registry=self.registry, **more)
+        def make(kind: Any, name: str, description: str, labels: Sequence[str] = (), **more: Any) -> Any:
+            return kind(f"serve_{name}", description, labels, registry=self.registry, **more)
 
         self.requests = make(Counter, "requests", "Requests answered", ("path", "status"))
         self.seconds = make(Histogram, "request_seconds", "Time to answer", ("path",), buckets=SECONDS)
         self.texts = make(Counter, "texts", "Texts annotated")
         self.characters = make(Counter, "characters", "Their characters")
-        self.batches = make(Histogram, "batch_texts", "Texts a batch", buckets=SIZES)
+        self.batches = make(Histogram, "batch_texts", "Texts per batch", buckets=SIZES)
         self.memory = make(Gauge, "memory_bytes", "Resident memory of the server and its processes")
-        self.waiting = make(Gauge, "waiting_texts", "Texts that wait for the pipeline")
-        self.ready = make(Gauge, "ready", "1 if the pipeline is loaded and was tried")
+        self.waiting = make(Gauge, "waiting_texts", "Texts waiting for the pipeline")
+        self.ready = make(Gauge, "ready", "1 if the pipeline is loaded and works")
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
+
+
+class AnnotationService:
+    """The requests of the service.
+
+    Args:
+        example: a text for the page to try.
+        failed: called with the reason if the pipeline can't be loaded.
+        announced: name and version of the pipeline; empty ones are those of its meta.json.
+    """
+
+    def __init__(
+        self,
+        workers: WorkerPool,
+        settings: ServiceSettings,
+        *,
+        example: str,
+        failed: Callable[[str], None],
+        announced: Mapping[str, str],
+    ) -> None:
+        self.metrics = Metrics()
+        self.routes = [
+            *web.files(OWN, "serve"),
+            Route("/annotate", self.annotate, methods=["POST"]),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.prometheus),
+            Route("/openapi.json", self.openapi),
+        ]
+        self._workers, self._limits, self._example = workers, settings.limits, example
+        self._failed, self._announced = failed, announced
+        self._pipeline: dict[str, str] = {}
+        self._batcher = Batcher(
+            workers.run,
+            slots=workers.slots,
+            size=settings.work.batch,
+            characters=settings.work.batch_characters,
+            queue=settings.limits.queue,
+            watch=self.metrics.batches.observe,
+        )
+        self.metrics.waiting.set_function(lambda: self._batcher.waiting)
+        self.metrics.memory.set_function(workers.memory)
+        self.metrics.ready.set_function(lambda: workers.ready)
+
+    async def annotate(self, request: Request) -> Response:
+        """Annotate texts."""
+        texts = await read(request, self._limits)
+        counts = request.scope["counts"]
+        counts["texts"], counts["chars"] = len(texts), sum(map(len, texts))
+        if not self._pipeline:
+            raise RequestError(LOADING, 503)
+        lines = await self._batcher.annotate(texts, self._limits.answer)
+        for i, line in enumerate(lines):
+            if line is None:
+                raise RequestError(
+                    f"The pipeline can't work on texts.{i}: it fails, or finds more than "
+                    f"{self._limits.entities} entities.",
+                    422,
+                )
+        self.metrics.texts.inc(counts["texts"])
+        self.metrics.characters.inc(counts["chars"])
+        return Response(f'{{"records": [{", ".join(map(str, lines))}]}}', media_type="application/json")
+
+    async def health(self, request: Request) -> Response:
+        """Whether the server runs."""
+        return JSONResponse({"alive": True})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether the pipeline is loaded, and which it is."""
+        if not self._pipeline or not self._workers.ready:
+            raise RequestError(LOADING, 503)
+        return JSONResponse({"ready": True, "pipeline": self._pipeline})
+
+    async def openapi(self, request: Request) -> Response:
+        """The description of the service."""
+        return JSONResponse(describe(self._limits, self._example))
+
+    async def prometheus(self, request: Request) -> Response:
+        """The metrics."""
+        return Response(self.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _load(self) -> None:
+        try:
+            pipeline = await self._workers.load()
+        except UserError as error:
+            self._failed(str(error))
+            return
+        self._pipeline |= pipeline | {key: value for key, value in self._announced.items() if value}
+        logs.log("ready", pipeline=self._pipeline["name"], version=self._pipeline["version"])
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Load the pipeline while the server already answers; stop the workers at the end."""
+        task = asyncio.create_task(self._load())
+        yield
+        task.cancel()
+        self._workers.stop()
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        """The answer to a request that raised `RequestError`."""
+        response = await web.refused(request, error)
+        if response.status_code == 503:
+            response.headers["Retry-After"] = str(self._limits.retry_after)
+        return response
 
 
 def make_app(
@@ -87,104 +184,25 @@ def make_app(
     """The application; it loads the pipeline when it starts and answers /ready when that is done.
 
     Args:
-        hosts: names, with commas, under which a proxy makes the service known.
-        example: a text to try it on.
-        failed: told why, if the pipeline can't be loaded.
+        hosts: host names of a proxy in front, separated by commas.
+        example, failed: see `AnnotationService`.
         name, version: of the pipeline as it is announced; "" for those of its meta.json.
     """
-    limits, metrics = settings.limits, Metrics()
-    batcher = Batcher(
-        workers.run,
-        slots=workers.slots,
-        size=settings.work.batch,
-        characters=settings.work.batch_characters,
-        queue=limits.queue,
-        watch=metrics.batches.observe,
-    )
-    metrics.waiting.set_function(lambda: batcher.waiting)
-    metrics.memory.set_function(workers.memory)
-    metrics.ready.set_function(lambda: workers.ready)
-    about: dict[str, str] = {}
-
-    async def annotate(request: Request) -> Response:
-        texts = await read(request, limits)
-        told = request.scope["told"]
-        told["texts"], told["chars"] = len(texts), sum(map(len, texts))
-        if not about:
-            raise RequestError("The pipeline is still being loaded; come again in a moment.", 503)
-        lines = await batcher.annotate(texts, limits.answer)
-        for i, line in enumerate(lines):
-            if line is None:
-                raise RequestError(
-                    f"The pipeline can't work on texts.{i}: it fails, or finds more than {limits.entities} "
-                    "entities.",
-                    422,
-                )
-        metrics.texts.inc(told["texts"])
-        metrics.characters.inc(told["chars"])
-        return Response(f'{{"records": [{", ".join(map(str, lines))}]}}', media_type="application/json")
-
-    async def health(request: Request) -> Response:
-        return JSONResponse({"alive": True})
-
-    async def ready(request: Request) -> Response:
-        if not about or not workers.ready:
-            raise RequestError("The pipeline is still being loaded; come again in a moment.", 503)
-        return JSONResponse({"ready": True, "pipeline": about})
-
-    async def openapi(request: Request) -> Response:
-        return JSONResponse(describe(limits, example))
-
-    async def figures(request: Request) -> Response:
-        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def static(request: Request, file: Path) -> Response:
-        return FileResponse(file)
-
-    async def prepare() -> None:
-        try:
-            found = await workers.load()
-            given = {"name": name, "version": version}
-            about.update(found | {key: value for key, value in given.items() if value})
-        except UserError as error:
-            failed(str(error))
-        else:
-            logs.tell("ready", pipeline=about["name"], version=about["version"])
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(prepare())
-        yield
-        task.cancel()
-        workers.stop()
-
-    async def refused(request: Request, error: Exception) -> Response:
-        response = await web.refused(request, error)
-        if response.status_code == 503:
-            response.headers["Retry-After"] = str(limits.retry_after)
-        return response
-
-    routes = [Route(path, partial(static, file=file)) for path, file in FILES.items()]
-    routes += [
-        Route("/annotate", annotate, methods=["POST"]),
-        Route("/health", health),
-        Route("/ready", ready),
-        Route("/metrics", figures),
-        Route("/openapi.json", openapi),
-    ]
+    announced = {"name": name, "version": version}
+    service = AnnotationService(workers, settings, example=example, failed=failed, announced=announced)
     app = Starlette(
-        routes=routes,
-        exception_handlers={RequestError: refused, HTTPException: _unknown},
-        lifespan=lifespan,
+        routes=service.routes,
+        exception_handlers={RequestError: service.refused, HTTPException: _unknown},
+        lifespan=service.lifespan,
     )
-    return Front(app, web.allowed(hosts), metrics, {route.path for route in routes})
+    return Front(app, web.allowed(hosts), service.metrics, {route.path for route in service.routes})
 
 
 async def read(request: Request, limits: RequestLimits) -> list[str]:
     """The texts of a request.
 
     Raises:
-        RequestError: whatever is wrong with it.
+        RequestError: the request is not valid.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise RequestError("A request must be application/json.", 415)
@@ -195,7 +213,7 @@ async def read(request: Request, limits: RequestLimits) -> list[str]:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise RequestError(f"The request isn't JSON ({first['msg']}).", 400) from None
-        # Of a key that nobody knows the name came from outside, too.
+        # The name of an unknown key is content of the request, which is never repeated.
         place = ".".join(str(part) for part in first["loc"] if first["type"] != "extra_forbidden")
         where = f"{place}: " if place else ""
         raise RequestError(
@@ -206,7 +224,7 @@ async def read(request: Request, limits: RequestLimits) -> list[str]:
     for i, text in enumerate(texts):
         if len(text) > limits.characters:
             raise RequestError(
-                f"texts.{i} has {len(text):,} characters; {limits.characters:,} are taken at most.", 422
+                f"texts.{i} has {len(text):,} characters; the limit is {limits.characters:,}.", 422
             )
         if fault := stretch_fault(text, limits.stretch):
             raise RequestError(f"texts.{i} has {fault}.", 422)
@@ -217,14 +235,13 @@ async def read(request: Request, limits: RequestLimits) -> list[str]:
 
 async def _unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    told = {404: "There is nothing at this address; see /.", 405: "This address doesn't take that method."}
-    return JSONResponse(
-        {"error": told.get(error.status_code, error.detail)}, error.status_code, headers=error.headers
-    )
+    reasons = {404: "There is nothing at this address; see /.", 405: "This method is not allowed here."}
+    reason = reasons.get(error.status_code, error.detail)
+    return JSONResponse({"error": reason}, error.status_code, headers=error.headers)
 
 
 class Front:
-    """Wraps the application: who may speak, the id of a request, its time, its line in the log."""
+    """Wraps the application: access control, the id of a request, its time, its line in the log."""
 
     def __init__(self, app: ASGIApp, hosts: set[str], metrics: Metrics, paths: set[str]) -> None:
         self._app, self._hosts, self._metrics, self._paths = app, hosts, metrics, paths
@@ -234,10 +251,10 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        name = given if REQUEST_ID.fullmatch(given) else uuid4().hex
-        scope["told"] = told = {"texts": 0, "chars": 0}
+        started = time.perf_counter()
+        client_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = client_id if REQUEST_ID.fullmatch(client_id) else uuid4().hex
+        scope["counts"] = counts = {"texts": 0, "chars": 0}
         status = 0
 
         async def sending(message: Message) -> None:
@@ -246,7 +263,7 @@ class Front:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers.update(web.HEADERS)
-                headers["X-Request-ID"] = name
+                headers["X-Request-ID"] = request_id
             await send(message)
 
         try:
@@ -256,13 +273,13 @@ class Front:
             else:
                 await self._app(scope, receive, sending)
         except Exception as error:
-            logs.LOGGER.error("fault", exc_info=error, extra={"told": {"id": name}})
+            logs.LOGGER.error("fault", exc_info=error, extra={"fields": {"id": request_id}})
             if not status:
-                response = JSONResponse({"error": "Something went wrong here; it is in the log."}, 500)
+                response = JSONResponse({"error": "The server failed; the log says why."}, 500)
                 await response(scope, receive, sending)
-        seconds = time.perf_counter() - begun
-        # Others' paths may be anything, and metrics and logs shall hold nothing that was sent.
+        seconds = time.perf_counter() - started
+        # Unknown paths are content of the request, which must not reach metrics and logs.
         path = scope["path"] if scope["path"] in self._paths else "other"
         self._metrics.requests.labels(path, status).inc()
         self._metrics.seconds.labels(path).observe(seconds)
-        logs.tell("request", id=name, path=path, status=status, ms=round(1000 * seconds, 1), **told)
+        logs.log("request", id=request_id, path=path, status=status, ms=round(1000 * seconds, 1), **counts)

@@ -1,4 +1,4 @@
-"""Texts of many requests, put together into batches for the pipeline; a bounded queue in front of it."""
+"""Puts texts of several requests into one batch for the pipeline, behind a bounded queue."""
 
 import asyncio
 from collections import deque
@@ -10,7 +10,7 @@ from ie.core.errors import RequestError
 
 @dataclass(eq=False)
 class PendingRequest:
-    """A request: its texts, of which the first `taken` are with the pipeline or done."""
+    """A request; the first `taken` texts are in the pipeline or done, `left` are not done."""
 
     texts: Sequence[str]
     done: asyncio.Future[list[str | None]]
@@ -20,17 +20,17 @@ class PendingRequest:
 
 
 class Batcher:
-    """Works through requests in turn, a batch's worth of texts of each at a time.
+    """Works on requests in turn, taking at most one batch of texts from each at a time.
 
-    So small requests share a batch, and a large one doesn't keep those behind it waiting for its end. A batch
-    is what waits when the pipeline is free: nothing is held back to fill it.
+    So small requests share a batch, and a large one doesn't delay those behind it until it is done. A batch
+    is whatever waits when the pipeline is free: it is never delayed to fill up.
 
     Args:
-        run: does the work on a batch.
-        slots: batches that may be on their way at once.
-        size, characters: texts and characters of a batch at most (a longer text is a batch of its own).
-        queue: texts that may wait.
-        watch: told the number of texts of each batch.
+        run: annotates a batch.
+        slots: maximum number of batches in progress.
+        size, characters: maximum texts and characters in a batch; a longer text is a batch of its own.
+        queue: maximum number of waiting texts.
+        watch: called with the number of texts of each batch.
     """
 
     def __init__(
@@ -54,27 +54,27 @@ class Batcher:
         """The lines for the texts of a request.
 
         Raises:
-            RequestError: no place in the queue, not done in time, or the work failed.
+            RequestError: the queue is full, the time is over, or the work failed.
         """
         if self.waiting + len(texts) > self._queue:
-            raise RequestError(f"{self.waiting:,} texts are waiting already; come again in a moment.", 503)
+            raise RequestError(f"{self.waiting:,} texts are waiting already; try again in a moment.", 503)
         job = PendingRequest(texts, asyncio.get_running_loop().create_future(), left=len(texts))
         job.lines = [None] * len(texts)
         self._jobs.append(job)
         self.waiting += len(texts)
-        self._go_on()
+        self._start_batches()
         try:
             return await asyncio.wait_for(job.done, seconds)
         except TimeoutError:
             raise RequestError(
-                f"Not done within {seconds:g} seconds; send fewer texts, or come again.", 503
+                f"Not done within {seconds:g} seconds; send fewer texts, or try again.", 503
             ) from None
         finally:
-            if job in self._jobs:  # given up: what wasn't begun of it is no longer wanted
+            if job in self._jobs:  # refused: drop the texts that haven't been started
                 self._jobs.remove(job)
                 self.waiting -= len(texts) - job.taken
 
-    def _go_on(self) -> None:
+    def _start_batches(self) -> None:
         while self._free and self._jobs:
             self._free -= 1
             task = asyncio.create_task(self._work(self._take()))
@@ -114,4 +114,4 @@ class Batcher:
                     job.done.set_result(job.lines)
         finally:
             self._free += 1
-            self._go_on()
+            self._start_batches()

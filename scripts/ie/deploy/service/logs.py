@@ -1,4 +1,4 @@
-"""Logs as lines of JSON on stderr. What was sent to the service never gets into them."""
+"""Logs as lines of JSON on stderr, without any content of requests."""
 
 import logging
 import sys
@@ -13,17 +13,17 @@ LOGGER = logging.getLogger("serve")
 
 
 class Lines(logging.Formatter):
-    """A record as a line; of an exception its kind and place, as its message may quote a text."""
+    """Formats a record as a line of JSON; an exception without its message, which may quote a text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Format a record."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, Any] = {
             "time": f"{moment}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "event": record.getMessage() if record.name == LOGGER.name else record.name,
         }
-        line |= getattr(record, "told", {})
+        line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
             fault = record.exc_info[1]
             frames = traceback.extract_tb(fault.__traceback__)
@@ -36,7 +36,7 @@ class Lines(logging.Formatter):
 
 
 def start() -> None:
-    """Send everybody's logs to stderr, as lines of JSON."""
+    """Send all logs to stderr, as lines of JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
     root = logging.getLogger()
@@ -45,6 +45,6 @@ def start() -> None:
     LOGGER.setLevel(logging.INFO)
 
 
-def tell(event: str, **told: Any) -> None:
-    """One event."""
-    LOGGER.info(event, extra={"told": told})
+def log(event: str, **fields: Any) -> None:
+    """Log an event."""
+    LOGGER.info(event, extra={"fields": fields})

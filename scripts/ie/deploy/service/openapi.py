@@ -1,4 +1,4 @@
-"""What the service says of itself: its OpenAPI description, from the limits that it keeps."""
+"""The OpenAPI description of the service, with its limits."""
 
 from typing import Any
 
@@ -9,44 +9,44 @@ from ie.deploy.service.settings import RequestLimits
 
 NO_NULL = r"^[^\u0000]*$"
 REFUSED = {
-    400: "Not JSON, or a Host that can't be read",
-    403: "From another page, or for a host that isn't this one",
+    400: "Not JSON, or an invalid Host",
+    403: "From another page, or for another host",
     408: "The request took too long to arrive",
     413: "The request is too large",
     415: "The request is not application/json",
-    422: "JSON of another shape, too many or too long texts, or a text that the pipeline can't work on",
-    503: "Not ready yet, too much to do, or not done in time: come again after Retry-After seconds",
+    422: "Invalid JSON fields, too many or too long texts, or a text that the pipeline can't work on",
+    503: "Not ready yet, too busy, or not done in time: try again after Retry-After seconds",
 }
-# What spans of the service have beside those of the data contract; all but the text only where it applies.
+# Fields that spans have in addition to those of the data format; all but the text are optional.
 SPAN = {
     "text": {"type": "string", "description": "The characters from start to end"},
-    "kb_id": {"type": "string", "description": "What the linker links it to, NIL for nothing"},
+    "kb_id": {"type": "string", "description": "Id from the linker; NIL for none"},
     "value": {"type": "string", "description": "A definite amount, such as 5000000 USD or 10-15 EUR"},
-    "money": {"type": "object", "description": "The amount as the money component gives it"},
+    "money": {"type": "object", "description": "The parsed amount"},
 }
 
 
 class Batch(BaseModel):
-    """What is sent: texts, which are answered in their order."""
+    """A request: texts, which are answered in their order."""
 
     model_config = ConfigDict(extra="forbid")
     texts: list[StrictStr]
 
 
 class Records(BaseModel):
-    """What comes back: a record for each text, in order."""
+    """An answer: one record per text, in order."""
 
     records: list[Record]
 
 
 class Fault(BaseModel):
-    """Why something is refused, in one sentence."""
+    """The reason for a refusal, in one sentence."""
 
     error: str = Field(min_length=1)
 
 
 def describe(limits: RequestLimits, example: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 description, with a text that may be sent."""
+    """The OpenAPI 3.1 description, with an example text."""
     batch = Batch.model_json_schema()
     batch["properties"]["texts"] |= {
         "minItems": 1,
@@ -55,7 +55,7 @@ def describe(limits: RequestLimits, example: str) -> dict[str, Any]:
             "type": "string",
             "maxLength": limits.characters,
             "pattern": NO_NULL,
-            "description": f"At most {limits.stretch} characters in a row without a blank",
+            "description": f"At most {limits.stretch} characters in a row without whitespace",
         },
         "examples": [[example]],
     }
@@ -70,16 +70,16 @@ def describe(limits: RequestLimits, example: str) -> dict[str, Any]:
         return {"description": description, "content": {kind: {"schema": schema}}}
 
     def refused(*statuses: int) -> dict[str, Any]:
-        found = {str(status): answer(REFUSED[status], "Fault") for status in statuses}
-        if "503" in found:
-            found["503"]["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
-        return found
+        answers = {str(status): answer(REFUSED[status], "Fault") for status in statuses}
+        if "503" in answers:
+            answers["503"]["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
+        return answers
 
     def state(summary: str) -> dict[str, Any]:
         free = {"description": summary, "content": {"application/json": {"schema": {"type": "object"}}}}
         return {"summary": summary, "responses": {"200": free, **refused(400, 403)}}
 
-    ready = state("Whether the pipeline is loaded and was tried")
+    ready = state("Whether the pipeline is loaded and works")
     ready["responses"] |= refused(503)
     return {
         "openapi": "3.1.0",
@@ -101,7 +101,7 @@ def describe(limits: RequestLimits, example: str) -> dict[str, Any]:
                     "responses": {"200": answer("The records", "Records"), **refused(*REFUSED)},
                 }
             },
-            "/health": {"get": state("Whether the server lives")},
+            "/health": {"get": state("Whether the server runs")},
             "/ready": {"get": ready},
             "/metrics": {
                 "get": {

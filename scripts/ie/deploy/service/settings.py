@@ -6,7 +6,7 @@ from ie.core.settings import Section
 
 
 class RequestLimits(Section):
-    """`[limits]`: what is refused."""
+    """`[limits]`: limits of requests."""
 
     body: int = Field(4_000_000, ge=100)
     texts: int = Field(1000, ge=1)
@@ -21,12 +21,12 @@ class RequestLimits(Section):
     @model_validator(mode="after")
     def _fits(self) -> "RequestLimits":
         if self.texts > self.queue:
-            raise ValueError("texts must not be more than queue, or such a request would never be taken")
+            raise ValueError("texts must not be more than queue, or such a request would always be refused")
         return self
 
 
 class WorkSettings(Section):
-    """`[work]`: how texts are put together."""
+    """`[work]`: batches and memory."""
 
     batch: int = Field(64, ge=1)
     batch_characters: int = Field(100_000, ge=1)

@@ -1,4 +1,4 @@
-"""Who does the work: a thread of the server's process, or processes with a pipeline each."""
+"""The workers of the service: processes with a pipeline each, or a thread of the server's process."""
 
 import asyncio
 import multiprocessing
@@ -20,10 +20,10 @@ _here: dict[str, Any] = {}
 
 
 def _start(model: str, *limits: int) -> None:
-    """In a process of its own: load the pipeline; the fault is kept for who asks first."""
+    """Load the pipeline in a worker; an error is kept and raised by the first call."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # The server says when to end: Ctrl-C reaches the whole group, and what was accepted is finished.
+        # The server ends its workers. Ctrl-C reaches the whole group, but accepted requests are finished.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
@@ -46,9 +46,9 @@ def _about() -> dict[str, str]:
 
 def _annotate(texts: list[str], seconds: float) -> list[str | None]:
     _about()  # fails if it couldn't be loaded
-    if multiprocessing.parent_process() is None:  # a thread can't be ended
+    if multiprocessing.parent_process() is None:  # a thread can't be killed
         return _here["annotate"](texts)
-    # The kernel ends the process then: while spaCy's tokenizer works, no handler or thread has a say.
+    # The kernel kills the process then: no handler or thread runs while spaCy's tokenizer works.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         return _here["annotate"](texts)
@@ -57,10 +57,10 @@ def _annotate(texts: list[str], seconds: float) -> list[str | None]:
 
 
 class PipelineWorker:
-    """A process with a pipeline, or a thread of this one; begun anew when it died.
+    """A process with a pipeline, or a thread of this one; it is started again if it dies.
 
     Attributes:
-        batches: how many it was given and hasn't answered yet; it works on one at a time, in their order.
+        batches: number of unanswered batches; it works on one at a time, in order.
     """
 
     def __init__(self, make: Callable[[], Executor]) -> None:
@@ -84,7 +84,7 @@ class PipelineWorker:
 
 
 class WorkerPool:
-    """Runs batches beside the event loop, each worker apart: one that dies takes no other with it.
+    """Runs batches outside the event loop. Each worker has an executor of its own, so one can die alone.
 
     Args:
         number: processes; 0 for a thread of this process.
@@ -92,11 +92,11 @@ class WorkerPool:
 
     def __init__(self, model: str, number: int, settings: ServiceSettings) -> None:
         self.number = number
-        # One batch more than can be worked on, so that nobody is idle while an answer is on its way.
+        # One batch more than workers, so that none is idle while an answer is sent back.
         self.slots = max(1, number) + 1
         work = settings.work
         self._arguments = (model, settings.limits.entities, work.warm_texts, work.new_words)
-        # When a batch takes so long, all who asked for something of it were refused, and it is for nobody.
+        # After this time all requests of a batch have been refused.
         self._seconds = settings.limits.answer
         self._workers = [PipelineWorker(self._make) for _ in range(max(1, number))]
         self._over = False
@@ -109,7 +109,7 @@ class WorkerPool:
         )
 
     async def load(self) -> dict[str, str]:
-        """Wait until all have the pipeline; its name and version.
+        """Wait until all workers have the pipeline; returns its name and version.
 
         Raises:
             UserError: it can't be loaded.
@@ -118,23 +118,23 @@ class WorkerPool:
         for worker in self._workers:
             worker.begin()
         try:
-            found = await asyncio.gather(*(asyncio.wrap_future(worker.about) for worker in self._workers))
+            loading = [asyncio.wrap_future(worker.about) for worker in self._workers]
+            return (await asyncio.gather(*loading))[0]
         except BrokenExecutor:
             raise UserError(
                 "a process that loads the pipeline was killed; give it more memory, or use fewer workers."
             ) from None
-        return found[0]
 
     @property
     def ready(self) -> bool:
-        """Whether any of them has the pipeline."""
+        """Whether any worker has the pipeline."""
         return any(worker.ready for worker in self._workers)
 
     async def run(self, texts: Sequence[str]) -> list[str | None]:
         """The lines for a batch of texts.
 
         Raises:
-            RequestError: the process that worked on it died, or has no pipeline any more.
+            RequestError: the worker died, or can't load the pipeline any more.
         """
         worker = min(self._workers, key=lambda worker: worker.batches)
         worker.batches += 1
@@ -145,7 +145,7 @@ class WorkerPool:
                 try:
                     return await loop.run_in_executor(executor, _annotate, list(texts), self._seconds)
                 except (BrokenExecutor, UserError) as error:
-                    # Told in their order: the first is what it worked on; the next process takes the others.
+                    # The first failure is the batch that it worked on; the next process takes the others.
                     if worker.executor is not executor:
                         continue
                     if not self._over:
@@ -156,26 +156,26 @@ class WorkerPool:
 
     def _refusal(self, error: Exception) -> RequestError:
         if isinstance(error, UserError):
-            logs.LOGGER.error("fault", extra={"told": {"message": str(error)}})
+            logs.LOGGER.error("fault", extra={"fields": {"message": str(error)}})
             return RequestError("The pipeline can't be loaded any more; the log says why.", 503)
         logs.LOGGER.warning("worker_ended")
-        return RequestError("The process that worked on this died, or took too long; send it again.", 503)
+        return RequestError("The process that worked on this died or took too long; send it again.", 503)
 
     def memory(self) -> int:
-        """Resident bytes of this process and those with a pipeline."""
+        """Resident bytes of this process and its workers."""
         pids = [os.getpid(), *(process.pid for process in multiprocessing.active_children())]
         total = 0
         for pid in pids:
-            with suppress(psutil.NoSuchProcess):  # it died a moment ago
+            with suppress(psutil.NoSuchProcess):  # it has just died
                 total += psutil.Process(pid).memory_info().rss
         return total
 
     def stop(self) -> None:
-        """End; what is still worked on is for nobody any more."""
+        """Kill the workers; the requests that they work on have been refused by now."""
         self._over = True
         for process in multiprocessing.active_children():
             process.kill()
         for worker in self._workers:
             if worker.executor:
-                # Python's own end trips over an executor of processes that is still closing.
+                # Python's own shutdown fails on an executor of processes that is still closing.
                 worker.executor.shutdown(wait=bool(self.number), cancel_futures=True)
