@@ -87,7 +87,7 @@ def test_nothing_imports_tests_or_benchmarks() -> None:
         "ie.training.jobs",
         "ie.training.distill.distillation",
         "ie.training.variants.variant_comparison",
-        "ie.deploy.apply.shard_runner",
+        "ie.deploy.apply.pipeline_worker",
         "ie.deploy.apply.llm_worker",
     ],
 )
