@@ -17,6 +17,7 @@ from ie.core.settings import load_settings, read_config
 from ie.data import options, splits
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
+from ie.data.pinned import outdated, read_pinned, refuse_held_out
 from ie.data.records import Record
 from ie.data.scheme import KINDS, Scheme, load_scheme
 from ie.data.splits import Split
@@ -29,6 +30,7 @@ from ie.status.terminal import print_next_step
 def main(
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     texts: options.Texts = Path("assets/texts.jsonl"),
+    examples: options.Examples = Path("assets/examples.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
     gazetteer: options.Gazetteer = "assets/companies.csv",
@@ -69,6 +71,9 @@ def main(
     split = settings.assign(gold, raw)
     rows.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
     rows.append(("split", listing({part: len(getattr(split, part)) for part in splits.SIDES})))
+    pinned = read_pinned(examples, reader)
+    check_examples(examples, pinned, split, gold)
+    rows.append((str(examples), listing({"examples in prompts": len(pinned)})))
     rows.append((str(guidelines), listing({"words": len(read_guidelines(guidelines).split())})))
     if gazetteer and gazetteer_label:
         entries = read_gazetteer(Path(gazetteer))
@@ -139,6 +144,13 @@ def check_amount(
             f"{reviewed}: no training text has {', '.join(unlearned)}, so no pipeline will find that; review "
             f"more texts, or correct the labels in {labels.path}."
         )
+
+
+def check_examples(path: Path, pinned: list[Record], split: Split, gold: list[Record]) -> None:
+    """Refuse examples of dev or test in prompts; name those whose gold is another one now."""
+    refuse_held_out(path, pinned, {record.text for record in (*split.dev, *split.test)})
+    if fault := outdated(path, pinned, gold):
+        msg.warn(fault)
 
 
 def check_config(path: Path, lang: str) -> None:

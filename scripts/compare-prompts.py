@@ -16,6 +16,7 @@ from ie.core.stats import compare, format_score, groups, intervals
 from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
+from ie.data.pinned import read_pinned
 from ie.data.records import write_records
 from ie.data.scheme import Scheme, load_scheme
 from ie.evaluation.scoring import count, view
@@ -29,6 +30,7 @@ def main(
     ),
     provider: options.Provider = "",
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    examples: options.Examples = Path("assets/examples.jsonl"),
     output: Annotated[Path, typer.Option(help="Scores.")] = Path("training/prompts.json"),
     answers: Annotated[
         Path | None, typer.Option(help="Folder for each form's annotation of dev, for `agreement`.")
@@ -50,7 +52,8 @@ def main(
         raise UserError(
             f"{reviewed}: no reviewed text is for dev; review more, or raise dev_percent in {data}."
         )
-    common = pipeline.shot_overrides(reviewed, settings)
+    # Where nothing is pinned yet, all forms choose their examples from gold.
+    common = pipeline.example_overrides(reviewed, examples if read_pinned(examples) else None, settings)
     sections = read_forms(forms, only)
     results, counts = [], {}
     for name, settings in sections.items():

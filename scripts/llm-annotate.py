@@ -12,11 +12,12 @@ from ie.core.cli import run
 from ie.core.files import check_writable, write_json, write_jsonl
 from ie.data import options
 from ie.data.config import load_data_config
+from ie.data.pinned import outdated, read_pinned, refuse_held_out
 from ie.data.records import Record, write_records
 from ie.data.scheme import load_scheme
 from ie.data.splits import choose
 from ie.data.tokenizer import STRETCH
-from ie.llm import pipeline, run_checks
+from ie.llm import pinning, pipeline, run_checks
 from ie.llm.executor import Model
 
 Part = Literal["run", "train"]
@@ -29,6 +30,7 @@ def main(
     provider: options.Provider = "",
     texts: options.Texts = Path("assets/texts.jsonl"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    examples: options.Examples = Path("assets/examples.jsonl"),
     output: Annotated[Path, typer.Option(help="Annotated texts.")] = Path("corpus/llm.jsonl"),
     stats: Annotated[Path, typer.Option(help="Counts, tokens and cost.")] = Path("corpus/llm.json"),
     timings: Annotated[Path, typer.Option(help="Seconds per text.")] = Path("training/llm-timings.jsonl"),
@@ -45,33 +47,41 @@ def main(
 ) -> None:
     """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt).
 
+    The prompts show the examples of `--examples`; the first run with reviewed texts chooses them.
+
     With `--part train` the reviewed training texts, those that the prompts show as examples left out. If each
     text is shown the examples most like it, these come from `--reviewed-examples` texts alone, the ones that
     `compare-distillation` trains on: it takes the gold of all others for unknown.
     """
     data_config = load_data_config(data)
     reader = data_config.reader(load_scheme(config))
-    split = data_config.assign(
-        reader.read(reviewed, allow_empty=True) if reviewed.exists() else [],
-        reader.read(texts, allow_empty=True),
-    )
-    overrides = pipeline.shot_overrides(reviewed, data_config)
+    gold = reader.read(reviewed, allow_empty=True) if reviewed.exists() else []
+    split = data_config.assign(gold, reader.read(texts, allow_empty=True))
+    held_out = [*split.dev, *split.test]
+    pinned = read_pinned(examples, reader)
+    refuse_held_out(examples, pinned, {record.text for record in held_out})
+    if fault := outdated(examples, pinned, gold):
+        msg.warn(fault)
+    overrides = pipeline.example_overrides(reviewed, examples, data_config)
     settings = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(settings, config)
     models = pipeline.llm_models(nlp)
     for model in models:
         model.dry = dry_run
-    pipeline.refuse_leaks(nlp, [*split.dev, *split.test])
+    pipeline.refuse_leaks(nlp, held_out)
     if not dry_run:
         for path in (output, stats, timings):
             check_writable(path)
+    if not pinned:
+        texts_asked = [*split.raw, *held_out]
+        pinning.pin_first(nlp, examples, split.train, texts_asked, stretch, dry_run=dry_run)
     if part == "train":
         chosen, _ = choose(split.train, (), reviewed_examples)
         pipeline.show_only(nlp, chosen)
-        examples = pipeline.shown(nlp)
-        todo = [record for record in split.train if record.text not in examples]
+        shown = pipeline.shown(nlp)
+        todo = [record for record in split.train if record.text not in shown]
     else:
-        todo = [*split.raw, *split.dev, *split.test]
+        todo = [*split.raw, *held_out]
     if not todo:
         msg.warn("There is nothing to annotate: all texts are examples that the prompts show.")
     started = time.perf_counter()

@@ -12,9 +12,10 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.data import options
 from ie.data.config import load_data_config
+from ie.data.pinned import read_pinned
 from ie.deploy.apply import llm_worker, shard_runner
 from ie.deploy.apply.pipeline_worker import ApplySettings, Format
-from ie.llm import pipeline
+from ie.llm import pinning, pipeline
 
 
 def main(
@@ -22,6 +23,7 @@ def main(
     provider: options.Provider = "",
     texts: options.TextFiles = Path("assets/texts.jsonl"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    examples: options.Examples = Path("assets/examples.jsonl"),
     output: options.Results = Path("corpus/llm-applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",
@@ -33,10 +35,10 @@ def main(
 ) -> None:
     """Write OUTPUT/rows with the annotation, and OUTPUT/rejected with the rows set aside and the reasons.
 
-    The prompts show the same examples as those of `llm-annotate`, from the reviewed training texts.
+    The prompts show the same pinned examples as those of `llm-annotate`.
     """
     started = time.perf_counter()
-    overrides = pipeline.shot_overrides(reviewed, load_data_config(data))
+    overrides = pipeline.example_overrides(reviewed, examples, load_data_config(data))
     loaded = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(loaded, config)
     settings = ApplySettings(
@@ -49,6 +51,10 @@ def main(
     )
     worker = llm_worker.LlmWorker(nlp, settings)
     models = pipeline.llm_models(nlp)
+    if pinning.pinned_tasks(nlp) and not read_pinned(examples):
+        msg.info(
+            f"{examples}: no examples, so the prompts show none; `weasel run pin-examples` chooses some."
+        )
     try:
         depends = llm_worker.depends(loaded, nlp)
         summary = shard_runner.run(texts, output, settings, worker, depends, "llm-apply")

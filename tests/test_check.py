@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from running import run_command, scheme, write_lines
 
+from ie.data.records import Record
+from ie.data.splits import assign
+
 TRAINING = '[nlp]\nlang = "{lang}"\npipeline = ["ner"]\n'
 
 
@@ -38,6 +41,7 @@ class Project:
         given = {
             "reviewed": self.folder / "reviewed.jsonl",
             "texts": self.folder / "texts.jsonl",
+            "examples": self.folder / "examples.jsonl",
             "scheme": self.folder / "llm.cfg",
             "config": self.folder / "train.cfg",
             "guidelines": self.folder / "guidelines.md",
@@ -251,3 +255,24 @@ def test_one_category_each_where_they_exclude_each_other(project):
     done = project.check(gaps="warn", **{"train-on": "reviewed"})
     assert done.status == 1
     assert "has 2 categories, and each text must have one of A, B" in done.output
+
+
+def test_examples_of_prompts_are_checked_against_the_split_and_their_gold(project):
+    reviewed = [Record(**line) for line in project.lines[:30]]
+    split = assign(reviewed, [], test_percent=30, dev_percent=20)
+    line_of = {line["text"]: line for line in project.lines}
+    path = project.folder / "examples.jsonl"
+    write_lines(path, [line_of[split.train[0].text], line_of[split.train[1].text]])
+    outcome = project.check()
+    assert outcome.status == 0, outcome.output
+    assert "2 examples in prompts" in outcome.output
+    line_of[split.train[1].text]["answer"] = "reject"
+    write_lines(project.folder / "reviewed.jsonl", project.lines[:30])
+    outcome = project.check()
+    assert outcome.status == 0
+    assert "--retire 2" in outcome.output
+    write_lines(path, [line_of[split.dev[0].text]])
+    outcome = project.check()
+    assert outcome.status == 1
+    assert f"{path}:1: " in outcome.output
+    assert "belongs to dev or test" in outcome.output

@@ -442,3 +442,18 @@ def test_amounts_of_another_label_are_read(project, tmp_path, capsys):
     assert init(capsys, annotations=write_lines(tmp_path / "a.jsonl", lines), money_label="PRICE").status == 0
     assert 'labels = ["PRICE"]' in Path("configs/money.cfg").read_text("utf-8")
     assert variables()["money_label"] == "PRICE"
+
+
+def test_examples_in_prompts_go_with_the_demo_and_stay_with_the_users_texts(project, sales, capsys):
+    """Other examples would mean other prompts, and answers that are paid for again."""
+    examples = Path("assets/examples.jsonl")
+    write_lines(examples, [annotated("Hooli sold Anker.", 0)])
+    assert init(capsys, annotations=sales).status == 0
+    assert examples.read_bytes() == b""
+    write_lines(examples, [annotated(TEXTS[0], 0)])
+    before = examples.read_bytes()
+    assert init(capsys, annotations=sales, overwrite="yes").status == 0
+    assert examples.read_bytes() == before
+    examples.unlink()
+    assert init(capsys, annotations=sales, overwrite="yes").status == 0
+    assert examples.read_bytes() == b"", "weasel wants a file where a command depends on one"

@@ -22,7 +22,8 @@ from llm_stub import Response, answer_body
 from running import ROOT, Outcome, data_config, full_disk, run_command, write_lines
 from test_llm_annotate import CONFIG, PROVIDER, SHARES, reply
 
-from ie.data.records import read_records
+from ie.data.records import Record, read_records
+from ie.data.splits import assign
 from ie.deploy.apply import llm_worker
 from ie.llm.cache import AnswerCache
 
@@ -51,6 +52,10 @@ class Project:
         company = {"start": 0, "end": 6, "label": "COMPANY"}
         reviewed = [{"text": text, "spans": [company]} for text in REVIEWED]
         write_lines(folder / "assets/reviewed.jsonl", reviewed)
+        train = {record.text for record in assign([Record(**line) for line in reviewed], [], **SHARES).train}
+        write_lines(
+            folder / "assets/examples.jsonl", [line for line in reviewed if line["text"] in train][:4]
+        )
         write_lines(folder / "in/a.jsonl", [line(i) for i in range(25)])
         table = pa.table({"key": range(15), "text": TEXTS[25:]})
         (folder / "in/more").mkdir()
@@ -378,7 +383,7 @@ def test_the_wrong_key_and_a_wrong_address_can_be_mended_in_the_same_folder(proj
     [
         (lambda p: p.provider("\n[model.params]\nseed = 1\n"), "the language model"),
         (lambda p: Path("lines.jinja").write_text("Text: {{ text }}\nCOMPANY:"), "the prompts"),
-        (lambda p: write_lines(Path("assets/reviewed.jsonl"), [{"text": REVIEWED[0]}]), "the prompts"),
+        (lambda p: write_lines(Path("assets/examples.jsonl"), [{"text": REVIEWED[0]}]), "the prompts"),
         (
             lambda p: Path("llm.cfg").write_text(Path("llm.cfg").read_text().replace("n = 4", "n = 1")),
             "the prompts",

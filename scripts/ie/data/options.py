@@ -8,6 +8,7 @@ import typer
 from ie.data import splits
 
 Reviewed = Annotated[Path, typer.Option(help="Reviewed examples.")]
+Examples = Annotated[Path, typer.Option(help="The examples that prompts show.")]
 Texts = Annotated[Path, typer.Option(help="All raw texts.")]
 TextFiles = Annotated[
     Path, typer.Option(help="A .parquet, .jsonl or .jsonl.gz file, or a folder of such files")

@@ -1,4 +1,4 @@
-"""Which reviewed examples a prompt shows: the same for all texts, or those most like the text.
+"""Which examples a prompt shows: the same for all texts, or those most like the text.
 
 Answers are paid for and kept by their prompt, so the choice must be the same on every machine and in any
 order of the file. It is made in integers alone: sums of floats differ in their last bits between processors,
@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from spacy_llm.registry import registry
 
+from ie.data.pinned import is_shown_for, read_pinned
 from ie.data.records import Record, read_records
 from ie.data.scheme import load_scheme
 from ie.data.splits import assign
@@ -31,10 +32,10 @@ ONE, COMPARED = 1 << 20, 1000
 
 @dataclass
 class FewShotExamples:
-    """Examples for prompts, chosen from the reviewed training part.
+    """Examples for prompts: pinned ones, or chosen from the reviewed training part.
 
     Attributes:
-        records: what may be shown.
+        records: what may be shown. Pinned ones are in the order of their file.
         select: "fixed" shows the same examples to every text, so that a model that keeps the prefix
             of a prompt reads them once; "similar" shows each text its nearest neighbours (cosine of
             TF-IDF over words and word pairs), the nearest last.
@@ -44,6 +45,7 @@ class FewShotExamples:
             model that sees "none" half of the time says it most of the time. Where fewer than `n`
             examples fill all fields, those that fill most of them do.
         seed: of the hash that decides between equal examples.
+        pinned: the records were chosen before. "fixed" shows all of them, in their order.
     """
 
     records: Sequence[Record]
@@ -52,26 +54,30 @@ class FewShotExamples:
     max_words: int = 40
     max_empty: float = 0.25
     seed: int = 0
+    pinned: bool = False
 
-    def choose(self, text: str, missing: Callable[[Record], float]) -> list[Record]:
+    def choose(
+        self, text: str, missing: Callable[[Record], float], fields: Collection[str] = ()
+    ) -> list[Record]:
         """Examples to show before `text`, in the order in which to show them.
 
         A text is no similar one of itself.
 
         Args:
             missing: share (0 to 1) of the question's fields to which an example has no answer.
+            fields: of the question; a pinned example may be for some fields only.
         """
-        if not self.n or not self._shown:
+        if not self.n or not self.records:
             return []
-        return self._similar(text) if self.select == "similar" else self._fixed(missing)
-
-    def diverse(self) -> list[Record]:
-        """`n` records unlike each other, which stand for all of them."""
-        return self._spread(np.zeros(len(self._shown), dtype=bool), 0)
+        if self.select == "similar":
+            return self._similar(text)
+        if self.pinned:
+            return [record for record in self.records if is_shown_for(record, fields)]
+        return self._fixed(missing)
 
     @cached_property
-    def _shown(self) -> list[Record]:
-        """What may be shown, in an order that depends on the texts alone."""
+    def pool(self) -> list[Record]:
+        """The short enough records, in an order that depends on the texts alone."""
         short = (record for record in self.records if len(record.text.split()) <= self.max_words)
         return sorted(short, key=lambda record: (self._hash(record.text), record.to_line()))
 
@@ -82,19 +88,19 @@ class FewShotExamples:
     def _index(self) -> dict[str, tuple[np.ndarray, int]]:
         """For each term the examples that have it, and its weight: the square of its IDF."""
         having: dict[str, list[int]] = {}
-        for i, record in enumerate(self._shown):
+        for i, record in enumerate(self.pool):
             for term in terms(record.text):
                 having.setdefault(term, []).append(i)
         return {term: (np.array(numbers), self._idf(len(numbers)) ** 2) for term, numbers in having.items()}
 
     def _idf(self, count: int) -> int:
         """1 and 16 times the binary logarithm of the inverse share of examples that have a term."""
-        return (len(self._shown) ** 16 // count**16).bit_length()
+        return (len(self.pool) ** 16 // count**16).bit_length()
 
     @cached_property
     def _sizes(self) -> np.ndarray:
         """For each example the square of the length of its vector."""
-        sizes = np.zeros(len(self._shown), dtype=np.int64)
+        sizes = np.zeros(len(self.pool), dtype=np.int64)
         for numbers, weight in self._index.values():
             sizes[numbers] += weight
         return sizes
@@ -111,11 +117,11 @@ class FewShotExamples:
 
     def _similar(self, text: str) -> list[Record]:
         order = np.argsort(-self._likeness(text), kind="stable")
-        nearest = [i for i in order if self._shown[i].text != text][: self.n]
-        return [self._shown[i] for i in reversed(nearest)]
+        nearest = [i for i in order if self.pool[i].text != text][: self.n]
+        return [self.pool[i] for i in reversed(nearest)]
 
     def _fixed(self, missing: Callable[[Record], float]) -> list[Record]:
-        shares = np.array([missing(record) for record in self._shown])
+        shares = np.array([missing(record) for record in self.pool])
         fullest = np.sort(shares[shares < 1])[: self.n]
         return self._spread(shares > (fullest[-1] if len(fullest) else 0), int(self.max_empty * self.n))
 
@@ -130,7 +136,7 @@ class FewShotExamples:
         candidates = np.concatenate([np.flatnonzero(~empty)[:COMPARED], np.flatnonzero(empty)[:COMPARED]])
         if not len(candidates):
             return []
-        likeness = np.array([self._likeness(self._shown[i].text, COMPARED) for i in candidates])
+        likeness = np.array([self._likeness(self.pool[i].text, COMPARED) for i in candidates])
         nearest = np.zeros_like(likeness[0])
         chosen: list[Record] = []
         while len(chosen) < self.n:
@@ -142,7 +148,7 @@ class FewShotExamples:
                 break
             allowed -= int(empty[candidates[best]])
             nearest = np.maximum(nearest, likeness[best])
-            chosen.append(self._shown[candidates[best]])
+            chosen.append(self.pool[candidates[best]])
         return chosen
 
 
@@ -155,6 +161,7 @@ def terms(text: str) -> set[str]:
 @registry.llm_misc("ie.ReviewedExamples.v1")
 def reviewed_examples(
     reviewed: str,
+    pinned: str = "",
     scheme: str = "",
     test_percent: float = 37,
     dev_percent: float = 10,
@@ -165,12 +172,19 @@ def reviewed_examples(
     max_empty: float = 0.25,
     seed: int = 0,
 ) -> Callable[[], FewShotExamples]:
-    """Examples from the reviewed file's training part, by the same split as all else.
+    """Pinned examples, or examples from the training part of the reviewed file, split as everywhere.
 
     Nothing is read before the first prompt is made. A file that is empty or isn't there yet: no examples.
+
+    Args:
+        pinned: file of pinned examples (`ie.data.pinned`). "": chosen from `reviewed`, so that prompts change
+            with it.
     """
 
     def load() -> FewShotExamples:
+        if pinned:
+            records = read_pinned(Path(pinned))
+            return FewShotExamples(records, select, n, max_words, max_empty, seed, pinned=True)
         path = Path(reviewed)
         if not path.exists():
             return FewShotExamples([], select, n, max_words, max_empty, seed)
@@ -204,7 +218,7 @@ def reasoned_examples(
     """
 
     def load() -> list[dict[str, Any]]:
-        chosen = examples().choose("", lambda record: _unanswered(record, reasons))
+        chosen = examples().choose("", lambda record: _unanswered(record, reasons), reasons)
         return [
             {
                 "text": record.text,

@@ -31,10 +31,16 @@ from ie.llm.types import Answer
 PROVIDERS = Path("configs/providers")
 
 
-def shot_overrides(reviewed: Path, settings: DataConfig) -> dict[str, Any]:
-    """Overrides of the config by which prompts show reviewed training texts as `split` makes them."""
+def example_overrides(reviewed: Path, pinned: Path | None, settings: DataConfig) -> dict[str, Any]:
+    """Overrides of the config for the examples of its prompts.
+
+    Args:
+        reviewed, settings: gold and its split, of which the training part is shown where nothing is pinned.
+        pinned: file of the pinned examples; None to choose from gold.
+    """
     return {
         "paths.reviewed": str(reviewed),
+        "paths.examples": str(pinned or ""),
         **{f"split.{name}": value for name, value in settings.split.model_dump().items()},
         "nlp.lang": settings.lang,
     }
@@ -188,6 +194,25 @@ def _set_aside(nlp: Language, record: Record, fault: str | None, model: str) -> 
     empty = to_record(nlp.make_doc(""), record, model)
     notes = {**empty.model_extra["llm"], "error": fault}
     return empty.model_copy(update={"text": record.text, "llm": notes})
+
+
+@contextmanager
+def planning(nlp: Language) -> Iterator[list[Stats]]:
+    """Let the models look into their store and send nothing.
+
+    Yields:
+        For each model what it would do; its own counts are as before afterwards.
+    """
+    llms = llm_models(nlp)
+    before = [(model.stats, model.dry) for model in llms]
+    planned = [Stats() for _ in llms]
+    for model, stats in zip(llms, planned, strict=True):
+        model.stats, model.dry = stats, True
+    try:
+        yield planned
+    finally:
+        for model, (stats, dry) in zip(llms, before, strict=True):
+            model.stats, model.dry = stats, dry
 
 
 def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:

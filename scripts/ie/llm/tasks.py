@@ -233,8 +233,25 @@ class Task(ABC):
         self._shots = replace(self.shots, records=[r for r in self.shots.records if r.text in texts])
         self._rendered.clear()
 
+    def pin(self, records: Sequence[Record]) -> None:
+        """Let prompts show these pinned examples from now on."""
+        self._shots = replace(self.shots, records=records, pinned=True)
+        self._rendered.clear()
+
+    def choose_examples(self, records: Sequence[Record], n: int, group: tuple[str, ...]) -> list[Record]:
+        """The examples to pin for the prompts of a group, out of reviewed records: `n` of them (0: as many as
+        configured), or where each text gets its own all that may be shown.
+        """
+        shots = replace(self.shots, records=records, n=n or self.shots.n, pinned=False)
+        if shots.select == "similar":
+            return shots.pool
+        return shots.choose("", lambda record: self._missing(record, group), group)
+
     def _examples(self, text: str, group: tuple[str, ...]) -> list[Record]:
-        return self.shots.choose(text, lambda r: sum(not self.values(r, f) for f in group) / len(group))
+        return self.shots.choose(text, lambda record: self._missing(record, group), group)
+
+    def _missing(self, record: Record, group: tuple[str, ...]) -> float:
+        return sum(not self.values(record, field) for field in group) / len(group)
 
     def _around(self, text: str, group: tuple[str, ...]) -> tuple[str, str]:
         """What stands before and after the text; rendered once where it is the same for all texts."""

@@ -17,6 +17,7 @@ from ie.core.files import json_text, read_text
 from ie.data import mined_rules
 from ie.data.config import DataConfig
 from ie.data.gazetteer import read_gazetteer
+from ie.data.pinned import read_pinned
 from ie.data.records import Record, accepted
 from ie.data.splits import Split
 from ie.evaluation import baselines, scoring
@@ -28,6 +29,7 @@ from ie.setup.llm_config import llm_config
 PROJECT, DATA = Path("project.yml"), Path("configs/data.cfg")
 TEXTS, GOLD = Path("assets/texts.jsonl"), Path("assets/reviewed.jsonl")
 NAMES, PATTERNS = Path("assets/companies.csv"), Path("assets/patterns.jsonl")
+EXAMPLES = Path("assets/examples.jsonl")
 REVIEW_LOG = Path("assets/review-log.jsonl")
 # Folders that hold what commands wrote.
 WRITTEN = ("corpus", "training", "packages", "database")
@@ -124,6 +126,9 @@ def _plan_data(plan: Plan, inputs: Inputs, split: Split, nlp: Language) -> None:
     plan.files[GOLD] = _jsonl(record.to_line() for record in inputs.gold)
     examples = f"{len(inputs.gold):,} examples: {documents.sizes(split)}" if inputs.gold else "empty"
     plan.summary += [(TEXTS.as_posix(), f"{len(inputs.texts):,} texts"), (GOLD.as_posix(), examples)]
+    if not (EXAMPLES.exists() and _fit(read_pinned(EXAMPLES), inputs)):
+        plan.files[EXAMPLES] = ""
+        plan.summary.append((EXAMPLES.as_posix(), "empty: the first llm-annotate chooses examples from gold"))
     if inputs.labels["span"]:
         rules = mined_rules.mine(split.train, nlp)
         summary = _rules_summary(rules, split.dev, nlp)
@@ -131,6 +136,16 @@ def _plan_data(plan: Plan, inputs: Inputs, split: Split, nlp: Language) -> None:
         rules, summary = [], "empty: rules find spans"
     plan.files[PATTERNS] = _jsonl(json_text(rule.line()) for rule in rules)
     plan.summary.append((PATTERNS.as_posix(), summary))
+
+
+def _fit(examples: Sequence[Record], inputs: Inputs) -> bool:
+    """Whether pinned examples are about these texts and labels, as of a project that is set up again."""
+    texts = {record.text for record in inputs.texts}
+    labels = {*inputs.labels["span"], *inputs.labels["category"]}
+    return all(
+        example.text in texts and {*(span.label for span in example.spans), *example.cats} <= labels
+        for example in examples
+    )
 
 
 def _plan_names(plan: Plan, inputs: Inputs, source: Path | None, target: Target) -> str:

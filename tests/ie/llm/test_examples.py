@@ -69,7 +69,8 @@ def pipeline_of(reviewed, monkeypatch):
     monkeypatch.chdir(ROOT)
 
     def make(**overrides):
-        config = pipeline.load_config(CONFIG, None, {"paths.reviewed": str(reviewed), **overrides})
+        paths = {"paths.reviewed": str(reviewed), "paths.examples": ""}
+        config = pipeline.load_config(CONFIG, None, paths | overrides)
         return pipeline.assemble(config, CONFIG)
 
     return make
@@ -136,7 +137,6 @@ for n in range(1, 13):
         examples = FewShotExamples(records, n=n, **options)
         chosen = examples.choose("Hooli raised $5m, led by ACME Ventures.", missing)
         print(json.dumps([record.text for record in chosen]))
-    print(json.dumps([record.text for record in FewShotExamples(records, n=n).diverse()]))
 """
 # Kernels of OpenBLAS (a processor other than x86-64 keeps its own), and numpy without newer instructions.
 PROCESSORS = {
@@ -168,7 +168,7 @@ def test_the_same_choice_on_every_processor_and_in_every_order():
     chosen = {name: process.communicate()[0] for name, process in running.items()}
     assert {process.returncode for process in running.values()} == {0}
     lines = [json.loads(line) for line in chosen["own"].splitlines()]
-    assert [len(line) for line in lines] == [n for n in range(1, 13) for _ in range(5)]
+    assert [len(line) for line in lines] == [n for n in range(1, 13) for _ in range(4)]
     assert {name: said == chosen["own"] for name, said in chosen.items()} == dict.fromkeys(chosen, True)
 
 
@@ -243,8 +243,6 @@ def test_no_examples(select):
     assert FewShotExamples([], select).choose("text", missing) == []
     assert FewShotExamples(corpus(), select, n=0).choose("text", missing) == []
     assert FewShotExamples(corpus(), select, max_words=2).choose("text", missing) == []
-    assert FewShotExamples([]).diverse() == FewShotExamples(corpus(), n=0).diverse() == []
-    assert FewShotExamples([record(" ", X=1), record("\t", X=1)], n=2).diverse() == []
 
 
 @pytest.mark.parametrize("select", ["fixed", "similar"])

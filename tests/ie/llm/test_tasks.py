@@ -102,7 +102,7 @@ def test_golden_prompts(form, capsys):
 
     forms = run_path(str(ROOT / "scripts" / "compare-prompts.py"))["read_forms"]
     overrides = forms(ROOT / "configs" / "forms.cfg", form)[form]
-    overrides |= {"paths.reviewed": str(GOLDEN / "reviewed.jsonl")}
+    overrides |= {"paths.reviewed": str(GOLDEN / "reviewed.jsonl"), "paths.examples": ""}
     overrides["prompt.template"] = str(ROOT / overrides.get("prompt.template", "configs/prompts/lines.jinja"))
     config = pipeline.load_config(CONFIG, None, overrides)
     config["nlp"]["pipeline"] = ["spans", "relations", "categories"]
