@@ -60,9 +60,9 @@ class Project:
         self.reviewed, self.log = folder / "reviewed.jsonl", folder / "log.jsonl"
         if gold:
             write_lines(self.reviewed, gold)
-        self.settings = ReviewSettings.model_validate(
-            {"order": IN_FILE_ORDER, "review": {"blind": [], "batch": 2}, **(settings or {})}
-        )
+        content = {"order": IN_FILE_ORDER, "review": {"blind": [], "batch": 2}} | (settings or {})
+        content["review"] = {"mode": "one label"} | content["review"]
+        self.settings = ReviewSettings.model_validate(content)
         self.more = more
         self.now = 1_000_000.0
         self.journal: Journal | None = None

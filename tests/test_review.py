@@ -4,105 +4,15 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx2
 import pytest
-from running import ROOT, Outcome, crowd, data_config, run_command, scheme, stops_with_weasel, write_lines
+from review_page import HEBREW, HOSTILE, Server, accept, make_project, options, press, span
+from running import ROOT, Outcome, crowd, data_config, run_command, stops_with_weasel, write_lines
 
 from ie.data.records import Record, read_records
-
-SCHEME = scheme(
-    *("COMPANY", "MONEY"),
-    relations=["RAISED"],
-    categories=["FUNDING", "OTHER"],
-    definitions={"COMPANY": "names of businesses"},
-)
-SETTINGS = """
-[review]
-batch = 1
-blind = []
-independent = {independent}
-[order]
-first = ""
-then = "file"
-[order.begin]
-train = 0
-dev = 0
-test = 0
-[sources]
-llm = "{folder}/llm.jsonl"
-rules = "{folder}/rules.jsonl"
-"""
-GUIDELINES = "# How\n\n- **COMPANY**: names\n- MONEY: amounts <script>document.title = 'run'</script>\n"
-DEAL = "Hooli raised about $5m from ACME Ventures."
-EMOJI = "👩\u200d💻 Cafe\u0301 Verde 🇩🇪 raised €2m."
-HEBREW = "חברת הולי גייסה מיליון דולר"
-HOSTILE = "<img src=x onerror=\"document.title='run'\"> & <b>Hooli</b> raised $5m."
-TEXTS = [DEAL, EMOJI, HEBREW, HOSTILE]
-
-
-def span(text: str, part: str, label: str, **more: object) -> dict:
-    start = text.index(part)
-    return {"start": start, "end": start + len(part), "label": label, **more}
-
-
-def make_project(folder: Path, independent: bool = True) -> Path:
-    write_lines(folder / "texts.jsonl", [{"text": t, "meta": {"id": f"t{i}"}} for i, t in enumerate(TEXTS)])
-    write_lines(folder / "reviewed.jsonl", [])
-    spans = [
-        span(DEAL, "Hooli", "COMPANY", alignment="exact"),
-        span(DEAL, "about $5m", "MONEY", alignment="fuzzy"),
-    ]
-    write_lines(folder / "llm.jsonl", [{"text": DEAL, "spans": spans, "cats": {"FUNDING": 1}}])
-    spans = [
-        span(DEAL, "Hooli", "COMPANY", source="list"),
-        span(DEAL, "$5m", "MONEY", source="pattern", score=0.9),
-    ]
-    write_lines(folder / "rules.jsonl", [{"text": DEAL, "spans": spans}])
-    (folder / "llm.cfg").write_text(SCHEME, encoding="utf-8")
-    settings = SETTINGS.format(folder=folder, independent=str(independent).lower())
-    (folder / "review.cfg").write_text(settings, encoding="utf-8")
-    (folder / "guidelines.md").write_text(GUIDELINES, encoding="utf-8")
-    data_config(folder / "data.cfg")
-    return folder
-
-
-def options(folder: Path, port: int = 0) -> list[object]:
-    return [
-        *("--texts", folder / "texts.jsonl", "--reviewed", folder / "reviewed.jsonl"),
-        *("--journal", folder / "log.jsonl", "--guidelines", folder / "guidelines.md"),
-        *("--scheme", folder / "llm.cfg", "--settings", folder / "review.cfg"),
-        *("--data", folder / "data.cfg", "--cache", folder / "cache", "--port", port),
-    ]
-
-
-class Server:
-    """The command in a process of its own; `url` is what it printed."""
-
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", ROOT / "scripts" / "review.py", *map(str, options(folder, port))],
-            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        self.output = ""
-        for line in self.process.stdout:
-            self.output += line
-            if found := re.search(r"http://localhost:(\d+)/\?token=\S+", line):
-                self.url, self.port = found[0], int(found[1])
-                return
-        raise AssertionError(self.output)
-
-    def stop(self, how: int = signal.SIGTERM) -> None:
-        if self.process.poll() is not None:
-            return
-        self.process.send_signal(how)
-        self.process.wait(30)
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,19 +43,6 @@ def open_page(browse: Callable) -> Callable:
         return browse(f"{server.url}&annotator={annotator}", shown, **more)
 
     return open_page
-
-
-def press(page: object, keys: Sequence[str] | str) -> None:
-    for key in keys.split() if isinstance(keys, str) else keys:
-        page.keyboard.press(key)
-
-
-def accept(page: object, key: str = "a") -> None:
-    """Give an answer and wait until the next question is there."""
-    with page.expect_response(lambda response: "/api/answer" in response.url) as answered:
-        page.keyboard.press(key)
-    assert answered.value.ok, answered.value.text()
-    page.locator("#accept:enabled:visible, #empty:visible").wait_for()
 
 
 def marked(page: object) -> list[tuple[str, str, str]]:
@@ -254,9 +151,7 @@ def test_c_goes_through_the_labels_of_a_question_with_several(
     tmp_path: Path, start: Callable, open_page: Callable
 ) -> None:
     make_project(tmp_path)
-    settings = (
-        (tmp_path / "review.cfg").read_text("utf-8").replace("batch = 1", 'mode = "all labels"\nbatch = 1')
-    )
+    settings = (tmp_path / "review.cfg").read_text("utf-8").replace("one label", "all labels")
     (tmp_path / "review.cfg").write_text(settings, encoding="utf-8")
     page = open_page(start(tmp_path), "all")
     press(page, "n c")
@@ -610,7 +505,12 @@ def all_labels(folder: Path, lines: Sequence[str], suggested: Sequence[dict] = (
     write_lines(folder / "texts.jsonl", [{"text": t, "meta": {"id": f"t{i}"}} for i, t in enumerate(lines)])
     write_lines(folder / "llm.jsonl", suggested)
     (folder / "rules.jsonl").unlink()
-    text = (folder / "review.cfg").read_text("utf-8").replace("batch = 1", 'mode = "all labels"\nbatch = 2')
+    text = (
+        (folder / "review.cfg")
+        .read_text("utf-8")
+        .replace("one label", "all labels")
+        .replace("batch = 1", "batch = 2")
+    )
     (folder / "review.cfg").write_text(text, encoding="utf-8")
     return folder
 

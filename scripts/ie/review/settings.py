@@ -18,7 +18,7 @@ class ReviewSection(Section):
     """`[review]`: how texts are asked about."""
 
     tasks: list[Task] = Field(["spans", "relations", "categories"])
-    mode: Literal["one label", "all labels"] = "one label"
+    mode: Literal["one label", "all labels"] = "all labels"
     batch: int = Field(10, ge=1)
     one_category: bool = True
     blind: list[Side] = Field(["test"])

@@ -60,7 +60,10 @@ class TestSettings:
             load_settings(tmp_path / "none.cfg", ReviewSettings)
 
     def test_a_kind_without_labels_is_not_asked(self) -> None:
-        assert [unit.name for unit in units(ReviewSettings(), Scheme(span_labels=("A", "B")))] == [
+        assert [
+            unit.name
+            for unit in units(ReviewSettings(review={"mode": "one label"}), Scheme(span_labels=("A", "B")))
+        ] == [
             "spans:A",
             "spans:B",
         ]

@@ -356,7 +356,7 @@ function drawLabels() {
   const { task, labels } = item.unit;
   $("labels").hidden = task === "categories" || labels.length < 2;
   $("labels").replaceChildren(...labels.map((l, i) => element("li", {},
-    element("button", { type: "button", "aria-pressed": String(l === label), onclick: () => choose(i) }, chip(l), ...(i < 10 ? [element("kbd", {}, String((i + 1) % 10))] : [])))));
+    element("button", { type: "button", "aria-pressed": String(l === label), title: project.definitions[l] || null, onclick: () => choose(i) }, chip(l), ...(i < 10 ? [element("kbd", {}, String((i + 1) % 10))] : [])))));
   $("categories").hidden = task !== "categories";
   if (task !== "categories") return;
   $("categories").replaceChildren(...labels.map((l, i) => element("li", {},
