@@ -26,9 +26,7 @@ def main(
     configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
     data: options.Data = Path("configs/data.cfg"),
     texts: options.Texts = Path("assets/texts.jsonl"),
-    corpus: Annotated[Path, typer.Option(help="Folder of the split; texts of dev and test are left out")] = (
-        Path("corpus")
-    ),
+    corpus: options.Corpus = Path("corpus"),
     width: Annotated[int, typer.Option(help="Numbers per vector, by principal components", min=1)] = 64,
     min_count: Annotated[int, typer.Option(help="Less frequent words get no vector", min=1)] = 1,
     pipeline: Annotated[str, typer.Option(help="Installed pipeline, or a folder, to transfer from")] = (

@@ -59,10 +59,10 @@ def main(
     trainings: dict[str, Callable[[Path], dict[str, Any]]] = {
         "linker": lambda folder: component_training.train_linker(gold, linker, table, folder, seed),
         "relations": lambda folder: component_training.train_relations(
-            gold, relations, folder, overrides, **common
+            gold, relations, folder, overrides=overrides, **common
         ),
         "categories": lambda folder: component_training.train_categories(
-            gold, categories, folder, overrides | {"paths.tok2vec": str(ner)}, **common
+            gold, categories, folder, overrides=overrides | {"paths.tok2vec": str(ner)}, **common
         ),
     }
     for name in wanted or [name for name in trainings if name not in missing]:

@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.core import ray_cluster, stats, tracking
 from ie.core.cli import run
-from ie.core.files import atomic_write, write_json
+from ie.core.files import write_files
 from ie.core.text import names_in
 from ie.data import options
 from ie.data.config import load_data_config
@@ -120,11 +120,7 @@ def main(
     picture = figures.png(report.figure(rows, len(checks), projection=further, llm=prompted))
     page = report.page(rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted)
     content = learning_curve.to_json(rows, len(checks), verdict, notes, further, prompted)
-    write_json(output / "curve.json", content)
-    with atomic_write(output / "curve.png", "wb") as file:
-        file.write(picture)
-    with atomic_write(output / "curve.html") as file:
-        file.write(page)
+    write_files(output, {"curve.json": content, "curve.png": picture, "curve.html": page})
     print(f"\n{report.table(rows, len(checks), 'ner' if asked.scored == 'spans' else 'cats')}\n")
     print(learning_curve.level(rows[-1]["f"], have, len(checks)))
     for note in notes:

@@ -1,11 +1,11 @@
 """Training of what follows entities in a pipeline: the linker, relations and categories."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import spacy
+from spacy.language import Language
 from wasabi import msg
 
 from ie.core import tracking
@@ -83,14 +83,14 @@ def train_linker(corpus: Corpus, config: Path, table: Path, output: Path, seed: 
 
 
 def train_relations(
-    corpus: Corpus, config: Path, output: Path, overrides: Mapping[str, Any], nlp: Any, **settings: Any
+    corpus: Corpus, config: Path, output: Path, nlp: Language, **options: Any
 ) -> dict[str, Any]:
     """Train the relations on gold entities, set the threshold on dev; write OUTPUT/model-best."""
     examples = corpora.require_labels(
         corpus.train, corpora.load(corpus.train, nlp, corpus.labels), corpus.labels, "relation"
     )
     gold = corpora.load(corpus.dev, nlp, corpus.labels)
-    result = _train("relations", corpus, config, output, overrides, settings)
+    result = _train("relations", corpus, config, output, **options)
     trained = spacy.load(output / "model-best")
     component = trained.get_pipe("relations")
     relations.set_threshold(trained, gold)
@@ -107,7 +107,7 @@ def train_relations(
 
 
 def train_categories(
-    corpus: Corpus, config: Path, output: Path, overrides: Mapping[str, Any], nlp: Any, **settings: Any
+    corpus: Corpus, config: Path, output: Path, nlp: Language, **options: Any
 ) -> dict[str, Any]:
     """Train the classifier on the texts that have one category; write OUTPUT/model-best."""
     known = corpora.load(corpus.train, nlp, corpus.labels)
@@ -116,7 +116,7 @@ def train_categories(
     for path, texts in ((corpus.train, known), (corpus.dev, gold)):
         if left_out := sum(corpora.category_of(record) is None for record in texts):
             msg.warn(f"{path}: {left_out:,} of {len(texts):,} texts don't have one category and aren't used.")
-    result = _train("categories", corpus, config, output, overrides, settings)
+    result = _train("categories", corpus, config, output, **options)
     gold = [record for record in gold if corpora.category_of(record)]
     predicted = categories.predict(spacy.load(output / "model-best"), gold)
     counts = categories.count([corpora.category_of(r) for r in gold], predicted, corpus.labels.categories)
@@ -129,21 +129,6 @@ def train_categories(
     }
 
 
-def _train(
-    name: str,
-    corpus: Corpus,
-    config: Path,
-    output: Path,
-    overrides: Mapping[str, Any],
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
+def _train(name: str, corpus: Corpus, config: Path, output: Path, **options: Any) -> dict[str, Any]:
     tracking.prepare(f"train-{name}", name=f"train {name}")
-    return loop.train(
-        config,
-        train=corpus.train,
-        dev=corpus.dev,
-        output=output,
-        overrides=dict(overrides),
-        quiet=False,
-        **settings,
-    )
+    return loop.train(config, train=corpus.train, dev=corpus.dev, output=output, quiet=False, **options)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -22,7 +21,6 @@ from ie.core.errors import UserError
 from ie.core.settings import Section, load_settings
 from ie.data.docs import to_doc
 from ie.data.records import Record, Span
-from ie.evaluation import scoring
 
 Method = Literal[
     "confidence",
@@ -191,10 +189,10 @@ def vote(
         helpers: answers by text that add votes, and none against other spans.
     """
     text = draft.record.text
-    votes: Counter[Key] = Counter(map(_key, draft.record.spans))
+    votes: Counter[Key] = Counter(map(span_key, draft.record.spans))
     for source in (*voters, *helpers):
         if answer := source.get(text):
-            votes.update(set(map(_key, answer.spans)))
+            votes.update(set(map(span_key, answer.spans)))
     ranked = sorted(votes, key=lambda key: (-votes[key], key[0] - key[1], key))
     kept: list[Key] = []
     doubts = list(draft.doubts)
@@ -216,11 +214,11 @@ def contradicted(draft: SilverText, teachers: Sequence[Answers]) -> SilverText:
             calibrated probabilities, so unanimity stands for certainty.
     """
     text = draft.record.text
-    predicted = [set(map(_key, answer.spans)) for source in teachers if (answer := source.get(text))]
+    predicted = [set(map(span_key, answer.spans)) for source in teachers if (answer := source.get(text))]
     if not predicted:
         return draft
     by_any, by_all = set.union(*predicted), set.intersection(*predicted)
-    own = set(map(_key, draft.record.spans))
+    own = set(map(span_key, draft.record.spans))
     doubts = [*draft.doubts, *(key[:2] for key in (own - by_any) | (by_all - own))]
     return _settled(draft.record, sorted(own & by_any), doubts, vague=draft.vague)
 
@@ -235,7 +233,7 @@ def _settled(
         if left and start <= left[-1][1]:
             start, end = left[-1][0], max(end, left.pop()[1])
         left.append((start, end))
-    before = {_key(span): span for span in record.spans}
+    before = {span_key(span): span for span in record.spans}
     spans = [before.get(key) or Span(start=key[0], end=key[1], label=key[2]) for key in known]
     return SilverText(_with(record, spans), tuple(left), vague)
 
@@ -297,28 +295,8 @@ def fold(text: str, folds: int) -> int:
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % folds
 
 
-def quality(drafts: Sequence[SilverText], gold: Answers, labels: Sequence[str]) -> np.ndarray:
-    """Counts of exact spans in texts whose gold is known; gold spans in doubt don't count as missed.
-
-    Returns:
-        (texts, 3): true positives, false positives, false negatives.
-    """
-    known = [draft for draft in drafts if draft.record.text in gold]
-    wanted = []
-    for draft in known:
-        record = gold[draft.record.text]
-        own = set(map(_key, draft.record.spans))
-        spans = [
-            span
-            for span in record.spans
-            if _key(span) in own
-            or not (draft.vague or any(span.start < end and start < span.end for start, end in draft.doubts))
-        ]
-        wanted.append(Record(text=record.text, spans=spans))
-    return scoring.count(wanted, [draft.record for draft in known], labels).sum(axis=1)
-
-
-def _key(span: Span) -> Key:
+def span_key(span: Span) -> Key:
+    """Offsets and label, by which spans are compared."""
     return span.start, span.end, span.label
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import distillation_report as report
-from benchmarks.distillation_comparison import RecipeComparison, RecipeScore, recommend
+from benchmarks.distillation_comparison import RecipeComparison, RecipeScore, quality, recommend
 from hypothesis import given
 from hypothesis import strategies as st
 from running import ROOT
@@ -145,8 +145,8 @@ def test_open_tokens_survive_the_file_and_a_change_of_case():
 def test_quality_takes_what_is_open_for_no_mistake():
     gold = source(("Acme", "COMPANY"), ("Foo Corp", "COMPANY"), ("$5m", "MONEY"))
     draft = SilverText(record(("Acme", "COMPANY"), ("Oslo", "COMPANY")), ((12, 20),))
-    assert recipes.quality([draft], gold, LABELS).tolist() == [[1, 1, 1]]
-    assert not len(recipes.quality([draft], {}, LABELS))
+    assert quality([draft], gold, LABELS).tolist() == [[1, 1, 1]]
+    assert not len(quality([draft], {}, LABELS))
 
 
 def test_texts_without_an_answer_are_reviewed_first_and_hidden_ones_have_one():
