@@ -10,7 +10,7 @@ import srsly
 from running import ROOT
 
 from ie.core.errors import UserError
-from ie.core.files import finite, hash_code, json_text, write_json
+from ie.core.files import finite, hash_code, json_text, write_files, write_json
 from ie.data.records import Record, write_records
 
 ODD = [math.nan, math.inf, -math.inf, 1e400]
@@ -34,6 +34,16 @@ def test_a_record_with_one_is_refused_and_the_old_file_stays(tmp_path, number):
     with pytest.raises(UserError, match=r"record 'seven'.*NaN or infinite"):
         write_records(path, [Record(text="Acme", meta={"id": "seven", "score": {"a": [number]}})])
     assert path.read_bytes() == before
+
+
+def test_files_are_written_by_what_they_hold(tmp_path):
+    write_files(tmp_path / "new", {"a.png": b"\x89PNG", "a.html": "<p>é", "a.json": {"f": math.nan}})
+    contents = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert contents == {
+        "a.png": b"\x89PNG",
+        "a.html": "<p>é".encode(),
+        "a.json": b'{\n  "f": null\n}\n',
+    }
 
 
 def test_numbers_that_can_be_written_stay_as_they_are():

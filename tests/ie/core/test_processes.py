@@ -1,11 +1,12 @@
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from ie.core.processes import AHEAD, unordered
+from ie.core.processes import AHEAD, pool, unordered
 
 
 def die(number: int) -> None:
@@ -32,3 +33,11 @@ def test_items_are_taken_as_they_are_needed():
 def test_a_worker_that_was_killed_is_no_silence():
     with pytest.raises(BrokenProcessPool):
         list(unordered(die, [1, 2], 1))
+
+
+def test_a_block_that_fails_ends_its_workers():
+    with pytest.raises(KeyboardInterrupt), pool(1) as executor:
+        executor.submit(time.sleep, 60)
+        workers = list(executor._processes.values())
+        raise KeyboardInterrupt
+    assert [worker.exitcode for worker in workers] == [-signal.SIGTERM]
