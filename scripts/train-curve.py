@@ -1,7 +1,7 @@
 """Train on growing portions of the data, to see whether more of it would help."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -9,6 +9,7 @@ from wasabi import msg
 
 from ie.core import ray_cluster, stats, tracking
 from ie.core.cli import run
+from ie.core.errors import UserError
 from ie.core.files import write_files
 from ie.core.text import names_in
 from ie.data import options
@@ -20,6 +21,7 @@ from ie.evaluation import scoring, systems
 from ie.reports import figures
 from ie.training import jobs, loop
 from ie.training.curve import learning_curve, projection, report, review_speed
+from ie.training.curve.learning_curve import CurveVerdict
 
 # What the curve is projected to, in percent of the largest portion.
 BEYOND = (125, 150, 200)
@@ -69,11 +71,20 @@ def main(
     labels = asked.scored_labels
     examples, checks = read_docs(train), read_docs(dev)
     known, gold = (scoring.view(map(from_doc, docs), asked.scored) for docs in (examples, checks))
-    learning_curve.require(known, gold, labels, (train, dev))
+    if fault := learning_curve.unlabelled(known, labels, train):
+        raise UserError(fault)
+    if fault := learning_curve.unlabelled(gold, labels, dev):
+        # a few texts may well have none; the other commands can go on
+        write(
+            learning_curve.rows([], [], labels), CurveVerdict("unscored", fault), [fault], output, len(gold)
+        )
+        msg.warn(fault)
+        return
+    asked_portions = learning_curve.parse_portions(portions)
     cells = learning_curve.grid(
         [doc.text for doc in examples],
         list(map(learning_curve.labels_in, known)),
-        learning_curve.parse_portions(portions),
+        asked_portions,
         range(seed, seed + seeds),
     )
     tallies, prompted_note = llm_counts(Path(llm), gold, asked) if llm else (None, "")
@@ -115,12 +126,12 @@ def main(
         *learning_curve.overtaking(rows, tallies, further),
         *([prompted_note] if prompted_note else []),
         *learning_curve.training_notes(rows),
+        *learning_curve.left_out(asked_portions, cells, len(examples)),
         *learning_curve.data_notes(known, gold, labels, cells),
     ]
-    picture = figures.png(report.figure(rows, len(checks), projection=further, llm=prompted))
-    page = report.page(rows, dev=len(checks), train=train.name, notes=notes, projection=further, llm=prompted)
-    content = learning_curve.to_json(rows, len(checks), verdict, notes, further, prompted)
-    write_files(output, {"curve.json": content, "curve.png": picture, "curve.html": page})
+    content = write(
+        rows, verdict, notes, output, len(checks), train=train.name, further=further, prompted=prompted
+    )
     print(f"\n{report.table(rows, len(checks), 'ner' if asked.scored == 'spans' else 'cats')}\n")
     print(learning_curve.level(rows[-1]["f"], have, len(checks)))
     for note in notes:
@@ -134,6 +145,30 @@ def main(
             [[row[column] for column in columns] for row in content["rows"]],
         )
         tracker.picture("curve", output / "curve.png")
+
+
+def write(
+    rows: list[learning_curve.Row],
+    verdict: CurveVerdict,
+    notes: list[str],
+    output: Path,
+    dev: int,
+    *,
+    train: str = "",
+    further: projection.Projection | None = None,
+    prompted: stats.Estimate | None = None,
+) -> dict[str, Any]:
+    """Write curve.json, curve.png and curve.html; returns the content of the first.
+
+    Args:
+        dev: number of dev texts. train: name of the training data.
+        further: the projection. prompted: F of the LLM on dev.
+    """
+    picture = figures.png(report.figure(rows, dev, projection=further, llm=prompted))
+    page = report.page(rows, dev=dev, train=train, notes=notes, projection=further, llm=prompted)
+    content = learning_curve.to_json(rows, dev, verdict, notes, further, prompted)
+    write_files(output, {"curve.json": content, "curve.png": picture, "curve.html": page})
+    return content
 
 
 def llm_counts(path: Path, gold: list[Record], asked: Scheme) -> tuple[np.ndarray | None, str]:

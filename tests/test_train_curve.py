@@ -151,7 +151,7 @@ def test_odd_data_is_told_and_no_wrong_verdict(project, capsys, train, dev, said
 @pytest.mark.parametrize(
     ("counts", "kind", "said"),
     [
-        ([0, 0, 1], "nothing", "look for a fault in data or settings"),
+        X,
         ([0, 0, 1], "nothing", "No projection: every score is 0"),
         ([1, 0, 0], "perfect", "too good to be true, or too easy"),
         ([1, 0, 0], "perfect", "No projection: the score is about 1 at every portion"),
@@ -172,7 +172,7 @@ def test_scores_of_0_or_1_are_no_trend(project, capsys, monkeypatch, counts, kin
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["--portions", "1,100"], "1 % of 24 training examples is none"),
+        (["--portions", "1"], "1 % of 24 training examples is none"),
         (["--portions", "all"], "--portions 'all' must be percentages"),
         (["--targets", "90"], "--targets '90' must be scores"),
         (["--train", "nowhere.spacy"], "nowhere.spacy: there is no such corpus"),
@@ -191,17 +191,11 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
 @pytest.mark.parametrize(
     ("train", "dev", "fault"),
     [
-        (examples(1), examples(6, 100), "25 % of 1 training example is none"),
         (examples(8), [], "dev.spacy: holds no examples"),
         (
             [Record(text=f"Nothing {i}") for i in range(8)],
             examples(6, 100),
             "train.spacy: 8 examples without",
-        ),
-        (
-            examples(8),
-            [Record(text="Nothing here")],
-            "dev.spacy: 1 example without a single COMPANY, CITY",
         ),
     ],
 )
@@ -273,3 +267,27 @@ def wait_until(happened, seconds: float = 240) -> None:
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_dev_texts_without_a_label_stop_nobody(project, capsys):
+    write_docbin(project / "dev.spacy", [Record(text="Nothing here.")], blank("en"))
+    outcome = curve(project, capsys)
+    assert outcome.status == 0, outcome.output
+    assert (
+        "dev.spacy: 1 example without a single COMPANY, CITY, so there is nothing to score" in outcome.output
+    )
+    assert written(project)["verdict"]["kind"] == "unscored"
+    assert {path.name for path in (project / "out").iterdir()} == {"curve.json", "curve.png", "curve.html"}
+    assert "nothing to score" in (project / "out" / "curve.html").read_text("utf-8")
+    write_docbin(project / "train.spacy", [Record(text="Nothing here.")], blank("en"))
+    assert curve(project, capsys).status == 1
+
+
+def test_two_training_examples_make_two_portions(project, capsys):
+    write_docbin(project / "train.spacy", examples(2), blank("en"))
+    write_docbin(project / "dev.spacy", examples(1, 100), blank("en"))
+    outcome = curve(project, capsys, "--seeds", 1)
+    assert outcome.status == 0, outcome.output
+    assert [row["examples"] for row in written(project)["rows"]] == [0, 1, 2]
+    assert "25 % and 75 % of 2 training examples are left out" in outcome.output
+    assert "NaN" not in (project / "out" / "curve.json").read_text("utf-8")

@@ -198,7 +198,7 @@ def cases(measured: dict[str, Any]) -> list[ProjectionCase]:
         for cell in measured[source.name]["cells"]:
             cells.setdefault((cell["of"], cell["examples"]), []).append(cell["f"])
         for n in source.starts:
-            sizes = tuple(learning_curve.sizes(PERCENTS, n))
+            sizes = tuple(learning_curve.sizes(PERCENTS, n).values())
             if (2 * n, 2 * n) not in cells or not all((n, size) in cells for size in sizes):
                 continue
             by_label = measured[source.name]["spans"]

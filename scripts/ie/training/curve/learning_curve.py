@@ -32,6 +32,8 @@ OPTIMISM = 0.115
 ONE_SEED = SeedNoise(SEED_NOISE, math.inf)
 # With a score so high on the smallest portion already, something is wrong or the task too easy to ask.
 PERFECT = 0.995
+# With fewer training examples, a model that finds nothing is no sign of a fault.
+FEW = 50
 Row = dict[str, Any]
 
 
@@ -40,7 +42,8 @@ class CurveVerdict:
     """What the last segment allows to say.
 
     `kind`: "rise", "fall" or "noise"; "nothing" (all scores 0), "perfect" (all about 1), "single" (one
-    portion) or "untrained". `rise` is the change of F over the last segment, with its interval.
+    portion), "untrained" or "unscored" (dev has no label). `rise` is the change of F over the last
+    segment, with its interval.
     """
 
     kind: str
@@ -65,27 +68,13 @@ def parse_portions(text: str) -> list[float]:
     return portions
 
 
-def sizes(portions: Sequence[float], n: int) -> list[int]:
-    """Number of examples of each portion of `n`.
+def sizes(portions: Sequence[float], n: int) -> dict[float, int]:
+    """Number of examples of each portion of `n`, of those that differ.
 
-    Raises:
-        UserError: a portion holds no example, or two hold the same ones.
+    Of portions with the same examples only the largest is kept, and none that holds nothing.
     """
-    found = [int(n * percent / 100 + 0.5) for percent in portions]
-    if not found[0]:
-        raise UserError(
-            f"{portions[0]:g} % of {counted(n, 'training example')} is none; review some more texts, or set "
-            "larger portions."
-        )
-    for (low, a), (high, b) in zip(
-        zip(portions, found, strict=True), zip(portions[1:], found[1:], strict=True), strict=False
-    ):
-        if a == b:
-            raise UserError(
-                f"{low:g} % and {high:g} % of {counted(n, 'training example')} are the same {a}; review some "
-                "more texts, or set fewer portions."
-            )
-    return found
+    found = {int(n * percent / 100 + 0.5): percent for percent in portions}
+    return {percent: size for size, percent in found.items() if size}
 
 
 def grid(
@@ -98,18 +87,33 @@ def grid(
 
     Args:
         labels: labels of each example.
-        percents: portions of the examples, rising (`parse_portions`).
+        percents: portions of the examples, rising (`parse_portions`); see `sizes`.
 
     Raises:
-        UserError: as `sizes`.
+        UserError: no portion holds any example.
     """
-    numbers = sizes(percents, len(texts))
-    orders = {seed: nested_order(texts, labels, numbers, seed) for seed in seeds}
+    portions = sizes(percents, len(texts))
+    if not portions:
+        raise UserError(
+            f"{percents[-1]:g} % of {counted(len(texts), 'training example')} is none; set larger portions."
+        )
+    orders = {seed: nested_order(texts, labels, list(portions.values()), seed) for seed in seeds}
     return {
-        Cell(percent, size, seed): orders[seed][:size]
-        for percent, size in zip(percents, numbers, strict=True)
-        for seed in seeds
+        Cell(percent, size, seed): orders[seed][:size] for percent, size in portions.items() for seed in seeds
     }
+
+
+def left_out(percents: Sequence[float], cells: Mapping[Cell, Sequence[int]], n: int) -> list[str]:
+    """A sentence on the portions that `grid` left out, or none."""
+    missing = sorted(set(percents) - {cell.percent for cell in cells})
+    if not missing:
+        return []
+    shown = " and ".join(f"{percent:g} %" for percent in missing)
+    verb = "is" if len(missing) == 1 else "are"
+    return [
+        f"{shown} of {counted(n, 'training example')} {verb} left out: nothing, or the same examples as a "
+        "larger portion."
+    ]
 
 
 def missing_labels(labels: Sequence[set[str]], chosen: Sequence[int]) -> list[str]:
@@ -135,12 +139,22 @@ def require(
         UserError: no label of the scheme in train or in dev.
     """
     for records, name in zip((train, dev), names, strict=True):
-        if not any(span.label in labels for record in records for span in record.spans):
-            raise UserError(
-                f"{name}: {counted(len(records))} without a single "
-                f"{', '.join(labels) or 'any label'}, so there is nothing to score; "
-                "review some more texts, then run `weasel run split`."
-            )
+        if fault := unlabelled(records, labels, name):
+            raise UserError(fault)
+
+
+def unlabelled(records: Sequence[Record], labels: Sequence[str], name: Any) -> str:
+    """Why nothing can be scored on these records, a sentence; "" if one of them has a label.
+
+    Args:
+        name: path of the records, for the message.
+    """
+    if any(span.label in labels for record in records for span in record.spans):
+        return ""
+    return (
+        f"{name}: {counted(len(records))} without a single {', '.join(labels) or 'label'}, so there is "
+        "nothing to score; review some more texts, then run `weasel run split`."
+    )
 
 
 def data_notes(
@@ -268,10 +282,16 @@ def verdict(found: Sequence[Row], dev: int) -> CurveVerdict:
     before = trained[-2]
     seeds = len(last["counts"])
     if not any(row["score"] for row in trained):
+        few = last["examples"] < FEW or dev < stats.FEWEST
         return CurveVerdict(
             "nothing",
             f"The model found nothing right with {before['examples']:,} and with {last['examples']:,} "
-            f"examples (dev n={dev:,}): look for a fault in data or settings before you annotate more.",
+            f"examples (dev n={dev:,}): "
+            + (
+                "so few texts may not be enough to learn from; review more."
+                if few
+                else "look for a fault in data or settings before you annotate more."
+            ),
         )
     rise = last_rise(found)
     added = last["examples"] - before["examples"]

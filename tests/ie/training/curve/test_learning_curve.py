@@ -27,11 +27,16 @@ def test_portions():
 
 
 def test_sizes():
-    assert learning_curve.sizes([25, 50, 75, 100], 10) == [3, 5, 8, 10]
-    with pytest.raises(UserError, match="25 % of 1 training example is none"):
-        learning_curve.sizes([25, 100], 1)
-    with pytest.raises(UserError, match="75 % and 100 % of 2 training examples are the same 2"):
-        learning_curve.sizes([50, 75, 100], 2)
+    portions = [25, 50, 75, 100]
+    assert learning_curve.sizes(portions, 10) == {25: 3, 50: 5, 75: 8, 100: 10}
+    # few examples make fewer portions
+    assert learning_curve.sizes(portions, 3) == {25: 1, 75: 2, 100: 3}
+    assert learning_curve.sizes(portions, 2) == {50: 1, 100: 2}
+    assert learning_curve.sizes(portions, 1) == {100: 1}
+    cells = learning_curve.grid(["a", "b"], [{"A"}] * 2, portions, range(2))
+    (sentence,) = learning_curve.left_out(portions, cells, 2)
+    assert sentence.startswith("25 % and 75 % of 2 training examples are left out: nothing, or the same")
+    assert learning_curve.left_out([50, 100], cells, 2) == []
 
 
 SETS = st.lists(st.sets(st.sampled_from("ABC"), max_size=2), min_size=4, max_size=40)
