@@ -56,7 +56,8 @@ def main(
     print the table."""
     labels = load_scheme(scheme)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
-    scoring.require_scorable(scoring.view(gold, labels.scored), test)
+    if not gold:
+        scoring.require_scorable(gold, test)
     training = records.accepted(records.read_records(train, labels=labels, allow_empty=True))
     texts = [record.text for record in gold]
     settings = load_data_config(data)
@@ -103,6 +104,8 @@ def main(
         print(f"{overall_table(result)}\n")
     for note in scores_notes(result):
         print(note)
+    if fault := scoring.unlabelled(result.gold, test):
+        msg.warn(fault)
     msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")
     track(result)
     print_next_step(ProjectPaths(scheme=scheme, data=data, corpus=test.parent, training=output), inspect)

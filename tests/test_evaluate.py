@@ -97,6 +97,18 @@ def test_everything_optional_may_be_absent(project, capsys):
     assert set(metrics["missing"]) == {"llm", "rules", "silver", "reviewed", "both"}
 
 
+def test_test_texts_without_a_span_give_no_score_and_stop_nobody(project, capsys):
+    """As in a project of a dozen texts: what was found is wrong, and what wasn't can't be scored."""
+    write_lines(project / "test.jsonl", [{"text": text} for text in ("Nothing here.", "Velto is here.")])
+    outcome = evaluate(project, capsys)
+    assert outcome.status == 0, outcome.output
+    assert "test.jsonl: 2 texts without any span or category, so nothing can be scored" in outcome.output
+    metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["systems"]["rules"]["all"]["f"] == 0
+    for file in ("metrics.json", "scores.json", "analysis.json", "report.html"):
+        assert "NaN" not in (project / "out" / file).read_text(encoding="utf-8")
+
+
 def test_answers_other_than_accept_are_not_tested_on(project, capsys):
     rows = [row(n) | ({"answer": "reject"} if n < 10 else {}) for n in range(40)]
     write_lines(project / "test.jsonl", rows)
@@ -109,7 +121,6 @@ def test_answers_other_than_accept_are_not_tested_on(project, capsys):
     ("file", "lines", "fault"),
     [
         ("test.jsonl", [], "holds no accepted example to test on"),
-        ("test.jsonl", [{"text": "Nothing here."}], "none of its 1 examples has a span"),
         ("test.jsonl", ["{broken"], "test.jsonl:1"),
         (
             "test.jsonl",

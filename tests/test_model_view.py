@@ -102,7 +102,7 @@ def test_a_page_can_be_kept_short(project, capsys):
     ("file", "lines", "fault"),
     [
         ("dev.jsonl", [], "holds no accepted example"),
-        ("dev.jsonl", [{"text": "Nothing."}], "none of its 1 examples has a span"),
+        ("dev.jsonl", [{"text": "Nothing."}], "1 text without any span"),
         ("train.jsonl", ["{broken"], "train.jsonl:1"),
     ],
 )

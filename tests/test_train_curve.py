@@ -151,7 +151,7 @@ def test_odd_data_is_told_and_no_wrong_verdict(project, capsys, train, dev, said
 @pytest.mark.parametrize(
     ("counts", "kind", "said"),
     [
-        X,
+        ([0, 0, 1], "nothing", "so few texts may not be enough to learn from"),
         ([0, 0, 1], "nothing", "No projection: every score is 0"),
         ([1, 0, 0], "perfect", "too good to be true, or too easy"),
         ([1, 0, 0], "perfect", "No projection: the score is about 1 at every portion"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ie.core import stats
 from ie.core.stats import Estimate, Pair
+from ie.core.text import counted
 from ie.data.records import Record
 from ie.data.scheme import Scored
 from ie.evaluation import categories, scoring
@@ -181,7 +182,8 @@ def closest_sentence(comparison: SystemComparison) -> str:
     n, more, why = len(comparison.gold), closest["more"], closest["why"]
     if why == "few":
         missing = stats.ENOUGH - n
-        return f"{n:,} test texts are too few to compare {first} and {second}; review {missing:,} more."
+        few = f"{counted(n, 'test text')} {'is' if n == 1 else 'are'} too few"
+        return f"{few} to compare {first} and {second}; review {missing:,} more."
     if why == "same":
         return f"Closest: {first} and {second} score the same on these {n:,} texts."
     pair = next(p for p in comparison.pairs if (p.first, p.second) == (closest["first"], closest["second"]))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from wasabi import table
 
 from ie.core import stats
+from ie.core.text import counted
 from ie.data.records import Record
 from ie.evaluation import comparison, scoring
 from ie.evaluation.comparison import SystemComparison
@@ -115,10 +116,9 @@ def scores_notes(result: SystemComparison) -> list[str]:
         )
         notes.append(comparison.closest_sentence(result))
     places = stats.resolved_digits(n)
-    notes.append(
-        f"{n:,} texts support {places or 'no'} digit{'' if places == 1 else 's'}"
-        + (f"; {places + 1} take about {stats.documents_for(places + 1):,}." if places < 3 else ".")
-    )
+    digits = f"{'supports' if n == 1 else 'support'} {places or 'no'} digit{'s' if places > 1 else ''}"
+    need = f"; {places + 1} {'take' if places else 'takes'} about {stats.documents_for(places + 1):,}"
+    notes.append(f"{counted(n, 'text')} {digits}{need if places < 3 else ''}.")
     for system in result.systems:
         if system.predicted is None:
             notes.append(f"{system.title} is missing: {system.missing}")

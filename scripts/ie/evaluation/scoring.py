@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ie.core.errors import UserError
+from ie.core.text import counted
 from ie.data.records import Record, Span
 from ie.data.scheme import Scored
 
@@ -259,11 +260,18 @@ def require_scorable(gold: Sequence[Record], path: Path) -> None:
         raise UserError(
             f"{path}: holds no accepted example to test on; review some, then run `weasel run split`."
         )
-    if not any(record.spans for record in gold):
-        raise UserError(
-            f"{path}: none of its {len(gold):,} examples has a span or category, so nothing can be scored; "
-            "review some that have, then run `weasel run split`."
-        )
+    if fault := unlabelled(gold, path):
+        raise UserError(fault)
+
+
+def unlabelled(gold: Sequence[Record], path: Path) -> str:
+    """Why no score means anything, a sentence; "" if a gold record has a span or category."""
+    if any(record.spans for record in gold):
+        return ""
+    return (
+        f"{path}: {counted(len(gold), 'text')} without any span or category, so nothing can be scored; "
+        "review more texts, then run `weasel run split`."
+    )
 
 
 def _aligned(gold: Sequence[Record], predicted: Sequence[Record]) -> Iterable[tuple[Record, Record]]:
