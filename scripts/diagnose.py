@@ -1,7 +1,7 @@
-"""Find out which bit is broken: hypotheses on data and training, each tested, and what to do next."""
+"""Find out what is broken: hypotheses about data and training, each tested, and what to do next."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from tqdm import tqdm
@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
-from ie.core.files import atomic_write, write_json
+from ie.core.files import atomic_write, write_json, write_jsonl
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -36,23 +36,17 @@ def main(
     seed: options.Seed = 0,
 ) -> None:
     """Print the table of hypotheses and the case; write page, JSON and label-errors.jsonl."""
-    asked, language = load_scheme(scheme), load_data_config(data).lang
-    asked.require_spans("the diagnosis")
-    labels = asked.span_labels
-    checked = findings.read(
-        {side: corpus / f"{side}.jsonl" for side in findings.SIDES},
-        {side: corpus / f"{side}.spacy" for side in findings.SIDES},
-        config=config,
-        labels=labels,
-        lang=language,
-        overrides=loop.overrides(language),
-        seed=seed,
+    labels = load_scheme(scheme)
+    labels.require_spans("the diagnosis")
+    lang = load_data_config(data).lang
+    project = findings.read(
+        corpus, config, labels.span_labels, lang=lang, overrides=loop.overrides(lang), seed=seed
     )
-    for problem in checked.problems.values():
+    for problem in project.problems.values():
         msg.warn(problem)
     with tqdm(leave=False, bar_format="{elapsed} {desc}") as bar:
-        found = verdict.diagnose(
-            checked,
+        diagnosis = verdict.diagnose(
+            project,
             llm=Path(llm) if llm else None,
             patterns=Path(patterns) if patterns else None,
             gazetteer=Path(gazetteer) if gazetteer and gazetteer_label else None,
@@ -60,29 +54,24 @@ def main(
             curve=output / "curve" / "curve.json",
             progress=bar.set_description_str,
         )
-    write_json(output / "diagnosis.json", report.to_json(found))
-    with atomic_write(output / "label-errors.jsonl") as file:
-        file.writelines(f"{line}\n" for line in report.suspects(found))
+    content = report.to_json(diagnosis)
+    write_json(output / "diagnosis.json", content)
+    suspects = [suspect.to_json() for finding in diagnosis.findings for suspect in finding.suspects]
+    write_jsonl(output / "label-errors.jsonl", suspects)
     with atomic_write(output / "diagnosis.html") as file:
-        file.write(report.page(found))
-    print(f"\n{report.text(found)}\n")
-    for line in report.summary(found):
+        file.write(report.page(diagnosis))
+    print(f"\n{report.text(diagnosis)}\n")
+    for line in report.summary(diagnosis):
         print(line)
-    for title, why in found.missing.items():
+    for title, why in diagnosis.missing.items():
         print(f"{title} is missing: {why}")
     names = ("diagnosis.html", "diagnosis.json", "label-errors.jsonl")
     msg.good(", ".join(str(output / name) for name in names))
-    track(found)
-    print_next_step(ProjectPaths(scheme=scheme, data=data, corpus=corpus, training=output))
-
-
-def track(found: verdict.Diagnosis) -> None:
-    """Record the findings with wandb, where it is used."""
     with tracking.run("diagnose") as tracker:
-        tracker.summary({"case": found.case, "cause": found.first.name if found.first else ""})
-        columns: list[str] = ["hypothesis", "question", "test", "observation", "verdict"]
-        rows: list[list[Any]] = [[getattr(f, column) for column in columns] for f in found.findings]
-        tracker.table("diagnosis", columns, rows)
+        tracker.summary({"case": diagnosis.case, "cause": content["cause"] or ""})
+        columns = ["hypothesis", "question", "test", "observation", "verdict"]
+        tracker.table("diagnosis", columns, [[f[column] for column in columns] for f in content["findings"]])
+    print_next_step(ProjectPaths(scheme=scheme, data=data, corpus=corpus, training=output))
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_no_dev_and_one_example(corpus, capsys):
     outcome = diagnose(corpus, capsys)
     assert outcome.status == 0
     assert "dev.jsonl: there is no such file" in outcome.output
-    assert "It can't be told which case this is." in outcome.output
+    assert "It is unknown which case this is." in outcome.output
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ie.data.records import Record, Span, blank, read_records, write_records
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
 SCHEME = scheme("COMPANY", "CITY")
+CACHE = ".cache/train-curve"
 
 
 def examples(n: int, start: int = 0) -> list[Record]:
@@ -28,25 +29,22 @@ def examples(n: int, start: int = 0) -> list[Record]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # for the cache and the log of reviewing
     (tmp_path / "llm.cfg").write_text(SCHEME, encoding="utf-8")
     write_docbin(tmp_path / "train.spacy", examples(24), blank("en"))
     write_docbin(tmp_path / "dev.spacy", examples(12, 100), blank("en"))
     return tmp_path
 
 
+def options(project: Path, *more: object) -> list[object]:
+    """Those of a run so short that it shows no more than that all works."""
+    paths = ["--corpus", project, "--scheme", project / "llm.cfg", "--output", project / "out"]
+    return ["--config", CONFIG, *paths, "--max-steps", 40, "--workers", 1, *more]
+
+
 def curve(project: Path, capsys: pytest.CaptureFixture, *more: object, **settings: object) -> Outcome:
-    files = {
-        "--train": "train.spacy",
-        "--dev": "dev.spacy",
-        "--scheme": "llm.cfg",
-        "--output": "out",
-        "--cache": "cache",
-        "--review-logs": "log.jsonl",
-    }
-    paths = [part for name, file in files.items() for part in (name, project / file)]
-    options = ["--config", CONFIG, "--max-steps", 40, "--workers", 1]
-    return run_command("train-curve", [*paths, *options, *more], capsys, **settings)
+    return run_command("train-curve", options(project, *more), capsys, **settings)
 
 
 def written(project: Path) -> dict:
@@ -92,13 +90,13 @@ def test_the_llms_own_score_stands_beside_the_curve(project, capsys):
     found = [Record(text=r.text, spans=r.spans if i else []) for i, r in enumerate(gold)]
     write_records(project / "llm.jsonl", [*found, *examples(24)])
     given = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
-    outcome = curve(project, capsys, *given, "--llm", project / "llm.jsonl")
+    outcome = curve(project, capsys, *given)
     assert outcome.status == 0
     assert written(project)["llm"]["f"] == pytest.approx(22 / 23, abs=1e-3)
     assert "The LLM as prompted has F 1.0 on the same texts, better" in outcome.output
     assert "LLM as prompted" in (project / "out" / "curve.html").read_text(encoding="utf-8")
     write_records(project / "llm.jsonl", read_records(project / "llm.jsonl")[3:])
-    outcome = curve(project, capsys, *given, "--llm", project / "llm.jsonl")
+    outcome = curve(project, capsys, *given)
     assert written(project)["llm"] is None
     assert "No score of the LLM: " in outcome.output
     assert "3 of 12 dev texts have no annotation" in outcome.output
@@ -112,15 +110,16 @@ def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):
     monkeypatch.setattr(projection, "project", lambda *given, **more: Projection(needs=needs))
     given = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
     shares = {"test_percent": 30, "dev_percent": 10}
-    outcome = curve(project, capsys, *given, "--seconds-per-example", 60, **shares)
-    assert "about 120 more training examples" in outcome.output
-    assert "about 200 texts to review (60 % of them for training), about 3.3 hours at 60 s" in outcome.output
-    assert "(assumed, as there is no log of reviewing)" in outcome.output
-    write_lines(project / "log.jsonl", [{"id": "a", "seconds": 30}])
     outcome = curve(project, capsys, *given, **shares)
-    assert "about 1.7 hours at your reviewing speed (30 s an example, mean of n=1)" in outcome.output
-    # what a language model annotates takes nobody's time
-    outcome = curve(project, capsys, *given, "--train-on", "silver")
+    assert "about 120 more training examples" in outcome.output
+    assert "about 200 texts to review (60 % of them for training), about 1.7 hours at 30 s" in outcome.output
+    assert "(assumed, as there is no log of reviewing)" in outcome.output
+    write_lines(project / "assets" / "review-log.jsonl", [{"id": "a", "seconds": 60}])
+    outcome = curve(project, capsys, *given, **shares)
+    assert "about 3.3 hours at your reviewing speed (60 s an example, mean of n=1)" in outcome.output
+    # Annotations of a language model cost nobody time.
+    (project / "split.json").write_text('{"train_on": "silver"}', encoding="utf-8")
+    outcome = curve(project, capsys, *given)
     assert "about 120 more training examples" in outcome.output
     assert "texts to review" not in outcome.output
 
@@ -175,7 +174,7 @@ def test_scores_of_0_or_1_are_no_trend(project, capsys, monkeypatch, counts, kin
         (["--portions", "1"], "1 % of 24 training examples is none"),
         (["--portions", "all"], "--portions 'all' must be percentages"),
         (["--targets", "90"], "--targets '90' must be scores"),
-        (["--train", "nowhere.spacy"], "nowhere.spacy: there is no such corpus"),
+        (["--corpus", "nowhere"], "train.spacy: there is no such corpus"),
         (["--scheme", "nowhere.cfg"], "nowhere.cfg: there is no such file"),
         (["--config", "nowhere.cfg"], "nowhere.cfg"),
     ],
@@ -233,28 +232,17 @@ def test_an_interrupted_run_writes_no_verdict_and_goes_on_where_it_was(project, 
 
 @pytest.mark.slow
 def test_a_kill_loses_only_what_was_under_way_and_leaves_no_worker(project, capsys):
-    files = {"--train": "train.spacy", "--dev": "dev.spacy", "--scheme": "llm.cfg", "--output": "out"}
-    command = [sys.executable, ROOT / "scripts" / "train-curve.py", "--config", CONFIG, "--max-steps", "10"]
-    command += [
-        "--cache",
-        project / "cache",
-        "--data",
-        data_config(project / "data.cfg"),
-        "--workers",
-        "2",
-        "--seeds",
-        "2",
-    ]
-    command += [part for name, file in files.items() for part in (name, project / file)]
+    more = ["--data", data_config(project / "data.cfg"), "--max-steps", 10, "--workers", 2, "--seeds", 2]
+    command = [sys.executable, ROOT / "scripts" / "train-curve.py", *options(project, *more)]
     with open(project / "log", "w") as log:
         process = psutil.Popen([str(part) for part in command], cwd=project, stdout=log, stderr=log)
-    wait_until(lambda: list((project / "cache").glob("*.json")) or process.poll() is not None)
+    wait_until(lambda: list((project / CACHE).glob("*.json")) or process.poll() is not None)
     workers = process.children(recursive=True)
     process.kill()
     process.wait()
     assert workers
     wait_until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
-    finished = len(list((project / "cache").glob("*.json")))
+    finished = len(list((project / CACHE).glob("*.json")))
     assert 1 <= finished < 8
     outcome = curve(project, capsys, "--max-steps", 10, "--seeds", 2)
     assert outcome.status == 0

@@ -11,8 +11,8 @@ from benchmarks import faults
 
 from ie.data import records, splits
 from ie.data.records import ReadReport, Record, Span
-from ie.diagnosis import verdict
-from ie.diagnosis.findings import ProjectData
+from ie.diagnosis import annotation_tests, data_tests, recorded_training, training_tests, verdict
+from ie.diagnosis.findings import Finding, ProjectData
 from ie.training import jobs
 
 # Texts of each side: small enough for fifty diagnoses, large enough for statistics.
@@ -111,7 +111,7 @@ def diagnosed(job: DiagnosisJob) -> dict[str, Any]:
         fault = next(fault for fault in faults.all_faults() if fault.name == job.fault)
         broken = fault.inject(project, other, np.random.default_rng(job.seed))
         began = time.perf_counter()
-        first = verdict.first_broken(broken)
+        first = first_broken(broken)
         told["expected"] = fault.finding
     else:
         found = verdict.diagnose(faults.healthy(project))
@@ -120,6 +120,16 @@ def diagnosed(job: DiagnosisJob) -> dict[str, Any]:
         told["false_alarms"] = [f.name for f in found.findings if f.verdict == "broken"]
     told |= {"named": first.name if first else None, "cause": first.cause if first else ""}
     return told | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def first_broken(project: ProjectData) -> Finding | None:
+    """The cause that `diagnose` names, without running the tests that come after it in `verdict.ORDER`."""
+    groups = (
+        lambda: data_tests.run(project, recorded_training.tokenizer_pipeline(project)),
+        lambda: annotation_tests.run(project),
+        lambda: training_tests.run(project),
+    )
+    return next((cause for group in groups if (cause := verdict.first_cause(list(group())))), None)
 
 
 def run(

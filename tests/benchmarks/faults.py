@@ -13,7 +13,7 @@ from thinc.api import Model
 
 from ie.data import splits
 from ie.data.records import Record, Span
-from ie.diagnosis.findings import SIDES, ProjectData, made
+from ie.diagnosis.findings import SPLITS, ProjectData, to_docbin
 
 # Shares of a side that a fault concerns.
 LEAKED = 0.3
@@ -77,8 +77,7 @@ def changed(project: ProjectData, **texts: Sequence[Record]) -> ProjectData:
     found = replace(
         project, texts=project.texts | {side: list(rows) for side, rows in texts.items()}, bins={}
     )
-    found._made = {}
-    found.bins = {side: made(found[side], found.nlp) for side in SIDES}
+    found.bins = {side: to_docbin(found[side], found.nlp) for side in SPLITS}
     return found
 
 
@@ -205,7 +204,7 @@ def encoded(project: ProjectData, other: ProjectData, rng: np.random.Generator) 
         spans = [Span(start=size[s.start], end=size[s.end], label=s.label) for s in record.spans]
         return _with_spans(record, spans)
 
-    return changed(project, **{side: [convert(record) for record in project[side]] for side in SIDES})
+    return changed(project, **{side: [convert(record) for record in project[side]] for side in SPLITS})
 
 
 def negative(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
@@ -241,7 +240,7 @@ def other_tokenizer(project: ProjectData, other: ProjectData, rng: np.random.Gen
         doc.set_ents(ents, default="outside")
         return doc
 
-    for side in SIDES:
+    for side in SPLITS:
         docs = [cut(record) for record in found[side]]
         found.bins[side] = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=False, docs=docs)
     return found

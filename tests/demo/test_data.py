@@ -9,7 +9,7 @@ from running import ROOT, run_command
 
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import ReadReport, blank, read_records
-from ie.diagnosis import annotation_tests
+from ie.diagnosis.annotated_strings import AnnotatedStrings
 from ie.evaluation import baselines
 from ie.review.guidelines_panel import read_guidelines
 from ie.setup import demo, project_file
@@ -60,7 +60,8 @@ def test_annotations_fit_tokens_and_none_is_needless() -> None:
     gold = read_records(ASSETS / "reviewed.jsonl", tokenizer=nlp.tokenizer, report=report)
     assert report.counts() == {}
     assert report.answers["accept"] == report.records
-    compared, needless = annotation_tests.needless(gold, nlp.make_doc)
+    docs = [nlp.make_doc(record.text) for record in gold]
+    compared, needless = AnnotatedStrings(gold, docs).needless()
     assert compared > 500
     assert needless == []
 

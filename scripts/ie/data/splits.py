@@ -8,14 +8,12 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from ie.core.errors import UserError
 from ie.core.text import counted
@@ -24,7 +22,6 @@ from ie.data.scheme import KINDS, Scheme, Scored
 
 SIDES = ("train", "dev", "test")
 TrainOn = Literal["both", "reviewed", "silver", "distilled"]
-Pair = tuple[str, str]
 # Scripts that don't put blanks between words are taken character by character.
 WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 DIGITS = re.compile(r"\d+")
@@ -96,49 +93,47 @@ def assign(
     Raises:
         UserError: shares or similarity out of range.
     """
-    check_shares(test_percent, dev_percent, near_duplicate)
     seen = {record.text for record in reviewed}
     unreviewed = [record for record in raw if record.text not in seen]
     split = Split(reviewed_texts=len(raw) - len(unreviewed))
     records = [*reviewed, *unreviewed]
     words = [normalise(record.text) for record in records]
-    roots: list[int] = []  # first text of the group, by index of the reviewed text
-    side_of: dict[int, str] = {}  # side of the used texts alike to this one
-    for i, (record, near) in enumerate(
-        zip(records, near_earlier(words, near_duplicate, indexed=len(reviewed)), strict=True)
-    ):
+    sides = Sides(
+        test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate, corpus=words
+    )
+    for i, record in enumerate(records):
         source = "reviewed" if i < len(reviewed) else "raw"
+        near = sides.near(words[i])
+        near_sides = {j: sides.side_of[j] for j, _ in near if j in sides.side_of}
         if near:
             of, similarity = max(near, key=lambda pair: (pair[1], -pair[0]))
             split.near_duplicates.append(NearDuplicate(record.id, records[of].id, similarity, source))
-        sides = {side_of[j] for j, _ in near if j in side_of}
         if source == "raw":
-            leaks = [side for side in ("test", "dev") if side in sides]
-            if leaks:
-                neighbours = tuple(records[j].id for j, _ in near if side_of.get(j) == leaks[0])
-                split.set_aside.append(SetAside(record.id, source, f"near {leaks[0]}", neighbours))
+            leak = next((side for side in ("test", "dev") if side in near_sides.values()), "")
+            if leak:
+                neighbours = tuple(records[j].id for j, side in near_sides.items() if side == leak)
+                split.set_aside.append(SetAside(record.id, source, f"near {leak}", neighbours))
             else:
                 split.raw.append(record)
             continue
-        roots.append(roots[of] if near else i)
-        side = _side(words[roots[i]], test_percent, dev_percent)
+        side = sides.add_words(words[i], record, near)
         if record.answer != "accept":
             split.set_aside.append(SetAside(record.id, source, record.answer))
-        elif sides - {side}:
-            neighbours = tuple(records[j].id for j, _ in near if j in side_of)
-            split.set_aside.append(SetAside(record.id, source, "bridge", neighbours))
+        elif side == "bridge":
+            neighbours = tuple(records[j].id for j in near_sides)
+            split.set_aside.append(SetAside(record.id, source, side, neighbours))
         else:
             getattr(split, side).append(record)
-            # Texts with the same word pairs are compared through the first of them.
-            first = next((j for j, similarity in near if similarity == 1), i)
-            side_of[first] = side
     return split
 
 
 class Sides:
-    """The part of the split that `assign` would give to each reviewed text, updated as texts are added.
+    """The part of the split of each reviewed text, updated as texts are added.
 
-    For code that appends reviewed texts to the file and needs to know where each of them falls.
+    Attributes:
+        side_of: part of the split by number of the text, for texts that are used. Texts with the same word
+            pairs have one entry, that of the first.
+        counts: number of texts in each part. `labelled`: of those with a label.
     """
 
     def __init__(
@@ -149,21 +144,24 @@ class Sides:
         dev_percent: float,
         near_duplicate: float = 0.8,
         scored: Scored = "spans",
+        corpus: Sequence[Sequence[str]] = (),
     ) -> None:
+        """
+        Args:
+            reviewed: the first texts.
+            corpus: words of all texts that may follow, as far as they are known; for speed only.
+        """
         check_shares(test_percent, dev_percent, near_duplicate)
         self._shares = test_percent, dev_percent
         self._scored: Scored = scored
-        self._threshold = near_duplicate
         words = [normalise(record.text) for record in reviewed]
-        # Any fixed order of the pairs finds the same texts; rare ones first finds them fast.
-        self._frequency = Counter(pair for text in words for pair in _pairs(text))
-        self._groups: list[tuple[list[str], frozenset[Pair], str | None]] = []  # root, pairs, side of use
-        self._first: dict[frozenset[Pair], int] = {}  # texts with equal pairs are found through the first
-        self._postings: dict[Pair, list[int]] = {}
+        self._index = NearDuplicateIndex([*words, *corpus], near_duplicate)
+        self._roots: list[Sequence[str]] = []  # words of the first text of each text's group
+        self.side_of: dict[int, str] = {}
         self.counts = dict.fromkeys(SIDES, 0)
         self.labelled = dict.fromkeys(SIDES, 0)
         for record, text in zip(reviewed, words, strict=True):
-            self._add(record, text)
+            self.add_words(text, record)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -174,47 +172,40 @@ class Sides:
         """Whether a record has a span, or a category where these are scored."""
         return bool(record.spans if self._scored == "spans" else record.categories)
 
+    def near(self, words: Sequence[str]) -> list[tuple[int, float]]:
+        """Number and similarity of the texts that resemble this one."""
+        return self._index.near(words)
+
     def side(self, text: str) -> str:
-        """Where a text would fall if it were reviewed and accepted next: one of `SIDES`, or "bridge"."""
-        return self._place(normalise(text))[0]
+        """The part of a text that is reviewed and accepted next: one of `SIDES`, or "bridge"."""
+        words = normalise(text)
+        return self._place(words, self.near(words))[0]
 
     def add(self, record: Record) -> str:
-        """Take in the next reviewed record, whatever its answer; returns where it falls, or its answer."""
-        return self._add(record, normalise(record.text))
+        """Add the next reviewed record, whatever its answer; returns its part, or the answer."""
+        return self.add_words(normalise(record.text), record)
 
-    def _add(self, record: Record, words: list[str]) -> str:
-        side, root, mine, prefix = self._place(words)
-        used = side if record.answer == "accept" and side != "bridge" else None
-        first = self._first.setdefault(mine, len(self._groups))
-        if first == len(self._groups):
-            for pair in prefix:
-                self._postings.setdefault(pair, []).append(first)
-        elif used:
-            self._groups[first] = (*self._groups[first][:2], used)
-        self._groups.append((root, mine, used))
-        if used:
-            self.counts[used] += 1
-            self.labelled[used] += self.has_label(record)
-        return side if record.answer == "accept" else record.answer
+    def add_words(
+        self, words: Sequence[str], record: Record, near: list[tuple[int, float]] | None = None
+    ) -> str:
+        """As `add`; `near` is the result of the method of that name, if it is known."""
+        side, root = self._place(words, self.near(words) if near is None else near)
+        self._roots.append(root)
+        first = self._index.add(words)
+        if record.answer != "accept":
+            return record.answer
+        if side != "bridge":
+            self.side_of[first] = side
+            self.counts[side] += 1
+            self.labelled[side] += self.has_label(record)
+        return side
 
-    def _place(self, words: list[str]) -> tuple[str, list[str], frozenset[Pair], list[Pair]]:
-        mine = _pairs(words)
-        n = len(mine)
-        ranked = sorted(mine, key=lambda pair: (self._frequency[pair], pair))
-        prefix = ranked[: n - ceil(self._threshold * n - 1e-9) + 1]
-        best, root, sides = 0.0, words, set()
-        for j in sorted({j for pair in prefix for j in self._postings.get(pair, ())}):
-            other_root, other, used = self._groups[j]
-            common = len(mine & other)
-            similarity = common / (n + len(other) - common)
-            if similarity < self._threshold:
-                continue
-            if similarity > best:
-                best, root = similarity, other_root
-            if used:
-                sides.add(used)
+    def _place(self, words: Sequence[str], near: list[tuple[int, float]]) -> tuple[str, Sequence[str]]:
+        """The part of the split, and the words of the first text of the group."""
+        root = self._roots[max(near, key=lambda pair: (pair[1], -pair[0]))[0]] if near else words
         side = _side(root, *self._shares)
-        return ("bridge" if sides - {side} else side), root, mine, prefix
+        bridge = any(self.side_of.get(j, side) != side for j, _ in near)
+        return "bridge" if bridge else side, root
 
 
 def usable_silver(
@@ -393,66 +384,71 @@ def normalise(text: str) -> list[str]:
     return words or [" ".join(folded.split())]
 
 
-def near_earlier(
-    words: Sequence[Sequence[str]], threshold: float, *, indexed: int | None = None
-) -> Iterator[list[tuple[int, float]]]:
-    """For each text the earlier ones whose Jaccard similarity of word pairs is at least `threshold`.
+class NearDuplicateIndex:
+    """Texts, searched for those whose Jaccard similarity of word pairs is at least `threshold`.
 
     Exact, by prefix filtering: two sets that similar share one of their rarest elements (Bayardo, Ma and
     Srikant 2007, "Scaling up all pairs similarity search"). Texts with equal sets of pairs are represented
-    by the first. Only the first `indexed` texts are found, so the rest are compared with those alone.
+    by the first.
 
-    Yields:
-        (index of the earlier text, similarity), by index; one list a text.
+    Args:
+        corpus: texts that tell which pairs are rare. They aren't added.
     """
-    indexed = len(words) if indexed is None else indexed
-    postings: dict[int, list[int]] = {}
-    known: set[bytes] = set()
-    elements = _ranked_pairs(words)
-    for i, mine in enumerate(elements):
-        n = len(mine)
-        prefix = mine[: n - ceil(threshold * n - 1e-9) + 1].tolist()
+
+    def __init__(self, corpus: Iterable[Sequence[str]], threshold: float) -> None:
+        self._threshold = threshold
+        frequency = Counter(pair for words in corpus for pair in dict.fromkeys(pairwise([*words, ""])))
+        # Any fixed order of the pairs finds the same texts; rare pairs first is fast.
+        self._ranks = {pair: rank for rank, (pair, _) in enumerate(reversed(frequency.most_common()))}
+        self._texts: list[frozenset[int]] = []
+        self._first: dict[frozenset[int], int] = {}
+        self._postings: dict[int, list[int]] = {}
+
+    def add(self, words: Sequence[str]) -> int:
+        """Add a text; returns the number of the first text with the same pairs."""
+        pairs = self._pairs(words)
+        number = len(self._texts)
+        self._texts.append(pairs)
+        if pairs not in self._first:
+            for pair in self._prefix(pairs):
+                self._postings.setdefault(pair, []).append(number)
+        return self._first.setdefault(pairs, number)
+
+    def near(self, words: Sequence[str]) -> list[tuple[int, float]]:
+        """Number and similarity of the similar texts, in the order in which they were added."""
+        pairs = self._pairs(words)
+        candidates = {j for pair in self._prefix(pairs) for j in self._postings.get(pair, ())}
         similar = []
-        for j in sorted({j for element in prefix for j in postings.get(element, ())}):
-            m = len(elements[j])
-            if min(n, m) < threshold * max(n, m) - 1e-9:
-                continue
-            common = len(np.intersect1d(mine, elements[j], assume_unique=True))
-            similarity = common / (n + m - common)
-            if similarity >= threshold:
+        for j in sorted(candidates):
+            common = len(pairs & self._texts[j])
+            similarity = common / (len(pairs) + len(self._texts[j]) - common)
+            if similarity >= self._threshold:
                 similar.append((j, similarity))
-        yield similar
-        key = mine.tobytes()
-        if i < indexed and key not in known:
-            known.add(key)
-            for element in prefix:
-                postings.setdefault(element, []).append(i)
+        return similar
+
+    def _pairs(self, words: Sequence[str]) -> frozenset[int]:
+        """Ranks of the pairs of neighbouring words; "" ends a text, so that one word is a pair as well."""
+        # An unknown pair is rarer than all known ones.
+        return frozenset(self._ranks.setdefault(pair, -len(self._ranks)) for pair in pairwise([*words, ""]))
+
+    def _prefix(self, pairs: frozenset[int]) -> list[int]:
+        n = len(pairs)
+        return sorted(pairs)[: n - ceil(self._threshold * n - 1e-9) + 1]
 
 
-def _ranked_pairs(words: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """Each text's set of pairs of neighbouring words, as ranks from the rarest pair up, sorted."""
-    if not words:
-        return []
-    vocabulary: dict[str, int] = {}
-    # 0 ends a text, so that a text of one word has a pair as well
-    flat = [i for text in words for i in (*(vocabulary.setdefault(w, len(vocabulary) + 1) for w in text), 0)]
-    ids = np.array(flat, dtype=np.int64)
-    starts = np.flatnonzero(ids[:-1])  # every word but not the ends
-    _, pairs = np.unique(ids[starts] << 32 | ids[starts + 1], return_inverse=True)
-    owner = np.repeat(np.arange(len(words)), [len(text) for text in words])
-    size = int(pairs.max()) + 1
-    distinct = np.unique(owner * size + pairs)
-    owner, pairs = distinct // size, distinct % size
-    rank = np.empty(size, dtype=np.int64)
-    rank[np.argsort(np.bincount(pairs, minlength=size), kind="stable")] = np.arange(size)
-    ordered = np.sort(owner * size + rank[pairs])
-    edges = np.searchsorted(ordered, np.arange(1, len(words)) * size)
-    return np.split(ordered % size, edges)
+def near_earlier(
+    words: Sequence[Sequence[str]], threshold: float, *, indexed: int | None = None
+) -> Iterator[list[tuple[int, float]]]:
+    """For each text the earlier ones that resemble it (see `NearDuplicateIndex`).
 
-
-def _pairs(words: Sequence[str]) -> frozenset[Pair]:
-    """A text's set of pairs of neighbouring words; "" ends a text, so that one word is a pair as well."""
-    return frozenset(pairwise([*words, ""]))
+    Args:
+        indexed: only the first so many texts are searched.
+    """
+    index = NearDuplicateIndex(words, threshold)
+    for i, text in enumerate(words):
+        yield index.near(text)
+        if indexed is None or i < indexed:
+            index.add(text)
 
 
 def shares(test_percent: float, dev_percent: float) -> dict[str, float]:

@@ -12,23 +12,26 @@ from spacy.tokens import Doc, DocBin
 
 from ie.core.errors import UserError
 from ie.core.files import json_text
+from ie.core.text import counted
 from ie.data import records
+from ie.data.docs import docbin, read_docbin
 from ie.data.records import Record
 from ie.diagnosis import thresholds
 
 TestVerdict = Literal["broken", "watch", "fine", "not tested"]
-SIDES = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A span that review should look at again.
+    """A place that review should look at again.
 
     Attributes:
-        label: as annotated; None for a string that is bare here and annotated elsewhere.
-        likelier: another label; None for no span, as most other texts leave the string bare.
-        score: probability of `likelier`; of a bare string the share of its other occurrences so annotated, of
-            a needless span the share of the other texts with its string that leave it bare.
+        label: as annotated; None for a string that is annotated in other texts but not here.
+        likelier: another label; None for no span, as most other texts don't annotate the string.
+        score: probability of `likelier`. For a string that isn't annotated, the share of its other
+            occurrences that are; for a needless span, the share of other texts that don't annotate it.
+        others: number of other occurrences or texts that `score` was counted on.
     """
 
     record: Record
@@ -37,10 +40,14 @@ class Suspect:
     label: str | None
     likelier: str | None
     score: float
+    others: int = 0
 
     def line(self) -> str:
-        what = shown(self.record, self.start, self.end)
-        return f"{self.record.id}: {what} is {self.label}; {self.likelier or 'no span'} is likelier"
+        place = f"{self.record.id}: {shown(self.record, self.start, self.end)}"
+        if self.label:
+            return f"{place} is {self.label}; {self.likelier or 'no span'} is likelier"
+        annotated = round(self.score * self.others)
+        return f"{place} isn't annotated; {annotated} of its {self.others} other occurrences are"
 
     def to_json(self) -> dict[str, Any]:
         """The line in label-errors.jsonl."""
@@ -57,24 +64,24 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Finding:
-    """One hypothesis on what is broken, and what became of it.
+    """One hypothesis on what is broken, and the result of its test.
 
     Attributes:
         name: key in JSON and in `verdict.ORDER`.
-        question: what to expect if the hypothesis is true. `test`: how that was looked for.
-        observation: what was seen, with its numbers. `figures`: the same for machines, rounded.
+        question: what to expect if the hypothesis is true. `test`: how it was tested.
+        observation: the result in words and numbers. `figures`: the numbers alone, rounded.
         verdict: "broken" (the hypothesis holds), "watch" (a weakness), "fine" (refuted), "not tested".
         cause, remedy: what is broken and what to do, unless it is fine.
-        examples: some cases, each a short line. `suspects`: all of them, where review should look again.
+        examples: some cases, a short line each. `suspects`: all places that review should look at again.
     """
 
     name: str
-    group: str
     hypothesis: str
     question: str
     test: str
     observation: str
     verdict: TestVerdict
+    group: str = "data"
     cause: str = ""
     remedy: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -82,15 +89,25 @@ class Finding:
     suspects: tuple[Suspect, ...] = ()
 
 
+def untested(hypothesis: dict[str, Any], reason: str, **details: Any) -> Finding:
+    """The finding of a test that couldn't be run."""
+    return Finding(**hypothesis, observation=reason, verdict="not tested", **details)
+
+
+def grade(broken: object, watch: object = False) -> TestVerdict:
+    """The verdict of a test that was run."""
+    return "broken" if broken else "watch" if watch else "fine"
+
+
 @dataclass
 class ProjectData:
-    """Records and binary corpora by side (a side that isn't there is empty), and how to train on them.
+    """Records and binary corpora of train, dev and test (empty where missing), and how to train on them.
 
     Attributes:
-        texts: lines of the JSONL files that people accepted, offsets unchecked.
-        bins: the .spacy files, which training reads; without them it is given what `texts` say.
+        texts: accepted lines of the JSONL files, their offsets unchecked.
+        bins: the .spacy files, which training reads; a missing one is converted from `texts`.
         overrides: of the config, by dotted name.
-        problems: what kept a file from being read, by side.
+        problems: why a file couldn't be read, by "train", "dev" and "test".
     """
 
     config: Path
@@ -101,87 +118,90 @@ class ProjectData:
     overrides: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     problems: dict[str, str] = field(default_factory=dict)
-    _made: dict[str, DocBin] = field(default_factory=dict)
 
     @cached_property
     def nlp(self) -> Language:
         """The project's tokenizer, in an otherwise empty pipeline."""
         return records.blank(self.lang)
 
-    def __getitem__(self, side: str) -> list[Record]:
-        return self.texts.get(side, [])
+    def __getitem__(self, split: str) -> list[Record]:
+        return self.texts.get(split, [])
 
-    def sample(self, side: str, size: int) -> list[Record]:
-        """At most `size` records of a side, in file order; the same ones for the same seed."""
-        return [self[side][i] for i in chosen(len(self[side]), size, self.seed)]
+    def sample(self, split: str, size: int) -> list[Record]:
+        """At most `size` records, in file order; the same ones for the same seed."""
+        return self._some(self[split], size)
 
-    def docs(self, side: str, vocab: Any) -> list[Doc]:
-        """The side as training reads it."""
-        if side not in self.bins and side not in self._made:
-            self._made[side] = made(self[side], self.nlp)
-        return list((self.bins.get(side) or self._made[side]).get_docs(vocab))
+    def docs(self, split: str, vocab: Any, size: int | None = None) -> list[Doc]:
+        """The Docs that training reads, or a sample of at most `size`."""
+        docs = list((self.bins.get(split) or to_docbin(self[split], self.nlp)).get_docs(vocab))
+        return self._some(docs, len(docs) if size is None else size)
+
+    def _some(self, items: list, size: int) -> list:
+        if len(items) <= size:
+            return items
+        rng = np.random.default_rng(self.seed)
+        return [items[i] for i in sorted(rng.choice(len(items), size, replace=False).tolist())]
+
+    def too_small(self, split: str) -> str:
+        """Why there is too little data for statistics, or ""."""
+        texts = self[split]
+        spans = sum(len(record.spans) for record in texts)
+        if split in self.problems:
+            return self.problems[split]
+        if len(texts) < thresholds.MINIMUM_TEXTS or spans < thresholds.MINIMUM_SPANS:
+            return (
+                f"{split} has {counted(len(texts), 'text')} with {counted(spans, 'span')}; this takes at "
+                f"least {thresholds.MINIMUM_TEXTS} texts with {thresholds.MINIMUM_SPANS} spans."
+            )
+        return ""
 
 
-def made(texts: Sequence[Record], nlp: Language) -> DocBin:
-    """Records as a corpus; spans that lie on no tokens or overlap others get lost, as in most converters."""
+def to_docbin(texts: Sequence[Record], nlp: Language) -> DocBin:
+    """Records as a corpus. As in most converters, spans off the tokens or over another span are lost."""
     docs = []
     for record in texts:
         doc = nlp.make_doc(record.text)
-        taken = np.zeros(len(doc), dtype=bool)
+        free = np.ones(len(doc), dtype=bool)
         ents = []
         for span in record.spans:
-            ent = (
-                doc.char_span(span.start, span.end, label=span.label) if 0 <= span.start < span.end else None
-            )
-            if ent is not None and not taken[ent.start : ent.end].any():
-                taken[ent.start : ent.end] = True
+            valid = 0 <= span.start < span.end
+            ent = doc.char_span(span.start, span.end, label=span.label) if valid else None
+            if ent is not None and free[ent.start : ent.end].all():
+                free[ent.start : ent.end] = False
                 ents.append(ent)
         doc.set_ents(ents, default="outside")
         docs.append(doc)
-    return DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=False, docs=docs)
+    return docbin(docs)
 
 
-def chosen(n: int, size: int, seed: int) -> list[int]:
-    """At most `size` of `n` indices, sorted."""
-    if n <= size:
-        return list(range(n))
-    return sorted(np.random.default_rng(seed).choice(n, size, replace=False).tolist())
+def read(folder: Path, config: Path, labels: Sequence[str], **settings: Any) -> ProjectData:
+    """Read train, dev and test (.jsonl, .spacy) from a folder; a faulty dev or test is noted in `problems`.
 
-
-def read(
-    paths: dict[str, Path],
-    corpora: dict[str, Path],
-    *,
-    config: Path,
-    labels: Sequence[str],
-    lang: str,
-    overrides: dict[str, Any],
-    seed: int,
-) -> ProjectData:
-    """The project in files. A dev or test that is missing or broken is a problem to report, not the end.
+    Args:
+        settings: further fields of ProjectData.
 
     Raises:
         UserError: there is no train, or it can't be read.
     """
-    project = ProjectData(config, tuple(labels), {}, lang=lang, overrides=overrides, seed=seed)
-    for side in SIDES:
+    project = ProjectData(config, tuple(labels), {}, **settings)
+    for split in SPLITS:
         try:
-            project.texts[side] = records.accepted(records.read_unchecked(paths[side]))
-            if corpora[side].is_file():
-                project.bins[side] = DocBin().from_disk(corpora[side])
+            project.texts[split] = records.accepted(records.read_unchecked(folder / f"{split}.jsonl"))
+            if (path := folder / f"{split}.spacy").is_file():
+                project.bins[split] = read_docbin(path)
         except UserError as error:
-            if side == "train":
+            if split == "train":
                 raise
-            project.problems[side] = str(error)
-        except Exception as error:  # whatever msgpack and zlib make of other bytes
-            raise UserError(f"{corpora[side]}: is no spaCy corpus; run `weasel run split` again.") from error
+            project.problems[split] = str(error)
     if not project["train"]:
-        raise UserError(f"{paths['train']}: holds no accepted example, so there is nothing to diagnose.")
+        raise UserError(
+            f"{folder / 'train.jsonl'}: holds no accepted example, so there is nothing to diagnose."
+        )
     return project
 
 
 def shown(record: Record, start: int, end: int) -> str:
-    """A stretch of text for people, shortened."""
+    """A part of the text for messages, shortened."""
     text = " ".join(record.text[max(start, 0) : end].split())
     return json_text(text if len(text) <= 40 else text[:37] + "...")
 
@@ -189,21 +209,3 @@ def shown(record: Record, start: int, end: int) -> str:
 def percent(share: float) -> str:
     """`3 %`, `0.4 %`."""
     return f"{100 * share:.0f} %" if share >= 0.0995 or share == 0 else f"{100 * share:.1f} %"
-
-
-def untested(finding: dict[str, Any], why: str) -> Finding:
-    """The finding of a test that had nothing to go on."""
-    return Finding(**finding, observation=why, verdict="not tested")
-
-
-def enough(project: ProjectData, side: str) -> str:
-    """Why a side is too small for statistics, "" if it isn't."""
-    texts, spans = project[side], sum(len(record.spans) for record in project[side])
-    if side in project.problems:
-        return project.problems[side]
-    if len(texts) < thresholds.MINIMUM_TEXTS or spans < thresholds.MINIMUM_SPANS:
-        return (
-            f"{side} has {len(texts)} text{'s' * (len(texts) != 1)} with {spans} spans; this takes at least "
-            f"{thresholds.MINIMUM_TEXTS} texts with {thresholds.MINIMUM_SPANS} spans."
-        )
-    return ""

@@ -3,7 +3,7 @@
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import create_train_batches, train_while_improving
@@ -24,20 +24,20 @@ from threadpoolctl import threadpool_limits
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data import records
-from ie.data.docs import from_doc
+from ie.data.docs import docbin, from_doc
 from ie.diagnosis import thresholds
-from ie.diagnosis.findings import ProjectData, chosen
+from ie.diagnosis.findings import SPLITS, ProjectData
 from ie.evaluation import scoring
 from ie.training import loop
 
 
 @dataclass
 class Layer:
-    """A layer with weights: what happened to it.
+    """What happened to a layer with weights.
 
     Attributes:
-        gradients: (steps, 3): mean, variance and norm over its weights, before clipping; NaN for a step that
-            brought none.
+        gradients: (steps, 3): mean, variance and norm over its weights, before clipping; NaN for a step
+            without any.
         change: norm of the difference to the start over the norm at the start.
     """
 
@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass
 class Run:
-    """A training that was watched.
+    """A recorded training.
 
     Attributes:
         losses: of each step, per word. `rates`: learning rate of each step.
@@ -69,52 +69,45 @@ class Run:
         return float(np.mean(self.losses[-steps:]))
 
 
-class Watched:
-    """An optimizer that remembers the gradients it is given."""
+class RecordingOptimizer:
+    """An optimizer that keeps mean, variance, sum of squares and size of the gradients of each step."""
+
+    averages = None  # spaCy would otherwise score with averaged weights
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.seen: list[dict[tuple[int, str], tuple[float, float, float, int]]] = [{}]
+        self.steps: list[dict[tuple[int, str], tuple[float, float, float, int]]] = [{}]
 
     def __call__(self, key: tuple[int, str], weights: Any, gradient: Any, **options: Any) -> tuple[Any, Any]:
         xp = get_array_module(gradient)
         values = gradient.astype("float64")
         square = float((values**2).sum())
-        self.seen[-1][key] = (float(xp.mean(values)), float(xp.var(values)), square, int(gradient.size))
+        self.steps[-1][key] = (float(xp.mean(values)), float(xp.var(values)), square, int(gradient.size))
         return self.optimizer(key, weights, gradient, **options)
 
     def step_schedules(self) -> None:
         self.optimizer.step_schedules()
-        self.seen.append({})
-
-    @property
-    def averages(self) -> None:
-        """None: what is judged is where the weights went, not their mean on the way."""
-        return None
+        self.steps.append({})
 
 
-def tokenizing(project: ProjectData) -> Language:
+def tokenizer_pipeline(project: ProjectData) -> Language:
     """A pipeline without components, with the tokenizer that trainings of the config have.
 
     Raises:
         UserError: the config is broken.
     """
     with loop.explained(project.config):
-        whole = load_config(project.config, overrides=project.overrides, interpolate=True)
-        bare = Config({"nlp": {**whole["nlp"], "pipeline": []}, "components": {}})
-        nlp = load_model_from_config(bare, auto_fill=True, validate=False)
-        before = whole.get("initialize", {}).get("before_init")
+        config = load_config(project.config, overrides=project.overrides, interpolate=True)
+        empty = Config({"nlp": {**config["nlp"], "pipeline": []}, "components": {}})
+        nlp = load_model_from_config(empty, auto_fill=True, validate=False)
+        before = config.get("initialize", {}).get("before_init")
         if before:
             spacy.registry.resolve({"callback": before})["callback"](nlp)
     return nlp
 
 
-def corpus(docs: Iterable[Doc]) -> DocBin:
-    return DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=False, docs=docs)
-
-
-def _without_augmenter(config: dict[str, Any]) -> None:
-    """Short runs are compared with each other: texts that change by chance would be noise in between."""
+def _remove_augmenter(config: dict[str, Any]) -> None:
+    """Short runs are compared with each other: randomly changed texts would add noise."""
     section: Any = config
     for part in str(config["training"].get("train_corpus") or "").split("."):
         section = section.get(part) if isinstance(section, dict) else None
@@ -123,41 +116,33 @@ def _without_augmenter(config: dict[str, Any]) -> None:
 
 
 @contextmanager
-def started(
-    project: ProjectData,
-    docs: Sequence[Doc],
-    overrides: dict[str, Any] | None = None,
-    seed: int | None = None,
-) -> Iterator[tuple[Language, dict[str, Any], Callable, Optimizer]]:
-    """An initialised pipeline of the project's config with its training settings, corpus and optimizer.
+def _quiet() -> Iterator[None]:
+    """Diverging weights overflow; that they do is the observation."""
+    with threadpool_limits(limits=1), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _initialize(
+    project: ProjectData, corpus: Path, overrides: dict[str, Any], seed: int
+) -> tuple[Language, dict[str, Any], Callable]:
+    """A pipeline of the project's config, ready to train on a corpus; the training settings; its reader.
 
     Raises:
         UserError: the config is broken, or finds nothing to train on.
     """
-    seed = project.seed if seed is None else seed
-    with tempfile.TemporaryDirectory(prefix="diagnosis-") as folder, threadpool_limits(limits=1):
-        path = Path(folder) / "train.spacy"
-        corpus(docs).to_disk(path)
-        changes = {
-            "paths.train": str(path),
-            "paths.dev": str(path),
-            "system.seed": seed,
-            "training.logger": {"@loggers": "ie.Recorder.v1", "logger": None},
-            **project.overrides,
-            **(overrides or {}),
-        }
-        logger = changes.pop("training.logger")
-        with loop.explained(project.config):
-            config = load_config(project.config, overrides=changes, interpolate=False)
-            config["training"]["logger"] = logger
-            _without_augmenter(config)
-            fix_random_seed(seed)
-            nlp = init_nlp(config, use_gpu=-1)
-            whole = nlp.config.interpolate()
-            settings = spacy.registry.resolve(whole["training"], schema=spacy.schemas.ConfigSchemaTraining)
-            (reader,) = resolve_dot_names(whole, [settings["train_corpus"]])
+    paths = {"paths.train": str(corpus), "paths.dev": str(corpus), "system.seed": seed}
+    with loop.explained(project.config):
+        config = load_config(project.config, overrides=paths | project.overrides | overrides)
+        config["training"]["logger"] = {"@loggers": "ie.Recorder.v1", "logger": None}
+        _remove_augmenter(config)
         fix_random_seed(seed)
-        yield nlp, settings, reader, settings["optimizer"]
+        nlp = init_nlp(config, use_gpu=-1)
+        whole = nlp.config.interpolate()
+        settings = spacy.registry.resolve(whole["training"], schema=spacy.schemas.ConfigSchemaTraining)
+        (reader,) = resolve_dot_names(whole, [settings["train_corpus"]])
+    fix_random_seed(seed)
+    return nlp, settings, reader
 
 
 def run(
@@ -169,7 +154,7 @@ def run(
     rate: float = 1.0,
     batch: int = 0,
     dropout: bool = True,
-    until: Callable[[Language], bool] = lambda nlp: False,
+    stop: Callable[[Language], bool] = lambda nlp: False,
     seed: int | None = None,
 ) -> Run:
     """Train for some steps as the config says.
@@ -177,22 +162,32 @@ def run(
     Args:
         rate: factor on the learning rate.
         batch: texts in a batch; 0 leaves batches to the config.
-        until: asked every 20 steps whether it may end.
+        stop: called every 20 steps; the training ends when it returns True.
+
+    Raises:
+        UserError: the config is broken, or finds nothing to train on.
     """
-    with started(project, docs, overrides, seed) as (nlp, settings, reader, optimizer):
-        _scale(optimizer, rate)
-        watched = Watched(optimizer)
-        before = {label: copies(node) for label, node in layers(nlp).items()}
-        batches = (
+    with tempfile.TemporaryDirectory(prefix="diagnosis-") as folder, threadpool_limits(limits=1):
+        corpus = Path(folder) / "train.spacy"
+        docbin(docs).to_disk(corpus)
+        seed = project.seed if seed is None else seed
+        nlp, settings, reader = _initialize(project, corpus, overrides or {}, seed)
+        optimizer = settings["optimizer"]
+        if (schedule := optimizer.schedules.get("learn_rate")) is not None:
+            optimizer.schedules["learn_rate"] = (rate * value for value in schedule)
+        optimizer.learn_rate *= rate
+        start = {
+            label: {name: node.get_param(name).copy() for name in _weights(node)}
+            for label, node in layers(nlp).items()
+        }
+        recorder = RecordingOptimizer(optimizer)
+        recorded = Run(nlp, rates=[float(optimizer.learn_rate)], clip=float(optimizer.grad_clip))
+        updates = train_while_improving(
+            nlp,
+            recorder,
             _batches(list(reader(nlp)), batch)
             if batch
-            else create_train_batches(nlp, reader, settings["batcher"], 0)
-        )
-        found = Run(nlp, clip=float(optimizer.grad_clip))
-        loop = train_while_improving(
-            nlp,
-            watched,
-            batches,
+            else create_train_batches(nlp, reader, settings["batcher"], 0),
             lambda: (0.0, {}),
             dropout=settings["dropout"] if dropout else 0.0,
             eval_frequency=steps + 1,
@@ -203,34 +198,33 @@ def run(
             annotating_components=settings["annotating_components"],
             before_update=settings["before_update"],
         )
-        total = 0.0
-        found.rates.append(float(optimizer.learn_rate))
         try:
-            # Wild weights overflow; that they do is the observation.
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                for texts, info, _ in loop:
-                    now = _loss(nlp, info["losses"])
-                    found.losses.append((now - total) / max(sum(len(eg) for eg in texts), 1))
-                    total = now
-                    if not math.isfinite(now):
-                        found.failed = "the loss is no longer a number"
-                        break
-                    done = len(found.losses)
-                    if done >= steps or (done % 20 == 0 and until(nlp)):
-                        break
-                    found.rates.append(float(optimizer.learn_rate))
+            with _quiet():
+                _follow(recorded, updates, steps, optimizer, stop)
         except (ValueError, FloatingPointError, OverflowError, IndexError) as error:
-            found.failed = one_line(error, 150)
-        _summarise(found, before, watched)
-    return found
+            recorded.failed = one_line(error, 150)
+        _add_layers(recorded, start, recorder)
+    return recorded
 
 
-def _scale(optimizer: Optimizer, rate: float) -> None:
-    schedule = optimizer.schedules.get("learn_rate")
-    if schedule is not None:
-        optimizer.schedules["learn_rate"] = (rate * value for value in schedule)
-    optimizer.learn_rate *= rate
+def _follow(
+    run: Run, updates: Iterator[tuple], steps: int, optimizer: Optimizer, stop: Callable[[Language], bool]
+) -> None:
+    """Train, and record losses and learning rates."""
+    # Components that have labels; the loss of a tok2vec is the size of its gradients.
+    names = [name for name, pipe in run.nlp.pipeline if getattr(pipe, "label_data", None) is not None]
+    total = 0.0
+    for examples, info, _ in updates:
+        now = float(sum(loss for name, loss in info["losses"].items() if name in names))
+        run.losses.append((now - total) / max(sum(len(eg) for eg in examples), 1))
+        total = now
+        if not math.isfinite(now):
+            run.failed = "the loss is no longer a number"
+            return
+        done = len(run.losses)
+        if done >= steps or (done % 20 == 0 and stop(run.nlp)):
+            return
+        run.rates.append(float(optimizer.learn_rate))
 
 
 def _batches(examples: list[Example], size: int) -> Iterator[tuple[int, list[Example]]]:
@@ -243,58 +237,49 @@ def _batches(examples: list[Example], size: int) -> Iterator[tuple[int, list[Exa
         order = order[size:]
 
 
-def _loss(nlp: Language, losses: dict[str, float]) -> float:
-    """Of the components that have labels; that of a tok2vec is the size of its gradients."""
-    names = [n for n, pipe in nlp.pipeline if getattr(pipe, "label_data", None) is not None]
-    return float(sum(loss for name, loss in losses.items() if name in names))
+def _weights(node: Model) -> list[str]:
+    return [name for name in node.param_names if node.has_param(name)]
 
 
 def layers(nlp: Language) -> dict[str, Model]:
-    """Layers with weights by a name for people, in the order of the pipeline."""
-    found: dict[str, Model] = {}
+    """Layers with weights by a readable name, in the order of the pipeline."""
+    nodes: dict[str, Model] = {}
     for name, pipe in nlp.pipeline:
         model = getattr(pipe, "model", None)
         for node in model.walk() if isinstance(model, Model) else ():
-            if any(node.has_param(p) for p in node.param_names):
+            if _weights(node):
                 label = f"{name}: {node.name}"
-                same = sum(other == label or other.startswith(f"{label} ") for other in found)
-                found[f"{label} {same + 1}" if same else label] = node
-    return found
+                same = sum(other == label or other.startswith(f"{label} ") for other in nodes)
+                nodes[f"{label} {same + 1}" if same else label] = node
+    return nodes
 
 
-def copies(node: Model) -> dict[str, Any]:
-    return {name: node.get_param(name).copy() for name in node.param_names if node.has_param(name)}
-
-
-def _summarise(found: Run, before: dict[str, dict[str, Any]], watched: Watched) -> None:
-    nodes = layers(found.nlp)
-    steps = [seen for seen in watched.seen if seen] or [{}]
-    for label, node in nodes.items():
-        rows = np.full((len(steps), 3), np.nan)
-        for i, seen in enumerate(steps):
-            parts = [seen[node.id, name] for name in node.param_names if (node.id, name) in seen]
-            sizes = np.array([part[3] for part in parts], dtype=float)
-            if len(parts):
-                means, variances, squares = (np.array([part[k] for part in parts]) for k in range(3))
+def _add_layers(run: Run, start: dict[str, dict[str, Any]], recorder: RecordingOptimizer) -> None:
+    """Summarize the recorded gradients, and the change of the weights since the start, by layer."""
+    steps = [step for step in recorder.steps if step] or [{}]
+    for label, node in layers(run.nlp).items():
+        gradients = np.full((len(steps), 3), np.nan)
+        for row, step in zip(gradients, steps, strict=True):
+            parts = [step[node.id, name] for name in node.param_names if (node.id, name) in step]
+            if parts:
+                means, variances, squares, sizes = np.array(parts, dtype=float).T
                 mean = (means * sizes).sum() / sizes.sum()
                 variance = ((variances + (means - mean) ** 2) * sizes).sum() / sizes.sum()
-                rows[i] = mean, variance, squares.sum() ** 0.5
-        start, moved, size = 0.0, 0.0, 0
-        for name, old in before.get(label, {}).items():
-            new = node.get_param(name)
-            start += float((old.astype("float64") ** 2).sum())
-            moved += float(((new.astype("float64") - old) ** 2).sum())
+                row[:] = mean, variance, squares.sum() ** 0.5
+        norm, moved, size = 0.0, 0.0, 0
+        for name, old in start.get(label, {}).items():
+            norm += float((old.astype("float64") ** 2).sum())
+            moved += float(((node.get_param(name).astype("float64") - old) ** 2).sum())
             size += old.size
         # Weights that start at 0 are measured against a thousandth each.
-        found_change = moved**0.5 / max(start**0.5, 1e-3 * size**0.5) if size else 0.0
-        found.layers[label] = Layer(rows, found_change)
+        change = moved**0.5 / max(norm**0.5, 1e-3 * size**0.5) if size else 0.0
+        run.layers[label] = Layer(gradients, change)
 
 
 def score(nlp: Language, docs: Sequence[Doc], labels: Sequence[str]) -> np.ndarray:
-    """Hits, misses and false alarms of exact spans: (documents, 3)."""
+    """True positives, false positives and false negatives of exact spans: (documents, 3)."""
     gold = [from_doc(doc) for doc in docs]
-    with threadpool_limits(limits=1), np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         try:
             predicted = [from_doc(doc) for doc in nlp.pipe([doc.text for doc in docs])]
         except (ValueError, IndexError):  # weights that are no numbers
@@ -307,7 +292,7 @@ def shuffled(docs: Sequence[Doc], seed: int) -> list[Doc]:
     rng = np.random.default_rng(seed)
     names = [ent.label_ for doc in docs for ent in doc.ents]
     order = iter(rng.permutation(len(names)))
-    found = []
+    copies = []
     for doc in docs:
         copy = Doc(doc.vocab, [t.text for t in doc], [bool(t.whitespace_) for t in doc])
         free = np.ones(len(doc), dtype=bool)
@@ -320,8 +305,8 @@ def shuffled(docs: Sequence[Doc], seed: int) -> list[Doc]:
                 free[start : start + n] = False
                 ents.append(Span(copy, start, start + n, label=name))
         copy.set_ents(ents, default="outside")
-        found.append(copy)
-    return found
+        copies.append(copy)
+    return copies
 
 
 @dataclass
@@ -329,7 +314,7 @@ class Reference:
     """A short training on a sample of train by `ie.training.loop`, scored on dev and test.
 
     Attributes:
-        counts: (documents, 3) by side, of the texts `docs`.
+        counts: (documents, 3) of the texts `docs`, by "dev" and "test".
         steps, texts: updates and texts of the training.
         failed: why there are no scores, "" if there are.
     """
@@ -348,44 +333,34 @@ def reference(project: ProjectData) -> Reference:
         UserError: the config is broken.
     """
     vocab = Vocab()
-    sides = {}
-    for side, size in (
-        ("train", thresholds.TRAIN_TEXTS),
-        ("dev", thresholds.CHECK_TEXTS),
-        ("test", thresholds.CHECK_TEXTS),
-    ):
-        docs = project.docs(side, vocab) if project[side] or side in project.bins else []
-        sides[side] = [docs[i] for i in chosen(len(docs), size, project.seed)]
+    sizes = dict.fromkeys(SPLITS, thresholds.CHECK_TEXTS) | {"train": thresholds.TRAIN_TEXTS}
+    docs = {split: project.docs(split, vocab, size) for split, size in sizes.items()}
     steps = thresholds.REFERENCE_STEPS
-    found = Reference(steps=steps, texts=len(sides["train"]))
+    result = Reference(steps=steps, texts=len(docs["train"]))
+    changes = {"training.max_steps": steps, "training.eval_frequency": steps // 3}
     with tempfile.TemporaryDirectory(prefix="diagnosis-") as name:
         folder = Path(name)
-        for side in ("train", "dev"):
-            # without a dev any texts will do to pick a checkpoint, as nothing is scored
-            corpus(sides[side] or sides["train"][:20]).to_disk(folder / f"{side}.spacy")
+        for split in ("train", "dev"):
+            # Without a dev any texts will do to pick a checkpoint, as nothing is scored.
+            docbin(docs[split] or docs["train"][:20]).to_disk(folder / f"{split}.spacy")
         try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
+            with _quiet():
                 loop.train(
                     project.config,
                     train=folder / "train.spacy",
                     dev=folder / "dev.spacy",
                     output=folder,
-                    overrides={
-                        **project.overrides,
-                        "training.max_steps": steps,
-                        "training.eval_frequency": steps // 3,
-                    },
+                    overrides=project.overrides | changes,
                     seed=project.seed,
                 )
         except UserError as error:
-            if str(error) != loop.CAME_APART:
+            if str(error) != loop.DIVERGED:
                 raise
-            found.failed = str(error)
-            return found
+            result.failed = str(error)
+            return result
         nlp = spacy.load(folder / "model-best")
-        for side in ("dev", "test"):
-            if sides[side]:
-                found.docs[side] = sides[side]
-                found.counts[side] = score(nlp, sides[side], project.labels)
-    return found
+        for split in ("dev", "test"):
+            if docs[split]:
+                result.docs[split] = docs[split]
+                result.counts[split] = score(nlp, docs[split], project.labels)
+    return result

@@ -9,24 +9,24 @@ from matplotlib.figure import Figure
 from wasabi import table
 
 from ie.core import stats
-from ie.core.files import json_text
 from ie.diagnosis.findings import Finding
 from ie.diagnosis.verdict import CASES, Diagnosis
 from ie.reports import figures, html
 
 MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "not tested": "– not tested", "fine": "✔ fine"}
-# Those that ask for something are shown in full.
+# Findings with these verdicts are shown in full.
 SHOWN = ("broken", "watch")
 WIDTHS = (24, 26, 28, 34)
+FIELDS = ("name", "group", "hypothesis", "question", "test", "observation", "verdict")
 
 
 def ordered(diagnosis: Diagnosis) -> list[Finding]:
-    """The findings, those that ask for something first."""
+    """The findings, the broken ones first."""
     return sorted(diagnosis.findings, key=lambda finding: list(MARKS).index(finding.verdict))
 
 
 def text(diagnosis: Diagnosis) -> str:
-    """The table of what is broken or to be watched, each cell wrapped; a line for all others of a verdict."""
+    """The table of broken and weak points, each cell wrapped, and a line for each other verdict."""
     lines = []
     rows: list[tuple[str, ...]] = []
     for finding in ordered(diagnosis):
@@ -68,33 +68,15 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "next": diagnosis.next,
         "cause": diagnosis.first.name if diagnosis.first else None,
         "texts": diagnosis.sizes,
-        "scores": {
-            name: {key: round(getattr(score, key), 4) for key in ("value", "low", "high")}
-            for name, (_, score) in diagnosis.scores.items()
-        },
+        "scores": {name: score.as_dict() for name, (_, score) in diagnosis.scores.items()},
         "missing": diagnosis.missing,
         "findings": [
-            {
-                "name": finding.name,
-                "group": finding.group,
-                "hypothesis": finding.hypothesis,
-                "question": finding.question,
-                "test": finding.test,
-                "observation": finding.observation,
-                "verdict": finding.verdict,
-                **({"cause": finding.cause} if finding.verdict in ("broken", "watch") else {}),
-                "figures": finding.figures,
-                "examples": list(finding.examples),
-            }
+            {field: getattr(finding, field) for field in FIELDS}
+            | ({"cause": finding.cause} if finding.verdict in SHOWN else {})
+            | {"figures": finding.figures, "examples": list(finding.examples)}
             for finding in diagnosis.findings
         ],
     }
-
-
-def suspects(diagnosis: Diagnosis) -> list[str]:
-    """Spans to look at again, a JSON object each (see `Suspect`): doubtful, needless, then missing ones."""
-    found = [suspect for finding in diagnosis.findings for suspect in finding.suspects]
-    return [json_text(suspect.to_json()) for suspect in found]
 
 
 def page(diagnosis: Diagnosis) -> str:
@@ -108,8 +90,7 @@ def page(diagnosis: Diagnosis) -> str:
         )
         if (finding := by_name.get(name)) and finding.figures
     ]
-    n = len(diagnosis.reference.docs.get("dev", []))
-    tested = len(diagnosis.reference.docs.get("test", []))
+    n, n_test = (len(diagnosis.reference.docs.get(split, [])) for split in ("dev", "test"))
     return html.page(
         "diagnosis.html.j2",
         diagnosis=diagnosis,
@@ -120,7 +101,7 @@ def page(diagnosis: Diagnosis) -> str:
         pictures=pictures,
         layers=layers(diagnosis),
         scores=[
-            (title, stats.format_score(score, tested if name == "pipeline-test" else n))
+            (title, stats.format_score(score, n_test if name == "pipeline-test" else n))
             for name, (title, score) in diagnosis.scores.items()
         ],
     )
@@ -134,8 +115,9 @@ def sweep_figure(finding: Finding) -> Figure:
         drawing = figures.figure(5.6, 2.6)
         axis = drawing.subplots()
         heights = [100 * (falls[rate] if falls[rate] is not None else -1) for rate in rates]
-        own = [math.isclose(rate, finding.figures["configured"], rel_tol=0.01) for rate in rates]
-        colours = [figures.COLOURS[0] if mine else figures.TINTS[0] for mine in own]
+        configured = finding.figures["configured"]
+        own = [math.isclose(rate, configured, rel_tol=0.01) for rate in rates]
+        colours = [(figures.COLOURS if mine else figures.TINTS)[0] for mine in own]
         axis.bar(range(len(rates)), [max(height, -100) for height in heights], color=colours)
         axis.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         axis.axhline(0, color="black", linewidth=0.8)
@@ -150,7 +132,7 @@ def gradient_figure(finding: Finding) -> Figure:
         drawing = figures.figure(7.4, 1.2 + 0.19 * len(finding.figures))
         axis = drawing.subplots()
         for i, (name, entry) in enumerate(finding.figures.items()):
-            # a norm of 0 has no place on a log axis
+            # A log axis can't show a norm of 0.
             norms = [norm or math.nan for norm in entry["steps"]["norm"]]
             style = ("-", "--", ":")[i // len(figures.COLOURS) % 3]
             axis.plot(range(1, len(norms) + 1), norms, style, linewidth=1.2, label=name)
@@ -174,5 +156,5 @@ def layers(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
 
 
 def shorthand(value: float | None) -> str:
-    """`3.2e-05`; a dash for what isn't there."""
+    """`3.2e-05`; a dash for a missing number."""
     return "–" if value is None else f"{value:.2g}"

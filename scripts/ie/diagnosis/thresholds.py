@@ -1,32 +1,32 @@
-"""Where `diagnose` draws its lines, all in one place, each with its reason.
+"""The thresholds of `diagnose`, each with its reason.
 
-"Broken" is for what no healthy project shows; between that and "fine" lies "watch". The values were chosen on
+"Broken" is for what no healthy project shows; "watch" is between that and "fine". The values were chosen on
 healthy parts of four corpora (the demo, fire, fashion_brands, crossner_politics) and are the same for all
-data; `benchmark-diagnosis` measures what they are worth.
+data; `benchmark-diagnosis` measures how well they work.
 """
 
-# How much is looked at, so that the whole takes a few minutes on one core whatever the size of the data.
+# Sizes of samples: `diagnose` takes a few minutes on one core whatever the size of the data.
 TRAIN_TEXTS = 600  # for trainings: enough for F about .8 on easy labels
 ANNOTATED_TEXTS = 2000  # for out-of-fold predictions: ten seconds; some hundred texts are enough
-CHECK_TEXTS = 300  # of dev and of test: an F about .8 is known to ±.05
+CHECK_TEXTS = 300  # of dev and of test: enough for an F about .8 ±.05
 MINIMUM_TEXTS = 20  # below, cross-validation and two-sample tests say nothing
 MINIMUM_SPANS = 20
 
 # --- Data: offsets and tokens
-# `split` refuses or mends all of these, so a healthy corpus has none; one slip isn't what breaks a model.
+# `split` refuses or fixes all of these, so a healthy corpus has none; a single slip doesn't break a model.
 FAULTY_SPANS = 0.01
-# Of the spans behind the first character outside ASCII: how many of the misplaced ones another unit of
-# counting puts right. Chance puts right one in ten, as most positions are within a word.
+# Share of the misplaced spans behind the first character outside ASCII that another unit of counting fixes.
+# Chance fixes one in ten, as most positions are within a word.
 MENDED = 0.5
-# Texts that repeat others of their side: `split` keeps one of each, and chats or forms have a few.
+# Share of texts that repeat others of their split: `split` keeps one of each, and chats or forms have a few.
 REPEATED = 0.2
-# Texts whose tokens in the .spacy file aren't those of the config's tokenizer. The same rules give none.
+# Share of texts with other tokens in the .spacy file than the config's tokenizer gives. Normally none.
 OTHER_TOKENS = 0.01
 
 # --- Data: labels
 RARE = 20  # spans: P and R of a label with fewer in training are mostly luck
-DOMINANT = 0.95  # share of one label: the micro average then says nothing of the others
-DENSITY = 0.5  # spans a word in dev, smaller or larger than in train by this factor: annotated otherwise
+DOMINANT = 0.95  # share of one label: the micro average then says nothing about the others
+DENSITY = 0.5  # spans per word in dev, smaller or larger than in train by this factor: other rules
 
 # --- Data: leakage
 LEAKED = 0.01  # share of dev or test: moves F by at most a point, which is as much as a seed does
@@ -38,38 +38,38 @@ KNOWN_STRINGS = 0.8  # share of test spans whose string was seen in training: F 
 # (their frequency) to 1. Random places get 0 ± .03, the worst healthy subsample .6 (of rare names, some 150
 # spans: .4).
 PLACES = 0.2
-# Spans, in all and for each label: with fewer, what the model can't tell may be its own fault.
+# Spans, in all and per label: with fewer, the model may simply lack data.
 MANY_SPANS = 100
 MANY_OF_LABEL = 30
-# Accuracy of the label of a labelled token, as a share of the way from "always the commonest" to 1.
+# Accuracy of the label of a labelled token, as a share of the way from "always the most frequent" to 1.
 TYPES = 0.2
-# A token's own form tells best whether that token is labelled; by how much its neighbour's may do better.
+# A token's own form predicts best whether it is labelled; by how much its neighbour's may do better.
 SHIFTED = 0.05
-# Occurrences of strings that the other texts annotate: how many are annotated, too. Healthy: .94 and up, on
-# hard labels as well; without 30 % of the spans .44 to .62. Broken if the whole 95 % interval lies below.
+# Share of the occurrences of strings annotated elsewhere that are annotated too. Healthy: .94 and up, with
+# hard labels too; without 30 % of the spans .44 to .62. Broken if the whole 95 % interval lies below.
 ANNOTATED = 0.85
-# Of the tokens that the model is surest are labelled (as many as half of those that are): how many are.
-# Easy labels: .94 and up; hard ones come down to .7 with all spans there, so this alone accuses nobody.
+# Share of the tokens most probably labelled (as many as half of those that are) that are labelled.
+# Easy labels: .94 and up; hard ones go down to .7 with all spans there, so this alone proves nothing.
 SUREST = 0.85
-# Tokens of one label that a model of the training data takes for another, both ways.
-# Of two shuffled labels half are.
+# Share of the tokens of one label for which a model of train predicts another one, both ways. With two
+# shuffled labels it is half.
 SWAPPED = 0.6
 CONFIDENT = 0.9  # probability of another label, next to which the given one has at most UNLIKELY
 UNLIKELY = 0.05
-OTHERS = 3  # texts with a string: if most of fewer leave it bare, that may be luck
-# Share of spans worth a second look: as many as that are slips, or labels that are hard to tell apart (nine
-# kinds of politics: .1, and .2 with only a hundred texts).
+OTHERS = 3  # texts with a string: if most of fewer don't annotate it, that may be chance
+# Share of spans worth a second look; above it are many slips, or labels that are hard to tell apart (nine
+# labels of politics: .1, and .2 with only a hundred texts).
 LABEL_ERRORS = 0.1
-# Share of spans whose string most other texts leave bare. Words that are meant now and then only make some:
-# healthy sets come to .02 (fire: "one", "incorporated"), most to 0.
+# Share of spans whose string isn't annotated in most other texts. Ambiguous words cause some:
+# healthy sets reach .02 (fire: "one", "incorporated"), most to 0.
 NEEDLESS = 0.05
-# Share of spans, of those whose string is repeated, that are labelled otherwise than is usual for the string;
-# of the label that has most of them. Homonyms make some: healthy sets come to .06, half a label renamed .3.
+# Share of the spans of repeated strings that have another label than is usual for the string, for the label
+# with most of them. Homonyms cause some: healthy sets reach .06, half a label renamed .3.
 INCONSISTENT_WATCH = 0.1
 INCONSISTENT = 0.2
 # Skill of a model of train on dev and test, as a share of that out of fold on train. Same rules: .9 and up.
 SAME_RULES = 0.5
-LONGER = 1.3  # spans' mean number of tokens, one side against the other
+LONGER = 1.3  # mean number of tokens of a span in one split, as a multiple of that in another
 
 # --- Data: drift
 # Area under the curve of a classifier that tells two splits apart by words (two-sample test, Lopez-Paz and
@@ -109,6 +109,6 @@ EXPLODING = 1e3  # growth of the norm from the first quarter of the steps to the
 UNSTABLE = 0.15  # F between seeds with small batches
 
 # --- The four cases
-CHANCE = 0.1  # F above chance and above shuffled labels that is still "hardly better"
-TOO_GOOD = 0.98  # people who annotate the same texts rarely agree so well
-TOO_GOOD_LOW = 0.95  # lower end of its interval: on a handful of texts all may be right by luck
+CHANCE = 0.1  # F above chance and above shuffled labels up to which it is "hardly better"
+TOO_GOOD = 0.98  # two annotators of the same texts rarely agree so well
+TOO_GOOD_LOW = 0.95  # lower end of its interval: on a handful of texts all may be right by chance

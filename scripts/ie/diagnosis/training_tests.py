@@ -11,8 +11,9 @@ from spacy.vocab import Vocab
 
 from ie.core import stats
 from ie.core.stats import Estimate
+from ie.core.text import counted
 from ie.diagnosis import recorded_training, thresholds
-from ie.diagnosis.findings import Finding, ProjectData, chosen, untested
+from ie.diagnosis.findings import Finding, ProjectData, grade, untested
 
 TINY = {
     "name": "tiny",
@@ -61,7 +62,7 @@ BATCHES = {
     "name": "batches",
     "group": "training",
     "hypothesis": "Training is unstable with small batches.",
-    "question": "With few texts a batch the score depends on the seed.",
+    "question": "With few texts per batch the score depends on the seed.",
     "test": f"{' and '.join(map(str, thresholds.BATCHES))} texts per batch, {thresholds.SEEDS} seeds each, "
     "scored on dev.",
 }
@@ -75,17 +76,16 @@ DROPOUT = {
 }
 # What to do where numbers run out of bounds.
 OVERFLOW = "Lower the learning rate, keep grad_clip at 1.0, or take layers out of the model."
-TOLD = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES, DROPOUT)
+HYPOTHESES = (TINY, RATE, CLIP, WEIGHTS, GRADIENTS, SHUFFLED, BATCHES, DROPOUT)
 
 
 def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None) -> Iterator[Finding]:
-    """All tests of training; none can be made if there is no annotation."""
-    docs = project.docs("train", Vocab())
-    docs = [docs[i] for i in chosen(len(docs), thresholds.TRAIN_TEXTS, project.seed)]
-    dev = project.docs("dev", Vocab()) if project["dev"] or "dev" in project.bins else []
-    dev = [dev[i] for i in chosen(len(dev), thresholds.CHECK_TEXTS, project.seed)]
+    """All tests of training; none can be run without annotations."""
+    docs = project.docs("train", Vocab(), thresholds.TRAIN_TEXTS)
+    dev = project.docs("dev", Vocab(), thresholds.CHECK_TEXTS)
     if not any(doc.ents for doc in docs):
-        yield from (untested(told, "The training corpus has no annotation to learn from.") for told in TOLD)
+        reason = "The training corpus has no annotation to learn from."
+        yield from (untested(hypothesis, reason) for hypothesis in HYPOTHESES)
         return
     progress("tiny data")
     yield tiny(project, docs)
@@ -97,22 +97,30 @@ def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None
     yield weights(project, watched)
     yield gradients(watched)
     if not any(doc.ents for doc in dev):
-        why = "There is no dev to score on." if not dev else f"No span in {len(dev):,} dev texts to score on."
-        yield from (untested(told, why) for told in (SHUFFLED, BATCHES, DROPOUT))
+        reason = f"No span in {len(dev):,} dev texts to score on." if dev else "There is no dev to score on."
+        yield from (untested(hypothesis, reason) for hypothesis in (SHUFFLED, BATCHES, DROPOUT))
         return
     progress("shuffled labels")
     yield shuffled(project, docs, dev)
     progress("batch sizes")
-    steady = batches(project, docs, dev)
-    yield steady
+    by_batch = batches(project, docs, dev)
+    yield by_batch
     progress("dropout")
-    yield dropout(project, docs, dev, steady.figures[str(max(thresholds.BATCHES))])
+    yield dropout(project, docs, dev, by_batch.figures[str(max(thresholds.BATCHES))])
 
 
 def f_of(counts: np.ndarray) -> Estimate:
-    """F with its interval; 0 where nothing was found."""
-    found = stats.intervals(counts)[2]
-    return Estimate(0.0, 0.0, 0.0) if np.isnan(found.value) else found
+    """F with its interval; 0 where nothing was predicted."""
+    f = stats.intervals(counts)[2]
+    return Estimate(0.0, 0.0, 0.0) if np.isnan(f.value) else f
+
+
+def train_and_score(
+    project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc], steps: int, **options: Any
+) -> Estimate:
+    """F on dev after a short training."""
+    nlp = recorded_training.run(project, docs, steps, **options).nlp
+    return f_of(recorded_training.score(nlp, dev, project.labels))
 
 
 def shorthand(value: float) -> str:
@@ -128,33 +136,33 @@ def several(names: Sequence[str]) -> str:
 
 def tiny(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     """Can it learn a few texts by heart?"""
-    # Short ones are quick, and what has no span is too easy.
+    # Short texts are quick; texts without a span are too easy.
     few = sorted((doc for doc in docs if doc.ents), key=lambda doc: (len(doc), doc.text))
-    few = (
-        few[len(few) // 4 :][: thresholds.TINY] if len(few) >= 2 * thresholds.TINY else few[: thresholds.TINY]
-    )
+    skipped = len(few) // 4 if len(few) >= 2 * thresholds.TINY else 0
+    few = few[skipped:][: thresholds.TINY]
     reached = 0.0
 
-    def until(nlp: Language) -> bool:
+    def learned(nlp: Language) -> bool:
         nonlocal reached
         reached = max(reached, f_of(recorded_training.score(nlp, few, project.labels)).value)
         return reached >= thresholds.TOO_GOOD
 
-    found = recorded_training.run(
-        project, few, thresholds.TINY_STEPS, batch=min(len(few), thresholds.TINY), dropout=False, until=until
+    training = recorded_training.run(
+        project, few, thresholds.TINY_STEPS, batch=len(few), dropout=False, stop=learned
     )
-    if not found.failed:
-        until(found.nlp)
-    n = f"{len(few)} text{'s' * (len(few) != 1)} ({sum(len(doc.ents) for doc in few)} spans)"
-    said = f"{found.failed} after" if found.failed else f"F {reached:.2f} after"
+    if not training.failed:
+        learned(training.nlp)
+    n = f"{counted(len(few), 'text')} ({counted(sum(len(doc.ents) for doc in few), 'span')})"
     return Finding(
         **TINY,
-        observation=f"{said} {len(found.losses)} steps on {n}.",
-        verdict="broken" if found.failed or reached < thresholds.TINY_F else "fine",
-        cause=f"training fails: {found.failed}" if found.failed else "it can't learn even a handful of texts",
+        observation=f"{training.failed or f'F {reached:.2f}'} after {len(training.losses)} steps on {n}.",
+        verdict=grade(training.failed or reached < thresholds.TINY_F),
+        cause=f"training fails: {training.failed}"
+        if training.failed
+        else "it can't learn even a handful of texts",
         remedy="Look at learning rate, gradients and frozen components below, and whether the spans lie on "
         "tokens.",
-        figures={"texts": len(few), "steps": len(found.losses), "f": round(reached, 4)},
+        figures={"texts": len(few), "steps": len(training.losses), "f": round(reached, 4)},
     )
 
 
@@ -237,32 +245,26 @@ def _number(value: float) -> float | None:
     return round(value, 4) if np.isfinite(value) else None
 
 
-def _norms(found: recorded_training.Run) -> np.ndarray:
-    """Norm of all gradients of each step."""
-    norms = np.stack([layer.gradients[:, 2] for layer in found.layers.values()])
-    return np.sqrt(np.nansum(norms**2, axis=0))
-
-
 def clipping(project: ProjectData, docs: Sequence[Doc], watched: recorded_training.Run) -> Finding:
     """The gradients against the config's grad_clip."""
-    norms = _norms(watched)
+    layers = np.stack([layer.gradients[:, 2] for layer in watched.layers.values()])
+    norms = np.sqrt(np.nansum(layers**2, axis=0))  # of all gradients of each step
     typical = float(np.median(norms)) if len(norms) else 0.0
     suspect = bool(watched.clip) and watched.clip < thresholds.CLIPPED * typical
-    said = (
-        f"Median norm {shorthand(typical)}, grad_clip {shorthand(watched.clip) if watched.clip else 'off'}."
-    )
+    clip = shorthand(watched.clip) if watched.clip else "off"
+    observation = f"Median norm {shorthand(typical)}, grad_clip {clip}."
     broken = False
     if suspect:
         sweep = LossSweep(project, docs)
         mine = sweep.fall(sweep.runs())
         other = sweep.fall(sweep.runs(overrides={"training.optimizer.grad_clip": 1.0}))
         broken = mine < thresholds.LEARNS * other and other > thresholds.FALL
-        said += f" The loss fell by {_fall(mine)}, with 1.0 by {_fall(other)}."
+        observation += f" The loss fell by {_fall(mine)}, with 1.0 by {_fall(other)}."
     return Finding(
         **CLIP,
-        observation=said,
-        verdict="broken" if broken else "watch" if suspect else "fine",
-        cause=f"gradients are clipped to {shorthand(watched.clip)}, next to nothing",
+        observation=observation,
+        verdict=grade(broken, suspect),
+        cause=f"gradients are clipped to {clip}, next to nothing",
         remedy="Set [training.optimizer] grad_clip to 1.0.",
         figures={"median_norm": _significant(typical), "clip": watched.clip},
     )
@@ -273,14 +275,14 @@ def _significant(value: float) -> float | None:
 
 
 def weights(project: ProjectData, watched: recorded_training.Run) -> Finding:
-    """The layers whose weights stayed as they were, or are no numbers any more."""
+    """The layers whose weights didn't change, or are no longer numbers."""
     figures = {name: _significant(layer.change) for name, layer in watched.layers.items()}
     # NaN is neither below nor above any limit.
     lost = [name for name, layer in watched.layers.items() if not np.isfinite(layer.change)]
     if lost:
         return Finding(
             **WEIGHTS,
-            observation=f"{len(lost)} of {len(watched.layers)} layers are no numbers any more "
+            observation=f"{len(lost)} of {len(watched.layers)} layers are no longer numbers "
             f"({several(lost)}).",
             verdict="broken",
             cause="the weights overflow",
@@ -291,24 +293,24 @@ def weights(project: ProjectData, watched: recorded_training.Run) -> Finding:
     n = len(watched.layers)
     config = load_config(project.config, overrides=project.overrides, interpolate=True)
     frozen = config["training"].get("frozen_components") or []
-    # To keep what was learnt elsewhere is a choice; to keep random numbers isn't.
-    learnt = bool(config["initialize"].get("init_tok2vec")) or any(
+    # Freezing pretrained weights is a choice; freezing random ones is a mistake.
+    pretrained = bool(config["initialize"].get("init_tok2vec")) or any(
         "source" in config["components"].get(name, {}) for name in frozen
     )
     changes = [layer.change for layer in watched.layers.values()]
-    said = (
-        f"All {n} layers changed, by {shorthand(min(changes))} to {shorthand(max(changes))}."
-        if not still and changes
-        else f"{len(still)} of {n} layers didn't change ({several(still)})"
-        + (f"; the config freezes {', '.join(frozen)}." if frozen else ".")
-    )
-    every = bool(still) and len(still) == n
-    excused = learnt and all(name.split(":")[0] in frozen for name in still)
+    if changes and not still:
+        observation = f"All {n} layers changed, by {shorthand(min(changes))} to {shorthand(max(changes))}."
+    else:
+        freezes = f"; the config freezes {', '.join(frozen)}" if frozen else ""
+        observation = f"{len(still)} of {n} layers didn't change ({several(still)}){freezes}."
+    excused = pretrained and all(name.split(":")[0] in frozen for name in still)
     return Finding(
         **WEIGHTS,
-        observation=said,
-        verdict="fine" if not still else "watch" if excused else "broken",
-        cause="no weight changes at all" if every else f"layers are frozen or dead: {several(still)}",
+        observation=observation,
+        verdict=grade(still and not excused, still),
+        cause="no weight changes at all"
+        if still and len(still) == n
+        else f"layers are frozen or dead: {several(still)}",
         remedy="Take the component out of [training] frozen_components, or load weights worth keeping "
         "([initialize] init_tok2vec)."
         if frozen
@@ -349,18 +351,19 @@ def gradients(watched: recorded_training.Run) -> Finding:
     if not table and not watched.failed:
         return untested(GRADIENTS, "No layer got a gradient.")
     norms = [entry["norm_last"] or 0.0 for entry in table.values()]
-    said = "No layer got a gradient that is a number."
+    observation = "No layer got a gradient that is a number."
     if norms:
-        said = (
+        observation = (
             f"In the last quarter norms are {shorthand(min(norms))} to {shorthand(max(norms))} over "
             f"{len(table)} layers" + (f"; they {several(faults)}." if faults else ".")
         )
     if watched.failed:
-        said = f"At step {max(1, len(watched.losses))} {watched.failed.rstrip('.')}. {said}"
+        step = max(1, len(watched.losses))
+        observation = f"At step {step} {watched.failed.rstrip('.')}. {observation}"
     return Finding(
         **GRADIENTS,
-        observation=said,
-        verdict="broken" if faults or watched.failed else "fine",
+        observation=observation,
+        verdict=grade(faults or watched.failed),
         cause=f"training fails: {watched.failed}" if watched.failed else f"gradients {several(faults)}",
         remedy=OVERFLOW,
         figures=table,
@@ -370,12 +373,11 @@ def gradients(watched: recorded_training.Run) -> Finding:
 def shuffled(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
     """A model of noise must score like noise."""
     noise = recorded_training.shuffled(docs, project.seed)
-    found = recorded_training.run(project, noise, thresholds.SHUFFLED_STEPS)
-    estimate = f_of(recorded_training.score(found.nlp, dev, project.labels))
+    estimate = train_and_score(project, noise, dev, thresholds.SHUFFLED_STEPS)
     return Finding(
         **SHUFFLED,
         observation=f"F {stats.format_score(estimate, len(dev))} on dev.",
-        verdict="broken" if estimate.low > thresholds.CHANCE else "fine",
+        verdict=grade(estimate.low > thresholds.CHANCE),
         cause="the dev score doesn't come from the training labels",
         remedy="Look for a component that annotates by itself (rules, a pretrained one), or that sees dev's "
         "answers.",
@@ -385,44 +387,40 @@ def shuffled(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc]) -> F
 
 def batches(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc]) -> Finding:
     """The spread between seeds with small and large batches."""
-    scores: dict[int, list[float]] = {}
-    for size, steps in thresholds.BATCHES.items():
-        for seed in range(thresholds.SEEDS):
-            found = recorded_training.run(project, docs, steps, batch=size, seed=project.seed + seed)
-            scores.setdefault(size, []).append(
-                f_of(recorded_training.score(found.nlp, dev, project.labels)).value
-            )
-    spread = {size: max(values) - min(values) for size, values in scores.items()}
-    said = "; ".join(
-        f"{size} texts: F {' and '.join(f'{value:.2f}' for value in values)}"
-        for size, values in scores.items()
-    )
-    unstable = [size for size in thresholds.BATCHES if spread[size] > thresholds.UNSTABLE]
+    seeds = [project.seed + i for i in range(thresholds.SEEDS)]
+    scores = {
+        size: [train_and_score(project, docs, dev, steps, batch=size, seed=seed).value for seed in seeds]
+        for size, steps in thresholds.BATCHES.items()
+    }
+    parts = (f"{size} texts: F {' and '.join(f'{x:.2f}' for x in values)}" for size, values in scores.items())
+    unstable = any(max(values) - min(values) > thresholds.UNSTABLE for values in scores.values())
     return Finding(
         **BATCHES,
-        observation=f"{said} (dev n={len(dev):,}).",
-        verdict="watch" if unstable else "fine",
+        observation=f"{'; '.join(parts)} (dev n={len(dev):,}).",
+        verdict=grade(False, unstable),
         cause="the score depends on the seed with small batches",
         remedy="Use larger batches, a lower learning rate, or a smaller model.",
         figures={str(size): [round(value, 4) for value in values] for size, values in scores.items()},
     )
 
 
-def dropout(project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc], there: Sequence[float]) -> Finding:
-    """The config's dropout, whose scores are `there`, against none."""
+def dropout(
+    project: ProjectData, docs: Sequence[Doc], dev: Sequence[Doc], scores: Sequence[float]
+) -> Finding:
+    """The config's dropout, with which F was `scores`, against none."""
     config = load_config(project.config, overrides=project.overrides, interpolate=True)
     rate = config["training"].get("dropout", 0.0)
     if not rate:
         return untested(DROPOUT, "The config has none.")
     size = max(thresholds.BATCHES)
-    found = recorded_training.run(project, docs, thresholds.BATCHES[size], batch=size, dropout=False)
-    mine, without = max(there), f_of(recorded_training.score(found.nlp, dev, project.labels)).value
-    drowned = without > 2 * thresholds.CHANCE and mine < thresholds.DROWNED * without
+    without = train_and_score(project, docs, dev, thresholds.BATCHES[size], batch=size, dropout=False).value
+    best = max(scores)
+    drowned = without > 2 * thresholds.CHANCE and best < thresholds.DROWNED * without
     return Finding(
         **DROPOUT,
-        observation=f"F {mine:.2f} with {shorthand(rate)}, {without:.2f} without (dev n={len(dev):,}).",
-        verdict="broken" if drowned else "fine",
+        observation=f"F {best:.2f} with {shorthand(rate)}, {without:.2f} without (dev n={len(dev):,}).",
+        verdict=grade(drowned),
         cause=f"dropout {shorthand(rate)} drowns the signal",
         remedy="Set [training] dropout to 0.1 or 0.2.",
-        figures={"dropout": rate, "with": mine, "without": round(without, 4)},
+        figures={"dropout": rate, "with": best, "without": round(without, 4)},
     )

@@ -34,11 +34,11 @@ from ie.core.text import one_line
 from ie.data.docs import read_docbin
 from ie.data.records import accepted, read_records
 
-CAME_APART = (
-    "the loss is no longer a number, so the training came apart; "
+DIVERGED = (
+    "training diverged (loss is NaN or infinite); "
     "lower [training.optimizer] learn_rate or keep its grad_clip at 1.0."
 )
-# What spaCy's logger saw, by pipeline: the only hook that gets every evaluation's scores.
+# Evaluations by pipeline, from spaCy's logger: the only hook that gets every evaluation's scores.
 _history: WeakKeyDictionary[Language, list[dict]] = WeakKeyDictionary()
 
 
@@ -54,18 +54,18 @@ def train(
     gpu_id: int = -1,
     start: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on a DocBin file, pick the checkpoint that scores best on another.
+    """Train on a corpus and keep the checkpoint that scores best on another.
 
-    Same inputs and machine, same weights: seeds are fixed (for the whole process, as spaCy does) and
-    linear algebra runs on one thread, so the number of cores and of trainings side by side changes nothing.
+    The same inputs and machine give the same weights: seeds are fixed (for the whole process, as spaCy does)
+    and linear algebra runs on one thread, so neither cores nor parallel trainings change anything.
 
     Args:
         config_path: a complete spaCy training config.
-        train, dev: what `split` writes: `.spacy` files, or `.jsonl` for configs with `ie.Records.v1`.
-        output: folder that gets `model-best`, replaced as a whole at the end; None keeps no weights.
+        train, dev: `.spacy` files of `split`, or `.jsonl` files for configs with `ie.Records.v1`.
+        output: folder for `model-best`, which is replaced at the end; None keeps no weights.
         overrides: values by dotted name, such as `{"training.max_steps": 100}`.
         quiet: no table on the terminal and no wandb run.
-        start: folder of a pipeline of the same config and labels whose weights the training goes on from.
+        start: folder of a pipeline with the same config and labels, whose weights the training starts from.
 
     Returns:
         `score` (weighted, 0 to 1) and spaCy's scores (`ents_f`, `ents_per_type`, ...) of the best
@@ -122,7 +122,7 @@ def train(
 
 
 def overrides(lang: str, max_steps: int = 0) -> dict[str, Any]:
-    """What commands change in a training config: the language, and the number of updates unless it is 0."""
+    """Overrides of a training config by commands: the language, and the number of updates unless it is 0."""
     return {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
 
 
@@ -143,7 +143,7 @@ def count_examples(path: Path) -> int:
 def create_tok2vec_callback(path: str) -> Callable[[Language], Language]:
     """For `[initialize.after_init]`: the `tok2vec` of another pipeline, for components that listen to it.
 
-    Keep it among the frozen and the annotating components: the other pipeline can then lend it to both.
+    Keep it among the frozen and the annotating components, so that it can be shared.
     """
 
     def take(nlp: Language) -> Language:
@@ -158,7 +158,7 @@ def create_tok2vec_callback(path: str) -> Callable[[Language], Language]:
 
 @spacy.registry.loggers("ie.Recorder.v1")
 def create_recorder(logger: Callable | None = None) -> Callable:
-    """A training logger that keeps every evaluation for `train` and passes on to the config's own logger."""
+    """A training logger that keeps every evaluation for `train` and calls the config's own logger."""
 
     def setup(nlp: Language, stdout: IO = sys.stdout, stderr: IO = sys.stderr) -> tuple[Callable, Callable]:
         log_inner, finalize = logger(nlp, stdout, stderr) if logger else (lambda info: None, lambda: None)
@@ -177,8 +177,8 @@ def create_recorder(logger: Callable | None = None) -> Callable:
 def _entry(info: dict) -> dict[str, Any]:
     losses = {name: float(loss) for name, loss in info["losses"].items()}
     if not all(math.isfinite(loss) for loss in losses.values()):
-        raise UserError(CAME_APART)
-    # speed is a timing, and would differ between two runs that are otherwise the same
+        raise UserError(DIVERGED)
+    # Speed differs between two otherwise equal runs.
     scores = {name: value for name, value in info["other_scores"].items() if name != "speed"}
     return {
         "step": info["step"],
@@ -190,7 +190,7 @@ def _entry(info: dict) -> dict[str, Any]:
 
 
 class _Terminal(io.TextIOBase):
-    """Standard output without spaCy's closing words on where it saved, as that folder is about to go."""
+    """Standard output without spaCy's message on where it saved, which is a temporary folder."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -210,8 +210,8 @@ def _run(nlp: Language, folder: Path | None, config_path: Path, gpu_id: int, qui
         with explained(config_path, only_spacy=True):
             run_training_loop(nlp, folder, use_gpu=gpu_id, stdout=stdout, stderr=sys.stderr)
     except OverflowError as error:
-        # spaCy puts the losses into meta.json, which can't hold what is no number, before we hear of them
-        raise UserError(CAME_APART) from error
+        # spaCy writes the losses to meta.json, which can't hold NaN, before they are logged.
+        raise UserError(DIVERGED) from error
 
 
 def _run_and_publish(
@@ -223,10 +223,10 @@ def _run_and_publish(
     logger: dict | None,
     corpora: dict[str, Any],
 ) -> None:
-    """Train beside `output`, then put the finished pipeline in its place: a kill leaves the old one whole.
+    """Train in a folder beside `output`, then replace it, so that a kill leaves the old pipeline intact.
 
     Args:
-        logger, corpora: of the user's config, which is what is published.
+        logger, corpora: of the user's config, for the published one.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -239,7 +239,7 @@ def _run_and_publish(
         _run(nlp, folder, config_path, gpu_id, quiet)
         best = folder / DIR_MODEL_BEST
         config = Config().from_disk(best / "config.cfg", interpolate=False)
-        # Our recorder is not the user's choice, and whoever loads the pipeline doesn't have it.
+        # The published config has the user's logger: our recorder isn't part of the package.
         if logger is None:
             del config["training"]["logger"]
         else:
@@ -253,10 +253,10 @@ def _run_and_publish(
 
 
 def _read_once(config: Config) -> None:
-    """Have both corpora keep their examples, which spaCy reads anew for each component and evaluation.
+    """Have both corpora keep their examples, which spaCy reads again for each component and evaluation.
 
-    Weights and scores stay the same to the last bit; an augmenter that draws less often shows the vocabulary
-    fewer strings. Not with `max_epochs = -1`, which is for what doesn't fit into memory.
+    Weights and scores stay the same to the last bit; the vocabulary gets fewer strings, as augmenters run
+    less often. Not with `max_epochs = -1`, which is for data that doesn't fit into memory.
     """
     if config["training"].get("max_epochs") == -1:
         return
@@ -268,7 +268,7 @@ def _read_once(config: Config) -> None:
 
 
 def _guard_wandb(node: Any) -> Any:
-    """The logger's config with every WandbLogger guarded, or left out where wandb can't run."""
+    """The logger's config with every WandbLogger guarded, or removed if wandb can't run."""
     if not isinstance(node, dict):
         return node
     if str(node.get("@loggers", "")).startswith("spacy.WandbLogger."):
@@ -279,9 +279,9 @@ def _guard_wandb(node: Any) -> Any:
 
 
 def _check_labels(nlp: Language, train: Path) -> None:
-    """A component without a label would train to say nothing at all, with perfect losses."""
+    """A component without labels would learn to predict nothing, with perfect losses."""
     for name, component in nlp.pipeline:
-        # `label_data` is None for components that have no labels by design, such as tok2vec
+        # `label_data` is None for components without labels by design, such as tok2vec.
         if getattr(component, "label_data", None) is not None and not component.labels:
             raise UserError(
                 f"{train}: no example has an annotation for the component {name!r}; "
@@ -290,7 +290,7 @@ def _check_labels(nlp: Language, train: Path) -> None:
 
 
 def _take_weights(nlp: Language, start: Path) -> None:
-    """Give every component the weights, and the order of labels, of its namesake in another pipeline."""
+    """Give every component the weights and the order of labels of the same component in another pipeline."""
     other = spacy.load(start)
     for name in nlp.pipe_names:
         saved = other.get_pipe(name).to_bytes(exclude=["vocab"])
@@ -298,10 +298,10 @@ def _take_weights(nlp: Language, start: Path) -> None:
 
 
 def check_beginnings(config_path: Path, config: Config) -> None:
-    """See that the vectors and weights a pipeline starts from are there: `all` doesn't make them.
+    """Check that the vectors and weights that a pipeline starts from exist.
 
     Raises:
-        UserError: naming what is missing, and the commands that make or install such things.
+        UserError: naming what is missing, and the command that makes or installs it.
     """
     factories = [component.get("factory") for component in config.get("components", {}).values()]
     if "transformer" in factories and find_spec("spacy_transformers") is None:
@@ -311,22 +311,22 @@ def check_beginnings(config_path: Path, config: Config) -> None:
         )
     for name in ("vectors", "init_tok2vec"):
         value = config.get("paths", {}).get(name)
-        # vectors may also be the name of an installed package
+        # Vectors may also be the name of an installed package.
         if isinstance(value, str) and "/" in value and not Path(value).exists():
             raise UserError(
-                f"{config_path}: {value}, which [paths] names as {name}, isn't there; make it first (for the "
+                f"{config_path}: {value}, which [paths] names as {name}, doesn't exist; make it first (for "
                 "configs that ship: `weasel run prepare-variants`)."
             )
 
 
 def weights_folder(name: str) -> str:
-    """Where a transformer's weights are: for an installed package that ships some, the folder in it.
+    """The folder of a transformer's weights in an installed package of that name.
 
-    Any other name comes back as it is: a folder, or a model of the Hugging Face hub.
+    Any other name is returned as it is: a folder, or a model of the Hugging Face hub.
     """
     package = find_spec(name) if name.isidentifier() else None
     for place in (package and package.submodule_search_locations) or ():
-        # The model's own config lies above those of its parts.
+        # The model's own config is above those of its parts.
         configs = sorted(Path(place).rglob("config.json"), key=lambda path: (len(path.parts), path))
         if configs:
             return str(configs[0].parent)
@@ -334,7 +334,7 @@ def weights_folder(name: str) -> str:
 
 
 def _name_transformer(nlp: Language, name: str) -> None:
-    """Put the name back for the folder of the weights, which is of this machine and would be published."""
+    """Replace the folder of the weights by their name, as a folder of this machine would be published."""
     folder = nlp.config["paths"]["transformer"]
     nlp.config["paths"]["transformer"] = name
     for _, component in nlp.pipeline:
@@ -344,10 +344,10 @@ def _name_transformer(nlp: Language, name: str) -> None:
 
 
 def use_device(gpu_id: int) -> None:
-    """Work on that GPU from here on, or on the processor for -1.
+    """Use a GPU from here on, or the CPU for -1.
 
     Raises:
-        UserError: there is no such GPU, or what spaCy works with on it isn't installed.
+        UserError: there is no such GPU, or spaCy's packages for it aren't installed.
     """
     if gpu_id < 0:
         spacy.require_cpu()
@@ -356,14 +356,14 @@ def use_device(gpu_id: int) -> None:
         spacy.require_gpu(gpu_id)
     except ValueError as error:
         raise UserError(
-            f"GPU {gpu_id} can't be used ({_one_line(error)}); docs/variants.md says what it takes, and "
-            "--vars.gpu_id -1 works without."
+            f"GPU {gpu_id} can't be used ({_one_line(error)}); see docs/variants.md, or use "
+            "--vars.gpu_id -1 to train without."
         ) from error
 
 
 @contextmanager
 def explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
-    """Turn what spaCy says of a broken config or corpus into one sentence."""
+    """Turn spaCy's errors about a broken config or corpus into one sentence."""
     try:
         yield
     except ConfigValidationError as error:
@@ -376,7 +376,7 @@ def explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
     except (configparser.Error, RegistryError) as error:
         raise UserError(f"{config_path}: {_one_line(error)}; correct the config.") from error
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
-        # In the training loop only spaCy's own messages are about the input; the rest are faults of code.
+        # In the training loop only spaCy's own messages are about the input; others are bugs.
         if only_spacy and not str(error).startswith("[E"):
             raise
         raise UserError(
@@ -385,6 +385,6 @@ def explained(config_path: Path, only_spacy: bool = False) -> Iterator[None]:
 
 
 def _one_line(message: object) -> str:
-    # spaCy closes some messages with pages of everything that it does know
+    # Some messages of spaCy end with a long list of everything that is registered.
     text = one_line(message).split(" Available names:")[0]
     return text.rstrip(".")

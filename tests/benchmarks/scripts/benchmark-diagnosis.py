@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Print what was named first for each fault, and the false alarms; write all results."""
     forth = dict(pair.split("=", 1) for pair in same.split(",") if "=" in pair)
-    files = ",".join(str(data / second / f"{side}.jsonl") for side in findings.SIDES)
+    files = ",".join(str(data / second / f"{side}.jsonl") for side in findings.SPLITS)
     sets = [
         data_set(first, forth),
         data_set(files, {there: here for here, there in forth.items()}),

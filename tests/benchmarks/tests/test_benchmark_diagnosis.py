@@ -11,7 +11,7 @@ from benchmarks import diagnosis, faults
 from running import ROOT, real_data, run_command, write_lines
 
 from ie.core.errors import UserError
-from ie.diagnosis.findings import SIDES
+from ie.diagnosis.findings import SPLITS
 
 CONFIG = ROOT / "configs" / "efficient.cfg"
 
@@ -40,11 +40,11 @@ def spans(project, side):
 
 @pytest.mark.parametrize("fault", faults.all_faults(), ids=lambda fault: fault.name)
 def test_every_fault_changes_the_project_and_leaves_the_healthy_one_alone(healthy, fault):
-    before = {side: spans(healthy, side) for side in SIDES}, dict(healthy.overrides)
+    before = {side: spans(healthy, side) for side in SPLITS}, dict(healthy.overrides)
     broken = fault.inject(healthy, healthy, np.random.default_rng(0))
-    assert ({side: spans(healthy, side) for side in SIDES}, dict(healthy.overrides)) == before
+    assert ({side: spans(healthy, side) for side in SPLITS}, dict(healthy.overrides)) == before
     same_bytes = all(
-        broken.bins[side].to_bytes() == faults.healthy(healthy).bins[side].to_bytes() for side in SIDES
+        broken.bins[side].to_bytes() == faults.healthy(healthy).bins[side].to_bytes() for side in SPLITS
     )
     if fault.name == "dev drawn from another domain":
         assert same_bytes  # the other domain is this one here
@@ -54,7 +54,7 @@ def test_every_fault_changes_the_project_and_leaves_the_healthy_one_alone(health
 
 def test_shares_are_as_said(healthy):
     rng = np.random.default_rng(0)
-    count = {side: sum(len(r.spans) for r in healthy[side]) for side in SIDES}
+    count = {side: sum(len(r.spans) for r in healthy[side]) for side in SPLITS}
     fewer = faults.missing(healthy, healthy, rng)
     left = sum(len(r.spans) for r in fewer["train"])
     assert left / count["train"] == pytest.approx(0.7, abs=0.05)

@@ -86,7 +86,7 @@ class TestTrain:
         older.parent.mkdir(parents=True)
         older.write_text("")
         wild = SHORT | {"training.optimizer.learn_rate": 1e9, "training.optimizer.grad_clip": 0.0}
-        with pytest.raises(UserError, match=r"loss is no longer a number.*learn_rate"):
+        with pytest.raises(UserError, match=r"loss is NaN.*learn_rate"):
             loop.train(CONFIG, train=corpus, dev=corpus, output=tmp_path / "out", overrides=wild)
         assert older.exists()
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["model-best"]

@@ -1,8 +1,8 @@
 """How the score grows with the training data: nested portions, several seeds, and what the last rise means.
 
-Each seed puts the examples into an order of its own, and its portions are the beginnings of that order: a
-larger portion holds the smaller ones, so a seed's difference between two is due to the examples added, while
-the spread over seeds shows both kinds of luck, that of the training and that of which examples one has.
+Each seed shuffles the examples, and its portions are the first examples of that order. A larger portion
+contains the smaller ones, so a seed's difference between two is due to the added examples. The spread over
+seeds shows both the randomness of training and that of the choice of examples.
 """
 
 import math
@@ -24,26 +24,26 @@ from ie.training.curve import projection
 from ie.training.curve.projection import Projection
 from ie.training.jobs import Cell
 
-# Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't see it.
+# Between two seeds F moves by about this much (Reimers and Gurevych 2017); a single seed can't show it.
 SEED_NOISE = 0.01
 # The best checkpoint is chosen on dev, so its score there is too high: as measured, by .004 to .010 with 127
-# texts, .015 to .021 with 30. It falls with the root of their number; this holds the upper ends of both.
+# texts, .015 to .021 with 30. It falls with the root of their number; this covers the upper ends of both.
 OPTIMISM = 0.115
 ONE_SEED = SeedNoise(SEED_NOISE, math.inf)
-# With a score so high on the smallest portion already, something is wrong or the task too easy to ask.
+# With so high a score on the smallest portion, something is wrong, or the task is too easy to learn from.
 PERFECT = 0.995
-# With fewer training examples, a model that finds nothing is no sign of a fault.
+# With fewer training examples, a model that predicts nothing right is no sign of a fault.
 FEW = 50
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class CurveVerdict:
-    """What the last segment allows to say.
+    """What the last segment of the curve shows.
 
     `kind`: "rise", "fall" or "noise"; "nothing" (all scores 0), "perfect" (all about 1), "single" (one
-    portion), "untrained" or "unscored" (dev has no label). `rise` is the change of F over the last
-    segment, with its interval.
+    portion), "untrained" or "unscored" (dev has no label). `rise` is the change of F over the last segment,
+    with its interval.
     """
 
     kind: str
@@ -73,8 +73,8 @@ def sizes(portions: Sequence[float], n: int) -> dict[float, int]:
 
     Of portions with the same examples only the largest is kept, and none that holds nothing.
     """
-    found = {int(n * percent / 100 + 0.5): percent for percent in portions}
-    return {percent: size for size, percent in found.items() if size}
+    by_size = {int(n * percent / 100 + 0.5): percent for percent in portions}
+    return {percent: size for size, percent in by_size.items() if size}
 
 
 def grid(
@@ -118,8 +118,8 @@ def left_out(percents: Sequence[float], cells: Mapping[Cell, Sequence[int]], n: 
 
 def missing_labels(labels: Sequence[set[str]], chosen: Sequence[int]) -> list[str]:
     """Labels that some example has, but none of the chosen."""
-    held = set().union(*(labels[i] for i in chosen))
-    return sorted(set().union(*labels) - held)
+    present = set().union(*(labels[i] for i in chosen))
+    return sorted(set().union(*labels) - present)
 
 
 def labels_in(record: Record) -> set[str]:
@@ -130,7 +130,7 @@ def labels_in(record: Record) -> set[str]:
 def require(
     train: Sequence[Record], dev: Sequence[Record], labels: Sequence[str], names: tuple[Any, Any]
 ) -> None:
-    """Refuse data with which no score means anything, before anything is trained.
+    """Refuse data on which every score would be meaningless, before anything is trained.
 
     Args:
         names: paths of train and dev, for the message.
@@ -163,21 +163,20 @@ def data_notes(
     labels: Sequence[str],
     portions: Mapping[Cell, Sequence[int]],
 ) -> list[str]:
-    """What the reader must know of the data, one sentence each."""
-    spans = {
-        name: Counter(span.label for record in records for span in record.spans)
-        for name, records in (("train", train), ("dev", dev))
-    }
+    """What the reader must know about the data, one sentence each."""
+    in_train, in_dev = (
+        Counter(span.label for record in records for span in record.spans) for records in (train, dev)
+    )
     notes = []
     for label in labels:
-        if spans["dev"][label] and not spans["train"][label]:
+        if in_dev[label] and not in_train[label]:
             notes.append(
-                f"{label} can't be learnt: dev has it {counted(spans['dev'][label], 'time')}, the "
+                f"{label} can't be learnt: dev has it {counted(in_dev[label], 'time')}, the "
                 "training data has none; all of them count as missed, at every portion."
             )
-        elif spans["train"][label] and not spans["dev"][label]:
+        elif in_train[label] and not in_dev[label]:
             notes.append(f"{label} can't be scored: dev has none of it.")
-    if unknown := sorted((set(spans["train"]) | set(spans["dev"])) - set(labels)):
+    if unknown := sorted((set(in_train) | set(in_dev)) - set(labels)):
         notes.append(f"Not scored, as the scheme doesn't have them: {', '.join(unknown)}.")
     texts = {record.text for record in train}
     if both := sum(record.text in texts for record in dev):
@@ -185,72 +184,60 @@ def data_notes(
             f"{counted(both, 'dev text')} of {len(dev):,} {'is' if both == 1 else 'are'} in the training "
             "data too, so the scores are too good; run `weasel run split` again."
         )
-    held = [labels_in(record) & set(labels) for record in train]
-    lacking: dict[float, set[str]] = {}
+    scored = [labels_in(record) & set(labels) for record in train]
+    missing: dict[tuple[float, int], set[str]] = {}
     for cell, chosen in portions.items():
-        lacking.setdefault(cell.percent, set()).update(missing_labels(held, chosen))
-    shown = {cell.percent: cell.examples for cell in portions}
-    for percent, missing in lacking.items():
-        if missing:
-            notes.append(
-                f"The {percent:g} % portion ({counted(shown[percent])}) has no "
-                f"{' and no '.join(sorted(missing))}."
-            )
-    return notes
+        missing.setdefault((cell.percent, cell.examples), set()).update(missing_labels(scored, chosen))
+    return notes + [
+        f"The {percent:g} % portion ({counted(examples)}) has no {' and no '.join(sorted(names))}."
+        for (percent, examples), names in missing.items()
+        if names
+    ]
 
 
 def rows(cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[Row]:
-    """One row a portion, from 0 % (where nothing is predicted) up.
+    """One row per portion, from 0 % (where nothing is predicted) up.
 
     Returns:
         `percent`, `examples`; `score` (mean F over the seeds), `scores` (F of each seed), `sd` over the seeds
-        (NaN for one), `f` (an Estimate: the mean, with the interval that dev texts and seeds leave); `labels`
+        (NaN for one), `f` (an Estimate: the mean, with the interval from dev texts and seeds); `labels`
         and `label_sd` (an Estimate and an sd each); `label_scores` (F of each seed); `counts` ((documents,
         3) of each seed); `unfinished` (trainings whose last checkpoint was the best).
     """
-    nothing = Estimate(0.0, 0.0, 0.0)
-    found: list[Row] = [
-        {
-            "percent": 0,
-            "examples": 0,
-            "score": 0.0,
-            "scores": [],
-            "sd": float("nan"),
-            "f": nothing,
-            "labels": dict.fromkeys(labels, nothing),
-            "label_sd": dict.fromkeys(labels, float("nan")),
-            "label_scores": {label: [] for label in labels},
-            "counts": [],
-            "unfinished": 0,
-        }
-    ]
+    curve = [_row(0, 0, [], labels)]
     for percent in sorted({cell.percent for cell in cells}):
         chosen = [i for i, cell in enumerate(cells) if cell.percent == percent]
-        tables = [np.array(results[i]["counts"], dtype=np.int64) for i in chosen]
-        micro = [table.sum(axis=1) for table in tables]
-        by_label = {label: [table[:, i] for table in tables] for i, label in enumerate(labels)}
-        scores = [_f(counts) for counts in micro]
-        label_scores = {label: [_f(counts) for counts in found] for label, found in by_label.items()}
-        found.append(
-            {
-                "percent": percent,
-                "examples": cells[chosen[0]].examples,
-                "score": float(np.mean(scores)),
-                "scores": scores,
-                "sd": _sd(scores),
-                "f": stats.mean_over_seeds(micro),
-                "labels": {label: stats.mean_over_seeds(by_label[label]) for label in labels},
-                "label_sd": {label: _sd(values) for label, values in label_scores.items()},
-                "label_scores": label_scores,
-                "counts": micro,
-                "unfinished": sum(bool(results[i].get("unfinished")) for i in chosen),
-            }
-        )
-    return found
+        curve.append(_row(percent, cells[chosen[0]].examples, [results[i] for i in chosen], labels))
+    return curve
+
+
+def _row(percent: float, examples: int, results: Sequence[dict[str, Any]], labels: Sequence[str]) -> Row:
+    tables = [np.array(result["counts"], dtype=np.int64) for result in results]
+    micro = [table.sum(axis=1) for table in tables]
+    by_label = {label: [table[:, i] for table in tables] for i, label in enumerate(labels)}
+    scores = [_f(counts) for counts in micro]
+    label_scores = {label: [_f(counts) for counts in tables] for label, tables in by_label.items()}
+    return {
+        "percent": percent,
+        "examples": examples,
+        "score": float(np.mean(scores)) if scores else 0.0,
+        "scores": scores,
+        "sd": _sd(scores),
+        "f": _mean(micro),
+        "labels": {label: _mean(tables) for label, tables in by_label.items()},
+        "label_sd": {label: _sd(values) for label, values in label_scores.items()},
+        "label_scores": label_scores,
+        "counts": micro,
+        "unfinished": sum(bool(result.get("unfinished")) for result in results),
+    }
 
 
 def _f(counts: np.ndarray) -> float:
     return float(np.nan_to_num(stats.prf(counts.sum(axis=0))[2]))
+
+
+def _mean(tables: Sequence[np.ndarray]) -> Estimate:
+    return stats.mean_over_seeds(tables) if tables else Estimate(0.0, 0.0, 0.0)
 
 
 def _sd(values: Sequence[float]) -> float:
@@ -258,15 +245,15 @@ def _sd(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def verdict(found: Sequence[Row], dev: int) -> CurveVerdict:
-    """What the last portion's rise allows to say, and no more.
+def verdict(curve: Sequence[Row], dev: int) -> CurveVerdict:
+    """What the rise of the last segment shows, and no more.
 
     The interval of the rise adds the noise of the dev texts (paired bootstrap, the same texts at both
-    portions) to the noise of the seeds (`statistics.combined`). The latter is pooled over the two portions,
-    as smaller ones spread more; with a single seed it is taken from what others measured. A rise or fall
-    must stand a paired randomisation over the dev texts as well (`told_apart`).
+    portions) to the noise of the seeds (`stats.combined`). The latter is pooled over the two portions, as
+    smaller ones spread more; for a single seed it is the published one. A rise or fall must also be
+    significant by a paired randomisation over the dev texts (`differ`).
     """
-    trained = [row for row in found if row["examples"]]
+    trained = [row for row in curve if row["examples"]]
     if not trained:
         return CurveVerdict("untrained", "Nothing was trained.")
     last = trained[-1]
@@ -283,33 +270,30 @@ def verdict(found: Sequence[Row], dev: int) -> CurveVerdict:
     seeds = len(last["counts"])
     if not any(row["score"] for row in trained):
         few = last["examples"] < FEW or dev < stats.FEWEST
+        advice = (
+            "so few texts may not be enough to learn from; review more."
+            if few
+            else "look for a fault in data or settings before you annotate more."
+        )
         return CurveVerdict(
             "nothing",
             f"The model found nothing right with {before['examples']:,} and with {last['examples']:,} "
-            f"examples (dev n={dev:,}): "
-            + (
-                "so few texts may not be enough to learn from; review more."
-                if few
-                else "look for a fault in data or settings before you annotate more."
-            ),
+            f"examples (dev n={dev:,}): {advice}",
         )
-    rise = last_rise(found)
+    rise = last_rise(curve)
     added = last["examples"] - before["examples"]
     moved = (
         f"The last {counted(added)} ({before['percent']:g} to {last['percent']:g} %) moved F by "
-        f"{stats.format_difference(rise, dev)}, dev n={dev:,}, {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{stats.format_difference(rise, dev)}, dev n={dev:,}, {counted(seeds, 'seed')}"
     )
     clear = rise.low > 0 or rise.high < 0
-    beyond = clear and told_apart(last["counts"], before["counts"])
-    if beyond and rise.low > 0:
-        return CurveVerdict(
-            "rise", f"{moved}: more than noise, so more of this kind will probably help.", rise
-        )
-    if beyond:
-        return CurveVerdict(
-            "fall", f"{moved}: a fall beyond noise, so look at the examples that were added.", rise
-        )
-    # More seeds are advised only where the texts aren't what is lacking: they don't make up for these.
+    if clear and differ(last["counts"], before["counts"]):
+        if rise.low > 0:
+            text = f"{moved}: more than noise, so more of this kind will probably help."
+            return CurveVerdict("rise", text, rise)
+        text = f"{moved}: a fall beyond noise, so look at the examples that were added."
+        return CurveVerdict("fall", text, rise)
+    # More seeds are advised only where the number of texts isn't the problem: they don't replace texts.
     if clear:
         doubt = ", as a paired randomisation over the dev texts gives p ≥ .05"
     else:
@@ -323,11 +307,11 @@ def verdict(found: Sequence[Row], dev: int) -> CurveVerdict:
     )
 
 
-def told_apart(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> bool:
-    """Whether the texts tell two systems apart (p < .05) by paired approximate randomisation.
+def differ(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> bool:
+    """Whether two systems differ (p < .05) by paired approximate randomisation over the texts.
 
-    The bootstrap draws from the texts there are, so on a few of them its intervals are too narrow: two texts
-    that both got better would make it sure. A text's outputs of all seeds are exchanged together.
+    The bootstrap resamples the texts there are, so on few of them its intervals are too narrow: with two
+    texts that both improved it would be certain. A text's outputs of all seeds are exchanged together.
 
     Args:
         first, second: (documents, 3) of each seed, as many seeds for both.
@@ -336,9 +320,9 @@ def told_apart(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> boo
     return stats.randomisation(*pooled) < 1 - stats.CONFIDENCE
 
 
-def last_rise(found: Sequence[Row]) -> Estimate:
-    """Change of F over the last segment, with the interval that dev texts and seeds leave it."""
-    before, last = found[-2:]
+def last_rise(curve: Sequence[Row]) -> Estimate:
+    """Change of F over the last segment, with its interval from dev texts and seeds."""
+    before, last = curve[-2:]
     noise = stats.seed_noise([before["counts"], last["counts"]])
     return stats.difference_over_seeds(last["counts"], before["counts"], noise or ONE_SEED)[0]
 
@@ -349,7 +333,7 @@ def optimism(dev: int) -> float:
 
 
 def level(f: Estimate, examples: int, dev: int) -> str:
-    """The score with all examples, and what it rests on, in a sentence or two."""
+    """The score with all examples, and how far to trust it."""
     too_high = stats.half_width(optimism(dev), 3)
     return (
         f"With {counted(examples)} F is {stats.format_score(f, n=dev)} on dev, with the 95 % interval "
@@ -358,10 +342,10 @@ def level(f: Estimate, examples: int, dev: int) -> str:
     )
 
 
-def training_notes(found: Sequence[Row]) -> list[str]:
-    """What the trainings themselves say of the scores."""
-    total = sum(len(row["scores"]) for row in found)
-    unfinished = sum(row["unfinished"] for row in found)
+def training_notes(curve: Sequence[Row]) -> list[str]:
+    """What the trainings show about the scores."""
+    total = sum(len(row["scores"]) for row in curve)
+    unfinished = sum(row["unfinished"] for row in curve)
     if not unfinished:
         return []
     return [
@@ -370,8 +354,8 @@ def training_notes(found: Sequence[Row]) -> list[str]:
     ]
 
 
-def overtaking(found: Sequence[Row], llm: np.ndarray | None, further: Projection) -> list[str]:
-    """From how many examples on the trained pipeline beats the prompt: a sentence, or none without an LLM.
+def overtaking(curve: Sequence[Row], llm: np.ndarray | None, further: Projection) -> list[str]:
+    """How many examples the trained pipeline needs to beat the prompt: a sentence, or none without an LLM.
 
     Args:
         llm: counts (documents, 3) of the LLM on the dev texts, in the order of the rows' counts.
@@ -379,28 +363,28 @@ def overtaking(found: Sequence[Row], llm: np.ndarray | None, further: Projection
     if llm is None:
         return []
     prompted = stats.intervals(llm)[2]
-    allowed = optimism(len(llm))
     places = stats.shown_digits(len(llm), prompted.half_width)
-    said = f"The LLM as prompted has F {stats.decimals(prompted.value, places)} on the same texts"
-    trained = [row for row in found if row["examples"]]
-    # Both intervals hold the noise of the same texts, so that asking for no overlap is on the safe side; but
-    # on few texts either is too narrow (`told_apart`).
+    score = f"The LLM as prompted has F {stats.decimals(prompted.value, places)} on the same texts"
+    trained = [row for row in curve if row["examples"]]
+    # Both intervals contain the noise of the same texts, so requiring no overlap is conservative; but with
+    # few texts either is too narrow (`differ`).
     for row in trained:
-        if row["f"].low - allowed > prompted.high and told_apart(row["counts"], [llm] * len(row["counts"])):
+        better = row["f"].low - optimism(len(llm)) > prompted.high
+        if better and differ(row["counts"], [llm] * len(row["counts"])):
             return [
-                f"{said}; with {counted(row['examples'])} the trained pipeline is better beyond noise "
+                f"{score}; with {counted(row['examples'])} the trained pipeline is better beyond noise "
                 f"and what choosing its checkpoints on them may add. {scoring.LLM_ON_DEV}"
             ]
     last = trained[-1]
-    if last["f"].high < prompted.low and told_apart(last["counts"], [llm] * len(last["counts"])):
+    if last["f"].high < prompted.low and differ(last["counts"], [llm] * len(last["counts"])):
         ahead = next((n for n, f in zip(further.grid, further.f, strict=True) if f >= prompted.value), None)
         when = f"about {ahead:,} examples would catch up" if ahead else "no projection catches up"
-        return [f"{said}, better than the trained pipeline beyond noise; {when}. {scoring.LLM_ON_DEV}"]
-    return [f"{said}, which the dev texts can't tell from the trained pipeline's. {scoring.LLM_ON_DEV}"]
+        return [f"{score}, better than the trained pipeline beyond noise; {when}. {scoring.LLM_ON_DEV}"]
+    return [f"{score}, which the dev texts can't tell from the trained pipeline's. {scoring.LLM_ON_DEV}"]
 
 
 def to_json(
-    found: Sequence[Row],
+    curve: Sequence[Row],
     dev: int,
     verdict: CurveVerdict,
     notes: Sequence[str],
@@ -416,7 +400,6 @@ def to_json(
             "seeds": [round(score, 4) for score in scores],
         }
 
-    rise = verdict.rise
     return {
         "dev": {"documents": dev},
         "rows": [
@@ -429,12 +412,12 @@ def to_json(
                     for label, estimate in row["labels"].items()
                 },
             }
-            for row in found
+            for row in curve
         ],
         "verdict": {
             "kind": verdict.kind,
             "text": verdict.text,
-            "rise": rise.rounded() if rise else None,
+            "rise": verdict.rise.rounded() if verdict.rise else None,
         },
         "projection": projection.to_json(further) if further else None,
         "llm": llm.flat("f") if llm else None,

@@ -1,10 +1,10 @@
-"""Where a learning curve goes on: an ensemble of curve families, fitted with the noise that the seeds show.
+"""Extrapolation of a learning curve: an ensemble of curve families, fitted with the noise of the seeds.
 
 Every family is `a - b * g(n)`: linear in the asymptote `a` and the drop `b`, with a shape `g` that has one or
-two parameters of its own. For each shape of a grid, `a` and `b` come by weighted least squares in closed form
+two parameters of its own. For each shape of a grid, `a` and `b` are the weighted least squares solution
 (variable projection, Golub and Pereyra 1973), so that no fit depends on a starting point or ends in a local
 optimum. Shapes are weighted by their likelihood; the interval is a parametric bootstrap of the seeds' noise
-that redraws the shape as well. Where even the closest shape misses the points by more than that noise,
+that redraws the shape as well. If even the closest shape misses the points by more than that noise,
 nothing is projected. Families: Viering and Loog 2021 (arXiv 2103.10948), Chang et al. 2023
 (arXiv 2307.00374).
 """
@@ -18,16 +18,17 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ie.core.errors import UserError
-from ie.core.stats import decimals, shown_digits
-from ie.core.text import names_in
+from ie.core.stats import Estimate, decimals, shown_digits
+from ie.core.text import counted, names_in
 
 CONFIDENCE = 0.9
-# How far on is projected, in times the data there is; the proof of the method goes to twice.
+INTERVAL = f"{CONFIDENCE * 100:.0f} % interval"
+# How far the curve is projected, in multiples of the data; the method was tested up to twice.
 FARTHEST = 4.0
 
 
 class Shape(NamedTuple):
-    """One g(n) of the grid, of n in units of the data there is; `share` is its prior weight in its family."""
+    """One g(n) of the grid, with n in multiples of the data; `share` is its prior weight in its family."""
 
     family: str
     first: float
@@ -37,14 +38,16 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """What was tuned on real curves (`benchmark-curve`) and on made ones (`benchmark-statistics`), never on
-    the curve at hand.
+    """Tuned on real curves (`benchmark-curve`) and simulated ones (`benchmark-statistics`), not on yours.
 
-    `floor`: least sd of one training's F. `trust`: trainings' worth of trust in the sd pooled over portions.
-    `misfit`: sd of a point about its family in units of the pooled sd, on top of the seeds' own, where
-    shapes are weighed. `widen`: factor on the distance of the interval's ends from the middle. `widest`:
-    half-width at half as much data again beyond which an interval is no help to anyone. `lack`: probability
-    of the closest shape's distance from the points, were it the true one, below which none is right.
+    Attributes:
+        floor: least sd of one training's F.
+        trust: weight, in trainings, of the sd pooled over portions.
+        misfit: sd of a point about its family in units of the pooled sd, added to that of the seeds when
+            shapes are weighted.
+        widen: factor on the distance of the interval's ends from the middle.
+        widest: half-width with half as much data again above which an interval is useless.
+        lack: p-value of the closest shape's distance from the points below which no shape fits.
     """
 
     floor: float = 0.008
@@ -58,7 +61,7 @@ class ProjectionSettings:
 
 @dataclass(frozen=True)
 class Point:
-    """The score expected with `examples`: mean over as many seeds as were run, on the same dev texts."""
+    """The expected score with `examples`: mean over as many seeds as were run, on the same dev texts."""
 
     examples: int
     f: float
@@ -68,7 +71,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Need:
-    """Examples in all that reach a score; None where that is beyond `FARTHEST` times the data."""
+    """Total examples that reach a score; None if that is beyond `FARTHEST` times the data."""
 
     target: float
     examples: int | None
@@ -78,7 +81,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Projection:
-    """What the curve allows to expect; with `refused` (a reason), there is nothing else.
+    """The expected continuation of the curve; empty if `refused` (the reason).
 
     `families`: weight of each by fit, together 1. `f`, `low`, `high`: the curve over the sizes `grid`.
     """
@@ -103,12 +106,12 @@ def parse_targets(text: str) -> list[float]:
         UserError: something isn't a number between 0 and 1.
     """
     try:
-        found = sorted({float(part) for part in names_in(text)})
+        targets = sorted({float(part) for part in names_in(text)})
     except ValueError:
-        found = [0.0]
-    if not all(0 < target < 1 for target in found):
+        targets = [0.0]
+    if not all(0 < target < 1 for target in targets):
         raise UserError(f"--targets {text!r} must be scores above 0 and below 1, such as 0.9,0.95.")
-    return found
+    return targets
 
 
 def project(
@@ -120,13 +123,13 @@ def project(
     settings: ProjectionSettings = SETTINGS,
     seed: int = 0,
 ) -> Projection:
-    """Fit the ensemble and go on beyond the last size.
+    """Fit the ensemble and extrapolate beyond the last size.
 
     Args:
         sizes: examples of each portion, rising.
         scores: F of each seed at each size.
         at: sizes to report, above the last portion's.
-        targets: scores to look for the sizes of.
+        targets: scores whose sizes are estimated.
     """
     if reason := refusal(sizes, scores):
         return Projection(refused=reason)
@@ -180,7 +183,7 @@ def refusal(sizes: Sequence[int], scores: Sequence[Sequence[float]]) -> str:
         return "every score is 0"
     if min(means) >= 0.995:
         return "the score is about 1 at every portion"
-    # No family falls: a fall that luck with seeds can't explain is another story than a lack of data.
+    # No family falls: a fall beyond the noise of the seeds has another cause than the amount of data.
     best = int(np.argmax(means))
     spread = float(np.sqrt(np.mean([np.var(values, ddof=1) for values in scores])))
     fall = means[best] - means[-1]
@@ -191,31 +194,29 @@ def refusal(sizes: Sequence[int], scores: Sequence[Sequence[float]]) -> str:
 
 @lru_cache(maxsize=1)
 def _shapes() -> tuple[Shape, ...]:
-    """The grid of every family; exponents and scales are spread evenly (scales on a logarithm)."""
-    found = []
+    """The grid of every family; exponents are evenly spaced, scales on a logarithm."""
     exponents = np.arange(0.1, 1.55, 0.1)
-    found += [Shape("power", c, 0.0, 1 / len(exponents)) for c in exponents]
-    shifts = (0.05, 0.2, 0.6)
-    found += [
-        Shape("shifted power", c, d, 1 / len(exponents) / len(shifts)) for c in exponents for d in shifts
-    ]
-    found += [Shape("inverse", 1.0, d, 1 / 4) for d in (0.0, 0.05, 0.2, 0.5)]
-    scales = np.geomspace(0.1, 4, 30)
-    found += [Shape("exponential", s, 0.0, 1 / len(scales)) for s in scales]
-    found.append(Shape("logarithm", 0.0, 0.0, 1.0))
-    steepness, halves = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7), np.geomspace(0.01, 4, 10)
-    found += [Shape("hill", c, d, 1 / len(steepness) / len(halves)) for c in steepness for d in halves]
-    stretch, lives = (0.3, 0.5, 0.7, 1.0), np.geomspace(0.02, 4, 8)
-    found += [
-        Shape("stretched exponential", c, d, 1 / len(stretch) / len(lives)) for c in stretch for d in lives
-    ]
-    ends = np.arange(0.3, 1.01, 0.05)
-    # Most families go on rising: one that has stopped is as likely as two of them.
-    found += [Shape("plateau", end, 0.0, 2 / len(ends)) for end in ends]
-    return tuple(found)
+    # The values of both parameters, and the prior weight. Most families keep rising, so a curve that has
+    # stopped gets the weight of two of them.
+    families = {
+        "power": (exponents, (0.0,), 1),
+        "shifted power": (exponents, (0.05, 0.2, 0.6), 1),
+        "inverse": ((1.0,), (0.0, 0.05, 0.2, 0.5), 1),
+        "exponential": (np.geomspace(0.1, 4, 30), (0.0,), 1),
+        "logarithm": ((0.0,), (0.0,), 1),
+        "hill": ((0.4, 0.6, 0.8, 1.0, 1.3, 1.7), np.geomspace(0.01, 4, 10), 1),
+        "stretched exponential": ((0.3, 0.5, 0.7, 1.0), np.geomspace(0.02, 4, 8), 1),
+        "plateau": (np.arange(0.3, 1.01, 0.05), (0.0,), 2),
+    }
+    return tuple(
+        Shape(family, c, d, prior / len(first) / len(second))
+        for family, (first, second, prior) in families.items()
+        for c in first
+        for d in second
+    )
 
 
-# g by family; those in RISES start from a score of 0 without examples, so that b is a.
+# g by family; the curves of those in RISES start from a score of 0 without examples, so b = a.
 CURVES: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
     "power": lambda x, c, d: x**-c,
     "shifted power": lambda x, c, d: (x + d) ** -c,
@@ -230,7 +231,7 @@ RISES = ("hill", "stretched exponential")
 
 
 def _noise(scores: Sequence[Sequence[float]], settings: ProjectionSettings) -> tuple[np.ndarray, float]:
-    """Variance of one training at each portion, drawn towards the pooled one, and that one."""
+    """Variance of one training at each portion, shrunk towards the pooled one, and the pooled one."""
     seeds = len(scores[0])
     own = np.array([np.var(values, ddof=1) for values in scores])
     pooled = max(float(own.mean()), settings.floor**2)
@@ -240,10 +241,12 @@ def _noise(scores: Sequence[Sequence[float]], settings: ProjectionSettings) -> t
 class LackOfFit(NamedTuple):
     """How far the closest shape is from the mean scores.
 
-    `p`: how often scores drawn from that shape are as far from their closest one (parametric bootstrap, as
-    no number of degrees of freedom is right for shapes that can't fall). `scale`: factor on the variance that
-    would explain the distance, at least 1 (Birge 1932). `worst`: examples of the point that is missed most,
-    by `miss` in F, where the sd of a mean over the seeds is `noise`.
+    Attributes:
+        p: how often scores drawn from that shape are as far from their closest one (parametric bootstrap, as
+            no number of degrees of freedom is right for shapes that can't fall).
+        scale: factor on the variance that would explain the distance, at least 1 (Birge 1932).
+        worst: examples of the point that is missed most, by `miss` in F, where the sd of a mean over seeds is
+            `noise`.
     """
 
     p: float
@@ -265,20 +268,20 @@ def _lack_of_fit(
     x, weight = np.array(sizes) / sizes[-1], 1 / (variance + settings.misfit**2 * pooled)
 
     def distances(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each row the squared distances from every shape, and the shapes (rows, shapes, points)."""
+        """Squared distances of each row from every shape, and the shapes (rows, shapes, points)."""
         _, curves = _fit(rows, weight, x, x)
         return ((curves - rows[:, None, :]) ** 2 / variance).sum(axis=2), curves
 
-    found, curves = distances(means[None])
-    closest = curves[0, found[0].argmin()]
+    observed, curves = distances(means[None])
+    closest = curves[0, observed[0].argmin()]
     rng = np.random.default_rng(seed + 2)
     drawn = closest + rng.normal(size=(settings.samples, len(means))) * np.sqrt(variance)
     chance = distances(drawn)[0].min(axis=1)
     misses = np.abs(closest - means)
     worst = int(misses.argmax())
     return LackOfFit(
-        p=float(np.mean(chance >= found.min())),
-        scale=max(1.0, float(found.min() / chance.mean())),
+        p=float(np.mean(chance >= observed.min())),
+        scale=max(1.0, float(observed.min() / chance.mean())),
         worst=sizes[worst],
         miss=float(misses[worst]),
         noise=float(np.sqrt(variance[worst])),
@@ -295,11 +298,11 @@ def _ensemble(
     settings: ProjectionSettings,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
-    """The mean curve over `grid`, (samples, grid) curves that might be, the noise of a mean of seeds about
+    """The mean curve over `grid`, (samples, grid) bootstrapped curves, the noise of a mean of seeds about
     them, and the weight of each family.
 
     Args:
-        own, pooled: as of `_noise`. scale: factor on that variance.
+        own, pooled: of `_noise`. scale: factor on that variance.
     """
     means = np.array([np.mean(values) for values in scores])
     seeds = len(scores[0])
@@ -331,17 +334,21 @@ def _fit(
     rises = np.array([s.family in RISES for s in shapes])
     bounded = np.array([s.family != "logarithm" for s in shapes])
     total = weight.sum()
+
+    def slope(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Least squares through the origin; 0 for a plateau that all sizes have reached."""
+        square = (x**2 * weight).sum(axis=1)
+        return np.divide((y * weight) @ x.T, square, out=np.zeros((len(y), len(x))), where=square > 0)
+
     centre, mean = (here * weight).sum(axis=1) / total, (scores * weight).sum(axis=1) / total
     offset = here - centre[:, None]
-    drop = -((scores - mean[:, None]) * weight) @ offset.T / (offset**2 * weight).sum(axis=1)
-    drop = np.maximum(drop, 0)  # more data doesn't harm
+    drop = np.maximum(-slope(scores - mean[:, None], offset), 0)  # no curve falls
     top = mean[:, None] + drop * centre
-    # No score is above 1: where the fit would be, the asymptote is 1 and the drop is fitted alone.
+    # No score is above 1: if the fitted asymptote is, it is set to 1 and the drop is fitted alone.
     over = (top > 1) & bounded
-    alone = np.maximum(((1 - scores) * weight) @ here.T / (here**2 * weight).sum(axis=1), 0)
+    alone = np.maximum(slope(1 - scores, here), 0)
     top, drop = np.where(over, 1, top), np.where(over, alone, drop)
-    grown = 1 - here
-    scale = np.clip((scores * weight) @ grown.T / (grown**2 * weight).sum(axis=1), 0, 1)
+    scale = np.clip(slope(scores, 1 - here), 0, 1)
     top, drop = np.where(rises, scale, top), np.where(rises, scale, drop)
     misfit = scores[:, None, :] - (top[:, :, None] - drop[:, :, None] * here)
     logs = np.log(share) - (misfit**2 * weight).sum(axis=2) / 2
@@ -353,16 +360,13 @@ def _fit(
 def _need(target: float, grid: Sequence[int], middle: np.ndarray, draws: np.ndarray) -> Need:
     tail = (1 - CONFIDENCE) / 2
     reached = np.array([_reaches(target, grid, curve) for curve in draws])
-    low, high = (float(x) for x in np.quantile(reached, [tail, 1 - tail], method="nearest"))
-    return Need(target, *(_whole(n) for n in (_reaches(target, grid, middle), low, high)))
-
-
-def _whole(n: float) -> int | None:
-    return int(np.ceil(n)) if np.isfinite(n) else None
+    low, high = np.quantile(reached, [tail, 1 - tail], method="nearest")
+    sizes = (_reaches(target, grid, middle), low, high)
+    return Need(target, *(int(np.ceil(n)) if np.isfinite(n) else None for n in sizes))
 
 
 def _reaches(target: float, grid: Sequence[int], curve: np.ndarray) -> float:
-    """The size at which a rising curve gets to a score; infinite if it is beyond the grid."""
+    """The size at which a rising curve reaches a score; infinite beyond the grid."""
     if curve[0] >= target:
         return float(grid[0])
     if curve[-1] < target:
@@ -371,11 +375,13 @@ def _reaches(target: float, grid: Sequence[int], curve: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Reviewing:
+class ReviewCost:
     """What more training examples cost a person.
 
-    `seconds`: for one text. `source`: where that number is from. `share`: of the reviewed texts that go to
-    training; the rest is for dev and test. `spare`: annotated examples there are beyond the largest portion.
+    Attributes:
+        seconds: for one text. `source`: where that number is from.
+        share: of the reviewed texts that is for training; the rest is for dev and test.
+        spare: number of annotated examples that aren't in the largest portion.
     """
 
     seconds: float
@@ -384,64 +390,62 @@ class Reviewing:
     spare: int = 0
 
 
-def sentences(projection: Projection, have: int, *, reviewing: Reviewing | None, dev: int) -> list[str]:
+def sentences(projection: Projection, have: int, *, reviewing: ReviewCost | None, dev: int) -> list[str]:
     """The projection in words: what more examples would bring, and what a score would cost.
 
     Args:
         have: examples of the largest portion.
-        reviewing: None where examples aren't reviewed, so that they cost no person's time.
+        reviewing: None if examples aren't reviewed, so that they cost nobody time.
         dev: number of dev texts.
     """
     if projection.refused:
         return [f"No projection: {projection.refused}."]
-    sure = f"{CONFIDENCE * 100:.0f} % interval"
-    found = []
-    parts = [_point_phrase(point, have, sure, dev) for point in projection.points]
-    if parts:
-        found.append(
-            f"Projected from {have:,} examples, on the same {dev:,} dev texts: with {'; with '.join(parts)}."
-        )
-    for need in projection.needs:
-        found.append(_need_sentence(need, have, reviewing, sure))
-    return found
+    parts = []
+    for point in projection.points:
+        f, low, high = shown_point(point, dev)
+        parts.append(f"{100 * point.examples / have:.0f} % of them F {f} ({INTERVAL} {low} to {high})")
+    first = f"Projected from {have:,} examples, on the same {dev:,} dev texts: with {'; with '.join(parts)}."
+    needs = [_need_sentence(need, have, reviewing) for need in projection.needs]
+    return [first, *needs] if parts else needs
 
 
-def _point_phrase(point: Point, have: int, sure: str, dev: int) -> str:
+def shown_point(point: Point, dev: int) -> list[str]:
+    """F and the ends of its interval, with the digits that they resolve."""
     places = shown_digits(dev, (point.high - point.low) / 2)
-    f, low, high = (decimals(value, places) for value in (point.f, point.low, point.high))
-    return f"{100 * point.examples / have:.0f} % of them F {f} ({sure} {low} to {high})"
+    return [decimals(value, places) for value in (point.f, point.low, point.high)]
 
 
-def _need_sentence(need: Need, have: int, reviewing: Reviewing | None, sure: str) -> str:
+def _need_sentence(need: Need, have: int, reviewing: ReviewCost | None) -> str:
     goal = f"F {decimals(need.target, 2)}"
     limit = f"{FARTHEST * have - have:,.0f}"
     if need.examples == have and need.high == have:
         return f"{goal} is reached already."
-    low = f"more than {limit}" if need.low is None else f"{_round(need.low - have):,}"
-    high = f"more than {limit}" if need.high is None else f"{_round(need.high - have):,}"
+    low, high = (
+        f"more than {limit}" if end is None else f"{_round(end - have):,}" for end in (need.low, need.high)
+    )
     if need.examples is None and need.low is None:
-        return f"{goal} is out of reach of {limit} more examples ({sure}); more of the same isn't the way."
+        return (
+            f"{goal} is out of reach of {limit} more examples ({INTERVAL}); more of the same isn't the way."
+        )
     if need.examples is None:
         return (
             f"{goal} needs more than {limit} more examples, if it can be reached at all "
-            f"({sure}: {low} to {high})."
+            f"({INTERVAL}: {low} to {high})."
         )
     if need.examples == have:
-        return f"{goal} is about reached, give or take the noise ({sure}: 0 to {high} more examples)."
+        return f"{goal} is about reached, give or take the noise ({INTERVAL}: 0 to {high} more examples)."
     more = need.examples - have
-    needed = f"{goal} needs about {_round(more):,} more training examples ({sure}: {low} to {high})"
-    return f"{needed}{_cost(more, reviewing)}."
+    cost = _cost(more, reviewing) if reviewing else ""
+    return f"{goal} needs about {_round(more):,} more training examples ({INTERVAL}: {low} to {high}){cost}."
 
 
-def _cost(more: int, reviewing: Reviewing | None) -> str:
+def _cost(more: int, reviewing: ReviewCost) -> str:
     """What so many more training examples take, as the end of a sentence."""
-    if reviewing is None:
-        return ""
     if more <= reviewing.spare:
         return "; so many are annotated already: train on larger portions"
     texts = (more - reviewing.spare) / reviewing.share
     spare = f" beyond the {reviewing.spare:,} there are" if reviewing.spare else ""
-    # Each round splits what is reviewed as it was split before.
+    # New reviewed texts are split as the old ones were.
     split = f" ({reviewing.share * 100:.0f} % of them for training)" if reviewing.share < 1 else ""
     return (
         f"{spare}: about {_round(texts):,} texts to review{split}, "
@@ -452,8 +456,7 @@ def _cost(more: int, reviewing: Reviewing | None) -> str:
 def hours(seconds: float) -> str:
     """`40 minutes`, `4.5 hours`."""
     if seconds < 5400:
-        minutes = max(1, round(seconds / 60))
-        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+        return counted(max(1, round(seconds / 60)), "minute")
     return f"{seconds / 3600:.1f} hours" if seconds < 36000 else f"{seconds / 3600:,.0f} hours"
 
 
@@ -471,13 +474,7 @@ def to_json(projection: Projection) -> dict:
         "confidence": CONFIDENCE,
         "refused": projection.refused or None,
         "points": [
-            {
-                "examples": p.examples,
-                "f": round(p.f, 4),
-                "f_low": round(p.low, 4),
-                "f_high": round(p.high, 4),
-            }
-            for p in projection.points
+            {"examples": p.examples, **Estimate(p.f, p.low, p.high).flat("f")} for p in projection.points
         ],
         "families": {name: round(weight, 4) for name, weight in projection.families.items()},
         "needs": [

@@ -1,4 +1,4 @@
-"""What people see of a learning curve: the talk's table, a picture, and a page that needs no other file."""
+"""A learning curve as the talk's table, as a picture, and as a page that needs no other file."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,8 @@ from ie.core import stats
 from ie.core.stats import Estimate
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
-from ie.training.curve.projection import CONFIDENCE, Projection
-
-SURE = f"{CONFIDENCE * 100:.0f} %"
+from ie.training.curve import projection as projections
+from ie.training.curve.projection import INTERVAL, Projection
 
 
 def places(dev: int) -> int:
@@ -68,13 +67,13 @@ def figure(
         ticks = [(row["percent"], row["examples"]) for row in rows]
         if shown:
             size = rows[-1]["examples"]
-            # No farther than the points that are told: the labels of the portions need the room.
-            told = sum(n <= shown.points[-1].examples for n in shown.grid)
-            percents = [rows[-1]["percent"] * n / size for n in shown.grid[:told]]
-            low, high = shown.low[:told], shown.high[:told]
+            # No farther than the last point that is given: the labels of the portions need the room.
+            end = sum(n <= shown.points[-1].examples for n in shown.grid)
+            percents = [rows[-1]["percent"] * n / size for n in shown.grid[:end]]
+            low, high = shown.low[:end], shown.high[:end]
             axis.fill_between(percents, low, high, color=COLOURS[2], alpha=0.2, linewidth=0)
-            name = f"projection, {SURE} interval"
-            axis.plot(percents, shown.f[:told], "--", color=COLOURS[2], label=name)
+            name = f"projection, {INTERVAL}"
+            axis.plot(percents, shown.f[:end], "--", color=COLOURS[2], label=name)
             ticks += [(rows[-1]["percent"] * p.examples / size, p.examples) for p in shown.points]
         axis.set_xticks([p for p, _ in ticks], [f"{p:.4g} %\n{n:,}" for p, n in ticks])
         axis.set_xlabel("share and number of training examples")
@@ -92,7 +91,7 @@ def table(rows: Sequence[dict[str, Any]], dev: int, component: str = "ner") -> s
     Where several seeds were run, their standard deviation and the score of each label follow.
 
     Args:
-        rows: `percent` and `score` in order, from 0 %; an arrow tells how the score moved from the row above.
+        rows: `percent` and `score` in order, from 0 %; an arrow shows how the score moved from the row above.
             `sd`, `labels` and `label_sd` may be absent.
         dev: number of dev texts; decides how many digits are shown.
     """
@@ -132,7 +131,7 @@ def page(
     projection: Projection | None = None,
     llm: Estimate | None = None,
 ) -> str:
-    """The report of a train-curve, with a picture that needs no other file.
+    """The learning curve as a page that needs no other file.
 
     Args:
         notes: sentences for the top, the verdict first.
@@ -163,12 +162,11 @@ def page(
         {
             "percent": f"{rows[-1]['percent'] * point.examples / rows[-1]['examples']:.4g} %",
             "examples": f"{point.examples:,}",
-            "f": stats.decimals(point.f, digits),
-            "interval": " to ".join(stats.decimals(end, digits) for end in (point.low, point.high)),
+            "f": f,
+            "interval": f"{low} to {high}",
         }
         for point in (projection.points if projection else ())
-        # as in the sentences of `projection.sentences`
-        for digits in [stats.shown_digits(dev, (point.high - point.low) / 2)]
+        for f, low, high in [projections.shown_point(point, dev)]
     ]
     weights = sorted((projection.families if projection else {}).items(), key=lambda item: -item[1])
     return html.page(
@@ -180,7 +178,7 @@ def page(
         train=train,
         notes=notes,
         points=points,
-        confidence=SURE,
+        interval=INTERVAL,
         families=", ".join(f"{name} {weight:.0%}" for name, weight in weights if weight >= 0.005),
         seeds=max(len(row.get("scores", ())) for row in rows),
     )

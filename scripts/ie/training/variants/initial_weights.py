@@ -286,5 +286,5 @@ def pretrain(
         words = np.diff([0, *(entry["nr_word"] for entry in log)])
         losses = [entry["epoch_loss"] / n for entry, n in zip(log, words, strict=True)]
         if not np.isfinite(losses).all():
-            raise UserError(f"{config}: {loop.CAME_APART.replace('[training', '[pretraining')}")
+            raise UserError(f"{config}: {loop.DIVERGED.replace('[training', '[pretraining')}")
         return (folder / "model-last.bin").read_bytes(), losses

@@ -4,10 +4,10 @@ from benchmarks.simulations import projection as simulation
 
 from ie.core.errors import UserError
 from ie.training.curve import projection
-from ie.training.curve.projection import Need, Projection, Reviewing
+from ie.training.curve.projection import Need, Projection, ReviewCost
 
 SIZES = [100, 200, 300, 400]
-COST = Reviewing(30, "30 s an example")
+COST = ReviewCost(30, "30 s an example")
 
 
 def curve(f, sizes=SIZES, sd=0.006, seeds=3, salt=0):
@@ -138,7 +138,7 @@ def test_a_bent_curve_with_more_noise_is_fitted_again():
     assert not noisy.refused
 
 
-def say(need: Need, have: int = 400, reviewing: Reviewing | None = COST) -> str:
+def say(need: Need, have: int = 400, reviewing: ReviewCost | None = COST) -> str:
     return projection.sentences(Projection(needs=(need,)), have, reviewing=reviewing, dev=120)[-1]
 
 
@@ -157,7 +157,7 @@ def test_what_is_said_of_a_need():
 
 
 def test_the_texts_that_go_to_dev_and_test_take_time_as_well():
-    said = say(Need(0.9, 880, 610, 1500), reviewing=Reviewing(30, "30 s an example", share=0.5, spare=80))
+    said = say(Need(0.9, 880, 610, 1500), reviewing=ReviewCost(30, "30 s an example", share=0.5, spare=80))
     assert said.endswith(
         " beyond the 80 there are: about 800 texts to review (50 % of them for training), "
         "about 6.7 hours at 30 s an example."
@@ -166,7 +166,7 @@ def test_the_texts_that_go_to_dev_and_test_take_time_as_well():
 
 def test_what_is_annotated_already_or_by_a_model_costs_no_time():
     need = Need(0.9, 460, 430, 500)
-    assert say(need, reviewing=Reviewing(30, "x", share=0.5, spare=60)).endswith(
+    assert say(need, reviewing=ReviewCost(30, "x", share=0.5, spare=60)).endswith(
         "(90 % interval: 30 to 100); so many are annotated already: train on larger portions."
     )
     assert say(need, reviewing=None).endswith(
@@ -199,3 +199,10 @@ def test_targets():
     for wrong in ("90", "0", "1", "high", "nan"):
         with pytest.raises(UserError, match="--targets"):
             projection.parse_targets(wrong)
+
+
+def test_a_smallest_portion_beyond_the_end_of_a_plateau_is_projected():
+    sizes = [160, 220, 280, 400]  # 40 % and more
+    found = projection.project(sizes, curve(CURVES["power"], sizes, sd=0.004), [600])
+    assert not found.refused
+    assert found.points[0].f == pytest.approx(CURVES["power"](600), abs=0.02)
