@@ -1,8 +1,8 @@
-"""Proof of the learning curve: is its projection right on real data, and its grid of trainings fast?
+"""Benchmark of the learning curve: is its projection right on real data, and its grid of trainings fast?
 
-Each real set is cut as a user would meet it: n examples there are, portions of them are trained with several
-seeds, and the curve is projected to 2n, of which the truth is known, since the set has them. Sets, labels
-and several n give many such cases.
+From each real set n examples are taken, as if a user had no more. Portions of them are trained with several
+seeds, and the curve is projected to 2n, where the true score is known, as the set has more examples. Sets,
+labels and several n give many such cases.
 """
 
 import hashlib
@@ -148,7 +148,7 @@ def measure(
     """Train all cells of a set; F of each, by label, as a JSON object.
 
     Args:
-        options: those of `jobs.train_portions` that say how (config, overrides, cache, workers).
+        options: of `jobs.train_portions` (config, overrides, cache, workers).
     """
     docs = list(train[: 2 * source.starts[-1]])
     texts = [doc.text for doc in docs]
@@ -189,7 +189,7 @@ def _scores(n: int, cell: Cell, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def cases(measured: dict[str, Any]) -> list[ProjectionCase]:
-    """Every question that measured sets can answer, micro-averaged and by label."""
+    """Every case that the measured sets give, micro-averaged and by label."""
     found = []
     for source in SOURCES:
         if source.name not in measured:
@@ -213,9 +213,9 @@ def cases(measured: dict[str, Any]) -> list[ProjectionCase]:
 
 @dataclass(frozen=True)
 class PredictionErrors:
-    """How a way to predict did: mean absolute error, mean error, share of answers inside the interval.
+    """Errors of a predictor: mean absolute error, mean error, share of true scores inside the interval.
 
-    `n`: cases it answered; `refused`: those it didn't. `half`: mean half-width of the interval.
+    `n`: cases it predicted; `refused`: those it didn't. `half`: mean half-width of the interval.
     """
 
     name: str

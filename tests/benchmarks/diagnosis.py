@@ -15,7 +15,7 @@ from ie.diagnosis import annotation_tests, data_tests, recorded_training, traini
 from ie.diagnosis.findings import Finding, ProjectData
 from ie.training import jobs
 
-# Texts of each side: small enough for fifty diagnoses, large enough for statistics.
+# Texts of each split: small enough for fifty diagnoses, large enough for statistics.
 SIZES = {"train": 400, "dev": 120, "test": 150}
 # As printed; plain ASCII would hide in which unit offsets are counted.
 TYPOGRAPHY = str.maketrans({"'": "’", '"': "”"})
@@ -105,21 +105,21 @@ def diagnosed(job: DiagnosisJob) -> dict[str, Any]:
     """
     project = sample(load(job.data, job.lang), job.config, job.lang, job.seed)
     began = time.perf_counter()
-    told: dict[str, Any] = {"data": job.data.name, "fault": job.fault, "seed": job.seed}
+    result: dict[str, Any] = {"data": job.data.name, "fault": job.fault, "seed": job.seed}
     if job.fault:
         other = renamed(sample(load(job.other, job.lang), job.config, job.lang, job.seed), job.other.same)
         fault = next(fault for fault in faults.all_faults() if fault.name == job.fault)
         broken = fault.inject(project, other, np.random.default_rng(job.seed))
         began = time.perf_counter()
         first = first_broken(broken)
-        told["expected"] = fault.finding
+        result["expected"] = fault.finding
     else:
         found = verdict.diagnose(faults.healthy(project))
         first = found.first
-        told |= {"case": found.case, "watch": [f.name for f in found.findings if f.verdict == "watch"]}
-        told["false_alarms"] = [f.name for f in found.findings if f.verdict == "broken"]
-    told |= {"named": first.name if first else None, "cause": first.cause if first else ""}
-    return told | {"seconds": round(time.perf_counter() - began, 1)}
+        result |= {"case": found.case, "watch": [f.name for f in found.findings if f.verdict == "watch"]}
+        result["false_alarms"] = [f.name for f in found.findings if f.verdict == "broken"]
+    result |= {"named": first.name if first else None, "cause": first.cause if first else ""}
+    return result | {"seconds": round(time.perf_counter() - began, 1)}
 
 
 def first_broken(project: ProjectData) -> Finding | None:
@@ -148,7 +148,7 @@ def run(
     Args:
         workers: diagnoses at a time; 0 for one a core as far as the memory goes.
         only: names of the faults to try; all if empty.
-        progress: told each result.
+        progress: called with each result.
 
     Raises:
         UserError: a diagnosis failed, or was killed.

@@ -15,14 +15,14 @@ from ie.data import splits
 from ie.data.records import Record, Span
 from ie.diagnosis.findings import SPLITS, ProjectData, to_docbin
 
-# Shares of a side that a fault concerns.
+# Share of the texts or spans that a fault affects.
 LEAKED = 0.3
 MISSING = 0.3
 
 
 @spacy.registry.architectures("ie.Frozen.v1")
 def create_frozen(embed: Model) -> Model:
-    """A layer that passes on what it computes but no gradient: a mistake of whoever wrote the model."""
+    """A layer that passes on what it computes but no gradient: a mistake in the code of a model."""
 
     def forward(model: Model, rows: list, is_train: bool) -> tuple[list, Callable]:
         answers, _ = model.layers[0](rows, is_train)
@@ -36,7 +36,7 @@ def create_frozen(embed: Model) -> Model:
 
 @dataclass(frozen=True)
 class InjectedFault:
-    """What is done to a project, and the finding that must be named first.
+    """A change of a project, and the finding that must be named first.
 
     `inject` takes the project, another one of another domain, and a random generator.
     """
@@ -47,7 +47,7 @@ class InjectedFault:
 
 
 def all_faults() -> list[InjectedFault]:
-    """Those of the benchmark, in its order."""
+    """All faults of the benchmark, in its order."""
     return [
         InjectedFault("labels shifted by one token", "shifted", shifted),
         InjectedFault("labels shuffled: places", "places", shuffled_places),
@@ -73,7 +73,7 @@ def all_faults() -> list[InjectedFault]:
 
 
 def changed(project: ProjectData, **texts: Sequence[Record]) -> ProjectData:
-    """The project with other records on some sides, and .spacy files made of them."""
+    """The project with other records in some splits, and .spacy files to match."""
     found = replace(
         project, texts=project.texts | {side: list(rows) for side, rows in texts.items()}, bins={}
     )
@@ -221,7 +221,7 @@ def absent(project: ProjectData, other: ProjectData, rng: np.random.Generator) -
 
 
 def other_tokenizer(project: ProjectData, other: ProjectData, rng: np.random.Generator) -> ProjectData:
-    """The .spacy files cut at blanks only, with spans widened to such tokens."""
+    """The .spacy files split at spaces only, with spans widened to such tokens."""
     found = changed(project)
     vocab = found.nlp.vocab
 

@@ -121,7 +121,7 @@ def show_projection(cases: list[ProjectionCase]) -> None:
         f"tuned on, each label of {SPANS}+ spans": [c for c in measurable if c.tuning and c.label != ALL],
         "every case": measurable,
     }
-    # The same without refusing what is too unsure to tell a user, lest easy cases were picked.
+    # The same without refusing wide intervals, as otherwise only easy cases would be measured.
     forced = replace(projection.SETTINGS, widest=float("inf"))
     sure = f"{projection.CONFIDENCE:.0%}".replace("%", " %")
     msg.divider("F at twice the data, foretold from 25, 50, 75 and 100 % of what there is")
