@@ -89,7 +89,7 @@ class TestAnnotations:
             rows[i] = Record(text=rows[i].text, spans=spans)
         found = annotation_tests.inconsistent(checked)
         assert found.verdict == "broken"
-        assert found.cause == "the same strings are sometimes labelled CITY and sometimes not"
+        assert found.cause == "the same strings are sometimes labelled COMPANY and sometimes not"
 
     def test_few_spans_are_not_wrong_places(self) -> None:
         # The first span of every third text: hard to learn, but dev says that they are where they belong.
