@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
-from ie.core.files import atomic_write, write_json, write_jsonl
+from ie.core.files import write_files, write_jsonl
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -55,11 +55,9 @@ def main(
             progress=bar.set_description_str,
         )
     content = report.to_json(diagnosis)
-    write_json(output / "diagnosis.json", content)
+    write_files(output, {"diagnosis.json": content, "diagnosis.html": report.page(diagnosis)})
     suspects = [suspect.to_json() for finding in diagnosis.findings for suspect in finding.suspects]
     write_jsonl(output / "label-errors.jsonl", suspects)
-    with atomic_write(output / "diagnosis.html") as file:
-        file.write(report.page(diagnosis))
     print(f"\n{report.text(diagnosis)}\n")
     for line in report.summary(diagnosis):
         print(line)
