@@ -111,12 +111,15 @@ def main(
     for note in content["notes"]:
         print(note)
     msg.good(f"{output / 'curve.png'}, {output / 'curve.html'}, {output / 'curve.json'}")
-    with tracking.run("train-curve", config={"portions": portions, "seeds": seeds}) as tracker:
-        columns = ["percent", "examples", "f", "f_low", "f_high", "sd"]
-        tracker.table(
-            "train_curve", columns, [[row[column] for column in columns] for row in content["rows"]]
-        )
-        tracker.picture("curve", output / "curve.png")
+    track(content, output / "curve.png", {"portions": portions, "seeds": seeds})
+
+
+def track(content: dict[str, Any], picture: Path, config: dict[str, Any]) -> None:
+    """Record the curve with wandb, where it is used."""
+    columns = ["percent", "examples", "f", "f_low", "f_high", "sd"]
+    with tracking.run("train-curve", config=config) as tracker:
+        tracker.table("train_curve", columns, [[row[x] for x in columns] for row in content["rows"]])
+        tracker.picture("curve", picture)
 
 
 def llm_counts(path: Path, gold: list[Record], labels: Scheme) -> tuple[np.ndarray | None, str]:
