@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from shutil import which
 
 import pytest
@@ -12,6 +13,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files with most slow tests first, so that no process still has one when the others are done."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: ("demo" not in item.path.parts, -slow[item.path]))
+
+
+@pytest.fixture(scope="session")
+def rule_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline with all components and known entities, in a folder that no test changes."""
+    from serving import make_pipeline  # slow to import, and few tests need it
+
+    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "model-best")
 
 
 # For one file only: while it is open its event loop counts as running in this thread, and nothing else may

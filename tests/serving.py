@@ -25,7 +25,7 @@ def make_pipeline(folder: Path) -> Path:
     nlp = blank("en")
     ruler = nlp.add_pipe("entity_ruler")
     names = ("Hooli", "ACME Ventures", "Velto", "Wayne")
-    number = [{"ORTH": "$"}, {"LIKE_NUM": True}, {"LOWER": "m"}]
+    number = [{"ORTH": "$"}, {"LIKE_NUM": True}, {"LOWER": {"IN": ["m", "million"]}}]
     patterns = [{"label": "COMPANY", "pattern": name} for name in names]
     ruler.add_patterns([*patterns, {"label": "MONEY", "pattern": number}])
     nlp.add_pipe("textcat")

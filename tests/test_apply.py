@@ -18,31 +18,20 @@ import spacy
 from running import ROOT, Outcome, full_disk, run_command, write_lines
 from spacy.language import Language
 
-import components.money
-import components.relations  # noqa: F401  (both register what pipelines are made of)
 from ie.core.files import locked
 from ie.data.shards import Shard
 from ie.deploy.apply import pipeline_worker
 from ie.deploy.apply.pipeline_worker import ApplySettings
 
-PATTERNS = [
-    {"label": "COMPANY", "pattern": "Hooli"},
-    {"label": "MONEY", "pattern": [{"TEXT": "$"}, {"LIKE_NUM": True}, {"LOWER": "million", "OP": "?"}]},
-]
-
-
-def make_pipeline(folder: Path, patterns: list[dict[str, Any]]) -> Path:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("money")
-    nlp.initialize()
-    nlp.add_pipe("entity_ruler", before="money").add_patterns(patterns)
-    nlp.to_disk(folder)
-    return folder
-
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "model-best", PATTERNS)
+def model(rule_pipeline: Path) -> Path:
+    return rule_pipeline
+
+
+def other_model(folder: Path) -> Path:
+    spacy.blank("en").to_disk(folder)
+    return folder
 
 
 def line(i: int) -> dict[str, Any]:
@@ -169,7 +158,7 @@ def test_a_second_run_does_nothing_again_and_a_new_file_only_is_added(tmp_path, 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda p: {"model": make_pipeline(p / "other", PATTERNS[:1])}, "the pipeline"),
+        (lambda p: {"model": other_model(p / "other")}, "the pipeline"),
         (lambda p: {"batch_size": 7}, "the setting batch_size"),
         (lambda p: write_lines(p / "in" / "a.jsonl", [line(3)]) and {}, "the input a.jsonl"),
         (lambda p: (p / "in" / "a.jsonl").rename(p / "in" / "b.jsonl") and {}, "a.jsonl, which is gone,"),

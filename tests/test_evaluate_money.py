@@ -106,8 +106,8 @@ def test_bad_input_is_one_sentence(
     ("change", "fault"),
     [
         (lambda s: s.replace("context = 600", 'context = "far"'), "context"),
-        (lambda s: s.replace('"XXX"\n', '"euro"\n'), "default_currency 'euro' is no ISO 4217 code"),
-        (lambda s: s.replace('"1e18"', '"much"'), "largest 'much' is no number"),
+        (lambda s: s.replace('"XXX"\n', '"euro"\n'), "default_currency 'euro' is not an ISO 4217 code"),
+        (lambda s: s.replace('"1e18"', '"much"'), "largest 'much' is not a number"),
         (lambda s: s.replace('factory = "money"', 'factory = "monney"'), "monney"),
         (lambda s: s.replace('pipeline = ["money"]', "pipeline = []"), "money"),
         (lambda s: s.replace("[nlp]", "[nlp"), "money.cfg"),

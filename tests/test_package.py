@@ -7,10 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import spacy
 from running import ROOT, Outcome, run_command
 
-import components.money  # noqa: F401  (registers the factory)
 from ie.core.errors import UserError
 from ie.deploy import model_card, wheels
 
@@ -18,21 +16,8 @@ WHEEL = "en_deal_news-0.1.0-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline that needs no training."""
-    nlp = spacy.blank("en")
-    ruler = nlp.add_pipe("entity_ruler")
-    ruler.add_patterns(
-        [
-            {"label": "COMPANY", "pattern": "Hooli"},
-            {"label": "COMPANY", "pattern": "ACME Ventures"},
-            {"label": "MONEY", "pattern": "$5m"},
-        ]
-    )
-    nlp.add_pipe("money").initialize()
-    folder = tmp_path_factory.mktemp("model")
-    nlp.to_disk(folder)
-    return folder
+def model(rule_pipeline: Path) -> Path:
+    return rule_pipeline
 
 
 def run_package(model: Path, folder: Path, capsys: pytest.CaptureFixture, *more: object) -> Outcome:

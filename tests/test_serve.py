@@ -17,7 +17,7 @@ import pytest
 import spacy
 from prometheus_client.parser import text_string_to_metric_families
 from running import ROOT, crowd, run_command, stops_with_weasel
-from serving import CONFIG, DEAL, Server, make_pipeline
+from serving import CONFIG, DEAL, Server
 
 from ie.core.errors import UserError
 from ie.data.records import Record
@@ -30,8 +30,8 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "model")
+def model(rule_pipeline: Path) -> Path:
+    return rule_pipeline
 
 
 @pytest.fixture(scope="module")

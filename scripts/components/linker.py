@@ -1,11 +1,11 @@
 """Links names to a table of known ones: candidates by exact, normalised and fuzzy match, chosen by context.
 
-The table is kept as sorted arrays that are mapped into memory when a pipeline is loaded from disk, so a
-million names cost neither time to load nor memory of their own. A logistic regression over the candidates'
+The table is stored as sorted arrays that are memory-mapped when a pipeline is loaded from disk, so a million
+names take neither time to load nor private memory. A logistic regression over the candidates'
 features (how the names match, what the text says) chooses one; below a threshold the answer is NIL.
 
-spaCy's own KnowledgeBase knows exact aliases only and holds them as objects; where its interface says what is
-wanted (`get_candidates`, `ent.kb_id_`, the entity_linker scorer) it is kept to.
+spaCy's own KnowledgeBase supports exact aliases only and keeps them as objects. Its interface is followed
+where it fits: `get_candidates`, `ent.kb_id_`, the entity_linker scorer.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from spacy.vocab import Vocab
 
 REQUIREMENTS = ("rapidfuzz",)
 NIL = "NIL"
-# How a name matches, from the surest to the least sure.
+# How a name matches, from the most to the least certain.
 EXACT, FOLDED, STRIPPED, ACRONYM, SHORT, FUZZY = range(6)
 MATCHES = ("exact", "folded", "stripped", "acronym", "short", "fuzzy")
 FEATURES = (
@@ -48,24 +48,24 @@ FEATURES = (
     "kind",
 )
 NEAR = 6  # words to either side of a mention that are near it
-LONGEST = 200  # characters of a name that count; the rest of a longer one is ignored
+LONGEST = 200  # characters of a name; the rest is ignored
 BUCKETS = 1 << 18
-KEPT = 20_000  # names that were folded: those of a table come again and again
+CACHED = 20_000  # folded names: those of a table occur again and again
 STEM = 5  # letters of a word that count: "clinic" and "clinics", "robot" and "robotics"
 JOINED = re.compile(r"\b\w(?: \w\b)+")
-# What stands in a text unseen: soft hyphens, joiners, marks of direction.
+# Invisible characters: soft hyphens, joiners, direction marks.
 INVISIBLE = frozenset(c for c in map(chr, range(0x10000)) if unicodedata.category(c) == "Cf")
 MARKS = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c).startswith("M"))
 # Words with the vowel signs of Indic, Thai and other scripts, which Python's \w leaves out.
 WORDS = re.compile(rf"[\w{MARKS}]+")
 LETTERS = re.compile(rf"(?:[^\W\d_]|[{MARKS}])+")
-# Letters that Unicode does not decompose, as they are written where the keyboard lacks them.
+# Letters that Unicode does not decompose, as people write them without that key.
 PLAIN = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t", "ı": "i",
      "ŋ": "n", "ĸ": "k", "ə": "e", "ɓ": "b", "ɗ": "d", "ƙ": "k", "ß": "ss", "ё": "е"}
 )  # fmt: skip
 FRONT = "^"  # marks a legal form that stands in front of a name
-# Scripts that write a legal form and a name without a blank between: "株式会社日立".
+# Scripts without a space between a legal form and a name: "株式会社日立".
 UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]{2,}")
 POSSESSIVE = re.compile(r"['’]s?$")
 ARRAYS = ("ids", "id_ends", "names", "name_ends", "owners", "hashes", "targets", "postings", "bounds")
@@ -77,7 +77,7 @@ class Candidate:
 
     Attributes:
         entry: its number in the table.
-        match: how it was found, one of EXACT to FUZZY.
+        match: kind of match, one of EXACT to FUZZY.
         similarity: of the mention and the name that matched, 0 to 1.
         name: that name.
     """
@@ -88,24 +88,24 @@ class Candidate:
     name: str
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def fold(text: str) -> str:
-    """A name without what writers vary: case, accents, punctuation, "&", a leading "the", a possessive."""
+    """A name without variants of spelling: case, accents, punctuation, "&", a leading "the", a possessive."""
     text = POSSESSIVE.sub("", text[:LONGEST].strip())
     text = strip_accents(text).replace("&", " and ").replace("+", " and ")
     words = re.sub(r"['’]", "", text).replace(".", " ")
     plain = " ".join(WORDS.findall(words))
     # "s.a.e." and "a. p. moller": single letters belong together
-    plain = JOINED.sub(lambda found: found[0].replace(" ", ""), plain)
+    plain = JOINED.sub(lambda match: match[0].replace(" ", ""), plain)
     return plain.removeprefix("the ") or plain or " ".join(text.split())
 
 
 def strip_accents(text: str) -> str:
-    """Text in small letters, without width, ligatures and the accents of Latin and Greek.
+    """Lower-case text, without width, ligatures and the accents of Latin and Greek.
 
-    "Ø" is "o" and "Æ" is "ae". The marks of other scripts stay, as they tell words apart: the dakuten of
-    kana, the vowel signs of Indic scripts, Arabic and Hebrew. In Cyrillic й, ї, ў, ѓ and ќ are letters of
-    their own and stay; ё is often written as е and becomes that; marks of stress go.
+    "Ø" becomes "o" and "Æ" becomes "ae". The marks of other scripts stay, as they distinguish words: the
+    dakuten of kana, the vowel signs of Indic scripts, Arabic and Hebrew. In Cyrillic й, ї, ў, ѓ and ќ are
+    letters of their own and stay; ё is often written as е and becomes that; stress marks are removed.
     """
     if text.isascii():
         return text.casefold()
@@ -115,18 +115,18 @@ def strip_accents(text: str) -> str:
 
 
 def _has_accents(character: str) -> bool:
-    """Whether it is of Latin or Greek."""
+    """Whether it is a Latin or Greek letter."""
     return character < "\u0400" or "\u1e00" <= character <= "\u1fff"
 
 
 def legal_form(text: str) -> str:
-    """A line of assets/legal_forms.txt as names are compared with it; "^" in front of it stays."""
+    """A line of assets/legal_forms.txt, folded like names; "^" in front of it stays."""
     return FRONT + fold(text[1:]) if text.startswith(FRONT) else fold(text)
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def strip_forms(folded: str, forms: frozenset[str]) -> str:
-    """A folded name without the legal forms at its ends, of which at least one word stays."""
+    """A folded name without the legal forms at its ends; at least one word stays."""
     words = folded.split(" ")
     cut = True
     while cut:
@@ -143,7 +143,7 @@ def strip_forms(folded: str, forms: frozenset[str]) -> str:
 
 
 def _strip_unspaced(name: str, forms: frozenset[str]) -> str:
-    """ "株式会社日立" and "日立株式会社" without the form, the longest that fits."""
+    """ "株式会社日立" and "日立株式会社" without the longest matching form."""
     for form in sorted(forms, key=lambda form: (-len(form), form)):
         if not UNSPACED.fullmatch(form.removeprefix(FRONT)):
             continue
@@ -224,19 +224,19 @@ class NameTable:
         return self.arrays[blob][start : where[number]].tobytes().decode()
 
     def find(self, key: str, most: int) -> np.ndarray:
-        """Numbers of the names under a key; none if there are more than `most`: such a key tells nothing."""
+        """Numbers of the names under a key; none if there are more than `most`: such a key is no evidence."""
         wanted = np.uint64(hash_string(key))
         left = int(np.searchsorted(self.arrays["hashes"], wanted, side="left"))
-        found = self.arrays["targets"][left : left + most + 1]
-        found = found[self.arrays["hashes"][left : left + most + 1] == wanted]
-        return found if len(found) <= most else found[:0]
+        numbers = self.arrays["targets"][left : left + most + 1]
+        numbers = numbers[self.arrays["hashes"][left : left + most + 1] == wanted]
+        return numbers if len(numbers) <= most else numbers[:0]
 
     def similar(self, folded: str, *, budget: int, most: int) -> list[int]:
-        """Names that share the rarest trigrams of a folded name, those that share most first.
+        """Names that share the rarest trigrams of a folded name, those with most in common first.
 
         Args:
-            budget: names looked at, over all trigrams.
-            most: names returned.
+            budget: maximum names to compare, over all trigrams.
+            most: maximum names to return.
         """
         buckets = np.unique(trigrams([folded])[0])
         bounds = self.arrays["bounds"]
@@ -260,21 +260,21 @@ class NameTable:
 
 
 def keys(folded: str, forms: frozenset[str]) -> list[str]:
-    """The keys under which a name is found; a mark in front keeps their kinds apart."""
+    """The keys under which a name is indexed; the first character gives their kind."""
     stripped = strip_forms(folded, forms)
     words = stripped.split(" ")
-    found = [f"={folded}", f"-{stripped}"]
+    result = [f"={folded}", f"-{stripped}"]
     if len(words) > 2:
-        found.append("@" + "".join(word[0] for word in words))
-        found.append("@" + "".join(word[0] for word in words if word != "and"))
-        found.append("~" + " ".join(words[:-1]))
+        result.append("@" + "".join(word[0] for word in words))
+        result.append("@" + "".join(word[0] for word in words if word != "and"))
+        result.append("~" + " ".join(words[:-1]))
     if len(words) > 1:
-        found.append(f"~{words[0]}")
-    return list(dict.fromkeys(found))
+        result.append(f"~{words[0]}")
+    return list(dict.fromkeys(result))
 
 
 def trigrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashed trigrams of the texts, two blanks around each, and the number of the text each is of."""
+    """Hashed trigrams of the padded texts, and the number of the text that each belongs to."""
     codes = np.frombuffer("".join(f"  {text} " for text in texts).encode("utf-32-le"), dtype=np.uint32)
     sizes = np.array([len(text) + 3 for text in texts])
     owners = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
@@ -288,7 +288,7 @@ def trigrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 def trigram_index(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the texts in the order of their trigrams' buckets, and where each bucket begins.
 
-    Trigrams are made 100,000 texts at a time, which bounds the memory that building takes.
+    Working on 100,000 texts at a time bounds the memory that building takes.
     """
     counts = np.zeros(BUCKETS + 1, dtype=np.int64)
     parts = []
@@ -316,9 +316,9 @@ def fold_words(text: str) -> list[str]:
 
 @lru_cache(1)
 def key_version() -> str:
-    """A hash that changes with what `fold`, `keys` and `trigrams` make of names, by which a table is indexed.
+    """A hash that changes with the output of `fold`, `keys` and `trigrams`, by which a table is indexed.
 
-    It is that of their output for every letter of the scripts they treat, and for names of many shapes.
+    It covers their output for every letter of the scripts they handle, and for names of many forms.
     """
     forms = frozenset(map(legal_form, ("gmbh", "and co", "s.p.a.", "^uab", "株式会社", "^株式会社")))
     spans = ((0x20, 0x600), (0x900, 0x980), (0x1E00, 0x2100), (0x3040, 0x3100), (0xFF00, 0xFFA0))
@@ -331,12 +331,12 @@ def key_version() -> str:
         "日立 株式会社",
         "a+b s.p.a.",
     ]
-    made = [keys(fold(name), forms) for name in names]
-    return hashlib.sha256(repr((made, trigrams(names[::50])[0].tolist())).encode()).hexdigest()[:16]
+    indexed = [keys(fold(name), forms) for name in names]
+    return hashlib.sha256(repr((indexed, trigrams(names[::50])[0].tolist())).encode()).hexdigest()[:16]
 
 
 def _check_version(version: str) -> None:
-    """Raise ValueError for a table indexed by other keys: it would find no names, or the wrong ones."""
+    """Raise ValueError for a table indexed by other keys, which would find no names, or wrong ones."""
     if version != key_version():
         raise ValueError(
             "the linker's table was indexed by another version of the linker; train the linker again"
@@ -344,20 +344,20 @@ def _check_version(version: str) -> None:
 
 
 def context_features(span: Span, neighbours: Sequence[str] = ()) -> list[str]:
-    """What the text says around a mention: the words next to it by place, and all words of the text.
+    """Features of the text around a mention: the words next to it by position, and all words of the text.
 
     Args:
-        neighbours: what is known of names beside it, as features.
+        neighbours: features of the names beside it.
     """
     doc = span.doc
-    found = [f"w={stem}" for stem in set(stems(f"{doc[: span.start].text} {doc[span.end :].text}"))]
-    found += [f"n={stem}" for stem in near_stems(span)]
+    features = [f"w={stem}" for stem in set(stems(f"{doc[: span.start].text} {doc[span.end :].text}"))]
+    features += [f"n={stem}" for stem in near_stems(span)]
     for place, i, step in (("l", span.start - 1, -1), ("r", span.end, 1)):
         near = [doc[j].lower_ for j in range(i, i + 3 * step, step) if 0 <= j < len(doc)]
         near += ["|"] * (3 - len(near))
-        found += [f"{place}{n}={word}" for n, word in enumerate(near, start=1)]
-        found.append(f"{place}12={near[0]} {near[1]}")
-    return sorted({*found, *neighbours})
+        features += [f"{place}{n}={word}" for n, word in enumerate(near, start=1)]
+        features.append(f"{place}12={near[0]} {near[1]}")
+    return sorted({*features, *neighbours})
 
 
 def near_stems(span: Span) -> set[str]:
@@ -406,7 +406,7 @@ class Linker(Pipe):
         rows = list(rows)
         forms = frozenset(map(legal_form, legal_forms))
         self.table = NameTable.build(((row["id"], (row["name"], *row["aliases"])) for row in rows), forms)
-        # Most tables have no more than names, so only what they say beyond is kept.
+        # Most tables have only names, so only further columns are stored.
         self.facts = {
             row["id"]: [row.get("kind", ""), f"{row.get('country', '')} {row.get('description', '')}".strip()]
             for row in rows
@@ -447,21 +447,21 @@ class Linker(Pipe):
         assert table is not None
         folded = fold(text)
         stripped = strip_forms(folded, table.forms)
-        found: dict[int, Candidate] = {}
+        candidates: dict[int, Candidate] = {}
 
         def add(numbers: Iterable[int], match: int) -> None:
             for number in map(int, numbers):
                 entry, name = int(table.arrays["owners"][number]), table.name(number)
-                if entry not in found:
+                if entry not in candidates:
                     kind = EXACT if match == FOLDED and name == text else match
                     likeness = 1.0 if kind <= FOLDED else fuzz.ratio(folded, fold(name)) / 100
-                    found[entry] = Candidate(entry, kind, likeness, name)
+                    candidates[entry] = Candidate(entry, kind, likeness, name)
 
         add(table.find(f"={folded}", most), FOLDED)
         add(table.find(f"-{stripped}", most), STRIPPED)
         if 2 < len(folded) < 7 and text.strip().isupper():
             add(table.find(f"@{folded}", most), ACRONYM)
-        if not found:
+        if not candidates:
             add(table.find(f"~{stripped}", most), SHORT)
             numbers = table.similar(stripped, budget=self.cfg["budget"], most=64)
             names = [strip_forms(fold(table.name(number)), table.forms) for number in numbers]
@@ -469,13 +469,13 @@ class Linker(Pipe):
                 stripped, names, scorer=fuzz.ratio, score_cutoff=100 * self.cfg["similarity"], limit=10
             )
             add([numbers[i] for _, _, i in close], FUZZY)
-        return sorted(found.values(), key=lambda c: (c.match, -c.similarity, c.entry))
+        return sorted(candidates.values(), key=lambda c: (c.match, -c.similarity, c.entry))
 
     def scores(self, mention: Span, candidates: Sequence[Candidate]) -> np.ndarray:
-        """The probability of each candidate; what they leave to 1 is that of NIL.
+        """The probability of each candidate; the rest to 1 is that of NIL.
 
-        One regression tells whether the table has the one that is meant, another which of them it is. Without
-        weights, how well the names match is all that counts.
+        One regression predicts whether the table has the right entry, another which of them it is. Without
+        weights, only the match of the names counts.
         """
         if not self.model:
             return np.array([1 - c.match / 10 + c.similarity / 100 for c in candidates]) / len(candidates)
@@ -491,8 +491,8 @@ class Linker(Pipe):
         """The features of each candidate, (candidates, FEATURES).
 
         Args:
-            knowledge: what was learnt of words: `kinds` (weights of context features by kind), `idf` of
-                stems and `rare`, that of one never seen.
+            knowledge: learnt weights: `kinds` (of context features by kind), `idf` of stems, and `rare`, the
+                idf of an unknown stem.
         """
         assert self.table is not None
         ids = [self.table.id(c.entry) for c in candidates]
@@ -502,12 +502,12 @@ class Linker(Pipe):
             row[candidate.match] = 1
             row[len(MATCHES) :][:3] = candidate.similarity, math.log(len(candidates)), candidate.match > best
         if len(candidates) == 1 and best < ACRONYM:
-            return rows  # one good match: the text has nothing to decide
+            return rows  # one good match: the text is not needed
         kinds = [self.facts.get(id_, [""])[0] for id_ in ids]
         context = context_features(mention, self.neighbours(mention) if len(set(kinds)) > 1 else ())
         speaks = self._kinds(context, kinds, knowledge["kinds"])
-        said = {name[2:] for name in context if name.startswith("w=")}
-        near = {name[2:] for name in context if name.startswith("n=")}
+        text_stems = {name[2:] for name in context if name.startswith("w=")}
+        near_mention = {name[2:] for name in context if name.startswith("n=")}
         text = f" {' '.join(fold_words(mention.doc.text))} "
         shown, own = " ".join(fold_words(mention.text)), set(stems(mention.text))
         idf, rare = knowledge["idf"], knowledge["rare"]
@@ -519,15 +519,15 @@ class Linker(Pipe):
             about = set(stems(f"{self.facts.get(id_, ['', ''])[1]} {' '.join(names)}")) - own
             row[len(MATCHES) + 3 :] = (
                 any(len(name) > len(shown) and f" {name} " in text for name in fuller),
-                min(2.0, math.fsum(idf.get(stem, rare) for stem in about & said) / rare),
-                min(2.0, math.fsum(idf.get(stem, rare) for stem in about & near) / rare),
+                min(2.0, math.fsum(idf.get(stem, rare) for stem in about & text_stems) / rare),
+                min(2.0, math.fsum(idf.get(stem, rare) for stem in about & near_mention) / rare),
                 kind,
             )
         return rows
 
     def neighbours(self, mention: Span) -> list[str]:
-        """The kinds of the entries that are surely named beside a mention, as in a list of investors."""
-        found = []
+        """The kinds of entries that are clearly named beside a mention, as in a list of investors."""
+        features = []
         doc = mention.doc
         for ent in doc.ents:
             if ent.label_ not in self.cfg["labels"] or ent.start == mention.start:
@@ -539,8 +539,8 @@ class Linker(Pipe):
             kinds = {self.facts.get(self._id(c), [""])[0] for c in self.get_candidates(ent)}
             if len(kinds) == 1 and (kind := kinds.pop()):
                 listed = set(between) <= {",", "and", "&", ";"}
-                found.append(f"{'list' if listed else 'beside'}={kind}")
-        return found
+                features.append(f"{'list' if listed else 'beside'}={kind}")
+        return features
 
     def _id(self, candidate: Candidate) -> str:
         assert self.table is not None
@@ -550,7 +550,7 @@ class Linker(Pipe):
     def _kinds(
         context: Sequence[str], kinds: Sequence[str], weights: Mapping[str, Mapping[str, float]]
     ) -> list[float]:
-        """How much the context speaks for each kind against the other candidates' kinds, as a log odds."""
+        """Evidence of the context for each kind against the other candidates' kinds, as log odds."""
         values = [
             sum(weights[kind].get(name, 0.0) for name in (*context, "")) if kind in weights else 0.0
             for kind in kinds
@@ -585,7 +585,7 @@ class Linker(Pipe):
             np.save(folder / f"{name}.npy", self.table.arrays[name])
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "Linker":
-        """Settings and weights, as `to_disk` wrote them; the table stays on disk and is read as needed."""
+        """Read what `to_disk` wrote; the table stays on disk and is memory-mapped."""
         parts: dict[str, Callable[[Path], None]] = {
             name: lambda p, name=name: self._take(name, srsly.read_json(p.with_suffix(".json")))
             for name in self._parts()
@@ -601,7 +601,7 @@ class Linker(Pipe):
         arrays = {}
         for name in ARRAYS:
             file = folder / f"{name}.npy"
-            # an empty file can't be mapped
+            # an empty array can't be mapped
             small = file.stat().st_size < 4096
             arrays[name] = np.load(file, mmap_mode=None if small else "r", allow_pickle=False)
         self.table = NameTable(arrays, frozenset(srsly.read_json(folder / "forms.json")))
@@ -622,7 +622,7 @@ class Linker(Pipe):
         return buffer.getvalue()
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "Linker":
-        """Settings, weights and table, as `to_bytes` gave them."""
+        """Read what `to_bytes` wrote."""
         parts: dict[str, Callable[[bytes], None]] = {
             name: lambda b, name=name: self._take(name, srsly.json_loads(b)) for name in self._parts()
         }
@@ -638,16 +638,15 @@ class Linker(Pipe):
 
 
 def likeliest(scores: np.ndarray) -> int:
-    """The candidate with the highest score, the first of equals.
+    """The candidate with the highest score; ties go to the first.
 
-    Scores are rounded before they are compared: candidates with the same features differ in last bits, which
-    are others on another processor.
+    Scores are rounded first: those of equal candidates differ in the last bits, depending on the processor.
     """
     return int(np.argmax(np.round(scores, 9)))
 
 
 def word_weights(texts: Iterable[Iterable[str]]) -> tuple[dict[str, float], float]:
-    """Inverse document frequency of stems, and that of a stem seen nowhere."""
+    """Inverse document frequency of stems, and that of an unknown stem."""
     counts: Counter[str] = Counter()
     n = 0
     for stems_ in texts:

@@ -8,11 +8,10 @@ and a small grammar reads them:
     quantity  = term {["and"] term} ["and" "a" fraction], each term smaller than the unit of the one before
     term      = (number | numerals | "half" | ...) {scale}
 
-Every token must have its place in it. Where one has not (a word the lexicon lacks, a second number, a second
-currency), there is no amount, and the rule names what was not understood: a number beside an unknown word
-is not read as if the word were absent.
+Every token must fit the grammar. If one doesn't (an unknown word, a second number, a second currency), there
+is no amount, and the rule names the piece that was not understood: unknown words are never skipped.
 
-All that differs from language to language is data: CLDR's, and what assets/money.toml adds to it.
+Everything that depends on the language is data: that of CLDR, and the additions of assets/money.toml.
 """
 
 import re
@@ -43,9 +42,9 @@ HUNDRED = 2  # the power of ten that a coefficient may hold: "two hundred", "thr
 MILLION = 6  # the power of ten from which on a scale multiplies no other one
 SHOWN = 30  # characters of what was not understood
 
-# Scripts that write words without blanks: each character is an atom, and the longest writing counts.
+# Scripts without spaces between words: each character is an atom, and the longest writing counts.
 UNSPACED = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
-# A number with its separators; one blank or apostrophe may stand before three digits.
+# A number with its separators; a space or an apostrophe may precede three digits.
 ATOM = re.compile(
     r"(?P<number>\d{1,3}(?:[ ']\d{3})+(?!\d)(?:[.,]\d+)*|\d+(?:[.,]\d+)*|(?<![\w/])\.\d+)"
     rf"|[{UNSPACED}]|(?:(?![{UNSPACED}])[^\W\d_])+|\S"
@@ -55,12 +54,12 @@ GROUPS = re.compile(r"\d{1,3}([.,])\d{3}(?:\1\d{3})*|\d{1,3}([.,])(?:\d{2}\2)*\d
 DASHES = str.maketrans("‐‑‒–—−﹣－’‘ʼ´`٫٬", "--------'''''.,")
 BAR = "\u2044"  # of "½", which is a fraction and never a range as "10/12" may be
 PLAIN_FRACTIONS = ("1/2", "1/3", "2/3", "1/4", "3/4")
-# What may stand before or behind an amount and changes nothing.
+# Words before or after an amount that don't change it.
 FILLERS = ("filler", "some", "article", "of")
 
 
 class UnclearError(ValueError):
-    """A text that may not mean what the grammar would read; the message is the piece in question."""
+    """A text that the grammar can't read with certainty; the message is the piece in question."""
 
     def __init__(self, piece: str, why: str = "") -> None:
         super().__init__(f"{piece[:SHOWN]!r}{why and f' ({why})'}")
@@ -68,10 +67,10 @@ class UnclearError(ValueError):
 
 @dataclass(frozen=True)
 class LexiconEntry:
-    """What a writing may mean; a token such as "m" or "p" may mean several things until its neighbours tell.
+    """The meanings of a writing; its neighbours decide between those of a token such as "m" or "p".
 
     Attributes:
-        currencies: ISO codes it may stand for.
+        currencies: ISO codes of possible currencies.
         minor: (power of ten, ISO codes) of a minor unit.
         scale: power of ten.
         value: of a numeral.
@@ -97,7 +96,7 @@ class LexiconEntry:
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of text with its meanings; `number` is the digits as written, `start` where it begins."""
+    """A piece of text with its meanings; `number` has the digits as written, `start` is its position."""
 
     text: str
     start: int
@@ -196,7 +195,7 @@ class Lexicon:
         self.entries = entries
         self.capitals = frozenset(data.get("capitals", ()))
         self.glued: dict[str, int] = data.get("glued", {})
-        # so that most words are known to begin no writing at one look
+        # prefixes of all keys: one look-up rejects most words
         self._beginnings = {key[:end] for key in entries for end in range(len(key) + 1)}
 
     def tokens(self, text: str, *, spaced: bool = False) -> list[Token]:
@@ -206,11 +205,11 @@ class Lexicon:
             spaced: read signs written apart ("c $ 5", as treebanks do); "a $5m round" holds none.
         """
         atoms = list(ATOM.finditer(text))
-        found, i = [], 0
+        tokens, i = [], 0
         while i < len(atoms):
             atom = atoms[i]
             if atom.lastgroup == "number":
-                found.append(Token(atom[0], atom.start(), number=atom[0]))
+                tokens.append(Token(atom[0], atom.start(), number=atom[0]))
                 i += 1
                 continue
             longest, i = None, i + 1
@@ -221,8 +220,8 @@ class Lexicon:
                     longest, i = Token(piece, atom.start(), entry), end
                 if not any(key in self._beginnings for key in keys):
                     break
-            found.extend([longest] if longest else self._glued(atom[0], atom.start()))
-        return found
+            tokens.extend([longest] if longest else self._glued(atom[0], atom.start()))
+        return tokens
 
     def _keys(self, first: str, piece: str, rest: str, spaced: bool) -> list[str]:
         """The keys of a piece of text that begins with the atom `first` and ends before `rest`."""
@@ -270,10 +269,10 @@ class Lexicon:
 
 
 def fold(text: str) -> str:
-    """Text without differences that mean nothing: width, accents, kinds of blanks, dashes and apostrophes.
+    """Text without insignificant variants: width, accents, kinds of spaces, dashes and apostrophes.
 
-    Case is kept. Vulgar fractions become digits ("2½" is "2 1⁄2"), and what is set above or below the line
-    stands apart ("5²" is "5 2"). Signs that are no accents stay: vowel signs, the dakuten of kana.
+    Case is kept. Vulgar fractions become digits ("2½" is "2 1⁄2"), and superscripts and subscripts are set
+    apart ("5²" is "5 2"). Marks that aren't accents stay: vowel signs, the dakuten of kana.
     """
     if text.isascii():
         return re.sub(r"\s", " ", text.translate(DASHES))
@@ -294,18 +293,19 @@ def _is_apart(character: str) -> bool:
 
 
 def writing_key(text: str) -> str:
-    """The key of a writing in the lexicon: folded text without case, periods and runs of blanks."""
+    """The key of a writing in the lexicon: folded text without case, periods and repeated spaces."""
     return " ".join(text.casefold().replace(".", "").split())
 
 
 def read_number(text: str, decimal: str) -> Decimal:
     """Digits with separators as a number.
 
-    The shape decides where it can: the last of two kinds of separators is the decimal one; one kind several
-    times, or before other than three digits, can't be both. Where it can't ("1.234"), `decimal` does.
+    The form decides where it can: the last of two kinds of separators is the decimal one; a separator that
+    occurs several times separates thousands; one that isn't followed by three digits is decimal. Otherwise,
+    as in "1.234", `decimal` decides.
 
     Raises:
-        UnclearError: groups of digits that no separator of thousands makes: "1.2.3".
+        UnclearError: groups of digits that aren't thousands: "1.2.3".
     """
     digits = text.replace(" ", "").replace("'", "")
     marks = [c for c in digits if c in ".,"]
@@ -324,15 +324,15 @@ def read_number(text: str, decimal: str) -> Decimal:
 
 
 class Parser:
-    """Recursive descent over the tokens of one entity.
+    """Recursive-descent parser of the tokens of one entity.
 
-    Its methods read from the token `i` on. Those that may find nothing return None then, and leave `i`.
+    Its methods read from the token `i` on. If they find nothing, they return None and leave `i` unchanged.
     """
 
     def __init__(self, tokens: Sequence[Token], decimal: str) -> None:
         self.tokens = tokens
         self.i = 0
-        # A scale word of another language tells whose separators the number has: 96.000 millones.
+        # The language of a scale word gives the separators of the number: 96.000 millones.
         foreign = [t.entry.decimal for t in tokens if len(t.text) > 2 and t.entry.scale is not None]
         self.decimal = foreign[0] if foreign and foreign[0] else decimal
 
@@ -340,7 +340,7 @@ class Parser:
         """One amount, or the two ends of a range; [] if there is none.
 
         Raises:
-            UnclearError: something of the text has no place in it.
+            UnclearError: a part of the text doesn't fit the grammar.
         """
         first = self._first()
         if first is None or first.value is None:
@@ -365,12 +365,12 @@ class Parser:
         """The first amount; before it, only words that change nothing ("nearly", "more than")."""
         for start in range(len(self.tokens)):
             self.i = start
-            found = self.amount()
-            if found:
+            amount = self.amount()
+            if amount:
                 for token in self.tokens[:start]:
-                    if found.value is not None and token.entry.role not in (*FILLERS, "between", "open"):
+                    if amount.value is not None and token.entry.role not in (*FILLERS, "between", "open"):
                         raise UnclearError(token.text)
-                return found
+                return amount
         return None
 
     def _fillers(self) -> None:
@@ -378,7 +378,7 @@ class Parser:
             self.i += 1
 
     def _rest(self, *, written: bool) -> None:
-        """What stands behind: the same amount in another currency, and words that change nothing."""
+        """Read the rest: the same amount in another currency, and words that change nothing."""
         while self._peek().entry.role == "open":
             token = self._peek()
             self.i += 1
@@ -390,7 +390,7 @@ class Parser:
         self._fillers()
         token = self._peek()
         if token is not END and (token.text != ")" or self.i < len(self.tokens) - 1):
-            # "seven-figure": the hyphen alone says little
+            # "seven-figure": the hyphen alone would be an unclear message
             raise UnclearError(token.text + (self._peek(1).text if token.text == "-" else ""))
 
     def amount(self) -> Amount | None:
@@ -405,8 +405,8 @@ class Parser:
         if scale is None and writings and self._peek(1).number:
             scale = self._scale()  # "SEKm 5"
         leading = scale or 0
-        found, bracketed = self._bracketed()
-        if found is None:
+        amount, bracketed = self._bracketed()
+        if amount is None:
             self.i = back
             return None
         if self._peek().text == "-" and self._is_unit(self._peek(1)) and not self._number_follows(1):
@@ -416,34 +416,34 @@ class Parser:
         if len(writings) > 1 and any(t.entry.minor and not t.entry.currencies for t in writings):
             raise UnclearError(" ".join(t.text for t in writings))  # "pence $5"
         units = [t for t in writings or [self._peek()] if t.entry.minor]
-        if units and found.value is not None and (not writings or not units[0].entry.currencies):
+        if units and amount.value is not None and (not writings or not units[0].entry.currencies):
             # "p" behind a number is pence, whatever it is before one
             unit = replace(units[0], entry=LexiconEntry(minor=units[0].entry.minor))
             self.i += not writings
-            found.closed = not writings
+            amount.closed = not writings
             writings = [unit]
-            found.value = found.value.scaleb(-units[0].entry.minor[0])
-            found.rule = "minor"
+            amount.value = amount.value.scaleb(-units[0].entry.minor[0])
+            amount.rule = "minor"
         else:
             behind = self._currencies(prefix=False)
-            found.closed = bool(behind)
+            amount.closed = bool(behind)
             writings += behind
-            if scale is None and writings and not found.scale:
+            if scale is None and writings and not amount.scale:
                 scale = self._scale()  # "75 USD million"
-            if scale is not None and found.value is not None:
-                if found.scale:
+            if scale is not None and amount.value is not None:
+                if amount.scale:
                     raise UnclearError(self._peek(-1).text, "a second scale")
-                found.leading = leading
-                found.value, found.scale, found.rule = found.value.scaleb(scale), scale, "scaled"
-            self._minor_part(found, writings)
-        found.writings = writings
+                amount.leading = leading
+                amount.value, amount.scale, amount.rule = amount.value.scaleb(scale), scale, "scaled"
+            self._minor_part(amount, writings)
+        amount.writings = writings
         if bracketed:
             if not writings or sign < 0:
                 raise UnclearError("(", "may be a minus")
             sign = -1
-        if sign < 0 and found.value is not None:
-            found.value = -found.value
-        return found
+        if sign < 0 and amount.value is not None:
+            amount.value = -amount.value
+        return amount
 
     def _bracketed(self) -> tuple[Amount | None, bool]:
         """A quantity, and whether it is in parentheses without its currency: "$(5.2)m" is a minus."""
@@ -451,12 +451,12 @@ class Parser:
             return self.quantity(), False
         back = self.i
         self.i += 1
-        found = self.quantity()
-        if found is None or self._peek().text != ")":
+        amount = self.quantity()
+        if amount is None or self._peek().text != ")":
             self.i = back
             return None, False
         self.i += 1
-        return found, True
+        return amount, True
 
     def _scale(self) -> int | None:
         scale = self._peek().entry.scale
@@ -468,17 +468,17 @@ class Parser:
         return bool(token.entry.currencies or token.entry.minor or token.entry.adjective)
 
     def _currencies(self, *, prefix: bool) -> list[Token]:
-        found = []
+        currencies = []
         while True:
             token = self._peek()
             entry = token.entry
             # "c 5" is circa; "5 D" and "5G" are no currencies
             unit = entry.currencies or entry.adjective or (prefix and entry.minor and not _is_letter(token))
             if not unit or (not prefix and _is_letter(token)):
-                return found
+                return currencies
             if prefix and not self._number_follows():
-                return found
-            found.append(token)
+                return currencies
+            currencies.append(token)
             self.i += 1
 
     def _number_follows(self, ahead: int = 0) -> bool:
@@ -497,9 +497,9 @@ class Parser:
         numeral = entry.value is not None or entry.times is not None or entry.fraction is not None
         return bool(token.number or numeral or entry.role in ("article", "some", "vague"))
 
-    def _minor_part(self, found: Amount, writings: list[Token]) -> None:
+    def _minor_part(self, amount: Amount, writings: list[Token]) -> None:
         """ "13 dollars and 45 cents", "15 dollars and 50", "17 USD 25"."""
-        if not writings or found.scale or found.value is None or found.value != int(found.value):
+        if not writings or amount.scale or amount.value is None or amount.value != int(amount.value):
             return
         if self._peek().start == writings[-1].start + len(writings[-1].text):
             return  # "2019 $50"
@@ -512,11 +512,11 @@ class Parser:
             power = unit.entry.minor[0] if unit.entry.minor else 2
             whole = unit is END and part.value == int(part.value)
             # "17 USD 25", but "$ 5 $ 60" are two amounts, and nobody writes "1 USD 5"
-            named = len(writings) == 1 and found.closed and writings[0].text.replace(" ", "").isalpha()
-            bare = whole and (joined or (named and part.value >= 10))
-            if part.value < 10**power and (unit.entry.minor or bare):
-                found.value += part.value.scaleb(-power)
-                found.rule, found.closed = "compound", True
+            named = len(writings) == 1 and amount.closed and writings[0].text.replace(" ", "").isalpha()
+            unnamed = whole and (joined or (named and part.value >= 10))
+            if part.value < 10**power and (unit.entry.minor or unnamed):
+                amount.value += part.value.scaleb(-power)
+                amount.rule, amount.closed = "compound", True
                 if unit.entry.minor:
                     writings.append(replace(unit, entry=LexiconEntry(minor=unit.entry.minor)))
                     self.i += 1
@@ -793,9 +793,9 @@ class MoneyNormaliser(Pipe):
     """Sets `span._.money` of entities with certain labels: amount, low, high, currency, rule.
 
     `amount`, `low` and `high` are decimals as text, in the major unit; low and high are the ends of a range,
-    the amount is its middle. They are None where no definite amount is named or not all of the text is
-    understood. `currency` is an ISO 4217 code, "XXX" where none can be known. `rule` says how both were
-    found, such as "range, symbol".
+    the amount is its middle. They are None if there is no definite amount or a part of the text is not
+    understood. `currency` is an ISO 4217 code, "XXX" if it is unknown. `rule` gives the reasons for both,
+    such as "range, text".
 
     Rules for the amount: plain, scaled, words (numerals or fractions), minor, compound, range; and where it
     is None: vague, too long, too large, none, and "not understood: 'mkr'" with the piece in question. For
@@ -804,11 +804,11 @@ class MoneyNormaliser(Pipe):
 
     Args:
         labels: of the entities.
-        default_currency: where the text tells none; an ISO code or "XXX".
-        locales: languages whose separators and scale words are tried first.
-        context: characters to either side in which writings and places are looked for.
-        longest: characters of an entity that is read.
-        largest: amount, as a decimal, beyond which it is taken for a mistake.
+        default_currency: an ISO code for amounts without one, or "XXX".
+        locales: languages whose separators and scale words are preferred.
+        context: characters on either side that are searched for currencies and places.
+        longest: maximum characters of an entity.
+        largest: maximum amount, as a decimal; larger ones are probably errors.
     """
 
     def __init__(self, vocab: Vocab, name: str, settings: dict[str, Any]) -> None:
@@ -839,7 +839,7 @@ class MoneyNormaliser(Pipe):
         nlp: Language | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
-        """Take the currency data; without any, that beside this file."""
+        """Load the currency data; the default is the file beside this one."""
         self._load(srsly.read_json(DATA) if data is None else data)
 
     def __call__(self, doc: Doc) -> Doc:
@@ -851,11 +851,11 @@ class MoneyNormaliser(Pipe):
         return doc
 
     def normalise(self, text: str, around: str = "", start: int = 0) -> dict[str, str | None]:
-        """What an amount says.
+        """Normalise an amount.
 
         Args:
             text: of the entity.
-            around: the text it stands in, at `start`.
+            around: the text that contains it, at `start`.
         """
         if len(text) > self.cfg["longest"]:
             return self._result(None, None, UNKNOWN, "too long", "unknown")
@@ -891,14 +891,14 @@ class MoneyNormaliser(Pipe):
         }
 
     def _currency(self, writings: Sequence[Token], around: str, start: int, end: int) -> tuple[str, str]:
-        """The currency of an amount and the rule that settled it."""
+        """The currency of an amount, and the rule that decided it."""
         candidates = _common([_meanings(token) for token in writings])
         if len(candidates) == 1:
             return candidates[0], "written"
         nearby = self._nearby(around, start, end)
         for _, token in nearby:
             meant = _meanings(token)
-            # "real" and "mark" alone don't make a bare "71m" reais or marks
+            # the words "real" and "mark" nearby don't turn "71m" into reais or marks
             named = meant[0] in candidates or (not candidates and not token.text.islower())
             if len(meant) == 1 and _is_distinct(token) and named:
                 return meant[0], "text"
@@ -923,14 +923,14 @@ class MoneyNormaliser(Pipe):
     def _nearby(self, around: str, start: int, end: int) -> list[tuple[int, Token]]:
         """Tokens of the text around that name a currency or a place, the nearest first."""
         reach = self.cfg["context"]
-        found = []
+        nearby = []
         for offset, piece in ((-1, around[max(0, start - reach) : start]), (1, around[end : end + reach])):
             folded = fold(piece)
             for token in self.lexicon.tokens(folded):
                 if token.entry.currencies or token.entry.places:
                     distance = len(folded) - token.start if offset < 0 else token.start
-                    found.append((distance, token))
-        return sorted(found, key=lambda pair: pair[0])
+                    nearby.append((distance, token))
+        return sorted(nearby, key=lambda pair: pair[0])
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Settings and data."""
@@ -974,10 +974,10 @@ def plain(value: Decimal | None) -> str | None:
 def _ends(amounts: Sequence[Amount]) -> tuple[Decimal | None, Decimal | None, str]:
     """Low, high and rule.
 
-    The end without a scale borrows that of the other: "two to three hundred million".
+    An end without a scale takes that of the other: "two to three hundred million".
 
     Raises:
-        UnclearError: which is the low end, or what it borrows, can't be told.
+        UnclearError: the low end, or what it borrows, is ambiguous.
     """
     if not amounts:
         return None, None, "none"
@@ -1015,7 +1015,7 @@ def _meanings(token: Token) -> tuple[str, ...]:
 
 
 def _common(meanings: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """What all the writings around an amount may stand for."""
+    """The currencies that fit all writings around an amount."""
     common = meanings[0] if meanings else ()
     for codes in meanings[1:]:
         common = tuple(code for code in common if code in codes)
@@ -1029,7 +1029,7 @@ def _check_agreement(writings: Sequence[Token]) -> None:
 
 
 def _is_distinct(token: Token) -> bool:
-    """Whether a writing can be trusted in running text: a code in capitals, a sign, or a name."""
+    """Whether a writing is reliable in running text: a code in capitals, a sign, or a name."""
     text = token.text
     if not token.entry.currencies:
         return False

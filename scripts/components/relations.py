@@ -4,7 +4,7 @@ Every ordered pair of entities is a candidate, unless it is too far apart or its
 relation in training. A candidate is described by the token vectors of both entities, of what stands between
 them and around them (as Zeng et al. 2014 pool a sentence in pieces), and by hashed features: entity labels,
 order, distance, which entities stand between. Each label has a probability of its own; those above a
-threshold become relations, the likeliest alone where an entity has one relation of a label at most.
+threshold become relations. Where an entity can have one relation of a label only, the most probable is kept.
 """
 
 from collections import Counter
@@ -42,17 +42,17 @@ from thinc.api import (
 from thinc.types import Floats2d, Floats3d, Ints2d
 
 REQUIREMENTS: tuple[str, ...] = ()
-# Tokens of candidates that the model works on at a time, when it predicts.
+# Maximum tokens of candidates in one step of prediction.
 HELD = 50_000
-# A text and its candidates: indices of head and child in doc.ents, a row each.
+# A text and its candidates: one row each, the indices of head and child in doc.ents.
 Candidates = tuple[Doc, np.ndarray]
-# (first character, end, label) of an entity: what is compared between gold and prediction.
+# (start, end, label) of an entity in characters, to compare gold and prediction.
 Key = tuple[int, int, str]
-# First and end of each of several stretches of rows, words or tokens.
+# Start and end of several stretches of rows, words or tokens.
 Stretches = tuple[np.ndarray, np.ndarray]
 ENDS = ("head", "child")
 ROLES = ("other", *ENDS)
-ORDERS = ("back", "forward")  # the head is behind the child, or before it
+ORDERS = ("back", "forward")  # the head is after the child, or before it
 PLACES = ("before", "in", "behind")
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
 LONGEST = 3  # words of an n-gram
@@ -101,28 +101,28 @@ if not Doc.has_extension("relations"):
 def build_masked_embed(
     width: int, attrs: list[str], rows: list[int], masked: list[str]
 ) -> Model[list[Doc], list[Floats2d]]:
-    """`spacy.MultiHashEmbed.v2`, except that tokens of entities have their label for some of the attributes.
+    """`spacy.MultiHashEmbed.v2`, except that tokens of entities have their label as some of the attributes.
 
-    Names are many and say little, so a model of a few hundred examples learns more from what stands around
-    them (Zhang et al. 2017 mask entities so). The suffix of a name may still say much.
+    There are many names and each says little, so a model of a few hundred examples learns more from the words
+    around them (Zhang et al. 2017 mask entities in this way). The suffix of a name may still be informative.
 
     Args:
         width: of the vectors.
         attrs, rows: token attributes, and rows of the table of each.
-        masked: those of `attrs` that entities don't show.
+        masked: those of `attrs` that are hidden for entities.
     """
     if len(attrs) != len(rows) or not set(masked) <= set(attrs):
         raise ValueError(f"attrs = {attrs} and rows = {rows} must be as many, masked = {masked} among them.")
     columns = [attrs.index(name) for name in masked]
 
     def extract(model: Model, docs: list[Doc], is_train: bool) -> tuple[list[Ints2d], Callable]:
-        found = []
+        arrays = []
         for doc in docs:
             values = doc.to_array(attrs).reshape(len(doc), len(attrs)).astype("uint64")
             for ent in doc.ents:
                 values[ent.start : ent.end, columns] = hash_string(f"entity {ent.label_}")
-            found.append(model.ops.asarray(values, dtype="uint64"))
-        return found, lambda d: []
+            arrays.append(model.ops.asarray(values, dtype="uint64"))
+        return arrays, lambda d: []
 
     tables = [HashEmbed(width, n, column=i, seed=SEED + 2 + i, dropout=0.0) for i, n in enumerate(rows)]
     embed = concatenate(*tables)
@@ -147,19 +147,19 @@ def build_relation_model(
 ) -> Model[list[Candidates], Floats2d]:
     """Scores (logits) of every label for every candidate by each head, (candidates, heads * labels).
 
-    There are two heads, a neural one and a linear one on n-grams. Each learns alone and their scores are
-    averaged by `ngram_share`, for they err on different pairs; learning their sum would let the faster one
-    stop the other. The linear one is a logistic regression that `Relations.initialize` fits to all examples
-    at once: small steps, batch by batch, give rare n-grams too much weight.
+    There are two heads, a neural one and a linear one on n-grams. They are trained separately, and their
+    scores are averaged by `ngram_share`, as they make different errors; trained on their sum, the faster one
+    would stop the other. The linear one is a logistic regression that `Relations.initialize` fits to all
+    examples at once: small steps, batch by batch, give rare n-grams too much weight.
 
     Args:
         tok2vec: token vectors; a `spacy.Tok2VecListener.v1` to share those of another component.
         hidden_width: of the layer between description and scores.
         role_width: of what is added to a token's vector: its role in the pair, its entity label.
         depth: layers of window 1 that work on these.
-        ngram_texts: an n-gram counts if so many training texts have it; 0 for no n-grams at all.
+        ngram_texts: training texts that must have an n-gram; 0 for no n-grams at all.
         ngram_strength: how closely they may fit the training data (C of scikit-learn).
-        ngram_share: how much of a score is that of the n-grams, from 0 to 1.
+        ngram_share: weight of the n-grams in the score, from 0 to 1.
         nO: number of labels; None leaves it to the component.
     """
     width = tok2vec.get_dim("nO")
@@ -176,15 +176,15 @@ def build_relation_model(
         Maxout(nO=hidden_width, nI=POOLS * width, nP=3, normalize=True, dropout=0.0),
         output,
     )
-    found = [tok2vec, roles, encode, classify]
+    parts = [tok2vec, roles, encode, classify]
     if ngram_texts:
-        found.append(ngram_layer(nO, ngram_texts, ngram_strength))
+        parts.append(ngram_layer(nO, ngram_texts, ngram_strength))
     return Model(
         "relations",
         forward,
         init=initialise,
-        layers=found,
-        refs={"tok2vec": tok2vec, "output": output, "ngrams": found[4] if ngram_texts else None},
+        layers=parts,
+        refs={"tok2vec": tok2vec, "output": output, "ngrams": parts[4] if ngram_texts else None},
         dims={"nO": nO},
         attrs={"shares": [1 - ngram_share, ngram_share] if ngram_texts else [1.0], "depth": depth},
     )
@@ -224,9 +224,10 @@ class Layout:
         ents = [doc.ents for doc in self.docs]
         self.sizes, self.offsets = counted(self.docs)
         counts, firsts = counted(ents)
-        self.labels = [ent.label_ for found in ents for ent in found]
+        self.labels = [ent.label_ for of_text in ents for ent in of_text]
         self.inside = np.repeat(np.arange(len(ents)), counts)
-        bounds = np.array([(ent.start, ent.end) for found in ents for ent in found], dtype=int).reshape(-1, 2)
+        bounds = [(ent.start, ent.end) for of_text in ents for ent in of_text]
+        bounds = np.array(bounds, dtype=int).reshape(-1, 2)
         self.start, self.end = (bounds + self.offsets[self.inside, None]).T
         self.text = np.repeat(np.arange(len(batch)), counted([pairs for _, pairs in batch])[0])
         pairs = np.concatenate([np.zeros((0, 2), dtype=int), *(pairs for _, pairs in batch)])
@@ -238,12 +239,12 @@ class Layout:
 
     def parts(self) -> list[Stretches]:
         """The stretches of rows that describe each candidate, none empty: head, child, between."""
-        found = [
+        stretches = [
             (self.start[self.head], self.end[self.head]),
             (self.start[self.child], self.end[self.child]),
             (self.end[self.first] - 1, self.start[self.second] + 1),
         ]
-        return [(low + self.shift, high + self.shift) for low, high in found]
+        return [(low + self.shift, high + self.shift) for low, high in stretches]
 
     def kinds(self) -> np.ndarray:
         """(rows,): the token of a row, its role in the pair and its place, as one number; see `marks`."""
@@ -281,17 +282,17 @@ class Layout:
         kept[ragged(self.start + 1, self.end)[0]] = False
         before = np.concatenate([[0], np.cumsum(kept)])  # words before a token
         low, high = (before[self.offsets[self.text] + more] for more in (0, self.lengths))
-        found = values[kept][ragged(low, high)[0]]
+        words = values[kept][ragged(low, high)[0]]
         ends = np.cumsum(high - low)
         shift = ends - high
         heads, children = (before[self.start[one]] + shift for one in (self.head, self.child))
-        found[heads], found[children] = head[self.head], child[self.child]
-        return found, low + shift, ends, heads, children
+        words[heads], words[children] = head[self.head], child[self.child]
+        return words, low + shift, ends, heads, children
 
 
-def counted(found: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def counted(sequences: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """How many each has, and how many all before it."""
-    counts = np.array([len(one) for one in found], dtype=int)
+    counts = np.array([len(one) for one in sequences], dtype=int)
     return counts, np.cumsum(counts) - counts
 
 
@@ -302,8 +303,8 @@ def hashes(texts: Iterable[str]) -> np.ndarray:
 
 def distinct(numbers: np.ndarray) -> np.ndarray:
     """Each once, in order. Sorting is many times as fast here as the hash table of `np.unique`."""
-    found = np.sort(numbers)
-    return found[np.concatenate([[True], found[1:] != found[:-1]])[: len(found)]]
+    ordered = np.sort(numbers)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
 
 
 def ragged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -363,8 +364,8 @@ def encode_rows(
     if not is_train and not model.attrs["depth"]:
         kinds, rows = np.unique(kinds, return_inverse=True)
         lengths = np.array([len(kinds)])
-    found, marks = laid.marks(kinds)
-    index, lengths = ops.asarray(found, dtype="i"), ops.asarray1i(lengths)
+    token_numbers, marks = laid.marks(kinds)
+    index, lengths = ops.asarray(token_numbers, dtype="i"), ops.asarray1i(lengths)
     roled, backprop_roles = roles(ops.asarray(marks, dtype="uint64"), is_train)
     encoded, backprop_encode = encode(
         ops.unflatten(ops.xp.hstack([vectors[index], roled]), lengths), is_train
@@ -406,9 +407,9 @@ def forward_ngrams(model: Model, X: Layout, is_train: bool) -> tuple[Floats2d, C
 
 def known_ngrams(laid: Layout, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of all candidates in a row: which n-grams of `keys` (sorted) they have, their values, how many each."""
-    found, owner = ngrams(laid)
-    place = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
-    known = keys[place] == found if len(keys) else np.zeros(len(found), dtype=bool)
+    grams, owner = ngrams(laid)
+    place = np.minimum(np.searchsorted(keys, grams), len(keys) - 1)
+    known = keys[place] == grams if len(keys) else np.zeros(len(grams), dtype=bool)
     owner, columns = np.divmod(distinct(owner[known] * len(keys) + place[known]), max(1, len(keys)))
     lengths = np.bincount(owner, minlength=len(laid.text))
     # a text of twice as many words is no surer
@@ -432,8 +433,8 @@ def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fit
     for one in batch:
         of_text = [ngrams(Layout(part))[0] for part in portions([one])]
         texts.append(distinct(np.concatenate(of_text)))
-    found, numbers = np.unique(np.concatenate([np.zeros(0, "uint64"), *texts]), return_counts=True)
-    keys = layer.attrs["keys"] = found[numbers >= layer.attrs["texts"]]
+    grams, numbers = np.unique(np.concatenate([np.zeros(0, "uint64"), *texts]), return_counts=True)
+    keys = layer.attrs["keys"] = grams[numbers >= layer.attrs["texts"]]
     weights = np.zeros((len(keys), truth.shape[1]), dtype="f")
     bias = np.full(truth.shape[1], -SURE, dtype="f")
     if len(truth) and len(keys):
@@ -445,10 +446,10 @@ def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fit
             chosen = np.flatnonzero(fits[:, label])
             right = truth[chosen, label] > 0
             if 0 < right.sum() < len(right):
-                found = LogisticRegression(
+                fitted = LogisticRegression(
                     C=layer.attrs["strength"], solver="liblinear", max_iter=1000, random_state=0
                 ).fit(matrix[chosen], right)
-                weights[:, label], bias[label] = found.coef_[0], found.intercept_[0]
+                weights[:, label], bias[label] = fitted.coef_[0], fitted.intercept_[0]
             elif len(right):
                 bias[label] = SURE if right.all() else -SURE
     layer.set_param("W", layer.ops.asarray2f(weights))
@@ -493,21 +494,21 @@ def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
         "before": (np.maximum(low, first - OUTSIDE), first + 1),
         "behind": (second, np.minimum(high, second + OUTSIDE + 1)),
     }
-    found = _grams(row, (low, high), LONGEST, hashes(["text"]))
+    parts = _grams(row, (low, high), LONGEST, hashes(["text"]))
     for name, region in regions.items():
         salts = hashes(f"{order} {name}" for order in ORDERS)[1 * laid.forward]
-        found += _grams(row, region, LONGEST, salts)
+        parts += _grams(row, region, LONGEST, salts)
     lower = np.concatenate([doc.to_array(LOWER) for doc in laid.docs])
     for role, at, number in (("head", head, laid.head), ("child", child, laid.child)):
         left, right = np.maximum(low, at - NEAR), np.minimum(high, at + NEAR + 1)
         start, end = laid.start[number], laid.end[number]
-        found += _grams(row, (left, at), 2, hashes([f"{role} left"]))
-        found += _grams(row, (at + 1, right), 2, hashes([f"{role} right"]))
-        found += _grams(lower, (start, end), 1, hashes([role]))
-        found += _grams(lower, (end - 1, end), 1, hashes([f"{role} last"]))
+        parts += _grams(row, (left, at), 2, hashes([f"{role} left"]))
+        parts += _grams(row, (at + 1, right), 2, hashes([f"{role} right"]))
+        parts += _grams(lower, (start, end), 1, hashes([role]))
+        parts += _grams(lower, (end - 1, end), 1, hashes([f"{role} last"]))
     known = describe(laid, second - first)
-    found.append((known.ravel(), np.repeat(np.arange(len(known)), known.shape[1])))
-    grams, owner = map(np.concatenate, zip(*found, strict=True))
+    parts.append((known.ravel(), np.repeat(np.arange(len(known)), known.shape[1])))
+    grams, owner = map(np.concatenate, zip(*parts, strict=True))
     return grams, owner
 
 
@@ -518,15 +519,15 @@ def _grams(
 
     The salts, one a stretch or one for all, keep those of one place apart from another's.
     """
-    salts, found = np.broadcast_to(salts, part[0].shape), []
+    salts, by_length = np.broadcast_to(salts, part[0].shape), []
     for n in range(1, longest + 1):
         index, owner = ragged(part[0], part[1] - n + 1)
         grams = salts[owner]
         for i in range(n):
             grams = (grams ^ words[index + i]) * MIX
             grams ^= grams >> np.uint64(29)
-        found.append((grams, owner))
-    return found
+        by_length.append((grams, owner))
+    return by_length
 
 
 def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
@@ -536,21 +537,21 @@ def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
         ranks.append(min(MOST, numbers[key]))
         numbers[key] += 1
     counts = np.bincount(laid.inside, minlength=len(laid.docs))
-    found = []
+    features = []
     columns = laid.text, laid.head, laid.child, np.searchsorted(DISTANCES, distances), counts[laid.text]
     for text, head, child, bucket, count in zip(*(column.tolist() for column in columns), strict=True):
         low, high = min(head, child), max(head, child)
         inside = labels[low + 1 : min(high, low + 1 + MOST)]
         pair = f"{labels[head]} {ORDERS[head < child]} {labels[child]}"
         of = [min(MOST, numbers[text, labels[i]]) for i in (head, child)]
-        found += [
+        features += [
             pair,
             f"{pair} distance {bucket}",
             f"{pair} inside {' '.join(inside)}",
             f"{pair} ranks {[ranks[head], ranks[child]]} of {of}",
             f"{pair} number {min(MOST, count)}",
         ]
-    return hashes(found).reshape(-1, 5)
+    return hashes(features).reshape(-1, 5)
 
 
 class Relations(TrainablePipe):
@@ -564,10 +565,10 @@ class Relations(TrainablePipe):
         threshold: probability (0 to 1) that makes a relation.
         max_distance: most tokens between two entities of a candidate; 0 for any.
         types: for each label the pairs of entity labels (head, child) that it can join. Labels that aren't
-            there take what they join in the training data.
-        single: for each label the ends, "head" or "child", that are an end of one such relation at most; of
-            several the likeliest is kept. Labels that aren't there take the ends of which, in the training
-            data, at least `single_share` are in one relation only.
+            listed take those of the training data.
+        single: for each label the ends, "head" or "child", that can be in one such relation only; the most
+            probable is kept. Labels that aren't listed take the ends of which, in the training data, at least
+            `single_share` are in one relation only.
         single_share: from 0 to 1; above 1 none is learnt.
     """
 
@@ -595,12 +596,12 @@ class Relations(TrainablePipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        given = {label: sorted(map(list, pairs)) for label, pairs in types.items()}
+        allowed = {label: sorted(map(list, pairs)) for label, pairs in types.items()}
         self.cfg: dict[str, Any] = {
             "labels": [],
             "threshold": threshold,
             "max_distance": max_distance,
-            "types": given,
+            "types": allowed,
             "single": {label: [end for end in ENDS if end in ends] for label, ends in single.items()},
             "single_share": single_share,
         }
@@ -630,7 +631,7 @@ class Relations(TrainablePipe):
             return 0
         if self.model.has_dim("nO"):
             raise ValueError(
-                f"{self.name}: {label!r} can't be added to a model that has its labels; train anew."
+                f"{self.name}: {label!r} can't be added to a model that has its labels; train it again."
             )
         self.cfg["labels"].append(label)
         self.vocab.strings.add(label)
@@ -641,7 +642,7 @@ class Relations(TrainablePipe):
         ents = [(ent.label_, ent.start, ent.end) for ent in doc.ents]
         farthest = self.cfg["max_distance"]
         allowed = {tuple(pair) for pairs in self.cfg["types"].values() for pair in pairs}
-        found = [
+        pairs = [
             (i, j)
             for i, (one, start, end) in enumerate(ents)
             for j, (other, low, high) in enumerate(ents)
@@ -649,22 +650,22 @@ class Relations(TrainablePipe):
             and (one, other) in allowed
             and not (farthest and max(start, low) - min(end, high) > farthest)
         ]
-        return np.array(found, dtype="i").reshape(-1, 2)
+        return np.array(pairs, dtype="i").reshape(-1, 2)
 
     def predict(self, docs: Iterable[Doc]) -> Floats2d:
         """Probabilities of all candidates of all texts, (candidates, labels); 0 where the types don't fit."""
         batch = [(doc, self.candidates(doc)) for doc in docs]
         if not any(len(pairs) for _, pairs in batch):
-            # also keeps texts without a token away from the layers below
+            # the layers below don't support texts without tokens
             return self.model.ops.alloc2f(0, len(self.labels))
         shares = self.model.ops.asarray1f(self.model.attrs["shares"])
         scores = [shares @ self._by_head(self.model.predict(portion)) for portion in portions(batch)]
         return self.model.ops.sigmoid(self.model.ops.xp.concatenate(scores)) * self._fits(batch)
 
     def set_annotations(self, docs: Iterable[Doc], scores: Floats2d) -> None:
-        """Set `doc._.relations` to the candidates above the threshold, likelier ones first in line.
+        """Set `doc._.relations` to the candidates above the threshold, the most probable first.
 
-        What an end may be in only once is kept once: so a wrong pair can't stand beside a right one.
+        An end that can be in one relation only is kept once, so a wrong pair can't stand beside a right one.
         """
         scores = self.model.ops.to_numpy(scores)
         start = 0
@@ -672,23 +673,23 @@ class Relations(TrainablePipe):
             pairs = self.candidates(doc)
             rows = scores[start : start + len(pairs)]
             start += len(pairs)
-            found = [
+            likely = [
                 (float(rows[row, column]), *map(int, pairs[row]), label)
                 for column, label in enumerate(self.labels)
                 for row in np.flatnonzero((rows[:, column] >= self.threshold) & (rows[:, column] > 0))
             ]
             doc._.relations = [
                 {"head": head, "child": child, "label": label, "score": round(score, 4)}
-                # Rounded, as last bits differ between processors: of equals the first in the text counts.
+                # Rounded, as last bits differ between processors; ties go to the first in the text.
                 for score, head, child, label in self._once(
-                    sorted(found, key=lambda f: (-round(f[0], 6), f[1:]))
+                    sorted(likely, key=lambda f: (-round(f[0], 6), f[1:]))
                 )
             ]
 
-    def _once(self, found: list[tuple]) -> Iterator[tuple]:
+    def _once(self, relations: list[tuple]) -> Iterator[tuple]:
         """Those of (score, head, child, label), best first, whose single ends aren't taken yet."""
         taken: set[tuple] = set()
-        for one in found:
+        for one in relations:
             ends = {
                 (one[3], end, one[1 + ENDS.index(end)]) for end in self.cfg.get("single", {}).get(one[3], ())
             }
@@ -733,9 +734,9 @@ class Relations(TrainablePipe):
         ops = self.model.ops
         truth = ops.asarray2f(self._truth(examples, batch))[:, None]
         fits = self._fits(batch)[:, None]
-        said = ops.sigmoid(self._by_head(scores))
-        right = ops.xp.clip(ops.xp.where(truth > 0, said, 1 - said), 1e-6, 1)
-        gradient = (said - truth) * fits / max(1, len(examples))
+        predicted = ops.sigmoid(self._by_head(scores))
+        right = ops.xp.clip(ops.xp.where(truth > 0, predicted, 1 - predicted), 1e-6, 1)
+        gradient = (predicted - truth) * fits / max(1, len(examples))
         return float(-(ops.xp.log(right) * fits).sum()), gradient.reshape(scores.shape)
 
     def _by_head(self, scores: Floats2d) -> Floats3d:
@@ -777,7 +778,7 @@ class Relations(TrainablePipe):
         """Take the labels from the examples (or from `labels`, see `label_data`) and set up the model.
 
         Raises:
-            ValueError: no example has a relation, or none of a label that was given.
+            ValueError: no example has a relation, or none of a label in the config.
         """
         validate_get_examples(get_examples, "Relations.initialize")
         seen: dict[str, set[tuple[str, str]]] = {}
@@ -797,8 +798,8 @@ class Relations(TrainablePipe):
                 "types": {k: sorted(map(list, v)) for k, v in seen.items()},
                 "single": single,
             }
-        given = [*self.cfg["types"], *self.cfg["single"]]
-        missing = [label for label in given if label not in labels["labels"]]
+        known = [*self.cfg["types"], *self.cfg["single"]]
+        missing = [label for label in known if label not in labels["labels"]]
         if missing or not labels["labels"]:
             raise ValueError(
                 f"{self.name}: no example has a relation{f' {missing[0]!r}' if missing else ''}; "
@@ -816,12 +817,12 @@ class Relations(TrainablePipe):
         sample = [(eg.predicted, self.candidates(eg.predicted)) for eg in islice(get_examples(), 10)]
         self.model.initialize(X=sample, Y=self.model.ops.alloc2f(1, len(self.labels)))
         if layer := self.model.maybe_get_ref("ngrams"):
-            given = list(get_examples())
-            # entities that another component will set aren't there yet
-            docs = [eg.predicted if eg.predicted.ents else eg.reference for eg in given]
+            examples = list(get_examples())
+            # entities that another component predicts aren't set yet
+            docs = [eg.predicted if eg.predicted.ents else eg.reference for eg in examples]
             batch = [(doc, self.candidates(doc)) for doc in docs]
             fits = self.model.ops.to_numpy(self._fits(batch))
-            fit_ngrams(layer, batch, self._truth(given, batch), fits)
+            fit_ngrams(layer, batch, self._truth(examples, batch), fits)
 
 
 @Language.factory(
@@ -870,9 +871,9 @@ def make_relations(
 
 
 def portions(batch: Sequence[Candidates]) -> Iterator[list[Candidates]]:
-    """A batch in parts that the model holds at a time.
+    """Split a batch into parts that fit into memory.
 
-    Each candidate is all tokens of its text once more: a long text with a hundred names would take gigabytes.
+    Each candidate repeats all tokens of its text: a long text with a hundred names would take gigabytes.
     """
     portion: list[Candidates] = []
     held = 0
@@ -890,12 +891,12 @@ def portions(batch: Sequence[Candidates]) -> Iterator[list[Candidates]]:
 
 
 def entity_key(ent: Any) -> Key:
-    """What makes two entities of the same text the same."""
+    """Key that is equal for equal entities of one text."""
     return ent.start_char, ent.end_char, ent.label_
 
 
 def relation_keys(doc: Doc) -> Iterator[tuple[Key, Key, str]]:
-    """`doc._.relations` as (head, child, label), the ends told by offsets."""
+    """`doc._.relations` as (head, child, label), with head and child as keys."""
     keys = [entity_key(ent) for ent in doc.ents]
     for relation in doc._.relations:
         yield keys[relation["head"]], keys[relation["child"]], relation["label"]
@@ -910,11 +911,11 @@ def score_relations(examples: Iterable[Example], **_: Any) -> dict[str, Any]:
     """
     micro, by_label = PRFScore(), {}
     for example in examples:
-        gold, found = set(relation_keys(example.reference)), set(relation_keys(example.predicted))
-        micro.score_set(found, gold)
-        for label in {key[2] for key in gold | found}:
+        gold, predicted = set(relation_keys(example.reference)), set(relation_keys(example.predicted))
+        micro.score_set(predicted, gold)
+        for label in {key[2] for key in gold | predicted}:
             by_label.setdefault(label, PRFScore()).score_set(
-                {key for key in found if key[2] == label}, {key for key in gold if key[2] == label}
+                {key for key in predicted if key[2] == label}, {key for key in gold if key[2] == label}
             )
     if not by_label:
         return dict.fromkeys(("relations_p", "relations_r", "relations_f", "relations_per_type"))

@@ -194,11 +194,11 @@ def _aggregates(tree: exp.Expr) -> list[exp.Expr]:
             *function.iter_expressions(),
             *(part for part in tree.iter_expressions() if part is not tree.this),
         ]
-        return [found for part in parts for found in _aggregates(part)]
+        return [aggregate for part in parts for aggregate in _aggregates(part)]
     # sqlglot has no class for TOTAL.
     is_total = isinstance(tree, exp.Anonymous) and tree.name.lower() == "total"
-    found = [tree] if is_total or isinstance(tree, exp.AggFunc) else []
-    return found + [found for part in tree.iter_expressions() for found in _aggregates(part)]
+    aggregates = [tree] if is_total or isinstance(tree, exp.AggFunc) else []
+    return aggregates + [inner for part in tree.iter_expressions() for inner in _aggregates(part)]
 
 
 def _literal(value: Any) -> str:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -21,7 +21,6 @@ from ie.review.state import ReviewAnswer, ReviewState
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 1_000_000
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class SimilarTo(BaseModel):
@@ -121,13 +120,13 @@ class ReviewPage:
 
     async def similar(self, request: Request) -> Response:
         """Continue with texts like another one."""
-        wish = await _read(request, SimilarTo)
+        wish = await web.parse(request, SimilarTo, MAX_BODY)
         await run_in_threadpool(self._engine.prepare_similar)
         return JSONResponse({"texts": self._engine.more_like(wish.annotator, wish.text)})
 
     async def answer(self, request: Request) -> Response:
         """Take an answer; returns the next question."""
-        given = await _read(request, ReviewAnswer)
+        given = await web.parse(request, ReviewAnswer, MAX_BODY)
         self._engine.answer(given)
         return self._shown(self._engine.next(given.annotator), given.annotator)
 
@@ -182,22 +181,6 @@ def make_app(
         },
         lifespan=lifespan,
     )
-
-
-async def _read(request: Request, model: type[Body]) -> Body:
-    """The body of a request.
-
-    Raises:
-        RequestError: it is no JSON, or doesn't fit the model.
-    """
-    if request.headers.get("content-type", "").split(";")[0] != "application/json":
-        raise RequestError("An answer must be JSON.", 415)
-    try:
-        return model.model_validate_json(await web.body(request, MAX_BODY))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RequestError(f"The answer can't be read: {place}: {first['msg']}.", 422) from None
 
 
 async def _changed(request: Request, error: Exception) -> Response:

@@ -333,6 +333,9 @@ def test_faults_end_in_one_sentence(
     (tmp_path / "ask.cfg").write_text(text.replace('"investor"', '"inventor"'))
     with pytest.raises(UserError, match="there is no 'inventor'"):
         text_to_sql.read_config(tmp_path / "ask.cfg")
+    (tmp_path / "ask.cfg").write_text(text.replace("rows = 200", "row = 200"))
+    with pytest.raises(UserError, match=r"ask.cfg: \[ask\]: limits.row: "):
+        text_to_sql.read_config(tmp_path / "ask.cfg")
     question = {"question": "a\u2028b?", "sql": None, "kind": "no-answer", "split": "scored"}
     (tmp_path / "q.jsonl").write_text(json.dumps(question, ensure_ascii=False) + "\n", encoding="utf-8")
     assert text_to_sql.read_questions(tmp_path / "q.jsonl")[0].question == "a\u2028b?"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as bounded
-from serving import CONFIG, DEAL, make_pipeline
+from serving import CONFIG, DEAL
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -127,8 +127,8 @@ def breaks_on_boom(doc: Doc) -> Doc:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "model")
+def model(rule_pipeline: Path) -> Path:
+    return rule_pipeline
 
 
 def test_a_text_that_breaks_a_component_harms_no_other(model: Path) -> None:
