@@ -57,50 +57,44 @@ class Table:
         return pa.schema([(name, PARQUET[kind]) for name, kind in self.columns.items()])
 
 
+def _text(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, TEXT)
+
+
 _AMOUNT = {"amount_low": NUMBER, "amount": NUMBER, "amount_high": NUMBER, "currency": TEXT}
-_COMPANY = {"company_id": TEXT, "company": TEXT}
+_COMPANY = _text("company_id", "company")
 _SENTENCE = {"sentence_start": INTEGER, "sentence_end": INTEGER}
 
 TABLES = {
     table.name: table
     for table in (
-        Table("meta", {"key": TEXT, "value": TEXT}, "what the file itself is"),
+        Table("meta", _text("key", "value"), "what the file itself is"),
         Table(
             "models",
-            {"model_id": TEXT, "name": TEXT, "version": TEXT, "components": TEXT, "hash": TEXT},
+            _text("model_id", "name", "version", "components", "hash"),
             "a pipeline, or gold, that annotated documents",
         ),
         Table(
             "documents",
             {
-                "document_id": TEXT,
-                "text": TEXT,
-                "source": TEXT,
-                "writer": TEXT,
-                "date": TEXT,
-                "meta": TEXT,
-                "category": TEXT,
+                **_text("document_id", "text", "source", "writer", "date", "meta", "category"),
                 "category_score": REAL,
-                "model_id": TEXT,
-                "fingerprint": TEXT,
+                **_text("model_id", "fingerprint"),
             },
             "a text",
         ),
         Table(
             "companies",
-            {"company_id": TEXT, "name": TEXT, "kind": TEXT, "country": TEXT, "description": TEXT},
+            _text("company_id", "name", "kind", "country", "description"),
             "an entry of the company table, named in a text or not",
         ),
         Table(
             "mentions",
             {
-                "mention_id": TEXT,
-                "document_id": TEXT,
+                **_text("mention_id", "document_id"),
                 "start": INTEGER,
                 "end": INTEGER,
-                "label": TEXT,
-                "text": TEXT,
-                "company_id": TEXT,
+                **_text("label", "text", "company_id"),
                 **_AMOUNT,
                 "rule": TEXT,
             },
@@ -109,35 +103,20 @@ TABLES = {
         Table(
             "relations",
             {
-                "relation_id": TEXT,
-                "document_id": TEXT,
-                "label": TEXT,
-                "head_mention": TEXT,
-                "child_mention": TEXT,
+                **_text("relation_id", "document_id", "label", "head_mention", "child_mention"),
                 "score": REAL,
             },
             "a relation between two mentions of a text",
         ),
         Table(
             "deals",
-            {
-                "deal_id": TEXT,
-                "document_id": TEXT,
-                **_COMPANY,
-                **_AMOUNT,
-                "category": TEXT,
-                **_SENTENCE,
-            },
+            {**_text("deal_id", "document_id"), **_COMPANY, **_AMOUNT, "category": TEXT, **_SENTENCE},
             "a company that got money, as one text tells it, with its main amount",
         ),
         Table(
             "investments",
             {
-                "investment_id": TEXT,
-                "deal_id": TEXT,
-                "document_id": TEXT,
-                "investor_id": TEXT,
-                "investor": TEXT,
+                **_text("investment_id", "deal_id", "document_id", "investor_id", "investor"),
                 **_COMPANY,
                 **_SENTENCE,
             },
@@ -146,9 +125,7 @@ TABLES = {
         Table(
             "amounts",
             {
-                "amount_id": TEXT,
-                "deal_id": TEXT,
-                "document_id": TEXT,
+                **_text("amount_id", "deal_id", "document_id"),
                 **_COMPANY,
                 **_AMOUNT,
                 "main": INTEGER,

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class AnnotationService:
     Args:
         example: a text for the page to try.
         failed: called with the reason if the pipeline can't be loaded.
-        announced: name and version of the pipeline; empty ones are those of its meta.json.
+        name, version: of the pipeline as it is announced; "" for those of its meta.json.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class AnnotationService:
         *,
         example: str,
         failed: Callable[[str], None],
-        announced: Mapping[str, str],
+        name: str = "",
+        version: str = "",
     ) -> None:
         self.metrics = Metrics()
         self.routes = [
@@ -95,7 +96,7 @@ class AnnotationService:
             Route("/openapi.json", self.openapi),
         ]
         self._workers, self._limits, self._example = workers, settings.limits, example
-        self._failed, self._announced = failed, announced
+        self._failed, self._announced = failed, {"name": name, "version": version}
         self._pipeline: dict[str, str] = {}
         self._batcher = Batcher(
             workers.run,
@@ -171,25 +172,14 @@ class AnnotationService:
         return response
 
 
-def make_app(
-    workers: WorkerPool,
-    settings: ServiceSettings,
-    *,
-    hosts: str = "",
-    example: str,
-    failed: Callable[[str], None],
-    name: str = "",
-    version: str = "",
-) -> ASGIApp:
+def make_app(workers: WorkerPool, settings: ServiceSettings, *, hosts: str = "", **options: Any) -> ASGIApp:
     """The application; it loads the pipeline when it starts and answers /ready when that is done.
 
     Args:
         hosts: host names of a proxy in front, separated by commas.
-        example, failed: see `AnnotationService`.
-        name, version: of the pipeline as it is announced; "" for those of its meta.json.
+        options: see `AnnotationService`.
     """
-    announced = {"name": name, "version": version}
-    service = AnnotationService(workers, settings, example=example, failed=failed, announced=announced)
+    service = AnnotationService(workers, settings, **options)
     app = Starlette(
         routes=service.routes,
         exception_handlers={RequestError: service.refused, HTTPException: _unknown},
