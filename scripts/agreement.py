@@ -32,14 +32,14 @@ def main(
         str, typer.Option(help="Parts of the split to look at, with commas; empty for all texts.")
     ] = "dev",
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    guidelines: Annotated[Path, typer.Option(help="Annotation guidelines.")] = Path("assets/guidelines.md"),
+    guidelines: options.Guidelines = Path("assets/guidelines.md"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     repeats: Annotated[int, typer.Option(help="So often makes a string a pattern of its own.", min=1)] = 3,
     least: Annotated[float, typer.Option(help="Cosine a fitting sentence of the guidelines has.")] = 0.1,
     patterns: Annotated[int, typer.Option(help="Patterns of each kind on the agenda.", min=1)] = 12,
     examples: Annotated[int, typer.Option(help="Examples of each pattern.", min=1)] = 3,
     data: options.Data = Path("configs/data.cfg"),
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: options.Seed = 0,
     output: Annotated[Path, typer.Option(help="Folder for scores, agenda and disagreements.")] = Path(
         "training/agreement"
     ),

@@ -16,9 +16,7 @@ from ie.deploy.apply.pipeline_worker import ApplySettings, Format, PipelineWorke
 
 def main(
     texts: options.TextFiles = Path("assets/texts.jsonl"),
-    model: Annotated[Path, typer.Option(help="Folder of the trained pipeline")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    model: options.Trained = Path("training/efficient/reviewed/model-best"),
     output: options.Results = Path("corpus/applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",

@@ -24,15 +24,11 @@ def main(
         str,
         typer.Argument(help="The question; prompted for on a terminal if it is missing", envvar="QUESTION"),
     ] = "",
-    database: Annotated[Path, typer.Option(help="Database")] = Path("database/deals.db"),
-    config: Annotated[Path, typer.Option(help="Prompt settings and model")] = Path("configs/ask.cfg"),
+    database: options.Database = Path("database/deals.db"),
+    config: options.AskConfig = Path("configs/ask.cfg"),
     provider: options.Provider = "",
-    questions: Annotated[Path, typer.Option(help="Solved questions to show to the model")] = Path(
-        "assets/questions.jsonl"
-    ),
-    money: Annotated[Path, typer.Option(help="Config of the component that parses amounts")] = Path(
-        "configs/money.cfg"
-    ),
+    questions: options.Questions = Path("assets/questions.jsonl"),
+    money: options.Money = Path("configs/money.cfg"),
 ) -> None:
     """Print the answer as a table, with its SQL and source sentences. Nothing is written."""
     if not question.strip() and sys.stdin.isatty():

@@ -9,7 +9,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import published, write_json
-from ie.data import corpora
+from ie.data import corpora, options
 from ie.training import assembly
 
 
@@ -17,9 +17,7 @@ def main(
     config: Annotated[Path, typer.Option(help="Which components, and where they come from")] = Path(
         "configs/assemble.cfg"
     ),
-    components: Annotated[Path, typer.Option(help="Folder of `train-components`")] = Path(
-        "training/efficient/components"
-    ),
+    components: options.Components = Path("training/efficient/components"),
     ner: Annotated[Path, typer.Option(help="Pipeline that finds the entities")] = Path(
         "training/efficient/reviewed/model-best"
     ),

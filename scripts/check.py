@@ -32,7 +32,7 @@ def main(
     texts: options.Texts = Path("assets/texts.jsonl"),
     examples: options.Examples = Path("assets/examples.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    guidelines: Annotated[Path, typer.Option(help="What annotators go by.")] = Path("assets/guidelines.md"),
+    guidelines: options.Guidelines = Path("assets/guidelines.md"),
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
     config: Annotated[str, typer.Option(help="Training config; empty for none.")] = "",

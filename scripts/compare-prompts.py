@@ -1,4 +1,4 @@
-"""Score forms of prompt side by side on dev: what is asked decides more than which small model answers."""
+"""Score several forms of the prompt on dev: the prompt matters more than the choice of a small model."""
 
 import time
 from pathlib import Path
@@ -12,19 +12,19 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
 from ie.core.settings import read_config
-from ie.core.stats import compare, format_score, groups, intervals
-from ie.core.text import names_in
+from ie.core.stats import format_score
+from ie.core.text import names_among
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.pinned import read_pinned
 from ie.data.records import write_records
 from ie.data.scheme import Scheme, load_scheme
-from ie.evaluation.scoring import count, view
+from ie.evaluation.scoring import ALL, LabelScores, count, score_labels, view
 from ie.llm import pipeline
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline.")] = Path("configs/llm.cfg"),
+    config: options.LlmConfig = Path("configs/llm.cfg"),
     forms: Annotated[Path, typer.Option(help="Forms to compare, a section each.")] = Path(
         "configs/forms.cfg"
     ),
@@ -43,10 +43,7 @@ def main(
     scheme = load_scheme(config)
     settings = load_data_config(data)
     reader = settings.reader(scheme)
-    split = settings.assign(
-        reader.read_reviewed(reviewed),
-        [],
-    )
+    split = settings.assign(reader.read_reviewed(reviewed), [])
     dev = split.dev[:limit] if limit else split.dev
     if not dev:
         raise UserError(
@@ -58,7 +55,7 @@ def main(
     results, counts = [], {}
     for name, settings in sections.items():
         if absent := lacking(config, settings):
-            msg.warn(f"{forms}: [{name}] sets {absent}, which {config} hasn't; it is left out.")
+            msg.warn(f"{forms}: [{name}] sets {absent}, which {config} doesn't have; it is left out.")
             continue
         nlp = pipeline.assemble(
             pipeline.load_config(config, pipeline.provider_file(provider), {**common, **settings}), config
@@ -89,26 +86,20 @@ def main(
                 "settings": settings,
             }
         )
-    print_table(results, counts, scheme, len(dev))
-    save(results, counts, scheme, len(dev), output)
+    scored = score_labels(counts, scheme.scored_labels)
+    print_table(results, scored, scheme, len(dev))
+    save(results, scored, len(dev), output)
 
 
 def read_forms(path: Path, only: str) -> dict[str, dict]:
-    """The forms of a file: for each name, settings of the config by dotted name.
-
-    Raises:
-        UserError: a missing or broken file, or a name that isn't in it.
-    """
+    """The forms of a file, or some of them: for each name, settings of the config by dotted name."""
     config = read_config(path, interpolate=False)
     forms = {name: dict(flat(settings)) for name, settings in config.items()}
-    names = names_in(only) or list(forms)
-    if unknown := [name for name in names if name not in forms]:
-        raise UserError(f"{path}: no form is called {unknown[0]!r}; there are {', '.join(forms)}.")
-    return {name: forms[name] for name in names}
+    return {name: forms[name] for name in names_among(tuple(forms), f"{path}: form", only) or forms}
 
 
 def lacking(config: Path, settings: dict) -> str:
-    """The first component that a form sets and the config hasn't; "" if there is none."""
+    """The first component that a form sets and the config doesn't have; "" if there is none."""
     there = read_config(config, interpolate=False).get("components", {})
     named = (name.split(".") for name in settings)
     return next((".".join(n[:2]) for n in named if n[0] == "components" and n[1] not in there), "")
@@ -123,39 +114,31 @@ def flat(settings: dict, prefix: str = "") -> list[tuple[str, object]]:
     return pairs
 
 
-def print_table(results: list[dict], counts: dict, scheme: Scheme, n: int) -> None:
-    """A row a form, and which of them can't be told apart."""
+def print_table(results: list[dict], scored: LabelScores, scheme: Scheme, n: int) -> None:
+    """Print one row per form, and the forms that can't be told apart."""
     rows = []
     for result in results:
-        tallies = counts[result["form"]]
-        _, _, f = intervals(tallies.sum(axis=1))
-        labels = [intervals(tallies[:, i])[2] for i in range(len(scheme.scored_labels))]
-        scores = [format_score(score, documents=n) for score in (f, *labels)]
-        rows.append((result["form"], *scores, f"{result['seconds']:.2f}", str(result["dropped"])))
+        by_label = scored.scores[result["form"]]
+        f = [format_score(by_label[label][2], documents=n) for label in (ALL, *scheme.scored_labels)]
+        rows.append((result["form"], *f, f"{result['seconds']:.2f}", str(result["dropped"])))
     header = ("form", f"F (n={n})", *scheme.scored_labels, "s/text", "dropped")
     msg.table(rows, header=header, divider=True, aligns=("l", *"r" * (len(header) - 1)))
-    if len(counts) > 1:
-        pairs = compare({name: tallies.sum(axis=1) for name, tallies in counts.items()})
-        for group in groups(list(counts), pairs):
-            if len(group) > 1:
-                msg.info(f"Can't be told apart on {n} texts: {', '.join(group)}.")
-        msg.info("The form that is chosen here scores too well on these texts; evaluate gives it on test.")
+    if len(results) > 1:
+        for group in scored.groups():
+            msg.info(f"Can't be told apart on {n} texts: {', '.join(group)}.")
+        msg.info("The form chosen here scores too high on these texts; `evaluate` scores it on test.")
 
 
-def save(results: list[dict], counts: dict, scheme: Scheme, n: int, output: Path) -> None:
+def save(results: list[dict], scored: LabelScores, n: int, output: Path) -> None:
     """Write what the table shows, unrounded, and log it."""
     for result in results:
-        tallies = counts[result["form"]]
-        scored = {"micro": tallies.sum(axis=1)}
-        scored |= {label: tallies[:, i] for i, label in enumerate(scheme.scored_labels)}
-        result["f"] = {
-            name: [round(value, 4) for value in (e.value, e.low, e.high)]
-            for name, e in ((name, intervals(each)[2]) for name, each in scored.items())
-        }
+        by_label = scored.scores[result["form"]]
+        result["f"] = {"micro": by_label[ALL][2].rounded()}
+        result["f"] |= {label: by_label[label][2].rounded() for label in by_label if label != ALL}
         result["seconds"] = round(result["seconds"], 3)
     write_json(output, {"documents": n, "forms": results})
     with tracking.run("compare-prompts") as tracker:
-        rows = [[r["form"], *r["f"]["micro"], r["seconds"], r["dropped"]] for r in results]
+        rows = [[r["form"], *(r["f"]["micro"] or [None] * 3), r["seconds"], r["dropped"]] for r in results]
         tracker.table("prompts", ["form", "f", "low", "high", "seconds", "dropped"], rows)
 
 

@@ -22,15 +22,13 @@ from ie.training import assembly
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="Assembled pipeline")] = Path(
-        "training/efficient/pipeline/model-best"
-    ),
+    model: options.Assembled = Path("training/efficient/pipeline/model-best"),
     package: Annotated[
         str, typer.Option(help="Name of an installed pipeline to use instead; empty: none")
     ] = "",
     texts: Annotated[Path, typer.Option(help="Texts to read")] = Path("assets/texts.jsonl"),
     gold: Annotated[str, typer.Option(help="Reviewed texts to use instead of a pipeline; empty: none")] = "",
-    companies: Annotated[Path, typer.Option(help="Company table")] = Path("assets/companies.csv"),
+    companies: options.Companies = Path("assets/companies.csv"),
     config: Annotated[Path, typer.Option(help="Mapping of labels to columns")] = Path("configs/database.cfg"),
     output: Annotated[Path, typer.Option(help="SQLite file")] = Path("database/deals.db"),
     vanished: Annotated[str, typer.Option(help="Documents whose text is gone: keep or remove")] = "keep",

@@ -20,8 +20,8 @@ from ie.training import loop
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="spaCy training config")] = Path("configs/efficient.cfg"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     corpus: Annotated[Path, typer.Option(help="Folder with train, dev, test (.jsonl and .spacy)")] = Path(
         "corpus"
     ),

@@ -25,7 +25,7 @@ def main(
     settings: Annotated[Path, typer.Option(help="Recipes, and the settings of their methods.")] = Path(
         "configs/distill.cfg"
     ),
-    config: Annotated[Path, typer.Option(help="Training config of spaCy.")] = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = Path("configs/efficient.cfg"),
     corpus: options.Corpus = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     gazetteer_label: options.GazetteerLabel = "",

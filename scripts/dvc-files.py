@@ -1,7 +1,7 @@
 """Write dvc.yaml from project.yml, so that `dvc repro` does what `weasel run all` does.
 
-One stage a command. Variables stay variables: DVC reads them from project.yml with the same `${vars.x}`, so
-an edited variable re-runs just the commands that use it, and dvc.yaml changes only with commands and files.
+One stage per command. DVC reads variables from project.yml with the same `${vars.x}`, so an edited variable
+re-runs only the commands that use it, and dvc.yaml changes only with commands and files.
 """
 
 import re
@@ -48,11 +48,7 @@ def main(
 
 
 def render(project: Path, workflow: str) -> str:
-    """The text of dvc.yaml for one workflow of a project file.
-
-    Raises:
-        UserError: the file or the workflow isn't there.
-    """
+    """The text of dvc.yaml for one workflow of a project file."""
     if not project.is_file():
         raise UserError(f"{project}: there is no such file; run this where your project is.")
     config = load_project_config(project.parent, interpolate=False)
@@ -67,7 +63,7 @@ def stage(command: dict[str, Any], project: str) -> dict[str, Any]:
     """One weasel command as a stage of DVC."""
     script = command["script"]
     outputs = {path: {} for path in command.get("outputs", [])}
-    # outside DVC's cache, but DVC still tells when they are gone or changed
+    # outside DVC's cache, but DVC still notices when they are missing or changed
     outputs |= {path: {"cache": False} for path in command.get("outputs_no_cache", [])}
     used = sorted(set(VARIABLE.findall(" ".join([*script, *command.get("deps", []), *outputs]))))
     kinds: dict[str, list] = {"outs": [], "metrics": [], "plots": []}
@@ -77,17 +73,17 @@ def stage(command: dict[str, Any], project: str) -> dict[str, Any]:
         kind = "metrics" if name in METRICS else "plots" if plotted else "outs"
         options = options | PLOTS.get(name, {})
         kinds[kind].append({path: options} if options else path)
-    found = {
+    content = {
         "desc": command.get("help", ""),
         "cmd": script[0] if len(script) == 1 else script,
         "deps": command.get("deps", []),
         "params": [{project: [f"vars.{name}" for name in used]}] if used else [],
         **kinds,
     }
-    # Without outputs there is nothing that DVC could compare, and `no_skip` asks for a run each time.
+    # Without outputs DVC has nothing to compare, and `no_skip` means a run each time.
     if command.get("no_skip") and not outputs:
-        found["always_changed"] = True
-    return {key: value for key, value in found.items() if value}
+        content["always_changed"] = True
+    return {key: value for key, value in content.items() if value}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Score the components after the entities on test: amounts, links, relations, categories, database rows."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,23 +27,15 @@ def main(
     only: Annotated[
         str, typer.Option(help="Parts to score, with commas; empty for those whose component is there")
     ] = "",
-    pipeline: Annotated[Path, typer.Option(help="Assembled pipeline")] = Path(
-        "training/efficient/pipeline/model-best"
-    ),
-    components: Annotated[Path, typer.Option(help="Folder of `train-components`")] = Path(
-        "training/efficient/components"
-    ),
-    money: Annotated[Path, typer.Option(help="Config of the money component")] = Path("configs/money.cfg"),
+    pipeline: options.Assembled = Path("training/efficient/pipeline/model-best"),
+    components: options.Components = Path("training/efficient/components"),
+    money: options.Money = Path("configs/money.cfg"),
     money_label: Annotated[str, typer.Option(help="Label of the amounts; empty for none")] = "MONEY",
     scheme: options.Scheme = Path("configs/llm.cfg"),
     data: options.Data = Path("configs/data.cfg"),
-    table: Annotated[Path, typer.Option(help="CSV with the names, for the list of errors")] = Path(
-        "assets/companies.csv"
-    ),
-    train: Annotated[Path, typer.Option(help="Training records: what the baselines know")] = Path(
-        "corpus/train.jsonl"
-    ),
-    test: Annotated[Path, typer.Option(help="Gold test records")] = Path("corpus/test.jsonl"),
+    table: options.Companies = Path("assets/companies.csv"),
+    train: options.Train = Path("corpus/train.jsonl"),
+    test: options.Test = Path("corpus/test.jsonl"),
     more: Annotated[Path | None, typer.Option(help="Another file with gold amounts")] = None,
     seed: options.Seed = 0,
     output: Annotated[Path, typer.Option(help="Folder for figures and errors")] = Path(
@@ -71,13 +63,7 @@ def main(
             component("linker"), test, {entry.id: entry.name for entry in read_gazetteer(table)}, seed
         ),
         "relations": lambda: component_scores.score_relations(
-            component("relations"),
-            lambda gold: assembly.entities(whole(), gold),
-            train,
-            test,
-            labels,
-            blank,
-            seed,
+            component("relations"), partial(assembly.entities, whole()), train, test, labels, blank, seed
         ),
         "categories": lambda: component_scores.score_categories(
             component("categories"), train, test, labels, blank, seed
@@ -86,16 +72,16 @@ def main(
     }
     parts = names_among(PARTS, "--only", only) or parts_of(whole(), money_label)
     if not parts:
-        msg.info(f"{pipeline}: it finds entities alone, which `evaluate` scores.")
+        msg.info(f"{pipeline}: it predicts only entities, which `evaluate` scores.")
     for name in parts:
         publish(name, jobs[name](), output)
-    # `package-pipeline` depends on the folder, whatever there was to score.
+    # `package-pipeline` depends on the folder, even if there was nothing to score.
     output.mkdir(parents=True, exist_ok=True)
     msg.good(str(output))
 
 
 def publish(name: str, report: component_scores.ComponentReport, output: Path) -> None:
-    """Print and write what was measured of one part, and record it with wandb, where it is used."""
+    """Print, write and track the scores of one part."""
     msg.divider(name)
     aligns = ["l", *("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])]
     msg.table(report.rows, header=report.header, divider=True, aligns=aligns)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
@@ -25,26 +25,22 @@ from ie.evaluation.systems import SystemResult
 from ie.status.snapshot import ProjectPaths
 from ie.status.terminal import print_next_step
 
-# The report shows this many of the texts with the most errors, and timings are of this many runs.
+# Texts with the most errors in the report, and timed runs of each system.
 WORST, REPEATS = 30, 3
 
 
 def main(
-    test: Annotated[Path, typer.Option(help="Gold test records.")] = Path("corpus/test.jsonl"),
-    train: Annotated[Path, typer.Option(help="Training records, for the dictionary baseline.")] = Path(
-        "corpus/train.jsonl"
-    ),
+    test: options.Test = Path("corpus/test.jsonl"),
+    train: options.Train = Path("corpus/train.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    llm: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
+    llm: options.Llm = Path("corpus/llm.jsonl"),
     llm_timings: Annotated[Path, typer.Option(help="Seconds of the LLM's calls for each text.")] = Path(
         "training/llm-timings.jsonl"
     ),
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best.")] = Path(
-        "training/efficient"
-    ),
+    models: options.TrainingResults = Path("training/efficient"),
     inspect: Annotated[TrainOn, typer.Option(help="Pipeline whose errors the report shows.")] = "reviewed",
     output: Annotated[Path, typer.Option(help="Folder for metrics, report and speeds.")] = Path(
         "training/efficient"
@@ -68,17 +64,14 @@ def main(
             f"--gazetteer-label {gazetteer_label!r} isn't in the scheme ({', '.join(labels.span_labels)}); "
             "name the label of the gazetteer's names."
         )
+    rules = {
+        "patterns": Path(patterns) if patterns else None,
+        "gazetteer": known_names,
+        "label": gazetteer_label,
+    }
     jobs: list[Callable[[], SystemResult]] = [
         lambda: systems.stored_llm(llm, gold, timings=llm_timings, words=words),
-        *baselines(
-            labels,
-            settings,
-            gold,
-            training,
-            patterns=Path(patterns) if patterns else None,
-            gazetteer=known_names,
-            gazetteer_label=gazetteer_label,
-        ),
+        *baselines(labels, settings, gold, training, rules),
     ]
     pipelines = systems.trained_pipelines(models)
     jobs += [
@@ -116,10 +109,7 @@ def baselines(
     settings: DataConfig,
     gold: Sequence[Record],
     train: Sequence[Record],
-    *,
-    patterns: Path | None,
-    gazetteer: Path | None,
-    gazetteer_label: str,
+    rules: dict[str, Any],
 ) -> list[Callable[[], SystemResult]]:
     """The baselines that can predict what is scored: rules and a dictionary, or constant categories."""
     texts = [record.text for record in gold]
@@ -127,14 +117,7 @@ def baselines(
         constant = systems.constant_systems(train, labels.categories, labels.scored, texts)
         return [lambda result=result: result for result in constant]
     return [
-        lambda: systems.run_rules(
-            settings.blank(),
-            gold,
-            patterns=patterns,
-            gazetteer=gazetteer,
-            label=gazetteer_label,
-            repeats=REPEATS,
-        ),
+        lambda: systems.run_rules(settings.blank(), gold, **rules, repeats=REPEATS),
         lambda: systems.run_dictionary(settings.blank(), train, texts, repeats=REPEATS),
     ]
 

@@ -15,19 +15,13 @@ from ie.database.question_answerer import QuestionAnswerer
 
 
 def main(
-    database: Annotated[Path, typer.Option(help="Database")] = Path("database/deals.db"),
-    config: Annotated[Path, typer.Option(help="Settings of text-to-SQL, and its model")] = Path(
-        "configs/ask.cfg"
-    ),
+    database: options.Database = Path("database/deals.db"),
+    config: options.AskConfig = Path("configs/ask.cfg"),
     provider: options.Provider = "",
-    questions: Annotated[Path, typer.Option(help="Solved questions to show to the model")] = Path(
-        "assets/questions.jsonl"
-    ),
-    money: Annotated[Path, typer.Option(help="Config of the component that parses amounts")] = Path(
-        "configs/money.cfg"
-    ),
-    port: Annotated[int, typer.Option(help="Port on this machine; 0: any", min=0, max=65535)] = 8070,
-    hosts: Annotated[str, typer.Option(help="Host names of a proxy in front, separated by commas")] = "",
+    questions: options.Questions = Path("assets/questions.jsonl"),
+    money: options.Money = Path("configs/money.cfg"),
+    port: options.Port = 8070,
+    hosts: options.Hosts = "",
     cache: Annotated[Path, typer.Option(help="Folder for the page's secret key")] = Path(".cache/explore"),
 ) -> None:
     """Serve the page until Ctrl-C. It reads the database and writes nothing."""
@@ -37,7 +31,7 @@ def main(
         secret = web.session_secret(cache / "key")
         page = make_app(database, answerer, secret=secret, port=sock.getsockname()[1], hosts=hosts)
         note = f"It reads {database} and writes nothing."
-        web.run_page(page, sock, secret, note, stopping=sql_workers.WORKERS.stop)
+        web.run_page(page, sock, secret, note, on_stop=sql_workers.WORKERS.stop)
 
 
 if __name__ == "__main__":

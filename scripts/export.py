@@ -1,4 +1,4 @@
-"""Write annotations as another tool reads them; what its format can't hold is counted."""
+"""Convert annotations to another tool's format; what it can't hold is counted."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,13 +21,11 @@ def main(
     source: Annotated[Path, typer.Option(help="JSONL file of annotations.")] = Path("assets/reviewed.jsonl"),
     target: Annotated[Path, typer.Option(help="File to write.")] = Path("corpus/export.json"),
     format: Annotated[interchange.Format, typer.Option(help="Format to write.")] = "labelstudio",
-    scheme: Annotated[
-        str, typer.Option(help="Config that the labels must be in; empty takes any label.")
-    ] = "configs/llm.cfg",
+    scheme: options.SchemeOrAny = "configs/llm.cfg",
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     data: options.Data = Path("configs/data.cfg"),
 ) -> None:
-    """Write the other tool's file; print how many records it holds and what was lost."""
+    """Write the other tool's file; print the number of records and losses."""
     check_writable(target)
     for protected, what in (
         (source, "the file that is exported"),

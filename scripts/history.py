@@ -1,4 +1,4 @@
-"""Keep each distinct result in a file of git, and compare it with the one before and with a baseline."""
+"""Record each distinct result in a file under git, and compare it with the previous one and a baseline."""
 
 import json
 import shutil
@@ -13,6 +13,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import sha256_file
+from ie.data import options
 from ie.data.splits import TrainOn
 from ie.evaluation import history
 
@@ -26,16 +27,14 @@ def main(
     documents: Annotated[Path, typer.Option(help="Its counts by document")] = Path(
         "training/efficient/documents.jsonl"
     ),
-    test: Annotated[Path, typer.Option(help="Gold test records it was scored on")] = Path(
-        "corpus/test.jsonl"
-    ),
-    train: Annotated[Path, typer.Option(help="Training records")] = Path("corpus/train.jsonl"),
-    config: Annotated[Path, typer.Option(help="Training config")] = Path("configs/efficient.cfg"),
+    test: options.Test = Path("corpus/test.jsonl"),
+    train: options.Train = Path("corpus/train.jsonl"),
+    config: options.TrainingConfig = Path("configs/efficient.cfg"),
     system: Annotated[TrainOn, typer.Option(help="The packaged pipeline, whose score counts")] = "reviewed",
     setting: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to record; may be repeated")] = None,
     baseline: Annotated[str, typer.Option(help="Id of the result to compare with; empty for the first")] = "",
     last: Annotated[int, typer.Option(help="How many results the table shows", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap and randomisation")] = 0,
+    seed: options.Seed = 0,
     log: Annotated[Path, typer.Option(help="File that gets a line for each new result")] = Path(
         "training/history.jsonl"
     ),
@@ -66,30 +65,17 @@ def main(
         "approximate randomisation, Holm-corrected over the table. Seeds of training add noise that no test "
         "shows (`weasel run robustness`)."
     )
-    (to_baseline,) = history.compare(
-        [(new, first if first and first["id"] != new["id"] else None)], seed=seed
-    )
+    (to_baseline,) = history.compare([(new, first)], seed=seed)
     with tracking.run("history", config={"texts": n}) as tracker:
         tracker.summary({"systems": scores["systems"]})
         tracker.table("history", COLUMNS, rows)
         if to_baseline:
-            tracker.summary(
-                {
-                    "baseline.id": first["id"],
-                    "baseline.difference": to_baseline.difference.value,
-                    "baseline.difference_low": to_baseline.difference.low,
-                    "baseline.difference_high": to_baseline.difference.high,
-                    "baseline.verdict": to_baseline.verdict(),
-                }
-            )
+            figures = to_baseline.difference.flat("difference") | {"verdict": to_baseline.verdict()}
+            tracker.summary({"baseline": {"id": first["id"], **figures}})
 
 
 def read_metrics(path: Path) -> dict:
-    """What evaluate wrote.
-
-    Raises:
-        UserError: it isn't there or is something else.
-    """
+    """The scores that `evaluate` wrote."""
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         metrics["test"]["documents"], metrics["systems"]
@@ -101,11 +87,7 @@ def read_metrics(path: Path) -> dict:
 
 
 def parse(settings: list[str]) -> dict[str, str]:
-    """`["seed=0"]` as names and values.
-
-    Raises:
-        UserError: one has no `=`.
-    """
+    """`["seed=0"]` as names and values."""
     for text in settings:
         if "=" not in text:
             raise UserError(f"--setting {text!r} must be NAME=VALUE, such as seed=0.")

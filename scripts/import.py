@@ -1,4 +1,4 @@
-"""Bring annotations of another tool into the project's own format; what can't be taken along is counted."""
+"""Convert annotations of another tool to the project's format; what is lost is counted."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,16 +21,14 @@ def main(
     source: Annotated[Path, typer.Option(help="The other tool's file.")],
     target: Annotated[Path, typer.Option(help="JSONL file to write; must not exist, unless --append.")],
     format: Annotated[interchange.Format, typer.Option(help="Format of the other tool's file.")] = "prodigy",
-    scheme: Annotated[
-        str, typer.Option(help="Config that the labels must be in; empty takes any label.")
-    ] = "configs/llm.cfg",
+    scheme: options.SchemeOrAny = "configs/llm.cfg",
     append: Annotated[bool, typer.Option(help="Add to an existing file what isn't in it yet.")] = False,
     offsets: Annotated[
         Offsets, typer.Option(help="What doccano's offsets count, if texts have emoji or the like.")
     ] = "",
     data: options.Data = Path("configs/data.cfg"),
 ) -> None:
-    """Write records to a new file, or add them to one; print how many came in and what was lost."""
+    """Write records to a new file, or add them to one; print the number of records and losses."""
     check_writable(target)
     if target.exists() and not append:
         raise UserError(f"{target}: exists, and nothing is overwritten; name another file, or add --append.")
@@ -47,14 +45,14 @@ def main(
         ("relations", f"{sum(len(record.relations) for record in intake.records):,}"),
         ("texts with categories", f"{sum(bool(record.cats) for record in intake.records):,}"),
         ("left out: there already", f"{intake.repeated:,}"),
-        ("left out: there already, annotated otherwise", f"{intake.otherwise:,}"),
+        ("left out: there already, annotated differently", f"{intake.otherwise:,}"),
         *((f"lost: {name}", f"{n:,}") for name, n in interchange.losses(job)),
         *((f"not read, may be annotation: {name}", f"in {n:,}") for name, n in job.unread.most_common()),
-        *((f"kept beside the text: {name}", f"in {n:,}") for name, n in job.other_keys.most_common()),
+        *((f"kept as it is: {name}", f"in {n:,}") for name, n in job.other_keys.most_common()),
     ]
     print(table(rows, aligns=("l", "r"), max_col=60))
     if job.unread:
-        print("What was not read is in the records as it was, but no command takes it for annotation.")
+        print("What was not read is kept in the records, but no command uses it as annotation.")
     elif not interchange.losses(job):
         print("Nothing was lost.")
     msg.good(f"{target}: {len(known) + len(intake.records):,} records")

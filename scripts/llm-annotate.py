@@ -24,9 +24,7 @@ Part = Literal["run", "train"]
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline, which is the scheme too.")] = Path(
-        "configs/llm.cfg"
-    ),
+    config: options.LlmConfig = Path("configs/llm.cfg"),
     provider: options.Provider = "",
     texts: options.Texts = Path("assets/texts.jsonl"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),

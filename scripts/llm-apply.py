@@ -19,7 +19,7 @@ from ie.llm import pinning, pipeline
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline.")] = Path("configs/llm.cfg"),
+    config: options.LlmConfig = Path("configs/llm.cfg"),
     provider: options.Provider = "",
     texts: options.TextFiles = Path("assets/texts.jsonl"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),

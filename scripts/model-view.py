@@ -1,4 +1,4 @@
-"""A page that shows the errors on dev as the model sees them, answers hidden: imagine you're the model."""
+"""A page with the errors on dev as the model sees them, and hidden answers: imagine you're the model."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,30 +7,27 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from ie.core import stats
 from ie.core.cli import run
 from ie.core.files import atomic_write
 from ie.core.pipelines import load_pipeline
 from ie.data import options, records
-from ie.data.records import Record
 from ie.data.scheme import load_scheme
 from ie.evaluation import model_view, scoring
-from ie.evaluation.model_view import ErrorView, View
+from ie.evaluation.baselines import predict_with
+from ie.evaluation.model_view import ErrorView
 from ie.evaluation.report import describe_error
 from ie.reports import html
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="The trained pipeline")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
-    dev: Annotated[Path, typer.Option(help="Gold dev records")] = Path("corpus/dev.jsonl"),
-    train: Annotated[Path, typer.Option(help="Training records: what was seen")] = Path("corpus/train.jsonl"),
+    model: options.Trained = Path("training/efficient/reviewed/model-best"),
+    dev: options.Dev = Path("corpus/dev.jsonl"),
+    train: options.Train = Path("corpus/train.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     most: Annotated[int, typer.Option(help="Errors on the page, from the first text on", min=1)] = 200,
     output: Annotated[Path, typer.Option(help="The page")] = Path("training/efficient/model-view.html"),
 ) -> None:
-    """Write the page; print what it is about in two lines."""
+    """Write the page; print the number of errors by kind."""
     labels = load_scheme(scheme)
     labels.require_spans("this view of tokens")
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
@@ -39,7 +36,7 @@ def main(
     nlp = load_pipeline(model, "run `weasel run train`")
     view = model_view.read_view(nlp)
     seen = model_view.count_values((nlp.make_doc(record.text) for record in known), view.attrs)
-    predicted = model_view.predict(nlp, gold)
+    predicted = predict_with(nlp)([record.text for record in gold])
     cases = model_view.cases(nlp, view, gold, predicted, seen, known)
     names = scoring.labels_of([*gold, *predicted], labels.span_labels)
     content = html.page(
@@ -47,9 +44,7 @@ def main(
         model=f"{model.parent.name}/{model.name}",
         view=view,
         n=len(gold),
-        train=len(known),
         total=len(cases),
-        novelty=novelty_rows(view, model_view.novelty(nlp, view, gold, predicted, seen), seen),
         cases=[shown(case, names) for case in cases[:most]],
     )
     with atomic_write(output) as file:
@@ -57,38 +52,14 @@ def main(
     for note in view.notes if not view.attrs else []:
         msg.warn(note)
     kinds = Counter(case.error.kind for case in cases)
-    kinds_of_error = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
-    print(
-        f"{len(cases):,} errors on {len(gold):,} dev texts{f': {kinds_of_error}' if kinds_of_error else ''}"
-    )
+    listed = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
+    print(f"{len(cases):,} errors on {len(gold):,} dev texts{': ' if listed else ''}{listed}")
     msg.good(str(output))
-
-
-def novelty_rows(view: View, novelty: dict, seen: dict[str, Counter[str]]) -> list[dict]:
-    """Shares as text, each with the tokens it is of."""
-
-    def cell(attr: str, side: str) -> str:
-        share, tokens, texts = novelty[attr][side]
-        return f"{stats.format_score(share, documents=texts)} (n={tokens:,} tokens)" if tokens else "–"
-
-    return [
-        {
-            "attr": attr,
-            "distinct": len(seen[attr]),
-            "right": cell(attr, "right"),
-            "wrong": cell(attr, "wrong"),
-        }
-        for attr in view.attrs
-    ]
 
 
 def shown(case: ErrorView, labels: tuple[str, ...]) -> dict:
     """A case for the page."""
     colours = html.label_colours(labels)
-
-    def marked(record: Record) -> str:
-        return html.marked(record, colours)
-
     span = case.error.gold
     return {
         "id": case.record.id,
@@ -98,8 +69,8 @@ def shown(case: ErrorView, labels: tuple[str, ...]) -> dict:
         "description": describe_error(case.record, case.error),
         "known": case.known,
         "string": f'"{case.record.text[span.start : span.end]}"' if span else "",
-        "gold": marked(case.record),
-        "predicted": marked(case.predicted),
+        "gold": html.marked(case.record, colours),
+        "predicted": html.marked(case.predicted, colours),
     }
 
 

@@ -14,6 +14,7 @@ from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.core.settings import load_settings
 from ie.core.text import names_in
+from ie.data import options
 from ie.deploy import model_card, wheels
 from ie.deploy.example import EXAMPLE, read_example
 
@@ -21,9 +22,7 @@ DATA = "assets/reviewed.jsonl,corpus/llm.jsonl,corpus/train.jsonl,corpus/dev.jso
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="Trained pipeline")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    model: options.Trained = Path("training/efficient/reviewed/model-best"),
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
     name: Annotated[str, typer.Option(help="Name of the package; starts with the language")] = (
         "en_deal_news"
@@ -36,14 +35,10 @@ def main(
     written: Annotated[Path, typer.Option(help="Intended use and limits, in Markdown")] = Path(
         "assets/model_card.md"
     ),
-    scores: Annotated[Path, typer.Option(help="Folder with the scores for the card")] = Path(
-        "training/efficient"
-    ),
+    scores: options.TrainingResults = Path("training/efficient"),
     system: Annotated[str, typer.Option(help="Data it was trained on: selects the scores")] = "reviewed",
     data: Annotated[str, typer.Option(help="Files it was trained and scored on, separated by commas")] = DATA,
-    table: Annotated[Path, typer.Option(help="Company table, if it links entities")] = Path(
-        "assets/companies.csv"
-    ),
+    table: options.Companies = Path("assets/companies.csv"),
     constraints: Annotated[Path, typer.Option(help="Pinned versions for that environment")] = Path(
         "requirements.txt"
     ),

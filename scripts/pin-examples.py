@@ -22,7 +22,7 @@ SHOWN_CHARACTERS = 70
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="Config of the LLM pipeline.")] = Path("configs/llm.cfg"),
+    config: options.LlmConfig = Path("configs/llm.cfg"),
     provider: options.Provider = "",
     texts: options.Texts = Path("assets/texts.jsonl"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),

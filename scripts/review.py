@@ -31,18 +31,18 @@ CHECKED_FIRST = 5000
 
 
 def main(
-    texts: Annotated[Path, typer.Option(help="All raw texts")] = Path("assets/texts.jsonl"),
+    texts: options.Texts = Path("assets/texts.jsonl"),
     reviewed: Annotated[Path, typer.Option(help="Gold: where finished texts go")] = Path(
         "assets/reviewed.jsonl"
     ),
     journal: Annotated[
         Path, typer.Option(help="Log of all answers, each on disk before the next question")
     ] = Path("assets/review-log.jsonl"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     settings: Annotated[Path, typer.Option(help="What is asked, in which order")] = Path(
         "configs/review.cfg"
     ),
-    guidelines: Annotated[Path, typer.Option(help="What annotators go by")] = Path("assets/guidelines.md"),
+    guidelines: options.Guidelines = Path("assets/guidelines.md"),
     select: Annotated[
         str,
         typer.Option(help='"errors", or a file of disagreements: what to review again; empty for new texts'),
@@ -51,8 +51,8 @@ def main(
         str, typer.Option(help="Name of the training config, whose results are used")
     ] = "efficient",
     train_on: Annotated[splits.TrainOn, typer.Option(help="Which of its pipelines suggests")] = "reviewed",
-    port: Annotated[int, typer.Option(help="Port of the page on this machine", min=0, max=65535)] = 8080,
-    hosts: Annotated[str, typer.Option(help="Names of a proxy in front of it, with commas")] = "",
+    port: options.Port = 8080,
+    hosts: options.Hosts = "",
     annotator: Annotated[
         str, typer.Option(help="Who answers, unless the address has ?annotator=")
     ] = "reviewer",
@@ -174,7 +174,7 @@ def main(
                 print_lines(after_answers(before, answered, gold.records, engine.sides, labels))
 
         note = f"Answers go to {journal}, finished texts to {reviewed}."
-        web.run_page(page, sock, secret, note, stopping=say_what_is_next)
+        web.run_page(page, sock, secret, note, on_stop=say_what_is_next)
 
 
 def own_gold(path: Path, reader: Reader) -> Gold:

@@ -26,13 +26,9 @@ from ie.training.robustness.robustness_scores import Robustness
 def main(
     corpus: options.Corpus = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    models: Annotated[Path, typer.Option(help="Folder with silver, reviewed, both / model-best")] = Path(
-        "training/efficient"
-    ),
+    models: options.TrainingResults = Path("training/efficient"),
     inspect: Annotated[TrainOn, typer.Option(help="The pipeline for labels and seeds")] = "reviewed",
-    config: Annotated[Path, typer.Option(help="Training config, for more seeds")] = Path(
-        "configs/efficient.cfg"
-    ),
+    config: options.TrainingConfig = Path("configs/efficient.cfg"),
     perturb: Annotated[str, typer.Option(help="Perturbations, separated by commas")] = (
         "lower,upper,typos,names,punctuation,joined"
     ),

@@ -22,9 +22,7 @@ def main(
     model: Annotated[
         str, typer.Option(help="Folder of a pipeline, or an installed package; empty for the trained one")
     ] = "",
-    training: Annotated[Path, typer.Option(help="Folder of the trained pipelines")] = Path(
-        "training/efficient"
-    ),
+    training: options.TrainingResults = Path("training/efficient"),
     train_on: options.TrainOn = "reviewed",
     name: Annotated[
         str, typer.Option(help="Name that it is announced by: that of its package; empty for its own")
@@ -32,8 +30,8 @@ def main(
     version: Annotated[str, typer.Option(help="Version that it is announced by; empty for its own")] = "",
     settings: Annotated[Path, typer.Option(help="Limits and batch sizes")] = Path("configs/serve.cfg"),
     workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for one thread", min=0)] = 1,
-    port: Annotated[int, typer.Option(help="Port on this machine", min=0, max=65535)] = 8090,
-    hosts: Annotated[str, typer.Option(help="Host names of a proxy in front, separated by commas")] = "",
+    port: options.Port = 8090,
+    hosts: options.Hosts = "",
     example: Annotated[Path, typer.Option(help="Text to try on its page")] = EXAMPLE,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; accepted requests are finished first."""

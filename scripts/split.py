@@ -1,5 +1,6 @@
-"""Divide the examples into train, dev and test; what people reviewed wins over what a model suggested."""
+"""Divide the examples into train, dev and test; reviewed annotation takes precedence over suggestions."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from ie.data.scheme import Scheme, load_scheme
 def main(
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     texts: options.Texts = Path("assets/texts.jsonl"),
-    silver: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
+    silver: options.Llm = Path("corpus/llm.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("corpus"),
     train_on: options.TrainOn = "reviewed",
@@ -29,10 +30,7 @@ def main(
     settings = load_data_config(data)
     labels, nlp = load_scheme(scheme), settings.blank()
     reader = settings.reader(labels, nlp)
-    split = settings.assign(
-        reader.read_reviewed(reviewed),
-        reader.read(texts, allow_empty=True),
-    )
+    split = settings.assign(reader.read_reviewed(reviewed), reader.read(texts, allow_empty=True))
     if train_on != "reviewed" and not silver.exists():
         raise UserError(f"{silver}: there is no such file; run llm-annotate, or set train_on to reviewed.")
     suggested = reader.read(silver, allow_empty=True, gold=False) if silver.exists() else []
@@ -59,7 +57,7 @@ def main(
         "changed_on_reading": reader.changes,
     }
     splits.refuse_gaps({side: parts[side] for side in splits.SIDES}, labels, reviewed)
-    # Everything is made before anything is written, so that a fault leaves the old files whole.
+    # Everything is computed before anything is written, so that an error leaves the old files complete.
     binaries = {
         name: docbin(to_doc(record, nlp) for record in part).to_bytes() for name, part in parts.items()
     }
@@ -73,7 +71,7 @@ def main(
 
 
 def precision(n: int) -> dict[str, Any]:
-    """What a score about .95 on n documents can tell: digits after the point, and half its interval."""
+    """Digits and half-width of the interval of a score of about .95 on n documents."""
     return {
         "documents": n,
         "digits": resolved_digits(n),
@@ -82,20 +80,16 @@ def precision(n: int) -> dict[str, Any]:
 
 
 def show(summary: dict[str, Any], labels: Scheme) -> None:
-    """Print the counts as a table, then what was left out and what the sizes can tell."""
+    """Print the counts as a table, then the precision of scores and what was left out."""
     counts = summary["splits"]
     spans, names = labels.scored == "spans", labels.scored_labels
     kind = "span" if spans else "category"
+    totals = ["documents", "spans"] if spans else ["documents"]
     rows = [
-        [
-            side,
-            part["documents"],
-            *([part["spans"]] if spans else []),
-            *(part["labels"][kind][name] for name in names),
-        ]
+        [side, *(part[total] for total in totals), *(part["labels"][kind][name] for name in names)]
         for side, part in counts.items()
     ]
-    header = ["", "documents", *(["spans"] if spans else []), *names]
+    header = ["", *totals, *names]
     msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
     if unlearned := [label for label, n in counts["train"]["labels"][kind].items() if not n]:
         msg.warn(f"train: no example of {', '.join(unlearned)}, so no pipeline will find that")
@@ -109,17 +103,13 @@ def show(summary: dict[str, Any], labels: Scheme) -> None:
         missing = [label for label, n in counts[side]["labels"][kind].items() if not n]
         if missing:
             msg.warn(f"{side}: no example of {', '.join(missing)}; that score can't be measured")
-    msg.info(f"near-duplicates: {len(summary['near_duplicates'])}; set aside: {tally(summary['set_aside'])}")
+    reasons = Counter(aside["reason"] for aside in summary["set_aside"])
+    set_aside = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "none"
+    msg.info(f"near-duplicates: {len(summary['near_duplicates'])}; set aside: {set_aside}")
     if summary["silver_dropped"]:
         msg.info(
             "silver not used: " + ", ".join(f"{n} {why}" for why, n in summary["silver_dropped"].items())
         )
-
-
-def tally(set_aside: list[dict[str, Any]]) -> str:
-    """How many were set aside for each reason, in words."""
-    reasons = [aside["reason"] for aside in set_aside]
-    return ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))) or "none"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Combine rules, the trained pipeline and the LLM into suggestions for review, and score each on dev."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from wasabi import msg
 
-from ie.core import stats, tracking
+from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable, write_json
@@ -17,7 +15,8 @@ from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.records import Reader, accepted, write_records
 from ie.data.scheme import load_scheme
-from ie.evaluation.scoring import LLM_ON_DEV
+from ie.evaluation import scoring
+from ie.evaluation.scoring import LabelScores
 from ie.training.distill import combined_suggestions
 
 
@@ -28,14 +27,12 @@ def main(
     scheme: options.Scheme = Path("configs/llm.cfg"),
     texts: options.Texts = Path("assets/texts.jsonl"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
-    dev: Annotated[Path, typer.Option(help="Gold dev records to score on.")] = Path("corpus/dev.jsonl"),
-    llm: Annotated[Path, typer.Option(help="The LLM's annotations.")] = Path("corpus/llm.jsonl"),
+    dev: options.Dev = Path("corpus/dev.jsonl"),
+    llm: options.Llm = Path("corpus/llm.jsonl"),
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    model: Annotated[Path, typer.Option(help="Folder of a trained pipeline.")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    model: options.Trained = Path("training/efficient/reviewed/model-best"),
     data: options.Data = Path("configs/data.cfg"),
     output: Annotated[Path, typer.Option(help="Suggestions.")] = Path("corpus/suggest.jsonl"),
     scores: Annotated[Path, typer.Option(help="Scores on dev.")] = Path("training/suggest.json"),
@@ -70,8 +67,9 @@ def main(
     table = combined_suggestions.score(
         gold, sources, combined_suggestions.combine(gold, sources, rules).records, labels.span_labels
     )
+    scored = scoring.score_labels(table if gold else {}, labels.span_labels)
     write_records(output, suggested.records)
-    report(table, labels.span_labels, len(gold))
+    report(scored, len(gold))
     kinds = Counter(span.model_extra["source"] for record in suggested.records for span in record.spans)
     msg.good(
         f"{output}: {sum(kinds.values()):,} spans for {len(todo):,} unreviewed texts "
@@ -79,51 +77,25 @@ def main(
         f"{suggested.outvoted:,} outvoted, {suggested.overlapped:,} that overlap a better one, "
         f"{suggested.unknown:,} of labels that aren't in the scheme."
     )
-    save(table, labels.span_labels, len(gold), scores)
+    write_json(scores, {"documents": len(gold), "sources": scored.figures()})
+    with tracking.run("suggest", config={"texts": len(gold)}) as tracker:
+        tracker.summary(scored.figures())
 
 
-def report(table: dict[str, np.ndarray], labels: Sequence[str], n: int) -> None:
-    """A row per source and label, and which sources can't be told apart."""
+def report(scored: LabelScores, n: int) -> None:
+    """Print one row per source and label, and the sources that can't be told apart."""
     if not n:
         msg.warn("There is no dev text, so nothing was scored; review some texts and run `weasel run split`.")
         return
-    rows = []
-    for name, counts in table.items():
-        for label, each in _by_label(counts, labels):
-            gold = int(each[:, stats.TP].sum() + each[:, stats.FN].sum())
-            scores = (stats.format_score(e, documents=n) for e in stats.intervals(each))
-            rows.append((name, label, f"{gold:,}", *scores))
     header = ("source", "label", "n", "P", "R", "F")
-    msg.table(rows, header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))
+    msg.table(scored.rows(), header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))
     msg.info(f"Exact spans on {n:,} dev texts; n = annotated spans, ± = 95 % bootstrap interval over texts.")
-    if "model" in table:
-        msg.info("The pipeline's best step was chosen on these texts, so its score is a little flattering.")
-    if "llm" in table:
-        msg.info(LLM_ON_DEV)
-    pairs = stats.compare({name: counts.sum(axis=1) for name, counts in table.items()})
-    for group in stats.groups(list(table), pairs):
-        if len(group) > 1:
-            msg.info(f"Can't be told apart on {n:,} texts: {', '.join(group)}.")
-
-
-def _by_label(counts: np.ndarray, labels: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    return [*((label, counts[:, i]) for i, label in enumerate(labels)), ("all", counts.sum(axis=1))]
-
-
-def save(table: dict[str, np.ndarray], labels: Sequence[str], n: int, path: Path) -> None:
-    """Write what the table shows, and log it."""
-    scores = {
-        name: {
-            label: {
-                metric: e.rounded() for metric, e in zip(stats.METRICS, stats.intervals(each), strict=True)
-            }
-            for label, each in _by_label(counts, labels)
-        }
-        for name, counts in (table.items() if n else ())
-    }
-    write_json(path, {"documents": n, "sources": scores})
-    with tracking.run("suggest", config={"texts": n}) as tracker:
-        tracker.summary(scores)
+    if "model" in scored.counts:
+        msg.info("The pipeline's best step was chosen on these texts, so its score is slightly too high.")
+    if "llm" in scored.counts:
+        msg.info(scoring.LLM_ON_DEV)
+    for group in scored.groups():
+        msg.info(f"Can't be told apart on {n:,} texts: {', '.join(group)}.")
 
 
 if __name__ == "__main__":

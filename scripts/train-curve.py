@@ -34,12 +34,12 @@ CACHE = Path(".cache/train-curve")
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="spaCy training config")] = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = Path("configs/efficient.cfg"),
     corpus: Annotated[
         Path,
         typer.Option(help="Folder of `split`: train.spacy, dev.spacy and the LLM's own answers (llm.jsonl)"),
     ] = Path("corpus"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     output: Annotated[Path, typer.Option(help="Folder for curve.json, curve.png, curve.html")] = Path(
         "training/efficient/curve"
     ),

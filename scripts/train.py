@@ -26,11 +26,11 @@ from ie.training import loop
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="Training config of spaCy")] = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = Path("configs/efficient.cfg"),
     corpus: options.Corpus = Path("corpus"),
     train_on: Annotated[TrainOn, typer.Option(help="Whose training is shown and recorded")] = "reviewed",
     output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path("training/efficient"),
-    scheme: Annotated[Path, typer.Option(help="Config that holds the labels")] = Path("configs/llm.cfg"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
     data: options.Data = Path("configs/data.cfg"),
     seed: options.Seed = 0,
     max_steps: options.MaxSteps = 0,

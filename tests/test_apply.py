@@ -194,7 +194,7 @@ def test_bad_rows_are_set_aside_with_reasons_and_counted(tmp_path, apply):
         '{"text": "  "}': "empty text",
         '{"text": 5}': "the text isn't a string, but int",
         '{"text": "' + "x" * 60 + '"}': "longer than 50 characters",
-        '{"text": "Hooli ' + "(" * 21 + '"}': "more than 20 characters in a row without a blank",
+        '{"text": "Hooli ' + "(" * 21 + '"}': "more than 20 characters in a row without whitespace",
         '{"text": "half \\ud83d a pair"}': "not Unicode",
     }
     lines = [json.dumps(line(0)), *bad, "", json.dumps(line(1))]

@@ -107,7 +107,7 @@ def test_what_was_asked_once_is_not_asked_again(project, server):
 @pytest.mark.parametrize(
     ("forms", "changes", "message"),
     [
-        (FORMS, {"only": "neither"}, "forms.cfg: no form is called 'neither'; there are both, alone, spacy"),
+        (FORMS, {"only": "neither"}, "forms.cfg: form 'neither': there are both, alone, spacy"),
         ("[x", {}, "forms.cfg: can't be read as a config"),
         ("[x]\nnowhere.form = 1", {}, "nowhere"),
         ('[x]\n[x.there]\n@llm_tasks = "a"\n', {}, "there is no section there to replace"),

@@ -52,7 +52,7 @@ def test_an_existing_file_is_only_added_to(folder, capsys):
     outcome = bring(folder, capsys, "prodigy", more, "--append")
     assert outcome.status == 0
     assert "left out: there already 1" in outcome.output
-    assert "left out: there already, annotated otherwise 1" in outcome.output
+    assert "left out: there already, annotated differently 1" in outcome.output
     after = (folder / "new.jsonl").read_bytes()
     assert after.startswith(before)
     assert len(after.splitlines()) == 2
@@ -124,9 +124,9 @@ REGION = '{"id": "a", "type": "labels", "value": {"start": 0, "end": %d, "text":
         ("conll", "Hooli B-MONEY\nraises", "in:2: one column"),
         ("conll", "Hooli MONEY", "in:1: 'MONEY' is no tag"),
         ("conll", "\n\nHooli B-CITY", "in:3: span label 'CITY' isn't in the scheme"),
-        ("conll", b"\xff", "in: not UTF-8 (byte 1, line 1); save it as UTF-8"),
-        ("conll", b"\xff\xfe\x00", "in: not UTF-16"),
-        ("conll", "Hooli O".encode("utf-16-le"), "in: a NUL character in line 1; is it UTF-16?"),
+        ("conll", b"\xff", "in:1: not UTF-8 (byte 1 of the file); save it as UTF-8"),
+        ("conll", b"\xff\xfe\x00", "in:1: not UTF-16"),
+        ("conll", "Hooli O".encode("utf-16-le"), "in:1: a NUL character; is the file UTF-16?"),
         ("conll", "\n\n", "in: no record in it; is conll its format?"),
         ("docbin", "not zlib", "in: can't be read as a DocBin"),
         ("parquet", "no parquet", "in: can't be read as Parquet"),

@@ -548,7 +548,7 @@ def test_a_text_that_spacy_takes_minutes_for_is_set_aside(project, server):
     write_lines(Path("assets/texts.jsonl"), lines)
     outcome = project.run()
     assert outcome.status == 0, outcome.output
-    fault = "more than 1000 characters in a row without a blank"
+    fault = "more than 1000 characters in a row without whitespace"
     assert f"2 {fault}" in outcome.output
     aside = [record for record in project.records if "error" in record.model_extra["llm"]]
     assert [record.text for record in aside] == [f"A report\n{rule}\nEnd", f"{rule} at the end"]

@@ -77,7 +77,8 @@ def test_each_source_is_scored_beside_the_combination(project):
     assert outcome.status == 0
     # Of 60 spans: rules give 30, the model 10, the LLM 45; two agree on 10 companies and 15 amounts.
     assert project.scores == {"rules": 0.6667, "model": 0.2857, "llm": 0.8571, "combined": 0.5882}
-    assert "combined all 60" in outcome.output
+    assert "combined COMPANY 30" in outcome.output
+    assert "all 60" in outcome.output
     assert "Exact spans on 30 dev texts" in outcome.output
 
 

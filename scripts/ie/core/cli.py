@@ -1,4 +1,4 @@
-"""How every command starts, prints and fails: typer for options, one sentence for a user's mistake."""
+"""Start-up of every command: options with typer, safe output, and errors in one sentence."""
 
 import errno
 import re
@@ -17,24 +17,23 @@ from wasabi import msg
 from ie.core.errors import UserError
 
 RUNNERS = ("weasel", "dvc")
-# True for every command: some continue from stored answers or trainings, others start again.
 INTERRUPTED = (
     "interrupted; run the same command again: it continues from what it has stored, or starts again."
 )
 # As shells do: 128 + SIGINT.
 INTERRUPTED_STATUS = 130
-# What a terminal acts on, but ends of lines and tabs.
+# Control characters, except line ends and tabs.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# What commands print of it themselves: colours, and the moves of progress bars.
+# Those that commands print on purpose: colours, and the cursor movements of progress bars.
 OURS = re.compile(r"(\x1b\[[0-9;]*m|\r|\x1b\[A)")
 
 
 def run(main: Callable) -> None:
-    """Run `main` as a typer command; turn a user's mistake into one sentence and exit status 1.
+    """Run `main` as a typer command; a `UserError` becomes one sentence and exit status 1.
 
-    Ctrl-C is a sentence too, with exit status 130: commands that know how far they were say it themselves.
+    So does Ctrl-C, with exit status 130; commands that know their progress handle it themselves.
     """
-    # Weasel's output and ours interleave in a pipe or a CI log only if ours isn't held back.
+    # In a pipe or a CI log, this keeps our output in order with weasel's.
     sys.stdout.reconfigure(line_buffering=True)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_interruptible(main))
@@ -57,13 +56,13 @@ def run(main: Callable) -> None:
 
 
 def escaped(text: str) -> str:
-    r"""A text as it is safe to print: control characters as in Python, such as \x1b, but lines and tabs."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    r"""A text that is safe to print: control characters as in Python, such as \x1b, except lines and tabs."""
+    return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 @contextmanager
 def _escaping() -> Iterator[None]:
-    """Escape what texts, labels and names may hold in all that is printed."""
+    """Escape control characters, which texts, labels and names may contain, in all output."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Escaping(sys.stdout), _Escaping(sys.stderr)
     try:
@@ -73,14 +72,14 @@ def _escaping() -> Iterator[None]:
 
 
 class _Escaping:
-    """A stream that lets no control characters through but `OURS`."""
+    """A stream that escapes all control characters except `OURS`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write a text; returns the number of its characters."""
-        # re.split puts what the pattern matches at the odd places
+        # re.split returns the matches at the odd indices
         parts = OURS.split(text)
         self._stream.write("".join(part if i % 2 else escaped(part) for i, part in enumerate(parts)))
         return len(text)
@@ -90,12 +89,12 @@ class _Escaping:
 
 
 def _interruptible(main: Callable) -> Callable:
-    """`main` that says a sentence on Ctrl-C, of which typer makes a bare exit status."""
+    """`main` with a sentence on Ctrl-C, for which typer would only set an exit status."""
 
     @wraps(main)
-    def interruptible(*given: Any, **options: Any) -> None:
+    def interruptible(*args: Any, **options: Any) -> None:
         try:
-            main(*given, **options)
+            main(*args, **options)
         except KeyboardInterrupt:
             msg.fail(INTERRUPTED)
             sys.exit(INTERRUPTED_STATUS)
@@ -117,9 +116,9 @@ def runner() -> psutil.Process | None:
 
 
 def runner_command() -> tuple[list[str], Path]:
-    """The runner's command line, where alone an override with a typo can be seen, and its project's folder.
+    """The runner's command line, which alone shows a misspelt override, and its project's folder.
 
-    That is a folder that the runner was given, or else where it was started.
+    The folder is the one in the command line, or else the one in which it was started.
     """
     process = runner()
     try:
@@ -131,11 +130,7 @@ def runner_command() -> tuple[list[str], Path]:
 
 
 def check_overrides(arguments: list[str], project: Path) -> None:
-    """Refuse `--vars.x` that project.yml doesn't have: weasel itself ignores it silently.
-
-    Raises:
-        UserError: naming the unknown variable and those that exist.
-    """
+    """Refuse `--vars.x` that project.yml doesn't have: weasel itself ignores it silently."""
     overrides = [a[2:].split("=", 1)[0] for a in arguments if a.startswith("--vars.")]
     if not overrides or not project.exists():
         return

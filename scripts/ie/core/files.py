@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Files: atomic writing, JSON, text, and hashes of files, folders and code."""
 
 import codecs
 import fcntl
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ie.core.errors import UserError
+from ie.core.text import one_line
 
 Row = TypeVar("Row")
-# Files of pages, which no result of a pipeline depends on.
+# Files of web pages, on which no result of a pipeline depends.
 PAGES = (".css", ".html", ".j2", ".js", ".svg")
 
 
@@ -26,11 +27,8 @@ PAGES = (".css", ".html", ".j2", ".js", ".svg")
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
     """Open a temporary file beside `path` and rename it over `path` on success.
 
-    Text is UTF-8 with `\\n` line ends, so the same content has the same bytes on any system.
-    On any exception the temporary file is removed and `path` stays as it was.
-
-    Raises:
-        UserError: the folder can't be written to, or the disk is full.
+    Text is UTF-8 with `\\n` line ends, so the same content has the same bytes on any system. On any exception
+    `path` stays as it was.
     """
     path = Path(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
@@ -42,14 +40,14 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; give what we publish the usual mode.
+        # mkstemp creates private files; give this one the usual mode.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        # The body may fail with an OSError of its own (another file): keep that one as it is.
+        # An OSError about another file comes from the body of the with statement.
         ours = (None, str(path), str(path.parent))
         if error.filename not in ours and not Path(error.filename).name.startswith(f".{path.name}."):
             raise
@@ -63,15 +61,10 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """`json.dumps` without NaN and Infinity, which are not JSON; characters are written as they are.
-
-    All JSON of the project is written through this function.
+    """`json.dumps` for all JSON of the project: Unicode isn't escaped, and NaN and Infinity are a ValueError.
 
     Args:
         options: of `json.dumps`.
-
-    Raises:
-        ValueError: a number is NaN or infinite; `finite` replaces these.
     """
     return json.dumps(value, **{"ensure_ascii": False, **options, "allow_nan": False})
 
@@ -88,22 +81,14 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Write a JSON file, all or nothing; a figure that isn't defined (NaN) or infinite is null.
-
-    Raises:
-        UserError: the folder can't be written to, or the disk is full.
-    """
+    """Write a JSON file, all or nothing; NaN and infinity become null."""
     text = json_text(finite(value), indent=indent)
     with atomic_write(path) as file:
         file.write(text + "\n")
 
 
 def write_files(folder: Path, contents: Mapping[str, Any]) -> None:
-    """Write files of a folder by name, each all or nothing: bytes and text as they are, the rest as JSON.
-
-    Raises:
-        UserError: the folder can't be written to, or the disk is full.
-    """
+    """Write files of a folder by name, each all or nothing: bytes and text as they are, the rest as JSON."""
     for name, content in contents.items():
         if isinstance(content, bytes | str):
             with atomic_write(folder / name, "wb" if isinstance(content, bytes) else "w") as file:
@@ -113,11 +98,7 @@ def write_files(folder: Path, contents: Mapping[str, Any]) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Write a JSONL file, all or nothing; figures that are not defined are null.
-
-    Raises:
-        UserError: the folder can't be written to, or the disk is full.
-    """
+    """Write a JSONL file, all or nothing; NaN and infinity become null."""
     with atomic_write(path) as file:
         file.writelines(json_text(finite(row)) + "\n" for row in rows)
 
@@ -131,9 +112,6 @@ def read_text(
 
     Args:
         missing: what to do if it isn't there. undecodable: if it is in another encoding.
-
-    Raises:
-        UserError: no such file, a folder, other bytes, a NUL character.
     """
     path = Path(path)
     try:
@@ -147,14 +125,14 @@ def read_text(
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{path}: not {'UTF-16' if marked else 'UTF-8'} (byte {error.start + 1}, line {line}); "
+            f"{path}:{line}: not {'UTF-16' if marked else 'UTF-8'} (byte {error.start + 1} of the file); "
             f"{undecodable}."
         ) from None
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror}).") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(f"{path}: a NUL character in line {line}; is it UTF-16? Save it as UTF-8.")
+        raise UserError(f"{path}:{line}: a NUL character; is the file UTF-16? Save it as UTF-8.")
     return text
 
 
@@ -164,31 +142,24 @@ def read_jsonl(
     """The lines of a JSONL file, parsed; empty lines are skipped.
 
     Args:
-        parse: makes something of the JSON of a line. ValueError, KeyError, TypeError and AttributeError are
-            faults of the line.
+        parse: converts the JSON of a line; ValueError, KeyError, TypeError or AttributeError mean `fault`.
         fault: what is wrong with such a line, and what to do.
         missing: what to do if the file isn't there.
-
-    Raises:
-        UserError: no such file, or a line that isn't JSON or can't be parsed.
     """
     rows = []
-    # not splitlines: a text may hold U+2028 and its like
+    # not splitlines: a text may hold U+2028 and other line separators
     for number, line in enumerate(read_text(path, missing).split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(parse(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise UserError(f"{path}:{number}: {fault}.") from None
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                reason = one_line(error, 200) if isinstance(error, ValueError) else ""
+                raise UserError(f"{path}:{number}: {fault}{f' ({reason})' if reason else ''}.") from None
     return rows
 
 
 def check_writable(path: Path) -> None:
-    """Find out before anything is spent whether a file can be written.
-
-    Raises:
-        UserError: it can't.
-    """
+    """Check, before the work starts, that a file can be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
@@ -204,9 +175,6 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
     Args:
         busy: the message if another process holds it.
-
-    Raises:
-        UserError: another process holds it.
     """
     with open(path, "w") as file:
         try:
@@ -222,30 +190,35 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _update(
+    total: Any, folder: Path, separator: str = "\0", prefix: str = "", skip: tuple[str, ...] = ()
+) -> None:
+    """Add the names and contents of a folder's files to a hash, without `__pycache__`."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in skip:
+            name = f"{prefix}{path.relative_to(folder).as_posix()}"
+            total.update(f"{name}{separator}{sha256_file(path)}\n".encode())
+
+
 def hash_folder(folder: Path, separator: str = "\0") -> str:
-    """SHA-256 over the names and contents of a folder's files, without `__pycache__`.
+    """SHA-256 over the names and contents of a folder's files.
 
     Args:
         separator: between name and content; databases store hashes with a space.
     """
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        total.update(f"{path.relative_to(folder).as_posix()}{separator}{sha256_file(path)}\n".encode())
+    _update(total, folder, separator)
     return total.hexdigest()
 
 
 @cache
 def hash_code(*packages: str) -> str:
-    """SHA-256 over all files of packages and of those inside them, by path and content.
+    """SHA-256 over the files of packages and the packages inside them, without web pages (`PAGES`).
 
-    Whole packages, as a list of modules would be out of date with the next one. Pages (`PAGES`) and what
-    Python compiles don't count. Hashed once in a process, which has read its code once as well.
+    Hashed once per process, which has loaded its code once as well.
 
     Args:
         packages: as they are imported, such as "components" and "ie.training.loop".
-
-    Raises:
-        ModuleNotFoundError: there is no such package.
     """
     total = hashlib.sha256()
     for package in packages:
@@ -253,25 +226,18 @@ def hash_code(*packages: str) -> str:
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(f"no package is called {package}")
         (folder,) = map(Path, spec.submodule_search_locations)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix not in PAGES:
-                name = f"{package}/{path.relative_to(folder).as_posix()}"
-                total.update(f"{name}\0{sha256_file(path)}\n".encode())
+        _update(total, folder, prefix=f"{package}/", skip=PAGES)
     return total.hexdigest()
 
 
 def hash_path(path: Path) -> str:
-    """SHA-256 of a file, or over a folder's."""
+    """SHA-256 of a file, or over the names and contents of a folder's files."""
     return hash_folder(path) if path.is_dir() else sha256_file(path)
 
 
 @contextmanager
 def published(output: Path) -> Iterator[Path]:
-    """A folder that takes the place of `output` at the end; on any exception the old one stays.
-
-    Raises:
-        UserError: it can't be written.
-    """
+    """A new folder that replaces `output` at the end; on any exception the old one stays."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -282,7 +248,7 @@ def published(output: Path) -> Iterator[Path]:
     try:
         folder = temporary / "new"
         yield folder
-        # The old one is moved, not removed first: a kill in between leaves both.
+        # The old one is moved, not removed first, so that it isn't lost if the process is killed here.
         if output.exists():
             output.rename(temporary / "old")
         folder.rename(output)

@@ -21,11 +21,8 @@ def load_pipeline(model: Path | str, remedy: str, component: str = "") -> Langua
     Import the modules that register custom components first; an installed package brings its own.
 
     Args:
-        remedy: what to do if there is none or it doesn't do, as the end of a sentence.
-        component: one that it must have; empty for any.
-
-    Raises:
-        UserError: it isn't there, can't be loaded, or lacks the component.
+        remedy: what to do if it is missing or unsuitable, as the end of a sentence.
+        component: a component that it must have; empty for any.
     """
     if not pipeline_exists(model):
         raise UserError(f"{model}: there is no trained pipeline; {remedy}.")

@@ -1,4 +1,4 @@
-"""Work done side by side in processes of this machine, which end when their parent does."""
+"""Parallel work in processes of this machine, which end when their parent does."""
 
 import multiprocessing
 import os
@@ -12,9 +12,9 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Linear algebra on one thread each, or the workers would fight for the cores.
+# Linear algebra on one thread per worker, so that workers don't compete for the cores.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-# Items handed out for each worker: one to work on, one that waits, so that nobody waits for the next.
+# Items handed out per worker: one to work on, and one that waits, so that no worker waits.
 AHEAD = 2
 
 
@@ -32,13 +32,11 @@ def unordered(
 ) -> Iterator[Result]:
     """`work` for each item in that many processes; results as they come.
 
-    Items are taken as they are needed, so that millions of them needn't fit into memory.
+    Items are taken as they are needed, so that millions of them needn't fit into memory. A killed worker is a
+    BrokenProcessPool.
 
     Args:
         tasks_per_worker: a worker is replaced after so many items; None for never.
-
-    Raises:
-        BrokenProcessPool: a worker was killed.
     """
     left = iter(items)
     with one_thread_each(), pool(processes, tasks_per_worker) as executor:

@@ -1,6 +1,6 @@
-"""Work done by a Ray cluster: the one that RAY_ADDRESS names, else one started on this machine.
+"""Parallel work on a Ray cluster: the one at RAY_ADDRESS, or one started on this machine.
 
-Ray is no part of requirements.txt, so it is imported where it is used.
+Ray isn't in requirements.txt, so it is imported where it is used.
 """
 
 import os
@@ -20,16 +20,12 @@ Executor = Literal["local", "ray"]
 Result = TypeVar("Result")
 # The code that tasks need, sent to every machine of the cluster.
 CODE = ("ie", "components")
-# Times that the work of a machine that failed is done again on another.
+# How often a task is repeated on another machine when its own failed.
 RETRIES = 3
 
 
 def require() -> None:
-    """Refuse to go on without Ray.
-
-    Raises:
-        UserError: it isn't installed.
-    """
+    """Refuse to go on without Ray."""
     if find_spec("ray") is None:
         raise UserError(
             "--executor ray needs Ray, which isn't installed; run `pip install -r requirements/ray.txt`, or "
@@ -42,13 +38,10 @@ def started(workers: int = 0) -> Iterator[ModuleType]:
     """Ray, connected to its cluster; one that was started for this is stopped at the end.
 
     Args:
-        workers: CPUs of a cluster that is started on this machine; 0 for one a core.
-
-    Raises:
-        UserError: no Ray, or no cluster at RAY_ADDRESS.
+        workers: CPUs of a cluster that is started on this machine; 0 for one per core.
     """
     require()
-    # Set before Ray is imported: it would tell its makers about its use, and open a page for it.
+    # Must be set before Ray is imported; it would send usage statistics otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -84,15 +77,13 @@ def started(workers: int = 0) -> Iterator[ModuleType]:
 def unordered(
     work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], *, in_flight: int, num_gpus: int = 0
 ) -> Iterator[Result]:
-    """`work` with each task's arguments, a CPU each; results as they come.
+    """`work` with each task's arguments, on one CPU each; results as they come.
 
-    Arguments may be references that `ray.put` returned. Tasks are taken as they are needed.
+    Arguments may be references that `ray.put` returned. Tasks are taken as they are needed. A UserError of
+    `work` is raised here.
 
     Args:
         in_flight: tasks handed out at a time.
-
-    Raises:
-        UserError: as `work` does, or a task's machines failed again and again.
     """
     import ray
 

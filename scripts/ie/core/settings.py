@@ -1,4 +1,4 @@
-"""Configs: `.cfg` files read with confection, and settings files read into models; every fault is named."""
+"""Configs: `.cfg` files read with confection, and settings files read into pydantic models."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from ie.core.text import one_line
 
 
 class Section(BaseModel):
-    """A section of a settings file; a key that doesn't exist is a mistake."""
+    """A section of a settings file; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,9 +27,6 @@ def read_config(path: Path, *, interpolate: bool = True, missing: str = TEMPLATE
     Args:
         interpolate: replace `${section.key}` by its value.
         missing: what to do if the file isn't there.
-
-    Raises:
-        UserError: missing or broken file.
     """
     text = read_text(path, missing)
     try:
@@ -41,11 +38,7 @@ def read_config(path: Path, *, interpolate: bool = True, missing: str = TEMPLATE
 
 
 def load_settings(path: Path, model: type[Model]) -> Model:
-    """Read a settings file.
-
-    Raises:
-        UserError: missing or broken file, unknown key, value out of range.
-    """
+    """Read a settings file; unknown keys and values out of range are errors."""
     return validated(str(path), read_config(path), model)
 
 
@@ -54,9 +47,6 @@ def validated(place: str, content: Any, model: type[Model]) -> Model:
 
     Args:
         place: the file, and the section if it is one, for the message.
-
-    Raises:
-        UserError: unknown key, value out of range.
     """
     try:
         return model.model_validate(content)
@@ -65,7 +55,7 @@ def validated(place: str, content: Any, model: type[Model]) -> Model:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first fault that pydantic found, with its place: `split.test_percent: input should be ...`."""
+    """The first error of pydantic, with its place: `split.test_percent: input should be ...`."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return f"{f'{place}: ' if place else ''}{first['msg'].lower()}"

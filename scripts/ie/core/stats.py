@@ -1,11 +1,11 @@
-"""How sure a score is: intervals, paired tests, and the digits that the data resolves.
+"""Uncertainty of scores: intervals, paired tests, and the digits that the data supports.
 
-All of it works on counts: integer arrays whose last axis holds true positives, false positives and false
-negatives, one row a document. Documents, not spans, are resampled, since spans of one text go wrong together.
+Everything works on counts: integer arrays whose last axis holds true positives, false positives and false
+negatives, one row per document. Documents are resampled, not spans, since errors in one text are correlated.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from math import ceil, floor, inf, log10, sqrt
@@ -17,20 +17,20 @@ from scipy import optimize, stats
 TP, FP, FN = range(3)
 METRICS = ("p", "r", "f")
 CONFIDENCE = 0.95
-# Of the 2^n ways to exchange the outputs on n documents two at least, none and all, give a difference as
-# large as the one seen. So a two-sided p can't be below 2 / 2^n, nor below .05 on fewer documents.
+# Two of the 2^n ways to exchange the outputs on n documents, none and all, always give a difference as large
+# as the observed one. So a two-sided p is at least 2 / 2^n, and can be below .05 only on this many documents.
 FEWEST = 6
-# On fewer no two systems are worth comparing, as even .80 and .90 are mostly not told apart.
+# On fewer documents even .80 and .90 can mostly not be told apart.
 ENOUGH = 50
-# The score that is expected where none is measured.
+# The expected score before one is measured.
 EXPECTED = 0.95
-# Weight matrices are made in pieces of this many numbers (64 MB), so memory stays flat for large test sets.
+# Weight matrices are created in pieces of this many numbers (64 MB), which limits memory for large test sets.
 PIECE = 8_000_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its interval; `value` is NaN where it isn't defined (precision of no prediction)."""
+    """A number and its 95 % interval; `value` is NaN where it isn't defined (precision of no prediction)."""
 
     value: float
     low: float
@@ -40,6 +40,10 @@ class Estimate:
     def half_width(self) -> float:
         """The distance from the value to the farther end of the interval."""
         return max(self.value - self.low, self.high - self.value)
+
+    def absolute(self) -> "Estimate":
+        """The size of a difference."""
+        return self if self.value >= 0 else Estimate(-self.value, -self.high, -self.low)
 
     def as_dict(self) -> dict[str, float]:
         """Value, low and high with four digits, by name, for JSON."""
@@ -68,9 +72,9 @@ class Pair:
     p: float
     holm: float = float("nan")
 
-    def differs(self, alpha: float = 1 - CONFIDENCE) -> bool:
-        """Whether the difference is more than the noise of the test set, after correction."""
-        return self.holm < alpha
+    def differs(self) -> bool:
+        """Whether the difference is significant after correction."""
+        return self.holm < 1 - CONFIDENCE
 
 
 def prf(counts: np.ndarray) -> np.ndarray:
@@ -81,29 +85,22 @@ def prf(counts: np.ndarray) -> np.ndarray:
 
 
 def bootstrap(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
-    """P, R and F of `samples` resamples of the documents, drawn with replacement (Efron 1979).
+    """P, R and F of resamples of the documents, drawn with replacement (Efron 1979).
 
-    The same seed and number of documents draw the same documents, so that resamples of several systems are
-    paired and their differences may be taken row by row.
+    The same seed and number of documents draw the same documents, so the resamples of several systems are
+    paired.
 
     Args:
         counts: (documents, ..., 3).
 
     Returns:
-        (samples, ..., 3), NaN where a resample leaves a score undefined.
+        (samples, ..., 3), NaN where a score isn't defined in a resample.
     """
     return prf(resample(counts, samples=samples, seed=seed))
 
 
 def resample(counts: np.ndarray, *, samples: int = 2000, seed: int = 0) -> np.ndarray:
-    """Sums of counts over `samples` resamples of the documents.
-
-    Args:
-        counts: (documents, ...).
-
-    Returns:
-        (samples, ...).
-    """
+    """Sums of counts (documents, ...) over resamples of the documents: (samples, ...)."""
     flat = counts.reshape(len(counts), -1).astype(float)
     sums = [weights @ flat for weights in _resamples(len(counts), samples, seed)]
     return np.concatenate(sums).reshape(samples, *counts.shape[1:])
@@ -113,21 +110,19 @@ def interval(
     counts: np.ndarray,
     score: Callable[[np.ndarray], np.ndarray],
     *,
-    confidence: float = CONFIDENCE,
-    samples: int = 2000,
     seed: int = 0,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
     """Any score of summed counts with its percentile bootstrap interval over documents.
 
     Args:
-        counts: (documents, ...); a document whose counts are all 0 says nothing.
+        counts: (documents, ...); a document whose counts are all 0 isn't informative.
         score: from sums (samples, ...) to values (samples,), NaN where it isn't defined.
-        bounds: the least and the largest value there can be.
+        bounds: the smallest and largest possible value.
     """
     value = float(score(counts.sum(axis=0, keepdims=True).astype(float))[0])
     n = int((counts.reshape(len(counts), -1).sum(axis=1) > 0).sum())
-    return _percentile(value, score(resample(counts, samples=samples, seed=seed)), n, confidence, bounds)
+    return _percentile(value, score(resample(counts, seed=seed)), n, bounds)
 
 
 def _resamples(n: int, samples: int, seed: int) -> Iterable[np.ndarray]:
@@ -135,7 +130,7 @@ def _resamples(n: int, samples: int, seed: int) -> Iterable[np.ndarray]:
     return _kept_resamples(n, samples, seed) if samples * n <= PIECE else _draw(n, samples, seed)
 
 
-# One evaluation asks for the same resamples for every system and label.
+# An evaluation uses the same resamples for every system and label.
 @lru_cache(maxsize=2)
 def _kept_resamples(n: int, samples: int, seed: int) -> list[np.ndarray]:
     return list(_draw(n, samples, seed))
@@ -148,67 +143,56 @@ def _draw(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def intervals(
-    counts: np.ndarray, *, confidence: float = CONFIDENCE, samples: int = 2000, seed: int = 0
+    counts: np.ndarray, *, samples: int = 2000, seed: int = 0
 ) -> tuple[Estimate, Estimate, Estimate]:
-    """P, R and F of a system with their percentile bootstrap intervals.
-
-    Args:
-        counts: (documents, 3) of one label or of all together.
-    """
+    """P, R and F of a system, from counts (documents, 3), with their percentile bootstrap intervals."""
     values = prf(counts.sum(axis=0))
     drawn = bootstrap(counts, samples=samples, seed=seed)
-    # The documents that say something about each score: with predictions, with gold, with either.
+    # The documents that are informative for each score: with predictions, with gold, with either.
     n = [((counts[:, TP] + counts[:, FP]) > 0).sum(), ((counts[:, TP] + counts[:, FN]) > 0).sum()]
     n.append((counts.sum(axis=1) > 0).sum())
-    estimates = [
-        _percentile(float(v), drawn[:, i], int(n[i]), confidence, (0.0, 1.0)) for i, v in enumerate(values)
-    ]
-    return estimates[0], estimates[1], estimates[2]
+    p, r, f = (_percentile(float(v), drawn[:, i], int(n[i])) for i, v in enumerate(values))
+    return p, r, f
+
+
+def prf_figures(estimates: Iterable[Estimate]) -> dict[str, list[float] | None]:
+    """P, R and F for a JSON file, each as [value, low, high]."""
+    return {metric: estimate.rounded() for metric, estimate in zip(METRICS, estimates, strict=True)}
 
 
 def _percentile(
-    value: float, drawn: np.ndarray, n: int, confidence: float, bounds: tuple[float, float]
+    value: float, drawn: np.ndarray, n: int, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Estimate:
     if np.isnan(value):
         return Estimate(value, np.nan, np.nan)
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     if high - low < 1e-12:
-        # All documents alike (everything right, say) would make the bootstrap certain. As in Clopper and
-        # Pearson (1934), a share of 1 - tail^(1/n) of documents may be otherwise without one being seen.
+        # If all documents are alike (everything right, say), the bootstrap has no spread. As in Clopper and
+        # Pearson (1934), a share of 1 - tail^(1/n) of all documents may differ without one in the sample.
         unseen = 1 - tail ** (1 / max(n, 1))
         low, high = value - unseen, value + unseen
     low, high = max(bounds[0], float(low)), min(bounds[1], float(high))
     return Estimate(value, min(low, value), max(high, value))
 
 
-def difference(
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    confidence: float = CONFIDENCE,
-    samples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """F of the first system minus F of the second, both on the same documents, with a paired bootstrap.
-
-    Args:
-        first, second: (documents, 3), in the same order.
-    """
+def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Estimate:
+    """F of the first system minus F of the second, counts (documents, 3) of the same documents in one order,
+    with a paired bootstrap."""
     both = np.stack([first, second], axis=1)
-    drawn = bootstrap(both, samples=samples, seed=seed)[:, :, 2]
+    drawn = bootstrap(both, seed=seed)[:, :, 2]
     values = prf(both.sum(axis=0))[:, 2]
     n = int((both.sum(axis=(1, 2)) > 0).sum())
-    return _percentile(float(values[0] - values[1]), drawn[:, 0] - drawn[:, 1], n, confidence, (-1.0, 1.0))
+    return _percentile(float(values[0] - values[1]), drawn[:, 0] - drawn[:, 1], n, (-1.0, 1.0))
 
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """How much the trainings of a way to train differ, on the same documents.
+    """How much trainings with other seeds differ, on the same documents.
 
     sd: of one training's F over the seeds. freedom: degrees of freedom of `sd`; infinite where it is assumed.
-    luck: the part of sd squared that more documents would remove, as each training has its own luck with
-    each document. A bootstrap over documents holds that part as well.
+    luck: the part of sd squared that more documents would remove, as each training does better on some
+    documents by chance. A bootstrap over documents includes that part as well.
     """
 
     sd: float
@@ -216,9 +200,7 @@ class SeedNoise:
     luck: float = 0.0
 
 
-def seed_noise(
-    systems: Iterable[Sequence[np.ndarray]], *, samples: int = 2000, seed: int = 0
-) -> SeedNoise | None:
+def seed_noise(systems: Iterable[Sequence[np.ndarray]], *, seed: int = 0) -> SeedNoise | None:
     """The noise of the seeds, pooled over systems; None where no system has two trainings.
 
     Args:
@@ -229,29 +211,40 @@ def seed_noise(
         more = len(tables) - 1
         if more < 1:
             continue
-        seen = float(np.var([_f(table.sum(axis=0)) for table in tables], ddof=1))
-        drawn = np.nan_to_num(bootstrap(np.stack(tables, axis=1), samples=samples, seed=seed)[..., 2])
-        # Resampled documents add their own luck with each training to the variance that is there.
-        luck += more * max(0.0, float(drawn.var(axis=1, ddof=1).mean()) - seen)
-        squares += more * seen
+        variance = float(np.var([_f(table.sum(axis=0)) for table in tables], ddof=1))
+        drawn = _drawn_f(tables, seed)
+        # Resampling the documents increases the variance by the luck of each training with each document.
+        luck += more * max(0.0, float(drawn.var(axis=1, ddof=1).mean()) - variance)
+        squares += more * variance
         freedom += more
     return SeedNoise(sqrt(squares / freedom), freedom, luck / freedom) if freedom else None
 
 
-def mean_over_seeds(tables: Sequence[np.ndarray], *, samples: int = 2000, seed: int = 0) -> Estimate:
-    """Mean F of several trainings, with the interval that documents and seeds leave it (`combined`).
+def _drawn_f(tables: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """F of each training in resamples of the documents: (samples, trainings); 0 where it isn't defined."""
+    return np.nan_to_num(bootstrap(np.stack(tables, axis=1), seed=seed)[..., 2])
 
-    A single training has the interval of the documents alone. F counts as 0 where it isn't defined.
+
+def _mean_f(tables: Sequence[np.ndarray]) -> float:
+    return float(np.mean([_f(table.sum(axis=0)) for table in tables]))
+
+
+def _informative(tables: Sequence[np.ndarray]) -> int:
+    """The number of documents with any count."""
+    return int((np.stack(tables, axis=1).sum(axis=(1, 2)) > 0).sum())
+
+
+def mean_over_seeds(tables: Sequence[np.ndarray], *, seed: int = 0) -> Estimate:
+    """Mean F of several trainings, with an interval for the noise of documents and seeds (`combined`).
+
+    A single training has the interval over documents alone. F counts as 0 where it isn't defined.
 
     Args:
         tables: counts (documents, 3) of each training, on the same documents.
     """
-    counts = np.stack(tables, axis=1)
-    drawn = np.nan_to_num(bootstrap(counts, samples=samples, seed=seed)[..., 2]).mean(axis=1)
-    value = float(np.mean([_f(table.sum(axis=0)) for table in tables]))
-    n = int((counts.sum(axis=(1, 2)) > 0).sum())
-    texts = _percentile(value, drawn, n, CONFIDENCE, (0.0, 1.0))
-    noise = seed_noise([tables], samples=samples, seed=seed)
+    drawn = _drawn_f(tables, seed).mean(axis=1)
+    texts = _percentile(_mean_f(tables), drawn, _informative(tables))
+    noise = seed_noise([tables], seed=seed)
     if noise is None:
         return texts
     return combined(texts, float(drawn.var()), noise, 1 / len(tables), bounds=(0.0, 1.0))[0]
@@ -263,22 +256,18 @@ def difference_over_seeds(
     noise: SeedNoise,
     *,
     trained: int = 2,
-    samples: int = 2000,
     seed: int = 0,
 ) -> tuple[Estimate, float]:
     """Mean F of the first trainings minus that of the second, and the two-sided p of no difference.
 
     Args:
-        first, second: counts (documents, 3) of each training, as many of both, on the same documents.
-        noise: of one training (`seed_noise`). trained: how many of the two sides have it; a side that wasn't
-            trained (an LLM) repeats the same counts.
+        first, second: counts (documents, 3) of each training, equally many, on the same documents.
+        noise: of one training (`seed_noise`).
+        trained: how many of the two have that noise; an LLM, which wasn't trained, repeats its counts.
     """
-    both = np.stack([*first, *second], axis=1)
-    drawn = np.nan_to_num(bootstrap(both, samples=samples, seed=seed)[..., 2])
-    drawn = drawn[:, : len(first)].mean(axis=1) - drawn[:, len(first) :].mean(axis=1)
-    scores = [np.mean([_f(table.sum(axis=0)) for table in tables]) for tables in (first, second)]
-    n = int((both.sum(axis=(1, 2)) > 0).sum())
-    texts = _percentile(float(scores[0] - scores[1]), drawn, n, CONFIDENCE, (-1.0, 1.0))
+    drawn = _drawn_f(first, seed).mean(axis=1) - _drawn_f(second, seed).mean(axis=1)
+    n = _informative([*first, *second])
+    texts = _percentile(_mean_f(first) - _mean_f(second), drawn, n, (-1.0, 1.0))
     return combined(texts, float(drawn.var()), noise, trained / len(first), bounds=(-1.0, 1.0))
 
 
@@ -287,15 +276,15 @@ def combined(
 ) -> tuple[Estimate, float]:
     """An interval over documents, widened by the noise of the seeds; and the two-sided p of a value of 0.
 
-    The variances are added; `_at` says at which quantile their root counts.
+    The variances are added; see `_at` for the quantile.
 
     Args:
         texts: the value with its bootstrap interval over documents. variance: of that bootstrap.
-        noise: of one training. share: of its variance that the value holds, such as 1/3 for a mean of three.
+        noise: of one training. share: of its variance that the value has, such as 1/3 for a mean of three.
     """
     if np.isnan(texts.value):
         return texts, 1.0
-    # The luck of each training with each document is in both variances; it counts once.
+    # The luck of each training with each document is in both variances, but must count once.
     document_share = max(0.0, 1 - noise.luck * share / variance) if variance > 0 else 1.0
     seeds = noise.sd**2 * share
     z = _quantile(1 - CONFIDENCE, inf)
@@ -313,17 +302,17 @@ def combined(
 
 
 def _quantile(p: float, freedom: float) -> float:
-    """Of Student's t, or of the normal distribution where the degrees of freedom are infinite: two-sided."""
+    """Two-sided quantile of Student's t, or of the normal distribution if `freedom` is infinite."""
     return float(stats.norm.isf(p / 2) if np.isinf(freedom) else stats.t.isf(p / 2, freedom))
 
 
 def _at(p: float, documents: float, seeds: float, freedom: float) -> float:
-    """The two-sided quantile of a value over the root of both variances, the one of the seeds estimated.
+    """The two-sided quantile for a value whose variance is the sum of both, that of the seeds estimated.
 
-    Two rules are known, and between them the level holds. The mean of the normal quantile and Student's t,
-    weighted by the variances (Cochran and Cox 1957, section 4.14), is too wide: "95 %" are up to 97 % with
-    three seeds. Student's t with Satterthwaite's degrees of freedom (1946), which the few seeds estimate as
-    well, is too narrow: down to 92 %. Their mean gives 94 to 96 %, with two seeds 92 to 97 %.
+    The mean of two rules. The mean of the normal quantile and Student's t, weighted by the variances (Cochran
+    and Cox 1957, section 4.14), is too wide: "95 %" are up to 97 % with three seeds. Student's t with
+    Satterthwaite's degrees of freedom (1946) is too narrow: down to 92 %. Their mean gives 94 to 96 %, with
+    two seeds 92 to 97 %.
     """
     total = documents + seeds
     if not seeds > 0 or np.isinf(freedom):
@@ -333,7 +322,7 @@ def _at(p: float, documents: float, seeds: float, freedom: float) -> float:
 
 
 def _p(value: float, documents: float, seeds: float, freedom: float) -> float:
-    """The p whose interval of `combined` ends at 0: variances of documents and seeds, 1e-12 at least."""
+    """The p, 1e-12 at least, for which the interval of `combined` ends at 0."""
     total = documents + seeds
     if value <= 1e-12 or total <= 0:
         return 1.0 if value <= 1e-12 else 1e-12
@@ -347,30 +336,30 @@ def _p(value: float, documents: float, seeds: float, freedom: float) -> float:
 def randomisation(first: np.ndarray, second: np.ndarray, *, samples: int = 9999, seed: int = 0) -> float:
     """Two-sided p of F being equal, by paired approximate randomisation (Noreen 1989; Yeh 2000).
 
-    Were the systems alike, their outputs on a document could be exchanged: how often does exchanging at
-    random give a difference as large as the one seen? The p can't be below 1 / (samples + 1).
+    If the systems were equal, their outputs on a document could be exchanged. p is the share of random
+    exchanges whose difference is as large as the observed one, and at least 1 / (samples + 1).
 
     Args:
-        first, second: (documents, 3), in the same order.
+        first, second: counts (documents, 3) of the same documents in one order.
     """
     if first.shape != second.shape:
         raise ValueError(f"the systems must be scored on the same documents: {first.shape}, {second.shape}")
     change = (second - first).astype(float)
     change = change[np.any(change != 0, axis=1)]  # exchanging equal counts changes nothing
     sums = first.sum(axis=0), second.sum(axis=0)
-    seen = abs(_f(sums[0]) - _f(sums[1]))
+    observed = abs(_f(sums[0]) - _f(sums[1]))
     if not len(change):
         return 1.0
     rng = np.random.default_rng(seed)
     as_large = 0
     for rows in _pieces(samples, len(change)):
         moved = rng.integers(0, 2, size=(rows, len(change)), dtype=np.int8) @ change
-        as_large += int((np.abs(_f(sums[0] + moved) - _f(sums[1] - moved)) >= seen - 1e-12).sum())
+        as_large += int((np.abs(_f(sums[0] + moved) - _f(sums[1] - moved)) >= observed - 1e-12).sum())
     return (as_large + 1) / (samples + 1)
 
 
 def _f(counts: np.ndarray) -> np.ndarray:
-    """F with 0 for "nothing to find and nothing found", so that exchanges can be compared."""
+    """F, 0 where nothing is annotated and nothing predicted, so that exchanges can be compared."""
     return np.nan_to_num(prf(counts)[..., 2])
 
 
@@ -389,30 +378,23 @@ def compare(systems: dict[str, np.ndarray], *, samples: int = 9999, seed: int = 
     Args:
         systems: name to counts (documents, 3).
     """
-    pairs = [
-        Pair(
-            a,
-            b,
-            difference(systems[a], systems[b], seed=seed),
-            randomisation(systems[a], systems[b], samples=samples, seed=seed),
-        )
-        for a, b in combinations(systems, 2)
-    ]
+    pairs = []
+    for a, b in combinations(systems, 2):
+        first, second = systems[a], systems[b]
+        p = randomisation(first, second, samples=samples, seed=seed)
+        pairs.append(Pair(a, b, difference(first, second, seed=seed), p))
     corrected = holm([pair.p for pair in pairs])
-    return [
-        Pair(pair.first, pair.second, pair.difference, pair.p, adjusted)
-        for pair, adjusted in zip(pairs, corrected, strict=True)
-    ]
+    return [replace(pair, holm=adjusted) for pair, adjusted in zip(pairs, corrected, strict=True)]
 
 
 def groups(names: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
     """The largest sets of systems of which no two differ, in the order of `names`.
 
-    A system may be in several: "not told apart" isn't transitive (compact letter display, Piepho 2004).
+    A system may be in several, as not to differ isn't transitive (compact letter display, Piepho 2004).
     """
     apart = {frozenset((pair.first, pair.second)) for pair in pairs if pair.differs()}
     largest: list[tuple[str, ...]] = []
-    # The systems are few: all subsets, from the largest, are quickly seen.
+    # There are few systems, so all subsets can be tried.
     for size in range(len(names), 0, -1):
         for subset in combinations(names, size):
             if any(frozenset(two) in apart for two in combinations(subset, 2)):
@@ -425,10 +407,9 @@ def groups(names: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[str, ...]]
 def needed(systems: Mapping[str, np.ndarray], first: str, second: str, *, power: float = 0.8) -> float:
     """How many documents in all would tell two of the systems apart with probability `power`.
 
-    "Apart" is the verdict of `compare`, with Holm's correction over every two systems. Supposes that all
-    differences seen are the true ones and that more documents are like these: the errors fall with the square
-    root of their number. How the differences vary together is that of the bootstrap. Infinite if the two
-    score the same.
+    "Apart" is decided as in `compare`, with Holm's correction over every two systems. It is assumed that the
+    observed differences are the true ones, that more documents are like these, and that the errors fall with
+    the square root of their number. Infinite if the two score the same.
 
     Args:
         systems: name to counts (documents, 3).
@@ -438,19 +419,19 @@ def needed(systems: Mapping[str, np.ndarray], first: str, second: str, *, power:
     counts = np.stack(list(systems.values()), axis=1)
     names = list(systems)
     left, right = ([names.index(pair[side]) for pair in pairs] for side in (0, 1))
-    seen, drawn = (
+    observed, drawn = (
         f[..., left] - f[..., right]
         for f in (_f(counts.sum(axis=0)), np.nan_to_num(bootstrap(counts)[..., 2]))
     )
-    if abs(seen[chosen]) < 1e-12:
+    if abs(observed[chosen]) < 1e-12:
         return inf
     errors = np.maximum(drawn.std(axis=0), 1e-12)
     noise = (drawn - drawn.mean(axis=0)) / errors
     ranks = np.arange(len(pairs), 0, -1)
 
     def shown(factor: float) -> float:
-        """The share of resamples of `factor` times the documents in which the verdict is "apart"."""
-        z = np.abs(seen / errors * sqrt(factor) + noise)
+        """The share of resamples of `factor` times the documents in which the two differ."""
+        z = np.abs(observed / errors * sqrt(factor) + noise)
         order = np.argsort(-z, axis=1, kind="stable")
         p = 2 * stats.norm.sf(np.take_along_axis(z, order, axis=1))
         adjusted = np.maximum.accumulate(ranks * p, axis=1)
@@ -464,10 +445,10 @@ def needed(systems: Mapping[str, np.ndarray], first: str, second: str, *, power:
 
 
 def digits(n: int, half_width: float | None = None) -> int:
-    """Digits after the point that a score on `n` documents deserves; 0 below ten documents.
+    """Digits after the point that a score on `n` documents supports; 0 below ten documents.
 
-    10^k documents for k digits (slide 76), and never past the first digit of the half-width of the
-    interval, where one is given: ±.045 allows two digits, ±.14 one.
+    10^k documents for k digits (slide 76), and at most to the first digit of the half-width of the interval,
+    if it is given: ±.045 allows two digits, ±.14 one.
     """
     places = floor(log10(n) + 1e-9) if n > 0 else 0
     if half_width is not None and half_width > 0:
@@ -476,43 +457,40 @@ def digits(n: int, half_width: float | None = None) -> int:
 
 
 def shown_digits(n: int, half_width: float | None = None) -> int:
-    """Digits of a score that is shown without its n: `digits`, but one at least, as 1 or 0 tell nothing."""
+    """`digits`, but at least one, for a score that is shown without its n."""
     return max(1, digits(n, half_width))
 
 
 def fine_digits(n: int, half_width: float | None = None) -> int:
-    """Digits of a difference between scores on `n` documents, or of a score's spread over seeds.
+    """Digits of a difference between scores on the same documents, or of a score's spread over seeds.
 
-    One more than such a score deserves, as both sides hold the noise of the same documents.
+    One more than for a score, as the noise of the documents is in both.
     """
     return digits(n, half_width) + 1
 
 
 def expected_half_width(n: int) -> float:
-    """Half-width of the 95 % interval of a score about .95 on `n` documents, before anything is measured.
+    """Half-width of the 95 % interval of a score of about .95 on `n` documents, before one is measured.
 
-    Takes the score for a share of documents (normal approximation): ±.14 for 10, ±.043 for 100, ±.014 for
+    Treats the score as a share of documents (normal approximation): ±.14 for 10, ±.043 for 100, ±.014 for
     1,000 documents.
     """
     return NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt(EXPECTED * (1 - EXPECTED) / n) if n else 1.0
 
 
 def resolved_digits(n: int) -> int:
-    """Digits that a score about .95 will deserve on `n` documents, before anything is measured.
-
-    1,000 documents tell .94 from .95 (slide 76): two digits.
-    """
+    """Digits that `n` documents support for a score of about .95: two for 1,000 documents (slide 76)."""
     return digits(n, expected_half_width(n))
 
 
 def documents_for(places: int) -> int:
-    """The fewest documents with so many `resolved_digits`: 10, 100, 1,825."""
+    """The smallest number of documents with so many `resolved_digits`: 10, 100, 1,825."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     return max(10**places, ceil(z**2 * EXPECTED * (1 - EXPECTED) * 100 ** (places - 1)))
 
 
 def two_digits(number: float) -> int:
-    """A number rounded to two significant digits, for estimates that deserve no more."""
+    """A number rounded to two significant digits."""
     if number <= 0:
         return 0
     unit = 10 ** max(0, floor(log10(number)) - 1)
@@ -528,7 +506,7 @@ def decimals(value: float, places: int) -> str:
 
 
 def half_width(width: float, places: int) -> str:
-    """Half of an interval's width, rounded up: never ±.00, nor less than it is."""
+    """Half of an interval's width, rounded up, and never ±.00."""
     return decimals(max(1, ceil(width * 10**places - 1e-9)) / 10**places, places)
 
 
@@ -546,15 +524,15 @@ def format_score(
     documents: int | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> str:
-    """`.87 ±.02 (n=512)`, with the digits that the documents resolve and no more.
+    """`.87 ±.02 (n=512)`, with the digits that the documents support.
 
-    Below ten documents no digit is safe and only the interval is given: `.2 to 1.0 (n=4)`. So it is where ±
-    would leave what is possible: `.30 to 1.00`.
+    Below ten documents only the interval is given, as no digit is certain: `.2 to 1.0 (n=4)`. The same where
+    ± would exceed the bounds: `.30 to 1.00`.
 
     Args:
         n: the number of documents, shown; None shows none.
         documents: their number where it isn't shown.
-        bounds: the least and the largest value there can be.
+        bounds: the smallest and largest possible value.
     """
     if np.isnan(estimate.value):
         return "–"
@@ -578,18 +556,14 @@ def format_p(p: float) -> str:
 
 
 def format_difference(estimate: Estimate, n: int) -> str:
-    """`.012 (95 % interval -.004 to .028)`: a difference, with a digit more than a score deserves.
-
-    Args:
-        n: the number of documents, not shown.
-    """
+    """`.012 (95 % interval -.004 to .028)`: a difference, with one digit more than a score."""
     places = fine_digits(n, estimate.half_width)
     value, low, high = (decimals(x, places) for x in (estimate.value, estimate.low, estimate.high))
     return f"{value} ({CONFIDENCE * 100:.0f} % interval {low} to {high})"
 
 
 def _pieces(samples: int, n: int) -> Iterator[int]:
-    """`samples` in portions whose (rows, n) matrix stays below PIECE numbers."""
+    """`samples` divided into numbers of rows, such that a matrix (rows, n) has at most PIECE numbers."""
     size = max(1, PIECE // max(n, 1))
     for start in range(0, samples, size):
         yield min(size, samples - start)

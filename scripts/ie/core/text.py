@@ -1,4 +1,4 @@
-"""Short texts for people: lists in options, messages of other libraries, counts."""
+"""Short strings: lists in options, messages of other libraries, counts."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,7 @@ def names_in(text: str) -> list[str]:
 
 
 def names_among(known: Sequence[str], option: str, text: str) -> list[str]:
-    """The names in an option, each of which must be a known one.
-
-    Raises:
-        UserError: naming the option, the first that is not, and those that are.
-    """
+    """The names in an option, each of which must be a known one."""
     names = names_in(text)
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"{option} {unknown[0]!r}: there are {', '.join(known)}.")

@@ -1,9 +1,9 @@
-"""What wandb may record: nothing leaves this machine without a login, and no failure of it counts."""
+"""Recording with wandb: offline unless the user is logged in, and without effect if it fails."""
 
 import errno
 import logging
-import netrc
 import os
+import re
 import shutil
 import socket
 import threading
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import spacy
+from requests.utils import get_netrc_auth
 from spacy.language import Language
 from wasabi import msg
 
@@ -23,7 +24,7 @@ from ie.core.cli import runner
 from ie.core.text import one_line
 
 FOLDER = ".wandb"
-# The same name stands in the training configs' WandbLogger.
+# The same name as in the training configs' WandbLogger.
 PROJECT = "information-extraction"
 SECRETS = ("key", "token", "secret", "password", "credential")
 CONNECT_SECONDS = 3.0
@@ -33,7 +34,7 @@ _warned = threading.Event()
 
 
 def prepare(job: str | None = None, name: str | None = None, root: Path | None = None) -> bool:
-    """Set wandb's environment variables, as far as the user hasn't; tell whether there is anything to record.
+    """Set wandb's environment variables that the user hasn't set; return whether anything is recorded.
 
     Runs are kept offline in the project's `.wandb` folder, unless the user is logged in (`WANDB_API_KEY` or
     a netrc entry) and wandb's host answers, or has set `WANDB_MODE`. Under pytest nothing is recorded.
@@ -57,7 +58,7 @@ def prepare(job: str | None = None, name: str | None = None, root: Path | None =
         "WANDB_RUN_GROUP": group(),
         "WANDB_SILENT": "true",
         "WANDB_CONSOLE": "off",
-        # The host's name, paths, installed packages, code and a remote's address are nobody's business.
+        # Private: the host's name, paths, installed packages, code and the address of a git remote.
         "WANDB_DISABLE_CODE": "true",
         "WANDB_DISABLE_GIT": "true",
         "WANDB_ERROR_REPORTING": "false",
@@ -71,12 +72,12 @@ def prepare(job: str | None = None, name: str | None = None, root: Path | None =
         if value:
             os.environ[variable] = value
     try:
-        # wandb would fall back to the system's temporary folder without a word
+        # wandb would silently use the system's temporary folder
         Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
-        # nor would it say that its own process can't write what it was told
+        # and would not report that its process can't write
         if shutil.disk_usage(os.environ["WANDB_DIR"]).free < MINIMUM_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        # a full disk later on: without this, each line of wandb's debug log prints a traceback
+        # if the disk is full later, each line of wandb's debug log would print a traceback
         logging.raiseExceptions = False
         import wandb  # noqa: F401
     except Exception as error:
@@ -86,14 +87,14 @@ def prepare(job: str | None = None, name: str | None = None, root: Path | None =
 
 
 def group() -> str:
-    """One name for all commands of a workflow run, from the process that runs them."""
+    """One name for all commands of a workflow, from the process that runs them."""
     process = runner() or psutil.Process()
     started = datetime.fromtimestamp(process.create_time())
     return f"run-{started:%Y%m%d-%H%M%S}-{process.pid}"
 
 
 class Tracker:
-    """A wandb run, or nothing at all; no method of it ever raises."""
+    """A wandb run, or nothing; its methods never raise."""
 
     def __init__(self, run: Any = None) -> None:
         self._run = run
@@ -103,7 +104,7 @@ class Tracker:
         self._try(lambda: self._run.log(visible(values), step=step))
 
     def summary(self, values: dict[str, Any]) -> None:
-        """Record the figures that stand for the run as a whole."""
+        """Record the figures of the run as a whole."""
         self._try(lambda: self._run.summary.update(visible(values)))
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -125,16 +126,12 @@ class Tracker:
 
 
 @contextmanager
-def run(
-    job: str, *, config: dict[str, Any] | None = None, remove: Sequence[str] = (), name: str | None = None
-) -> Iterator[Tracker]:
+def run(job: str, *, config: dict[str, Any] | None = None, name: str | None = None) -> Iterator[Tracker]:
     """Record one command: `with tracking.run("evaluate", config={...}) as tracker: tracker.log({...})`.
 
     Args:
         job: the command's name.
-        config: its options; paths should be listed in `remove`.
-        remove: dotted names of `config`, or of sections of it, that stay private. Names that sound like
-            a secret are left out anyway.
+        config: its options. Names of secrets are left out.
     """
     tracker = Tracker()
     if prepare(job, name or job):
@@ -142,7 +139,7 @@ def run(
             tracker = Tracker(
                 _wandb().init(
                     project=os.environ.get("WANDB_PROJECT", PROJECT),
-                    config=visible(config or {}, remove),
+                    config=visible(config or {}),
                     reinit="finish_previous",
                 )
             )
@@ -158,49 +155,29 @@ def run(
         tracker._try(lambda: tracker._run.finish(exit_code=status))
 
 
-def visible(values: dict[str, Any], remove: Sequence[str] = ()) -> dict[str, Any]:
-    """`values` by dotted name, without those in `remove` and without secrets."""
+def visible(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`values` by dotted name, without secrets."""
     flat = {}
-    for name, value in _flatten(values):
-        private = any(name == other or name.startswith(f"{other}.") for other in remove)
-        # exact words, as "tokens" and "keys" are counted all the time
-        words = name.lower().replace("-", "_").replace(".", "_").split("_")
-        if not private and not set(words) & set(SECRETS):
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= visible(value, f"{name}.")
+        # exact words, as "tokens" and "keys" are common figures
+        elif not set(re.split(r"[-._]", name.lower())) & set(SECRETS):
             flat[name] = str(value) if isinstance(value, Path) else value
     return flat
 
 
 @spacy.registry.loggers("ie.Guarded.v1")
 def create_guard(logger: Callable) -> Callable:
-    """A training logger that goes silent, after one warning, where the one inside it fails."""
+    """A training logger that stops after one warning if the one inside it fails."""
 
     def setup(nlp: Language, stdout: IO, stderr: IO) -> tuple[Callable, Callable]:
-        steps: list[Callable] = []
-        try:
-            steps.extend(logger(nlp, stdout, stderr))
-        except Exception as error:
-            _warn(error)
-
-        def attempt(index: int, *arguments: Any) -> None:
-            if not steps:
-                return
-            try:
-                steps[index](*arguments)
-            except Exception as error:
-                steps.clear()
-                _warn(error)
-
-        return (lambda info: attempt(0, info)), (lambda: attempt(1))
+        guard, steps = Tracker(logger), []
+        guard._try(lambda: steps.extend(logger(nlp, stdout, stderr)))
+        return (lambda info: guard._try(lambda: steps[0](info))), (lambda: guard._try(lambda: steps[1]()))
 
     return setup
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _wandb() -> Any:
@@ -219,8 +196,14 @@ def _warn(error: Exception) -> None:
 def _default_mode() -> str:
     if "PYTEST_CURRENT_TEST" in os.environ:
         return "disabled"
-    address = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    if not _logged_in(address.hostname or ""):
+    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    address = urlsplit(url)
+    try:
+        # as wandb itself looks for a login
+        logged_in = os.environ.get("WANDB_API_KEY") or get_netrc_auth(url)
+    except UnicodeDecodeError:
+        logged_in = None
+    if not logged_in:
         return "offline"
     if not _answers(address.hostname or "", address.port or (443 if address.scheme == "https" else 80)):
         msg.warn(f"{address.hostname} doesn't answer: this run is recorded offline, in {FOLDER}.")
@@ -228,21 +211,8 @@ def _default_mode() -> str:
     return "online"
 
 
-def _logged_in(host: str) -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    names = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    for path in (Path(name).expanduser() for name in names):
-        try:
-            if path.is_file() and netrc.netrc(path).hosts.get(host):
-                return True
-        except (netrc.NetrcParseError, OSError, UnicodeDecodeError):
-            continue
-    return False
-
-
 def _answers(host: str, port: int) -> bool:
-    """Whether a connection opens within some seconds; wandb itself would wait for minutes."""
+    """Whether a connection opens within CONNECT_SECONDS; wandb itself would wait for minutes."""
     answered = threading.Event()
 
     def connect() -> None:
@@ -252,7 +222,7 @@ def _answers(host: str, port: int) -> bool:
         except OSError:
             pass
 
-    # looking up a name can't be given a time limit, so leave it behind in a thread
+    # a DNS look-up has no time limit, so it runs in a thread
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)

@@ -1,8 +1,8 @@
-"""What the servers of this project share: they listen on this machine only, control access, and stop cleanly.
+"""The basis of all servers: access from this machine alone, limits on connections, and shutdown.
 
-A request is accepted if its Host is this machine (so a page elsewhere can't point its own name here), its
-Origin, if any, is that host, and it brings the secret that the terminal printed, where a server has one.
-Pages also refuse what a browser sends for any other page, such as one on another port.
+A request is accepted if its Host is this machine's (which stops DNS rebinding), its Origin, if any, is that
+host, and it has the secret that the terminal printed, where a server has one. Pages also refuse requests that
+a browser sends for another page, such as one on another port.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -30,15 +29,15 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ie.core.cli import runner
 from ie.core.errors import RequestError, UserError
 from ie.core.text import names_in
 
-# weasel forwards no SIGTERM to its child, so a server that weasel started stops when weasel is gone.
-# Servers that a shell or a service manager started may outlive it. Read at import: loading takes seconds.
+# weasel forwards no SIGTERM to its child, so a server that weasel started stops when weasel has ended.
+# Other servers may outlive the process that started them. Read at import, as loading takes seconds.
 PARENT = os.getppid() if runner() else None
 PARENT_CHECK_SECONDS = 0.2
 STATIC = Path(__file__).parents[1] / "reports" / "static"
@@ -54,28 +53,31 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-CLOSED = 499  # nginx's status for a client that disconnected
-BUSY = "The server is working on too many requests; try again in a moment."
-# How much of an unread body is received and dropped, and for how long, before the connection is closed.
-LINGER_BYTES, LINGER_SECONDS = 64_000_000, 10.0
+CLOSED = 499  # nginx's status for a client that closed the connection
+BUSY = "This server is handling too many requests; try again in a moment."
+# Of a body that is too large, so much is received and discarded: a connection that is closed while data
+# arrives is reset, and its client would not see the answer.
+DISCARDED_BYTES = 64_000_000
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """The answer to a request that raised `RequestError`."""
+    """The answer to a `RequestError`."""
     assert isinstance(error, RequestError)
-    return JSONResponse({"error": str(error)}, error.status)
+    # the rest of such a body isn't read
+    headers = {"connection": "close"} if error.status in (408, 413) else None
+    return JSONResponse({"error": str(error)}, error.status, headers)
 
 
 def allowed(hosts: str) -> set[str]:
-    """Names of this machine, and the host names of a proxy in front, which are separated by commas."""
+    """Names of this machine, and its names behind a proxy, separated by commas."""
     return {*LOCAL, *names_in(hosts.lower())}
 
 
 def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True) -> Response | None:
-    """The refusal of a request that may not be answered; None if it may.
+    """The refusal of a request from elsewhere; None if it is accepted.
 
     Args:
-        needs_origin: only a page may send data; programs send no Origin.
+        needs_origin: whether only a page may send data; programs send no Origin.
     """
     host = request.headers.get("host", "")
     try:
@@ -86,7 +88,7 @@ def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True)
         return PlainTextResponse("The Host or Origin of the request can't be read.", 400)
     if name not in hosts:
         return PlainTextResponse(f"This server doesn't answer for the host {name!r}.", 403)
-    # the page itself sends no Origin with GET
+    # the page itself sends none with GET
     if foreign:
         return PlainTextResponse("Requests from other pages are refused.", 403)
     # All ports of this machine share cookies, and a GET has no Origin. Only browsers send this header.
@@ -98,7 +100,7 @@ def refuse(request: Request, hosts: Iterable[str], *, needs_origin: bool = True)
 
 
 def enter(request: Request, secret: str, port: int, command: str) -> Response | None:
-    """Refuse a request without the secret: in the address, which sets a cookie, or in that cookie."""
+    """None if the cookie has the secret; a redirect that sets the cookie if the address has it."""
     cookie = f"{command}-{port}"  # cookies of this machine are shared by all its ports
     token = request.query_params.get("token")
     if token is not None and request.url.path == "/" and hmac.compare_digest(token.encode(), secret.encode()):
@@ -114,7 +116,7 @@ def enter(request: Request, secret: str, port: int, command: str) -> Response | 
 
 
 def files(folder: Path, name: str) -> list[Route]:
-    """The routes of a page, its script and its style, and of what all pages share."""
+    """The routes of a page, its script and style, and the files that all pages share."""
 
     async def static(request: Request, file: Path) -> Response:
         return FileResponse(file)
@@ -130,17 +132,21 @@ def files(folder: Path, name: str) -> list[Route]:
 
 
 def fence(
-    command: str, secret: str, port: int, hosts: str, met: Callable[[Request], None] = lambda request: None
+    command: str,
+    secret: str,
+    port: int,
+    hosts: str,
+    on_request: Callable[[Request], None] = lambda request: None,
 ) -> Middleware:
-    """Access control for a page: see `refuse` and `enter`; it also sets the headers of all answers.
+    """Accept requests from this machine with the secret, and set the headers of all answers.
 
     Args:
-        met: called with each request first.
+        on_request: called with each request first.
     """
     known = allowed(hosts)
 
     async def guard(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        met(request)
+        on_request(request)
         response = refuse(request, known) or enter(request, secret, port, command)
         if response is None:
             response = await call(request)
@@ -151,40 +157,35 @@ def fence(
 
 
 async def body(request: Request, limit: int, seconds: float = 10) -> bytes:
-    """The body of a request, unless it is larger than `limit` bytes.
+    """The body of a request; a RequestError if it is larger than `limit` bytes, too slow or incomplete.
 
     Args:
         seconds: how long it may take to arrive.
-
-    Raises:
-        RequestError: it is too large or too slow, or the client disconnected.
     """
     length = request.headers.get("content-length", "")
-    parts, size = [], int(length) if length.isdecimal() else 0
+    too_large = RequestError(f"The request is too large; the limit is {limit:,} bytes.", 413)
+    if length.isdecimal() and int(length) > limit and "expect" in request.headers:
+        raise too_large  # a client that expects "100 Continue" hasn't sent the body yet
+    parts, size = [], 0
     try:
         async with asyncio.timeout(seconds):
-            if size <= limit:
-                size = 0
-                async for part in request.stream():
-                    size += len(part)
-                    if size > limit:
-                        break
+            async for part in request.stream():
+                size += len(part)
+                if size <= limit:
                     parts.append(part)
+                elif size > limit + DISCARDED_BYTES:
+                    break
     except TimeoutError:
         raise RequestError(f"The request took longer than {seconds:g} seconds to arrive.", 408) from None
     except ClientDisconnect:
         raise RequestError("The client disconnected.", CLOSED) from None
     if size > limit:
-        raise RequestError(f"The request is too large; the limit is {limit:,} bytes.", 413)
+        raise too_large
     return b"".join(parts)
 
 
 async def parse(request: Request, model: type[Body], limit: int) -> Body:
-    """The JSON body of a request from a page, as a model.
-
-    Raises:
-        RequestError: it isn't what the page sends, or as `body` does.
-    """
+    """The JSON body of a request from a page, as a model; a RequestError if it can't be read."""
     if request.headers.get("content-type", "").split(";")[0] != "application/json":
         raise RequestError("A request must be JSON.", 415)
     try:
@@ -195,69 +196,20 @@ async def parse(request: Request, model: type[Body], limit: int) -> Body:
         raise RequestError(f"The request can't be read: {place}: {first['msg']}.", 422) from None
 
 
-class Lingering:
-    """Lets a client that is still sending see its answer.
-
-    A connection that is closed while data arrives is reset, and the client never sees the answer. So an
-    answer before the whole request was read says `Connection: close`, and the rest of the request is received
-    and dropped, up to LINGER_BYTES and LINGER_SECONDS, as nginx's `lingering_close` does.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        names = {name for name, _ in scope["headers"]}
-        # A client that expects "100 Continue" sends nothing before it.
-        unread = bool(names & {b"content-length", b"transfer-encoding"})
-        silent = b"expect" in names
-
-        async def receiving() -> Message:
-            nonlocal unread, silent
-            silent = False
-            message = await receive()
-            unread = unread and message["type"] == "http.request" and message.get("more_body", False)
-            return message
-
-        async def drop() -> None:
-            left = LINGER_BYTES
-            while unread and left > 0:
-                left -= len((await receiving()).get("body", b""))
-
-        async def sending(message: Message) -> None:
-            if unread and message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-            if not unread or silent or message["type"] != "http.response.body" or message.get("more_body"):
-                await send(message)
-                return
-            await send({**message, "more_body": True})
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_SECONDS):
-                    await drop()
-            await send({"type": "http.response.body", "body": b""})
-
-        await self._app(scope, receiving, sending)
-
-
 class Connection(AutoHTTPProtocol):
-    """A connection with limits on how long it waits for its client, and on their number.
+    """A connection with time limits, which can be closed in favour of a new one.
 
     uvicorn limits only the time between two requests, and its `limit_concurrency` counts idle connections.
     Here headers must arrive within `seconds`, and a client must take some of its answer in every `seconds`.
-    Above `most` connections, the one that has waited longest for its client is closed; if all are busy, the
-    new one gets 503.
+    Above `most` connections, the one that has waited longest for its client is closed; if none is waiting,
+    the new one gets 503.
     """
 
     seconds = 10.0
-    # Each takes a file descriptor, and many systems allow a process only 1,024 or 256.
+    # Each takes a file descriptor, of which a process often may have no more than 1,024 or 256.
     most = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 % 2**31)
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Make room for it, and start to wait for the headers."""
         super().connection_made(transport)
         self._timer: asyncio.TimerHandle | None = None
         self._left: float = 0
@@ -279,11 +231,11 @@ class Connection(AutoHTTPProtocol):
 
     @property
     def _waits(self) -> bool:
-        """Whether its client has not sent a whole request."""
+        """Whether the client has not sent a whole request."""
         return self._between or self.cycle.more_body
 
     def data_received(self, data: bytes) -> None:
-        """Take the data; slow headers don't extend their time."""
+        # the time for headers runs on, however slowly they arrive
         super().data_received(data)
         if not self._between and not self.flow.write_paused:
             self._stop()
@@ -291,30 +243,25 @@ class Connection(AutoHTTPProtocol):
             self._start()
 
     def on_response_complete(self) -> None:
-        """Wait for another request, or for the client to take the rest of the answer."""
         super().on_response_complete()
         self._since = self.loop.time()
         if self.transport.is_closing():
             self._start()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close it, even if the client does not take the rest of the answer."""
         super().timeout_keep_alive_handler()
         self._start()
 
     def pause_writing(self) -> None:
-        """Start to wait for the client to take some of the answer."""
         super().pause_writing()
         self._start()
 
     def resume_writing(self) -> None:
-        """Stop waiting."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
         super().connection_lost(exc)
         self._stop()
 
@@ -337,14 +284,8 @@ class Connection(AutoHTTPProtocol):
 
 
 def make_server(app: ASGIApp, **options: Any) -> uvicorn.Server:
-    """A server for an application, with our limits on its connections.
-
-    Args:
-        options: more of uvicorn's.
-    """
-    config = uvicorn.Config(
-        Lingering(app), http=Connection, ws="none", access_log=False, server_header=False, **options
-    )
+    """A server for an application, with limits on its connections; `options` of uvicorn."""
+    config = uvicorn.Config(app, http=Connection, ws="none", access_log=False, server_header=False, **options)
     return uvicorn.Server(config)
 
 
@@ -352,12 +293,9 @@ def listen(port: int, script: str) -> socket.socket:
     """A socket on this machine's loopback address.
 
     Args:
-        script: the command, for the remedy.
-
-    Raises:
-        UserError: the port is taken or not allowed.
+        script: the command, for the error if the port can't be used.
     """
-    # With the protocol named, asyncio turns off Nagle's algorithm, which delays small packets by 40 ms.
+    # asyncio sends small packets at once (without 40 ms of Nagle's algorithm) only for this protocol.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -377,14 +315,14 @@ def run_page(
     sock: socket.socket,
     secret: str,
     note: str,
-    stopping: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Print the address of a page, and a note, and serve it as `run_server` does.
+    """Print the address of a page and a note, and serve it until it is stopped, as `run_server` does.
 
     Args:
-        stopping: called in a thread when the server starts to stop, to end running requests soon.
+        on_stop: called, in its own thread, when the server begins to stop, so that requests can end soon.
     """
-    # msg would break a long line in two, and the address with it
+    # msg would break a long address
     address = (
         f"\nOpen  http://localhost:{sock.getsockname()[1]}/?token={secret}\n\n{note} Ctrl-C stops the server."
     )
@@ -392,7 +330,7 @@ def run_page(
     handle_exit = server.handle_exit
 
     def handle(number: int, frame: FrameType | None) -> None:
-        threading.Thread(target=stopping, daemon=True).start()
+        threading.Thread(target=on_stop, daemon=True).start()
         handle_exit(number, frame)
 
     server.handle_exit = handle
@@ -403,14 +341,14 @@ def run_server(server: uvicorn.Server, sock: socket.socket, address: str, grace:
     """Print an address and serve until Ctrl-C, SIGTERM, or the end of the weasel that started this process.
 
     Args:
-        grace: seconds to finish requests after weasel ended; then the process ends anyway.
+        grace: seconds to finish requests after weasel ended, before the process ends.
     """
 
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # A user who reads the address may press Ctrl-C before uvicorn handles signals. uvicorn raises the signal
-    # again after it stopped, to these handlers: a requested stop is no failure.
+    # Ctrl-C may come before uvicorn handles signals. After it stopped, uvicorn raises the signal again, for
+    # these handlers: a requested stop is no failure.
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         print(address)
@@ -432,7 +370,7 @@ def _follow_parent(grace: float) -> None:
 
 
 def session_secret(path: Path) -> str:
-    """The secret of a page, kept so that open tabs survive a restart; only the owner can read the file."""
+    """The secret of a page, stored so that open tabs work after a restart; readable by its owner only."""
     try:
         secret = path.read_text(encoding="utf-8").strip()
         if len(secret) >= 20:

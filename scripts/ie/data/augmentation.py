@@ -1,4 +1,4 @@
-"""Training texts in other cases, so that a pipeline doesn't rest on capitals alone (slides 50-54)."""
+"""Training texts in lower and upper case, so that a pipeline doesn't depend on capitals (slides 50-54)."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -14,13 +14,10 @@ from ie.core.errors import UserError
 def create_case_augmenter(lower: float, upper: float) -> Callable[[Language, Example], Iterator[Example]]:
     """For `[corpora.train.augmenter]`: another case for some of the texts.
 
-    Drawn when spaCy reads the corpus: once a training, or in each epoch with `max_epochs = -1`.
+    Drawn when spaCy reads the corpus: once per training, or in each epoch with `max_epochs = -1`.
 
     Args:
-        lower, upper: shares (0 to 1) of the texts that are shown in lower and in upper case.
-
-    Raises:
-        UserError: they aren't shares.
+        lower, upper: shares (0 to 1) of the texts that are changed to lower and to upper case.
     """
     if not (lower >= 0 and upper >= 0 and lower + upper <= 1):
         raise UserError(
@@ -41,16 +38,16 @@ def create_case_augmenter(lower: float, upper: float) -> Callable[[Language, Exa
 
 
 def recased(nlp: Language, example: Example, change: Callable[[str], str]) -> Example:
-    """The example with the case of its letters changed and its annotation where it was.
+    """The example with the case of its letters changed, and the same annotation.
 
-    Letters that would become several ("ß" in upper case) stay as they are, or offsets would move.
+    Letters that would become several ("ß" in upper case) stay as they are, as offsets would change.
     """
 
     def letters(text: str) -> str:
         return "".join(new if len(new := change(letter)) == 1 else letter for letter in text)
 
     annotation = example.to_dict()
-    # to_dict makes "outside" of tokens of which nothing is known
+    # to_dict turns tokens without annotation into "outside"
     known = example.get_aligned_ner() if example.reference.has_annotation("ENT_IOB") else []
     if None in known:
         annotation["doc_annotation"]["entities"] = [tag or "-" for tag in known]

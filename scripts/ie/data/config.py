@@ -1,4 +1,4 @@
-"""The data settings of the project, configs/data.cfg: language, split, and what reading forgives."""
+"""The data settings of the project, configs/data.cfg: language, split, and how faults are handled."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,14 +13,14 @@ from ie.data.scheme import Scheme
 
 
 class TextSettings(Section):
-    """[texts]: the language, by spaCy's code, and the key of `meta` by which scores are sliced."""
+    """[texts]: the language, by spaCy's code, and the key of `meta` for scores by slice."""
 
     lang: str = "en"
     slice_by: str = ""
 
 
 class SplitSettings(Section):
-    """[split]: percent of the reviewed texts for test and dev, and the similarity that joins two texts."""
+    """[split]: percent of the reviewed texts for test and dev, and the similarity of near-duplicates."""
 
     test_percent: float = Field(37, gt=0, lt=100)
     dev_percent: float = Field(10, gt=0, lt=100)
@@ -28,12 +28,12 @@ class SplitSettings(Section):
 
     @property
     def train_share(self) -> float:
-        """Share of the reviewed texts that training gets, between 0 and 1."""
+        """Share of the reviewed texts for training, between 0 and 1."""
         return 1 - (self.test_percent + self.dev_percent) / 100
 
 
 class ReadingSettings(Section):
-    """[reading]: what is done about faults that have a safe remedy; see `records.read_records`."""
+    """[reading]: how faults with a safe remedy are handled; see `records.Reader`."""
 
     misaligned: records.Misaligned = "error"
     duplicates: records.Duplicates = "error"
@@ -56,7 +56,7 @@ class DataConfig(Section):
         return records.blank(self.lang)
 
     def reader(self, labels: Scheme | None, nlp: Language | None = None) -> Reader:
-        """A reader of records that follows [reading]; `nlp` saves making another tokenizer."""
+        """A reader of records that follows [reading]; `nlp` saves the creation of another tokenizer."""
         return Reader(labels, (nlp or self.blank()).tokenizer, **self.reading.model_dump())
 
     def assign(self, reviewed: Iterable[Record], texts: Iterable[Record]) -> splits.Split:
@@ -65,11 +65,7 @@ class DataConfig(Section):
 
 
 def load_data_config(path: Path) -> DataConfig:
-    """Read configs/data.cfg.
-
-    Raises:
-        UserError: missing or broken file, unknown key, value out of range.
-    """
+    """Read configs/data.cfg."""
     config = load_settings(path, DataConfig)
     splits.check_shares(**config.split.model_dump())
     return config

@@ -1,4 +1,4 @@
-"""Records as spaCy's training examples, with what its own `.spacy` files can't hold: relations."""
+"""Records as spaCy's training examples, with relations, which `.spacy` files can't hold."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,12 +10,12 @@ from spacy.training import Example
 
 from ie.core.errors import UserError
 from ie.data.docs import entities_doc, from_doc, read_docbin, to_doc
-from ie.data.records import Record, accepted, read_records
+from ie.data.records import Reader, Record, accepted
 from ie.data.scheme import Scheme
 
 
 def category_of(record: Record) -> str | None:
-    """The one category of a text; None if it has none, or several."""
+    """The category of a text; None if it has none, or several."""
     return record.categories[0] if len(record.categories) == 1 else None
 
 
@@ -23,17 +23,17 @@ def category_of(record: Record) -> str | None:
 def create_records_reader(
     path: str, entities: bool = True, one_category: bool = False, complete: bool = False
 ) -> Callable[[Language], Iterable[Example]]:
-    """A training corpus from a file of records, as `split` writes it; of a `.jsonl` only accepted ones count.
+    """A training corpus from the accepted records of a file, as `split` writes it.
 
     Args:
-        entities: give the component the gold entities to work on.
-        one_category: leave out texts that don't have exactly one category, and take the others' for absent.
-        complete: categories that a text doesn't name are absent, and not unknown as spaCy would have it.
+        entities: give the component the gold entities.
+        one_category: leave out texts that don't have exactly one category; their other categories are absent.
+        complete: categories that a text doesn't list are absent; for spaCy they are unknown otherwise.
     """
     records: list[Record] = []
 
     def read(nlp: Language) -> Iterator[Example]:
-        # spaCy asks once a pass over the data
+        # spaCy calls this once per pass over the data
         if not records:
             records.extend(load(Path(path), nlp))
         for record in records:
@@ -52,7 +52,7 @@ def create_records_reader(
 
 @spacy.registry.readers("ie.Kept.v1")
 def create_kept_reader(corpus: Callable[[Language], Iterable[Example]]) -> Callable:
-    """Another corpus, read once for all the passes over it; spaCy copies what it changes of an example."""
+    """Another corpus, read once for all passes over it; spaCy copies what it changes in an example."""
     examples: list[Example] = []
 
     def read(nlp: Language) -> Iterator[Example]:
@@ -64,41 +64,22 @@ def create_kept_reader(corpus: Callable[[Language], Iterable[Example]]) -> Calla
 
 
 def load(path: Path, nlp: Language, labels: Scheme | None = None) -> list[Record]:
-    """Accepted records whose spans start and end on the tokens of `nlp`; what is changed is told.
-
-    Raises:
-        UserError: no such file, a line that breaks the contract, no accepted record.
-    """
+    """Accepted records, at least one; their spans are moved to the tokens of `nlp`, with a warning."""
     if path.suffix == ".spacy":
         records = list(map(from_doc, read_docbin(path).get_docs(nlp.vocab)))
     else:
-        records = _load_jsonl(path, nlp, labels)
+        reader = Reader(labels, nlp.tokenizer, misaligned="snap", duplicates="first", bad_relations="drop")
+        records = accepted(reader.read(path))
     if not records:
         raise UserError(f"{path}: holds no accepted example; review some texts, then run `weasel run split`.")
     return records
-
-
-def _load_jsonl(path: Path, nlp: Language, labels: Scheme | None) -> list[Record]:
-    return accepted(
-        read_records(
-            path,
-            labels=labels,
-            tokenizer=nlp.tokenizer,
-            misaligned="snap",
-            duplicates="first",
-            bad_relations="drop",
-        )
-    )
 
 
 def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: str) -> Counter[str]:
     """How many examples each relation or category of the scheme has.
 
     Args:
-        kind: "relation" or "category".
-
-    Raises:
-        UserError: the scheme has no label of that kind, or one of them has no example.
+        kind: "relation" or "category". The scheme must have labels of it, and each of them an example.
     """
     labels = scheme.labels(kind)
     plural = {"relation": "relations", "category": "categories"}[kind]
@@ -109,7 +90,7 @@ def require_labels(path: Path, records: Sequence[Record], scheme: Scheme, kind: 
         )
     if kind == "category" and not scheme.exclusive:
         raise UserError(
-            f"{scheme.path}: a text may have several of the categories, or none, and this command chooses "
+            f"{scheme.path}: a text may have several of the categories, or none, and this command predicts "
             "one; in a scheme without spans set vars.config to multilabel instead."
         )
     if kind == "relation" and not any(len(record.spans) > 1 for record in records):

@@ -14,13 +14,10 @@ from ie.data.records import Record, Relation, Span, show_span
 
 
 def to_doc(record: Record, nlp: Language) -> Doc:
-    """A tokenised Doc with all that the record says: entities, categories, and `doc._.relations` by entity.
+    """A tokenised Doc with the record's entities and categories, and `doc._.relations` by entity.
 
-    Tokens outside the spans are O, not missing. Texts longer than `nlp.max_length` are fine, as no model sees
+    Tokens outside the spans are O, not missing. Texts may be longer than `nlp.max_length`, as no model reads
     them here.
-
-    Raises:
-        UserError: a span is off the token edges; `read_records` with the same tokenizer tells its line.
     """
     doc = nlp.tokenizer(record.text)
     ents = []
@@ -36,7 +33,7 @@ def to_doc(record: Record, nlp: Language) -> Doc:
     doc.set_ents(ents, default="outside")
     doc.cats = dict(record.cats)
     if record.relations:
-        # a Doc sorts its entities; a record's spans stand in any order
+        # a Doc sorts its entities; a record's spans may be in any order
         order = sorted(range(len(record.spans)), key=lambda i: record.spans[i].start)
         position = {span: number for number, span in enumerate(order)}
         doc._.relations = [
@@ -46,8 +43,8 @@ def to_doc(record: Record, nlp: Language) -> Doc:
 
 
 def entities_doc(record: Record, nlp: Language) -> Doc:
-    """A Doc with the record's entities and nothing else: what the components after the `ner` start from."""
-    # without the links that gold spans carry, which the linker must not see
+    """A Doc with the record's entities alone: the input of the components after the `ner`."""
+    # without the gold links, which the linker must not see
     spans = [Span(start=span.start, end=span.end, label=span.label) for span in record.spans]
     return to_doc(Record(text=record.text, spans=spans), nlp)
 
@@ -62,11 +59,11 @@ def from_doc(doc: Doc) -> Record:
 
 
 def pipeline_record(doc: Doc) -> Record:
-    """The record of all that a pipeline says, whichever components it has.
+    """The record of all predictions of a pipeline, whatever components it has.
 
     Spans have their `text`, the id they link to (`kb_id`) and their amount; relations have their `score`. An
-    amount is `money` as the component says it, and where it is definite also `value`, as gold has it:
-    "5000000 USD", or "10-15 EUR".
+    amount is `money` as predicted, and `value` in the form of gold if it is definite: "5000000 USD" or
+    "10-15 EUR".
     """
     record = from_doc(doc)
     for span, ent in zip(record.spans, doc.ents, strict=True):
@@ -81,35 +78,24 @@ def pipeline_record(doc: Doc) -> Record:
 
 
 def docbin(docs: Iterable[Doc]) -> DocBin:
-    """Docs as spaCy's training format: entities, and tokens of which nothing is known.
-
-    The same records in the same order give the same bytes.
-    """
+    """Docs with their entities in spaCy's training format; the same records give the same bytes."""
     return DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=docs)
 
 
 def read_docbin(path: Path) -> DocBin:
-    """A `.spacy` file.
-
-    Raises:
-        UserError: missing, or something else.
-    """
+    """A `.spacy` file."""
     try:
         return DocBin().from_disk(path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such corpus; run `weasel run split` first.") from None
-    except Exception as error:  # whatever msgpack and zlib make of other bytes
+    except Exception as error:  # msgpack's and zlib's own
         raise UserError(
             f"{path}: is no spaCy corpus ({one_line(error)}); run `weasel run split` again."
         ) from None
 
 
 def read_docs(path: Path) -> list[Doc]:
-    """The examples of a `.spacy` file.
-
-    Raises:
-        UserError: missing, not a corpus, or empty.
-    """
+    """The examples of a `.spacy` file, at least one."""
     docs = list(read_docbin(path).get_docs(spacy.blank("xx").vocab))
     if not docs:
         raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")

@@ -1,4 +1,4 @@
-"""The list of known names: a CSV file with `id`, `name` and maybe `aliases` (separated by |), others kept."""
+"""The list of known names: a CSV file with `id`, `name`, optional `aliases` (separated by |) and others."""
 
 import csv
 import io
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ie.core.errors import UserError
+from ie.core.files import read_text
 
 COLUMNS = ("id", "name")
 
 
 @dataclass(frozen=True)
 class GazetteerEntry:
-    """One known thing, with its other columns as they are."""
+    """One known company or other entity, with its other columns as they are."""
 
     id: str
     name: str
@@ -21,17 +22,14 @@ class GazetteerEntry:
 
 
 def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[GazetteerEntry]:
-    """Read and validate the list.
+    """Read and validate the list. Two entries may share a name (the linker tells them apart), but not an id.
 
-    Two entries may have one name (the linker tells them apart), but not one id. With `allow_empty` the header
-    may stand alone.
-
-    Raises:
-        UserError: no file, not UTF-8, a column missing, a line with too few or too many fields, an empty id
-            or name, an id twice, no entry.
+    Args:
+        allow_empty: a file with nothing but the header is no error.
     """
     path = Path(path)
-    reader = csv.reader(io.StringIO(_read(path), newline=""), strict=True)
+    text = read_text(path, "create it, or leave the gazetteer out")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     entries: dict[str, tuple[int, GazetteerEntry]] = {}
     try:
         header = next(reader, [])
@@ -67,17 +65,3 @@ def read_gazetteer(path: Path, *, allow_empty: bool = False) -> list[GazetteerEn
     if not entries and not allow_empty:
         raise UserError(f"{path}: there is no entry; add one per line, or leave the gazetteer out.")
     return [entry for _, entry in entries.values()]
-
-
-def _read(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; create it, or leave the gazetteer out.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: this is a folder; name the .csv file inside it.") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not UTF-8; save the file as UTF-8.") from None

@@ -1,4 +1,4 @@
-"""The annotation guidelines: which version they are, and which of their sentences is about something."""
+"""The annotation guidelines: their version, and a search for the sentence about a topic."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -34,11 +34,7 @@ class GuidelineIndex:
     sentences: list[Sentence] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Read the file.
-
-        Raises:
-            UserError: it isn't there or holds no sentence.
-        """
+        """Read and index the file."""
         self.version = version(self.path)
         self.sentences = split(read_text(self.path), self.nlp)
         if not self.sentences:
@@ -58,11 +54,11 @@ class GuidelineIndex:
         """The sentence most like a query, or None if none has a cosine of at least `least`.
 
         Args:
-            about: the sentence must have a word of it, if given.
-            topics: sentences on one of these are taken before all others.
-            elsewhere: sentences on one of these aren't looked at.
+            about: the sentence must have one of its words, unless it is empty.
+            topics: sentences on one of these are preferred.
+            elsewhere: sentences on one of these are excluded.
         """
-        # Rounded, as last bits differ between processors: of equals the first in the file counts.
+        # Rounded, as the last bits differ between processors; of equals the first in the file is taken.
         similarity = (self._vectors @ self._index.transform([query]).T).toarray()[:, 0].round(9)
         required = set(self._words(about))
         good = [
@@ -77,17 +73,13 @@ class GuidelineIndex:
 
     def _words(self, text: str) -> Iterable[str]:
         for token in self.nlp.tokenizer(text):
-            # commas and the like say nothing; & and % do
+            # commas and the like have no meaning; & and % have
             if not token.is_space and token.text not in STOPS:
                 yield token.lower_.replace("’", "'")
 
 
 def version(path: Path) -> str:
-    """Twelve hex digits that change with every edit: what answers given under these guidelines refer to.
-
-    Raises:
-        UserError: there is no such file.
-    """
+    """Twelve hex digits that change with every edit; answers refer to the guidelines by them."""
     try:
         return sha256_file(path)[:12]
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Rules proposed from annotations: token patterns that were right on texts they weren't taken from."""
+"""Rules proposed from annotations: token patterns with high precision on other texts."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -14,11 +14,11 @@ from ie.data.docs import to_doc
 from ie.data.records import Record
 
 Pattern = list[dict[str, Any]]
-# A pattern is proposed if so many texts of one half have it, ...
+# A pattern is proposed if at least so many texts of one half have it, ...
 TEXTS = 2
-# ... if it then matches so often in the other half, and is right in this share of its matches.
+# ... and it has so many matches in the other half, with this precision.
 MATCHES, PRECISION = 3, 0.8
-# Longer spans are seldom said twice.
+# Longer spans are rarely repeated.
 LONGEST = 6
 MOST = 200
 
@@ -41,10 +41,10 @@ class MinedRule:
 def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
     """Propose rules for the labels of training records, the most useful first.
 
-    What is annotated in one half of the texts (by a hash of the text) is generalised to patterns: the words
-    themselves, numbers as shapes, and capitalised words before or after a word that many spans end or begin
-    with. They are counted in the other half, in which a pattern that matches too seldom, or is wrong too
-    often, is left out. As the survivors were chosen there, their counts flatter them a little.
+    The spans in one half of the texts (by a hash of the text) are generalised to patterns: the words
+    themselves, numbers as shapes, and capitalised words before or after the last or first word of a span.
+    Patterns with too few matches or a low precision in the other half are left out. As the others were chosen
+    there, their counts are slightly too high.
     """
     docs = [to_doc(record, nlp) for record in train]
     halves: tuple[list[Doc], list[Doc]] = ([], [])

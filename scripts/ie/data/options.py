@@ -1,4 +1,4 @@
-"""Options that several commands share, declared once so that they mean the same everywhere."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ Texts = Annotated[Path, typer.Option(help="All raw texts.")]
 TextFiles = Annotated[
     Path, typer.Option(help="A .parquet, .jsonl or .jsonl.gz file, or a folder of such files")
 ]
-Results = Annotated[Path, typer.Option(help="Folder for the results; a run goes on with what is there")]
+Results = Annotated[Path, typer.Option(help="Folder for the results; a run continues from those there")]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts")]
 IdColumn = Annotated[
     str, typer.Option(help="Column of the ids; meta.id looks into an object; empty for none")
@@ -21,16 +21,35 @@ IdColumn = Annotated[
 Shard = Annotated[int, typer.Option(help="Rows of an input file for one file of results", min=1)]
 MaxChars = Annotated[int, typer.Option(help="Longer texts are set aside", min=1)]
 Stretch = Annotated[
-    int, typer.Option(help="Texts with more characters in a row without a blank are set aside", min=1)
+    int, typer.Option(help="Texts with more characters in a row without whitespace are set aside", min=1)
 ]
 Corpus = Annotated[Path, typer.Option(help="Folder of what `split` and `llm-annotate` write.")]
+Train = Annotated[Path, typer.Option(help="Training records.")]
+Dev = Annotated[Path, typer.Option(help="Gold dev records.")]
+Test = Annotated[Path, typer.Option(help="Gold test records.")]
+Llm = Annotated[Path, typer.Option(help="The LLM's annotations.")]
+Trained = Annotated[Path, typer.Option(help="Trained pipeline.")]
+Assembled = Annotated[Path, typer.Option(help="Assembled pipeline.")]
+Components = Annotated[Path, typer.Option(help="Folder of `train-components`.")]
+TrainingResults = Annotated[Path, typer.Option(help="Folder with the results of a training config.")]
+TrainingConfig = Annotated[Path, typer.Option(help="Training config of spaCy.")]
+LlmConfig = Annotated[Path, typer.Option(help="Config of the LLM pipeline, which holds the labels.")]
+AskConfig = Annotated[Path, typer.Option(help="Settings of text-to-SQL, and its model.")]
+Questions = Annotated[Path, typer.Option(help="Solved questions to show to the model.")]
+Database = Annotated[Path, typer.Option(help="SQLite file.")]
+Money = Annotated[Path, typer.Option(help="Config of the component that parses amounts.")]
+Companies = Annotated[Path, typer.Option(help="Company table (CSV).")]
+Guidelines = Annotated[Path, typer.Option(help="Annotation guidelines.")]
+Port = Annotated[int, typer.Option(help="Port on this machine; 0: any.", min=0, max=65535)]
+Hosts = Annotated[str, typer.Option(help="Host names of a proxy in front, separated by commas.")]
 Scheme = Annotated[Path, typer.Option(help="Config that holds the labels.")]
+SchemeOrAny = Annotated[str, typer.Option(help="Config that the labels must be in; empty accepts any label.")]
 Provider = Annotated[
     str,
     typer.Option(help="File of configs/providers (without .cfg) that replaces the model; empty for none."),
 ]
 TrainOn = Annotated[splits.TrainOn, typer.Option(help="What is trained on.")]
-Data = Annotated[Path, typer.Option(help="Data settings: language, split, what reading forgives.")]
+Data = Annotated[Path, typer.Option(help="Data settings: language, split, handling of faults.")]
 Lang = Annotated[str, typer.Option(help="Language whose tokenizer is used.")]
 Patterns = Annotated[str, typer.Option(help="Token patterns of the rules; empty for none.")]
 Gazetteer = Annotated[str, typer.Option(help="CSV of known names; empty for none.")]

@@ -1,14 +1,14 @@
-"""The data contract: Prodigy's JSONL, read with every fault named by file and line, written one way.
+"""The data format, Prodigy's JSONL: reading with every fault named by file and line, and writing.
 
-Nobody else parses or writes JSONL of examples. Offsets count Unicode characters (Python's string indices),
-so an emoji outside the basic plane is one; tools that count UTF-16 units, as JavaScript does, count two.
+Offsets count Unicode characters (Python's string indices), so an emoji counts as one. Tools that count UTF-16
+units, as JavaScript does, count two.
 """
 
 import hashlib
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,8 @@ from spacy.tokens import Doc
 from wasabi import msg
 
 from ie.core.errors import UserError
-from ie.core.files import atomic_write, json_text
+from ie.core.files import atomic_write, json_text, read_text
+from ie.core.settings import first_fault
 from ie.core.text import one_line
 from ie.data.scheme import Scheme
 from ie.data.tokenizer import adapt
@@ -28,7 +29,7 @@ from ie.data.tokenizer import adapt
 Misaligned = Literal["error", "snap", "drop"]
 Duplicates = Literal["error", "first"]
 BadRelations = Literal["error", "drop"]
-# The least value of a category that a text has.
+# A text has a category if its value is at least this.
 HAS_CATEGORY = 0.5
 Label = Annotated[StrictStr, Field(min_length=1)]
 ONE_SPAN = (
@@ -58,7 +59,7 @@ class Relation(BaseModel):
 
 
 class Record(BaseModel):
-    """One example. Whatever else its line had is kept and written back."""
+    """One example. Other keys of its line are kept and written back."""
 
     model_config = ConfigDict(extra="allow")
     text: StrictStr
@@ -91,11 +92,7 @@ class Record(BaseModel):
         return ((self.model_extra or {}).get("llm") or {}).get("error")
 
     def to_line(self) -> str:
-        """The record as one line of JSON without line end: known keys first, unset ones left out.
-
-        Raises:
-            UserError: a number in it is NaN or infinite.
-        """
+        """The record as one line of JSON without line end: known keys first, unset ones left out."""
         data = self.model_dump(mode="python")
         fields = [f for f in type(self).model_fields if f in self.model_fields_set or self._is_filled(f)]
         extras = [key for key in data if key not in type(self).model_fields]
@@ -116,13 +113,12 @@ class Record(BaseModel):
 
 @dataclass
 class ReadReport:
-    """What reading a file found and what was changed on the way in; nothing changes uncounted.
+    """The answers in a file, and what was changed while reading; every change is counted.
 
-    `notes` holds one sentence a change, each with its line.
+    `notes` has one sentence per change, with its line; `line` is the line being read.
     """
 
     path: Path | None = None
-    records: int = 0
     answers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("accept", "reject", "ignore"), 0))
     snapped: int = 0
     dropped_spans: int = 0
@@ -130,9 +126,18 @@ class ReadReport:
     duplicates: int = 0
     conflicting_duplicates: int = 0
     notes: list[str] = field(default_factory=list)
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.path}:{self.line}"
+
+    def note(self, change: str) -> None:
+        self.notes.append(f"line {self.line}: {change}")
 
     def counts(self) -> dict[str, int]:
-        """The changes that happened, by name; empty if the file was taken as it is."""
+        """The changes that happened, by name; empty if nothing was changed."""
         names = ("snapped", "dropped_spans", "dropped_relations", "duplicates", "conflicting_duplicates")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
@@ -142,190 +147,23 @@ class ReadReport:
         return f"{self.path}: {changes} (first: {self.notes[0]})" if changes else ""
 
 
-def read_records(
-    path: Path,
-    *,
-    labels: Scheme | None = None,
-    tokenizer: Callable[[str], Doc] | None = None,
-    misaligned: Misaligned = "error",
-    duplicates: Duplicates = "error",
-    bad_relations: BadRelations = "error",
-    allow_empty: bool = False,
-    report: ReadReport | None = None,
-) -> list[Record]:
-    """Read and validate a JSONL file of examples.
+@dataclass
+class Reader:
+    """Reads and validates JSONL files of examples, and counts what it changes.
 
-    Prodigy's relations, which name tokens and carry `head_span` and `child_span`, come out as indices into
-    the spans; its choice answers (`options`, `accept`) come out as `cats`, and so does a yes or no to one
-    category (`label` and `answer`): rejected is 0, and the record is accepted. A yes or no to one span
-    (`_is_binary`) is refused, as it says nothing about the rest of the text.
+    Prodigy's relations, which name tokens and carry `head_span` and `child_span`, become indices into the
+    spans. Its choice answers (`options`, `accept`) become `cats`, and so does a yes or no to one category
+    (`label` and `answer`): rejected is 0, and the record is accepted. A yes or no to one span (`_is_binary`)
+    is refused, as it says nothing about the rest of the text.
 
-    Args:
+    Attributes:
         labels: scheme the labels must belong to. A kind for which it has no labels isn't checked.
         tokenizer: spaCy tokenizer on whose token edges spans must start and end; None checks no edges.
         misaligned: spans off the edges (or with whitespace at theirs): an error, "snap" (widened to whole
             tokens, whitespace trimmed) or "drop".
-        duplicates: the same text twice in the file: an error, or keep the "first". Two different texts
+        duplicates: the same text twice in a file: an error, or keep the "first". Two different texts
             with one id are always an error.
         bad_relations: relations from a span to itself or to no span: an error, or "drop".
-        allow_empty: a file without lines is no error.
-        report: filled with counts of what was changed; without it they are printed as a warning.
-
-    Raises:
-        UserError: naming file, line, fault and remedy.
-    """
-    path = Path(path)
-    changes = report if report is not None else ReadReport()
-    changes.path = path
-    texts: dict[str, tuple[int, Record]] = {}
-    ids: dict[str, int] = {}
-    for number, line in _lines(path):
-        record = _parse(path, number, line)
-        _check(f"{path}:{number}", record, labels)
-        _check_relations(path, number, record, labels, bad_relations, changes)
-        if record.text in texts:
-            _duplicate(path, number, record, *texts[record.text], duplicates, changes)
-            continue
-        if record.id in ids:
-            raise _shared_id(path, number, record, ids[record.id])
-        _align(path, number, record, tokenizer, misaligned, changes)
-        texts[record.text] = (number, record)
-        ids[record.id] = number
-    if not texts and not allow_empty:
-        raise UserError(f"{path}: the file is empty; it must have one example per line.")
-    records = [record for _, record in texts.values()]
-    changes.records = len(records)
-    for record in records:
-        changes.answers[record.answer] += 1
-    if report is None and changes.summary():
-        msg.warn(changes.summary())
-    return records
-
-
-def read_unchecked(path: Path) -> list[Record]:
-    """The lines of a file as they are, for somebody who wants to count their faults.
-
-    Offsets, labels and relations may be anything, texts may be empty or there twice.
-
-    Raises:
-        UserError: no such file, a line that isn't JSON of the contract, no line.
-    """
-    path = Path(path)
-    records = [_parse(path, number, line) for number, line in _lines(path)]
-    if not records:
-        raise UserError(f"{path}: the file is empty; it must have one example per line.")
-    return records
-
-
-def validate(where: str, record: Record, scheme: Scheme | None = None) -> None:
-    """Refuse a record that `read_records` would refuse, wherever it comes from; token edges aren't looked at.
-
-    Args:
-        where: the file and the place in it, for the message.
-
-    Raises:
-        UserError: offsets, overlaps, labels or relations that the contract forbids.
-    """
-    _check(where, record, scheme)
-    for relation in record.relations:
-        _check_label(where, relation.label, "relation", scheme)
-        if fault := _fault(record, relation):
-            raise UserError(f"{where}: relation {relation.label!r} {fault}; correct its head and child.")
-
-
-def annotation(record: Record) -> tuple:
-    """What was said about a text, comparable: the order of spans and of relations doesn't matter."""
-    spans = [(s.start, s.end, s.label) for s in record.spans]
-    edges = sorted((spans[r.head], spans[r.child], r.label) for r in record.relations)
-    return sorted(spans), edges, record.cats, record.answer
-
-
-def read_answers(path: Path, labels: Scheme | None = None) -> list[Record]:
-    """All answers in a file in its order: a text may be there once for each annotator, or have a history.
-
-    Raises:
-        UserError: naming file, line, fault and remedy.
-    """
-    records = read_unchecked(path)
-    for number, record in enumerate(records, start=1):
-        validate(f"{path}:{number}", record, labels)
-    return records
-
-
-class RecordFile:
-    """A JSONL file of examples of which only the texts are read at once, for files too large to wait for.
-
-    Each record is validated, by the rules of `read_records`, when it is asked for.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        labels: Scheme | None = None,
-        tokenizer: Callable[[str], Doc] | None = None,
-        misaligned: Misaligned = "error",
-        duplicates: Duplicates = "error",
-        bad_relations: BadRelations = "error",
-    ) -> None:
-        self.path = Path(path)
-        self._rules = (labels, tokenizer, misaligned, bad_relations)
-        self._lines = _all_lines(self.path)
-        self._index: dict[str, int] = {}
-        for number, line in enumerate(self._lines, start=1):
-            text = _text_of(self.path, number, line)
-            first = self._index.setdefault(text, number)
-            if first != number and duplicates == "error":
-                raise UserError(
-                    f"{self.path}:{number}: the same text as line {first}; delete one of them, or set "
-                    "duplicates to 'first' in configs/data.cfg to keep the first of each."
-                )
-
-    @property
-    def texts(self) -> list[str]:
-        """All texts, in file order."""
-        return list(self._index)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def get(self, text: str) -> Record | None:
-        """The record of a text, None if the file has none.
-
-        Raises:
-            UserError: naming file, line, fault and remedy.
-        """
-        number = self._index.get(text)
-        if number is None:
-            return None
-        labels, tokenizer, misaligned, bad_relations = self._rules
-        changes = ReadReport(path=self.path)
-        record = _parse(self.path, number, self._lines[number - 1])
-        _check(f"{self.path}:{number}", record, labels)
-        _check_relations(self.path, number, record, labels, bad_relations, changes)
-        _align(self.path, number, record, tokenizer, misaligned, changes)
-        return record
-
-    def check(self) -> Iterator[None]:
-        """Validate record after record, and that no two share an id; a step each.
-
-        Raises:
-            UserError: as `read_records`.
-        """
-        ids: dict[str, int] = {}
-        for text, number in self._index.items():
-            record = self.get(text)
-            first = ids.setdefault(record.id, number)
-            if first != number:
-                raise _shared_id(self.path, number, record, first)
-            yield
-
-
-@dataclass
-class Reader:
-    """Reads several files by the same rules (those of `read_records`), and remembers what was changed.
-
-    Attributes:
         changes: the counts of `ReadReport` by name of the file; also printed as a warning.
     """
 
@@ -336,39 +174,210 @@ class Reader:
     bad_relations: BadRelations = "error"
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def read(self, path: Path, *, allow_empty: bool = False, gold: bool = True) -> list[Record]:
+    def read(
+        self, path: Path, *, allow_empty: bool = False, gold: bool = True, report: ReadReport | None = None
+    ) -> list[Record]:
         """The records of a file.
 
-        A model's spans are no gold: off the edges they are snapped, however strict gold must be.
-        """
-        report = ReadReport()
-        records_read = read_records(
-            path,
-            labels=self.labels,
-            tokenizer=self.tokenizer,
-            misaligned=self.misaligned if gold else "snap",
-            duplicates=self.duplicates,
-            bad_relations=self.bad_relations,
-            allow_empty=allow_empty,
-            report=report,
-        )
-        self.changes[Path(path).name] = report.counts()
-        if report.counts():
-            msg.warn(report.summary())
-        return records_read
-
-    def read_reviewed(self, path: Path) -> list[Record]:
-        """Reviewed examples, whatever their answer.
+        Args:
+            allow_empty: a file without lines is no error.
+            gold: whether people annotated it. A model's spans are always snapped to token edges.
+            report: filled with counts of what was changed; without it they are printed as a warning.
 
         Raises:
-            UserError: none of them was accepted.
+            UserError: naming file, line, fault and remedy.
         """
+        reader = self if gold else replace(self, misaligned="snap")
+        path, changes = Path(path), report if report is not None else ReadReport()
+        changes.path = path
+        texts: dict[str, tuple[int, Record]] = {}
+        ids: dict[str, int] = {}
+        for changes.line, line in enumerate(_lines(path), start=1):
+            record = reader.parse(line, changes)
+            if record.text in texts:
+                _duplicate(record, *texts[record.text], self.duplicates, changes)
+                continue
+            if record.id in ids:
+                raise _shared_id(changes.place, record, ids[record.id])
+            reader.align(record, changes)
+            texts[record.text] = (changes.line, record)
+            ids[record.id] = changes.line
+        if not texts and not allow_empty:
+            raise _empty_file(path)
+        records = [record for _, record in texts.values()]
+        for record in records:
+            changes.answers[record.answer] += 1
+        self.changes[path.name] = changes.counts()
+        if report is None and changes.summary():
+            msg.warn(changes.summary())
+        return records
+
+    def read_reviewed(self, path: Path) -> list[Record]:
+        """Reviewed examples, whatever their answer; an error if none of them was accepted."""
         reviewed = self.read(path, allow_empty=True)
         if not accepted(reviewed):
             n = len(reviewed)
             fault = f"none of the {n:,} reviewed texts was accepted" if n else "nothing is reviewed yet"
             raise UserError(f"{path}: {fault}; review some texts first (`weasel run review`).")
         return reviewed
+
+    def parse(self, line: str, report: ReadReport) -> Record:
+        """The record of a line, validated; its spans may be off the token edges."""
+        record = _parse(report.place, line)
+        _check(report.place, record, self.labels)
+        good = []
+        for relation in record.relations:
+            _check_label(report.place, relation.label, "relation", self.labels)
+            if not (fault := _fault(record, relation)):
+                good.append(relation)
+                continue
+            if self.bad_relations == "error":
+                raise UserError(
+                    f"{report.place}: relation {relation.label!r} {fault}; correct its ends, or set "
+                    "bad_relations to 'drop' in configs/data.cfg."
+                )
+            report.dropped_relations += 1
+            report.note(f"relation {relation.label!r} {fault}; dropped")
+        if len(good) < len(record.relations):
+            record.relations = good
+        return record
+
+    def align(self, record: Record, report: ReadReport) -> None:
+        """Move the spans of a record to token edges, refuse them, or drop them with their relations."""
+        if not record.spans:
+            return
+        text = record.text
+        tokens = self.tokenizer(text) if self.tokenizer else ()
+        starts, ends = [t.idx for t in tokens], [t.idx + len(t) for t in tokens]
+        original, aligned = list(record.spans), []
+        for i, span in enumerate(original):
+            start, end = _snap(text, span, starts, ends)
+            if (start, end) == (span.start, span.end):
+                aligned.append(i)
+                continue
+            shown = show_span(text, span)
+            if self.misaligned == "error":
+                string = text[span.start : span.end]
+                at_edge = string != string.strip()
+                fault = "has whitespace at its edge" if at_edge else "starts or ends inside a token"
+                raise UserError(
+                    f"{report.place}: span {shown} {fault} (the nearest is {start}-{end} "
+                    f"{text[start:end]!r}); correct it, or set misaligned to 'snap' or 'drop' in "
+                    f"configs/data.cfg{_unit_hint(text)}."
+                )
+            # Two spans in one token ("Ledger—$33") can't both be widened to it.
+            taken = any(o.start < end and start < o.end for o in original if o is not span)
+            if self.misaligned == "drop" or taken:
+                report.dropped_spans += 1
+                report.note(f"span {shown} dropped{' (two in one token)' if taken else ''}")
+                continue
+            report.snapped += 1
+            report.note(f"span {shown} widened or trimmed to {text[start:end]!r}")
+            # Prodigy's token numbers belong to the old offsets.
+            extra = {
+                k: v for k, v in (span.model_extra or {}).items() if k not in ("token_start", "token_end")
+            }
+            record.spans[i] = Span(start=start, end=end, label=span.label, **extra)
+            aligned.append(i)
+        if len(aligned) < len(record.spans):
+            _keep_spans(record, aligned, report)
+
+
+def read_records(
+    path: Path, *, allow_empty: bool = False, report: ReadReport | None = None, **rules: Any
+) -> list[Record]:
+    """The records of a file; see `Reader.read`.
+
+    Args:
+        rules: attributes of a `Reader`.
+    """
+    return Reader(**rules).read(path, allow_empty=allow_empty, report=report)
+
+
+def read_unchecked(path: Path) -> list[Record]:
+    """The lines of a file as they are: offsets, labels and relations may be wrong, texts empty or repeated.
+
+    Raises:
+        UserError: no such file, a line that isn't JSON of the data format, no line.
+    """
+    records = [_parse(f"{path}:{number}", line) for number, line in enumerate(_lines(Path(path)), start=1)]
+    if not records:
+        raise _empty_file(path)
+    return records
+
+
+def validate(where: str, record: Record, scheme: Scheme | None = None) -> None:
+    """Refuse a record from anywhere that `read_records` would refuse; token edges aren't checked.
+
+    Args:
+        where: the file and the place in it, for the message.
+    """
+    _check(where, record, scheme)
+    for relation in record.relations:
+        _check_label(where, relation.label, "relation", scheme)
+        if fault := _fault(record, relation):
+            raise UserError(f"{where}: relation {relation.label!r} {fault}; correct its head and child.")
+
+
+def annotation(record: Record) -> tuple:
+    """The annotation of a text, comparable: the order of spans and of relations doesn't matter."""
+    spans = [(s.start, s.end, s.label) for s in record.spans]
+    edges = sorted((spans[r.head], spans[r.child], r.label) for r in record.relations)
+    return sorted(spans), edges, record.cats, record.answer
+
+
+def read_answers(path: Path, labels: Scheme | None = None) -> list[Record]:
+    """All answers in a file, in its order: a text may be there once for each annotator, or several times."""
+    records = read_unchecked(path)
+    for number, record in enumerate(records, start=1):
+        validate(f"{path}:{number}", record, labels)
+    return records
+
+
+class RecordFile:
+    """A JSONL file of examples that is indexed by text at once and read record by record, for large files.
+
+    Each record is validated, by the rules of a `Reader`, when it is asked for.
+    """
+
+    def __init__(self, path: Path, **rules: Any) -> None:
+        self.path = Path(path)
+        self._reader = Reader(**rules)
+        self._lines = _lines(self.path)
+        self._index: dict[str, int] = {}
+        for number, line in enumerate(self._lines, start=1):
+            text = _text_of(f"{self.path}:{number}", line)
+            first = self._index.setdefault(text, number)
+            if first != number and self._reader.duplicates == "error":
+                raise _repeated_text(f"{self.path}:{number}", first)
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, in file order."""
+        return list(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def get(self, text: str) -> Record | None:
+        """The record of a text, None if the file has none."""
+        number = self._index.get(text)
+        if number is None:
+            return None
+        report = ReadReport(path=self.path, line=number)
+        record = self._reader.parse(self._lines[number - 1], report)
+        self._reader.align(record, report)
+        return record
+
+    def check(self) -> Iterator[None]:
+        """Validate one record per step, and that no two texts share an id."""
+        ids: dict[str, int] = {}
+        for text, number in self._index.items():
+            record = self.get(text)
+            first = ids.setdefault(record.id, number)
+            if first != number:
+                raise _shared_id(f"{self.path}:{number}", record, first)
+            yield
 
 
 def accepted(records: Iterable[Record]) -> list[Record]:
@@ -377,13 +386,10 @@ def accepted(records: Iterable[Record]) -> list[Record]:
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
-    """Write one record per line (UTF-8, keys in the order of the contract), all or nothing.
+    """Write one record per line (UTF-8, keys in the order of the data format), all or nothing.
 
     Returns:
         The number of lines written.
-
-    Raises:
-        UserError: the folder can't be written to, or the disk is full.
     """
     n = 0
     with atomic_write(path) as file:
@@ -394,65 +400,48 @@ def write_records(path: Path, records: Iterable[Record]) -> int:
 
 
 def blank(lang: str) -> Language:
-    """An empty spaCy pipeline of a language with the tokenizer that decides where spans may end.
-
-    Raises:
-        UserError: spaCy doesn't know the language.
-    """
+    """An empty spaCy pipeline of a language with the tokenizer that decides where spans may end."""
     try:
         return adapt(spacy.blank(lang))
     except ImportError as error:
         raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({one_line(error)}).") from None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered, decoded lines. Split on the byte \\n alone, since texts may hold U+2028 and its like."""
-    try:
-        file = open(path, "rb")  # noqa: SIM115 (closed by the with below; only opening it is tried)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: this is a folder; name the .jsonl file inside it.") from None
-    with file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                # Some editors on Windows put a byte order mark in front of UTF-8.
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line is "
-                    f"0x{raw[error.start]:02x}); save the file as UTF-8."
-                ) from None
-            if not line.strip():
-                raise UserError(f"{path}:{number}: the line is empty; delete it.")
-            yield number, line
+def _lines(path: Path) -> list[str]:
+    """The lines of a file. Split on \\n alone, since texts may hold U+2028 and other line separators."""
+    text = read_text(path)
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise UserError(f"{path}:{number}: the line is empty; delete it.")
+    return lines
 
 
-def _parse(path: Path, number: int, line: str) -> Record:
+def _parse(place: str, line: str) -> Record:
     try:
         data = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         reason = getattr(error, "msg", None) or str(error)
         raise UserError(
-            f"{path}:{number}: not valid JSON{where} ({reason}); write one JSON object per line."
+            f"{place}: not valid JSON{where} ({reason}); write one JSON object per line."
         ) from None
     if not isinstance(data, dict):
         raise UserError(
-            f"{path}:{number}: a {type(data).__name__} instead of a JSON object; write one object per line "
+            f"{place}: a {type(data).__name__} instead of a JSON object; write one object per line "
             'with at least "text".'
         )
     try:
         json_text(data).encode()
     except UnicodeEncodeError:
         raise UserError(
-            f"{path}:{number}: half of a surrogate pair (\\ud800 to \\udfff) that stands for no character; "
+            f"{place}: half of a surrogate pair (\\ud800 to \\udfff) that stands for no character; "
             "export the data again or delete it."
         ) from None
     except ValueError:
-        raise UserError(f"{path}:{number}: a number is too large; correct or delete it.") from None
+        raise UserError(f"{place}: a number is too large; correct or delete it.") from None
     if data.get("_is_binary") is True and data.get("spans"):
-        raise UserError(f"{path}:{number}: {ONE_SPAN}")
+        raise UserError(f"{place}: {ONE_SPAN}")
     if "cats" not in data and "options" in data:
         data["cats"] = _choices(data)
     elif _is_yes_or_no(data):
@@ -461,30 +450,14 @@ def _parse(path: Path, number: int, line: str) -> Record:
     try:
         record = Record.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{path}:{number}: {place}: {first['msg'].lower()}; correct it as the data contract says."
-        ) from None
+        raise UserError(f"{place}: {first_fault(error)}; correct it (see docs/inside.md).") from None
     for relation in record.relations:
-        _resolve_tokens(path, number, record, relation)
+        _resolve_tokens(place, record, relation)
     return record
 
 
-def _all_lines(path: Path) -> list[str]:
-    """The lines of a file at once; `_lines` names the fault where it isn't as usual."""
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return [line for _, line in _lines(path)]
-    lines = content.removesuffix("\n").split("\n") if content else []
-    if "\r" in content or not all(map(str.strip, lines)):
-        return [line for _, line in _lines(path)]
-    return lines
-
-
-def _text_of(path: Path, number: int, line: str) -> str:
-    """The text of a line, without reading the rest of it where the text comes first, as we write it."""
+def _text_of(place: str, line: str) -> str:
+    """The text of a line, without parsing the rest of it where the text comes first, as we write it."""
     if line.startswith(_FIRST):
         end = line.find('"', len(_FIRST))
         text = line[len(_FIRST) : end]
@@ -494,13 +467,24 @@ def _text_of(path: Path, number: int, line: str) -> str:
             return _DECODER.raw_decode(line, len(_FIRST) - 1)[0]
         except ValueError:
             pass  # the full parser says what is wrong
-    return _parse(path, number, line).text
+    return _parse(place, line).text
 
 
-def _shared_id(path: Path, number: int, record: Record, first: int) -> UserError:
+def _empty_file(path: Path) -> UserError:
+    return UserError(f"{path}: the file is empty; it must have one example per line.")
+
+
+def _shared_id(place: str, record: Record, first: int) -> UserError:
     return UserError(
-        f"{path}:{number}: the id {record.id!r} is already used by line {first} for another text; give one "
+        f"{place}: the id {record.id!r} is already used by line {first} for another text; give one "
         "of them an id of its own."
+    )
+
+
+def _repeated_text(place: str, first: int) -> UserError:
+    return UserError(
+        f"{place}: the same text as line {first}; delete one of them, or set duplicates to 'first' in "
+        "configs/data.cfg to keep the first of each."
     )
 
 
@@ -517,15 +501,15 @@ def _choices(data: dict) -> Any:
 
 
 def _is_yes_or_no(data: dict) -> bool:
-    """Prodigy's classification interface: whether a text has the category `label` is said by `answer`."""
+    """Prodigy's classification interface: `answer` tells whether a text has the category `label`."""
     if data.get("spans") or data.get("relations") or "cats" in data:
         return False
     label = data.get("label")
     return isinstance(label, str) and bool(label) and data.get("answer") in ("accept", "reject")
 
 
-def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation) -> None:
-    """Prodigy's relations number tokens; the spans beside them tell which of ours is meant."""
+def _resolve_tokens(place: str, record: Record, relation: Relation) -> None:
+    """Prodigy's relations number tokens; the spans stored with them tell which of ours is meant."""
     extra = relation.model_extra or {}
     for end in ("head", "child"):
         named = extra.get(f"{end}_span")
@@ -538,7 +522,7 @@ def _resolve_tokens(path: Path, number: int, record: Record, relation: Relation)
         ]
         if not matches:
             raise UserError(
-                f"{path}:{number}: the {end} of a relation {relation.label!r} is no span of the text; "
+                f"{place}: the {end} of a relation {relation.label!r} is no span of the text; "
                 "mark it as a span or delete the relation."
             )
         setattr(relation, end, matches[0])
@@ -570,33 +554,6 @@ def _check(where: str, record: Record, scheme: Scheme | None) -> None:
             raise UserError(f"{where}: category {name!r} is {value}; it must be between 0 and 1.")
 
 
-def _check_relations(
-    path: Path,
-    number: int,
-    record: Record,
-    scheme: Scheme | None,
-    bad_relations: BadRelations,
-    report: ReadReport,
-) -> None:
-    where = f"{path}:{number}"
-    good = []
-    for relation in record.relations:
-        _check_label(where, relation.label, "relation", scheme)
-        fault = _fault(record, relation)
-        if not fault:
-            good.append(relation)
-            continue
-        if bad_relations == "error":
-            raise UserError(
-                f"{where}: relation {relation.label!r} {fault}; correct its head and child, or set "
-                "bad_relations to 'drop' in configs/data.cfg."
-            )
-        report.dropped_relations += 1
-        report.notes.append(f"line {number}: relation {relation.label!r} {fault}; dropped")
-    if len(good) < len(record.relations):
-        record.relations = good
-
-
 def _fault(record: Record, relation: Relation) -> str:
     """What is wrong with the ends of a relation; "" if nothing is."""
     n = len(record.spans)
@@ -615,91 +572,27 @@ def _check_label(where: str, label: str, kind: str, scheme: Scheme | None) -> No
         )
 
 
-def _duplicate(
-    path: Path,
-    number: int,
-    record: Record,
-    line: int,
-    first: Record,
-    duplicates: Duplicates,
-    report: ReadReport,
-) -> None:
+def _duplicate(record: Record, line: int, first: Record, duplicates: Duplicates, report: ReadReport) -> None:
     if duplicates == "error":
-        raise UserError(
-            f"{path}:{number}: the same text as line {line}; delete one of them, or set duplicates to "
-            "'first' in configs/data.cfg to keep the first of each."
-        )
+        raise _repeated_text(report.place, line)
     report.duplicates += 1
     differs = annotation(record) != annotation(first)
     report.conflicting_duplicates += differs
-    report.notes.append(
-        f"line {number} repeats line {line}{', annotated otherwise' if differs else ''}; the first is kept"
-    )
-
-
-def _align(
-    path: Path,
-    number: int,
-    record: Record,
-    tokenizer: Callable[[str], Doc] | None,
-    misaligned: Misaligned,
-    report: ReadReport,
-) -> None:
-    """Bring the spans of a record to token edges, or refuse them, or drop them with their relations."""
-    if not record.spans:
-        return
-    text = record.text
-    starts, ends = _token_edges(tokenizer(text)) if tokenizer else ([], [])
-    original, aligned = list(record.spans), []
-    for i, span in enumerate(original):
-        start, end = _snap(text, span, starts, ends)
-        if (start, end) == (span.start, span.end):
-            aligned.append(i)
-            continue
-        shown = show_span(text, span)
-        if misaligned == "error":
-            bare = text[span.start : span.end]
-            fault = "has whitespace at its edge" if bare != bare.strip() else "starts or ends inside a token"
-            raise UserError(
-                f"{path}:{number}: span {shown} {fault} (the nearest is {start}-{end} {text[start:end]!r}); "
-                f"correct it, or set misaligned to 'snap' or 'drop' in configs/data.cfg"
-                f"{_unit_hint(text)}."
-            )
-        # Widened over another span ("Ledger—$33" as one token) it would say what nobody annotated.
-        taken = any(o.start < end and start < o.end for o in original if o is not span)
-        if misaligned == "drop" or taken:
-            report.dropped_spans += 1
-            report.notes.append(
-                f"line {number}: span {shown} dropped{' (two in one token)' if taken else ''}"
-            )
-            continue
-        report.snapped += 1
-        report.notes.append(f"line {number}: span {shown} widened or trimmed to {text[start:end]!r}")
-        # Other offsets that said the same (Prodigy's token numbers) are no longer true.
-        extra = {k: v for k, v in (span.model_extra or {}).items() if k not in ("token_start", "token_end")}
-        record.spans[i] = Span(start=start, end=end, label=span.label, **extra)
-        aligned.append(i)
-    if len(aligned) < len(record.spans):
-        _keep_spans(number, record, aligned, report)
+    report.note(f"repeats line {line}{', annotated differently' if differs else ''}; the first is kept")
 
 
 def _snap(text: str, span: Span, starts: list[int], ends: list[int]) -> tuple[int, int]:
     """Offsets without whitespace at the edges and, where there are tokens, of whole tokens."""
-    bare = text[span.start : span.end]
-    start = span.start + len(bare) - len(bare.lstrip())
-    end = span.end - len(bare) + len(bare.rstrip())
+    string = text[span.start : span.end]
+    start = span.start + len(string) - len(string.lstrip())
+    end = span.end - len(string) + len(string.rstrip())
     if starts:
         start = starts[bisect_right(starts, start) - 1]
         end = ends[bisect_left(ends, end)]
     return start, end
 
 
-def _token_edges(doc: Doc) -> tuple[list[int], list[int]]:
-    starts = [token.idx for token in doc]
-    return starts, [token.idx + len(token) for token in doc]
-
-
-def _keep_spans(number: int, record: Record, aligned: list[int], report: ReadReport) -> None:
+def _keep_spans(record: Record, aligned: list[int], report: ReadReport) -> None:
     index = {old: new for new, old in enumerate(aligned)}
     relations = []
     for relation in record.relations:
@@ -708,7 +601,7 @@ def _keep_spans(number: int, record: Record, aligned: list[int], report: ReadRep
             relations.append(relation)
         else:
             report.dropped_relations += 1
-            report.notes.append(f"line {number}: relation {relation.label!r} dropped with its span")
+            report.note(f"relation {relation.label!r} dropped with its span")
     record.spans = [record.spans[i] for i in aligned]
     record.relations = relations
 

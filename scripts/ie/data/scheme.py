@@ -1,7 +1,7 @@
-"""The annotation scheme: which labels there are, read from the one place that defines them.
+"""The annotation scheme: the labels, read from the config of the LLM pipeline.
 
-As on slides 64-69 of the talk, the config of the LLM pipeline holds the task, its labels and the label
-definitions that go into the prompt. Everything else (validation, split, reports) asks this module.
+As on slides 64-69 of the talk, that config holds the task, its labels and their definitions for the prompt.
+All other code reads the labels through this module.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from ie.core.settings import read_config
 from ie.core.text import names_in
 
 KINDS = ("span", "relation", "category")
-# What a system is scored by: spans, the one category of a text, or any number of them.
+# What is scored: spans, the one category of a text, or any number of categories.
 Scored = Literal["spans", "category", "categories"]
 
 
@@ -34,7 +34,7 @@ class Scheme:
 
     @property
     def scored(self) -> Scored:
-        """What curve, training and evaluation measure: spans, or categories in a scheme without spans."""
+        """What training and evaluation measure: spans, or categories in a scheme without spans."""
         if self.span_labels or not self.categories:
             return "spans"
         return "category" if self.exclusive else "categories"
@@ -45,14 +45,7 @@ class Scheme:
         return self.span_labels if self.scored == "spans" else self.categories
 
     def require_spans(self, what: str) -> None:
-        """Refuse what makes no sense without spans.
-
-        Args:
-            what: the work that is refused, to begin a sentence with.
-
-        Raises:
-            UserError: the scheme has none.
-        """
+        """Refuse `what`, the beginning of a sentence, in a scheme without spans."""
         if not self.span_labels:
             raise UserError(
                 f"{self.path}: {what} is about spans, and the scheme has none; leave this command out, or "
@@ -68,11 +61,8 @@ def load_scheme(path: Path) -> Scheme:
     """Read the scheme from a spacy-llm pipeline config without building the pipeline.
 
     Every component in the file whose task has `labels` counts, listed in `nlp.pipeline` or not. The
-    registered name of its task tells the kind: relations (`ie.Relations`, `spacy.REL`), categories
-    (`ie.Categories`, `spacy.TextCat`), else spans.
-
-    Raises:
-        UserError: missing or broken file, no labels, a label listed twice, a definition of no label.
+    registered name of its task determines the kind: relations (`ie.Relations`, `spacy.REL`), categories
+    (`ie.Categories`, `spacy.TextCat`), or else spans.
     """
     path = Path(path)
     labels: dict[str, list[str]] = {kind: [] for kind in KINDS}
@@ -118,7 +108,7 @@ def _components(path: Path) -> dict[str, Any]:
     try:
         config = read_config(path, missing=missing)
     except UserError:
-        # References to what only `assemble --x.y` supplies; labels are seldom among them.
+        # References to values from the command line, which labels rarely use.
         config = read_config(path, interpolate=False, missing=missing)
     components = config.get("components", {})
     return components if isinstance(components, dict) else {}
@@ -139,14 +129,14 @@ def _label_list(path: Path, section: str, value: Any) -> list[str]:
         value = names_in(value)
     if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() == v != "" for v in value):
         raise UserError(
-            f"{path}: labels of {section} must be a list of names without blanks around them, "
+            f"{path}: labels of {section} must be a list of names without spaces around them, "
             f'such as ["PRODUCT", "BRAND"]; it is {value!r}.'
         )
     return value
 
 
 def _definitions(path: Path, section: str, value: Any) -> dict[str, str]:
-    # A registered function (a file reader, say) is spacy-llm's to resolve: no definitions for us.
+    # Only spacy-llm can resolve a registered function, such as a file reader.
     if not isinstance(value, dict) or any(key.startswith("@") for key in value):
         return {}
     for label, definition in value.items():

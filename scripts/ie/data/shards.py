@@ -1,7 +1,7 @@
-"""Texts in Parquet and JSONL files, in shards: so many rows of one file, the unit of work on many texts.
+"""Texts in Parquet and JSONL files, divided into shards: a number of rows of one file, the unit of work.
 
-One process reads and hands the rows to those that work on them: a compressed file has no way into its middle,
-and the machines of a cluster needn't see the files.
+One process reads and passes the rows to the workers: a compressed file can't be read from the middle, and the
+machines of a cluster needn't have the files.
 """
 
 import gzip
@@ -23,7 +23,7 @@ from ie.core.errors import UserError
 
 Kind = Literal["parquet", "jsonl"]
 KINDS: dict[str, Kind] = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl"}
-# Rows of a JSONL file that are looked at for the text column, before any work.
+# Rows of a JSONL file that are searched for the text column, before any work.
 LOOKED_AT = 1000
 
 
@@ -33,7 +33,7 @@ class InputFile:
 
     Attributes:
         name: its path below the folder of all inputs.
-        lines: rows of a Parquet file, lines of a JSONL file, of which `rows` aren't blank.
+        lines: rows of a Parquet file, lines of a JSONL file, of which `rows` aren't empty.
     """
 
     name: str
@@ -45,11 +45,11 @@ class InputFile:
 
     @property
     def kind(self) -> Kind:
-        """What it holds, by its name."""
+        """What it holds, by its suffix."""
         return kind_of(Path(self.name))
 
     def shards(self, size: int) -> int:
-        """How many shards it has."""
+        """The number of shards."""
         return -(-self.lines // size)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Shard:
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What a file holds, by its name; None for something else."""
+    """What a file holds, by its suffix; None for something else."""
     return next((kind for end, kind in KINDS.items() if path.name.lower().endswith(end)), None)
 
 
@@ -84,10 +84,7 @@ def find(path: Path) -> tuple[Path, list[str], list[str]]:
     """The files of an input: itself, or all below it; those whose names begin with . or _ are left out.
 
     Returns:
-        The folder, the names in it that hold rows, and those of other files.
-
-    Raises:
-        UserError: there is no such input, or nothing to read in it.
+        The folder, the names in it of files with rows, and the names of other files.
     """
     known = ", ".join(KINDS)
     if path.is_file():
@@ -111,9 +108,6 @@ def scan(
 
     Args:
         on_bytes: called with the number of bytes read since the last call.
-
-    Raises:
-        UserError: it can't be read, or has no such column of texts.
     """
     path = folder / name
     with _readable(path):
@@ -131,11 +125,7 @@ def scan(
 
 
 def read(folder: Path, source: InputFile, size: int, select: Callable[[int], bool]) -> Iterator[Shard]:
-    """The shards of a file whose numbers `select` accepts.
-
-    Raises:
-        UserError: the file can't be read.
-    """
+    """The shards of a file whose numbers `select` accepts."""
     numbers = {number for number in range(source.shards(size)) if select(number)}
     if not numbers:
         return
@@ -153,7 +143,7 @@ def _lines(path: Path, size: int) -> Iterator[Callable[[], bytes]]:
 
 
 def _tables(path: Path, size: int) -> Iterator[Callable[[], bytes]]:
-    """Tables of `size` rows whatever the file's row groups are."""
+    """Tables of `size` rows, independent of the file's row groups."""
     file, held, rows = pq.ParquetFile(path), [], 0
     for batch in file.iter_batches(batch_size=size):
         held.append(batch)
@@ -176,7 +166,7 @@ def to_stream(table: pa.Table) -> bytes:
 
 
 def from_stream(content: bytes) -> pa.Table:
-    """The table again."""
+    """The table that `to_stream` wrote."""
     return pa.ipc.open_stream(content).read_all()
 
 
@@ -187,7 +177,7 @@ def not_utf8(table: pa.Table) -> dict[int, list[str]]:
         if _valid(column):
             continue
         if pa.types.is_dictionary(column.type):
-            # otherwise each row would be checked with the strings of all rows
+            # each row would be checked with the strings of all rows otherwise
             column = column.cast(column.type.value_type)
         for i in range(len(column)):
             if not _valid(column.take(pa.array([i]))):  # a slice keeps what is nested in the others
@@ -204,7 +194,7 @@ def _valid(column: pa.ChunkedArray) -> bool:
 
 
 def values(column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python objects; a value that Python can't hold (nanoseconds, invalid UTF-8) is text."""
+    """A column as Python objects; values without a Python type (nanoseconds, invalid UTF-8) are text."""
     try:
         return column.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
@@ -227,23 +217,22 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def dicts(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows of a table as dicts, with the objects that `values` gives."""
+    """The rows of a table as dicts, with the objects of `values`."""
     columns = [(name, values(column)) for name, column in zip(table.column_names, table.columns, strict=True)]
     return [{name: column[i] for name, column in columns} for i in range(table.num_rows)]
 
 
 def has_column(row: dict[str, Any], column: str) -> bool:
     """Whether a JSON object has a column; a name with a dot may lead into an object, such as meta.id."""
-    head, _, rest = column.partition(".")
-    return column in row or bool(rest and isinstance(row.get(head), dict) and has_column(row[head], rest))
+    return pluck(row, column, missing=...) is not ...
 
 
-def pluck(row: dict[str, Any], column: str) -> Any:
-    """The value of a column of a JSON object, None if it has none."""
+def pluck(row: dict[str, Any], column: str, missing: Any = None) -> Any:
+    """The value of a column of a JSON object, or `missing`."""
     head, _, rest = column.partition(".")
     if column in row or not rest:
-        return row.get(column)
-    return pluck(row[head], rest) if isinstance(row.get(head), dict) else None
+        return row.get(column, missing)
+    return pluck(row[head], rest, missing) if isinstance(row.get(head), dict) else missing
 
 
 def _require_column(path: Path, schema: pa.Schema, column: str) -> None:
@@ -282,7 +271,7 @@ def _count(path: Path, raw: io.RawIOBase, column: str) -> tuple[int, int]:
 
 
 def parse(line: bytes) -> dict[str, Any] | str:
-    """The object that a line of JSON holds, or in words why there is none."""
+    """The object on a line of JSON, or the reason why there is none."""
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -322,7 +311,7 @@ class _Hashed(io.RawIOBase):
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what broken files raise into one sentence."""
+    """Turn the exceptions of broken files into a UserError."""
     try:
         yield
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:

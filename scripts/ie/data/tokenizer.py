@@ -1,8 +1,8 @@
-"""The tokenizer of the project: spaCy's, with amounts and names kept clear of the punctuation beside them.
+"""The tokenizer of the project: spaCy's, with other rules for amounts, names and emoji.
 
-Spans must start and end on tokens. Some of spaCy's tokens run past the end of an amount or a name, and some
-are parts of what is read as one character: an emoji of several code points, a flag.
-A pipeline keeps these rules in its own `tokenizer` file, so what is packaged needs none of this code.
+Spans must start and end on tokens. Some of spaCy's tokens include punctuation after an amount or a name, and
+some divide what is read as one character: an emoji of several code points, a flag. A pipeline keeps these
+rules in its own `tokenizer` file, so the package doesn't need this code.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex, registry
 
-# spaCy's English takes any letter with a period for an initial, and so the end of "raised $240m." too.
+# spaCy's English reads any letter with a period as an initial, also at the end of "raised $240m.".
 SCALES = ("k.", "m.", "b.", "t.", "K.", "M.", "B.", "T.")
 SUFFIXES = [
     r"(?<=[a-z0-9][A-Z])\.",  # "Velto GmbH.", "$210M."
@@ -27,7 +27,7 @@ _EXTEND += "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 _FLAG = "\U0001f1e6-\U0001f1ff"  # regional indicators, two of which are a flag
 _SIGN = rf"[^\w\s\u200d{_EXTEND}{_FLAG}]"
 CLUSTERS = [rf"(?:{_SIGN}(?:[{_EXTEND}]|\u200d{_SIGN}?)+|[0-9]\ufe0f?\u20e3)"]
-# In front flags are tokens; anywhere else a run of them is one, as only its start tells where each begins.
+# At the start of a word flags are tokens; elsewhere a run of them is one, as only its start shows the pairs.
 FIRST_FLAG, FLAGS = [rf"[{_FLAG}]{{1,2}}"], [rf"(?<![{_FLAG}])[{_FLAG}]+"]
 
 
@@ -36,9 +36,9 @@ def adapt(nlp: Language) -> Language:
     tokenizer = nlp.tokenizer
     if isinstance(tokenizer, Tokenizer):
         rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
-        # Each change below makes the tokenizer work through its rules again: so it has none in the meantime.
+        # After each change below the tokenizer processes its rules again, so they are removed until the end.
         tokenizer.rules = {}
-        # the first alternative that matches is taken
+        # the first matching alternative is used
         prefixes = [*CLUSTERS, *FIRST_FLAG, *(nlp.Defaults.prefixes or [])]
         suffixes = [*CLUSTERS, *FLAGS, *(ELLIPSIS.get(s, s) for s in nlp.Defaults.suffixes or []), *SUFFIXES]
         infixes = [*CLUSTERS, *FLAGS, *(nlp.Defaults.infixes or []), *INFIXES]
@@ -49,19 +49,19 @@ def adapt(nlp: Language) -> Language:
     return nlp
 
 
-# Characters in a row without whitespace that a text may have, if nothing else is set
+# The default limit on characters in a row without whitespace.
 STRETCH = 1000
 
 
 def stretch_fault(text: str, most: int = STRETCH) -> str | None:
-    """Why spaCy's tokenizer would take too long over a text; None if it wouldn't.
+    """Why spaCy's tokenizer would take too long for a text; None if it wouldn't.
 
-    It takes punctuation, emoji and the like off a word sign by sign, and looks at all that is left each
-    time: ten times as long a stretch of them takes a hundred times as long.
+    It splits punctuation, emoji and the like off a word one by one, and scans the rest each time, so the time
+    is quadratic in the length.
     """
     if max(map(len, text.split()), default=0) <= most:
         return None
-    return f"more than {most} characters in a row without a blank"
+    return f"more than {most} characters in a row without whitespace"
 
 
 @registry.callbacks("ie.tokenizer.v1")

@@ -1,30 +1,28 @@
-"""How well amounts of money are read: gold values, what counts as right, and the errors."""
+"""Amounts of money: gold values, comparison with predictions, and the errors."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from spacy.language import Language
 
-from ie.core import stats
 from ie.core.errors import UserError
 from ie.data.docs import to_doc
 from ie.data.records import Record, Span
 
 VALUE = re.compile(r"(?P<low>-?[\d.]+)(?:-(?P<high>[\d.]+))? (?P<currency>[A-Z]{3})")
-# The answer of a component that left an entity alone.
+# The answer where the component gave none.
 UNREAD = {"low": None, "high": None, "currency": None, "rule": "not read"}
-# What Recognizers-Text calls a unit may be a hundredth of what ISO's code stands for.
+# Units of Recognizers-Text that are a hundredth of the currency of the ISO code.
 HUNDREDTHS = ("Cent", "Pence", "Penny", "Sen", "Kopek", "Centavo", "Øre", "Jiao")
 
 
 @dataclass(frozen=True)
 class Value:
-    """A gold amount; `currency` is None where the data leaves it open."""
+    """A gold amount; `currency` is None if the data doesn't have one."""
 
     low: Decimal
     high: Decimal
@@ -39,7 +37,7 @@ class Value:
 
 @dataclass(frozen=True)
 class AmountResult:
-    """One amount: where it stands, what it is and what was said."""
+    """One gold amount and the answer of the component."""
 
     record: Record
     span: Span
@@ -63,12 +61,8 @@ class AmountResult:
 
 
 def read_value(span: Span, where: str) -> Value | None:
-    """The gold value of a span: ours ("5000000 USD", "10-15 USD"), or that of Recognizers-Text, whose
-    `unit` and `iso` stand beside a number; None if it has none.
-
-    Raises:
-        UserError: a value of neither form.
-    """
+    """The gold value of a span, None if it has none: "5000000 USD", "10-15 USD", or a number with the `unit`
+    and `iso` of Recognizers-Text."""
     extra = span.model_extra or {}
     value = extra.get("value")
     if value is None:
@@ -101,15 +95,6 @@ def judge(nlp: Language, records: Iterable[Record], label: str, path: Path) -> l
             if value is not None:
                 results.append(AmountResult(record, span, value, answers[span.start] or UNREAD))
     return results
-
-
-def score(verdicts: Sequence[AmountResult], seed: int = 0) -> stats.Estimate:
-    """Share of right ones, with its bootstrap interval over documents."""
-    rows: dict[str, list[int]] = {}
-    for verdict in verdicts:
-        counts = rows.setdefault(verdict.record.text, [0, 0, 0])
-        counts[stats.TP if verdict.right else stats.FN] += 1
-    return stats.intervals(np.array(list(rows.values())), seed=seed)[1]
 
 
 def written(value: Value) -> str:

@@ -1,7 +1,6 @@
 """Baselines that a trained model has to beat: hand-written rules, and a dictionary of annotated strings."""
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +8,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spacy.errors import MatchPatternError
 from spacy.language import Language
 from spacy.pipeline import EntityRuler
 
-from ie.core.errors import UserError
-from ie.core.files import read_text
-from ie.core.text import one_line
+from ie.core.files import read_jsonl
 from ie.data.docs import from_doc
 from ie.data.gazetteer import read_gazetteer
 from ie.data.records import Record, Span
@@ -37,65 +33,42 @@ def rules(
         patterns: spaCy's pattern JSONL, `{"label": ..., "pattern": "text" or [token, ...]}` per line.
         gazetteer: list of known names and aliases (see `ie.data.gazetteer`).
         label: label of the gazetteer's names.
-
-    Raises:
-        UserError: a file is missing, or a line is not a pattern or not an entry of a gazetteer.
     """
     ruler = nlp.add_pipe("entity_ruler", config={"validate": True})
     assert isinstance(ruler, EntityRuler)
     phrases: list[dict[str, Any]] = []
+
+    def add(pattern: dict[str, Any]) -> None:
+        labelled = isinstance(pattern["label"], str)
+        if not labelled or not isinstance(pattern["pattern"], str | list) or not pattern["pattern"]:
+            raise TypeError
+        if isinstance(pattern["pattern"], str):
+            phrases.append(pattern)
+        else:
+            ruler.add_patterns([pattern])
+
     if patterns:
-        for number, pattern in _patterns(patterns):
-            if isinstance(pattern["pattern"], str):
-                phrases.append(pattern)
-                continue
-            try:
-                ruler.add_patterns([pattern])
-            except (MatchPatternError, ValueError, TypeError) as error:
-                raise UserError(
-                    f"{patterns}:{number}: spaCy can't match with it ({one_line(error)}); correct it."
-                ) from None
+        fault = (
+            "not a pattern that spaCy can match; it must be like "
+            '{"label": "PRODUCT", "pattern": [{"LOWER": "coat"}]}'
+        )
+        read_jsonl(patterns, add, fault, "create it, or leave the option empty")
     if gazetteer:
         phrases += [{"label": label, "pattern": name} for name in names(gazetteer)]
     ruler.add_patterns(phrases)
     return nlp
 
 
-def _patterns(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(
-        read_text(path, "create it, or leave the option empty").split("\n"), start=1
-    ):
-        if not line.strip():
-            continue
-        try:
-            pattern = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not JSON ({error}); write one pattern per line.") from None
-        labelled = isinstance(pattern, dict) and isinstance(pattern.get("label"), str)
-        if not labelled or not isinstance(pattern.get("pattern"), str | list) or not pattern["pattern"]:
-            raise UserError(
-                f"{path}:{number}: not a pattern; it must be like "
-                '{"label": "PRODUCT", "pattern": [{"LOWER": "coat"}]}.'
-            )
-        yield number, pattern
-
-
 def names(path: Path) -> list[str]:
-    """Names and aliases of a gazetteer in the order of the file, without repeats.
-
-    Raises:
-        UserError: the file is not a gazetteer.
-    """
-    return list(
-        dict.fromkeys(name for entry in read_gazetteer(path) for name in (entry.name, *entry.aliases))
-    )
+    """Names and aliases of a gazetteer in the order of the file, without repeats."""
+    return list(dict.fromkeys(n for entry in read_gazetteer(path) for n in (entry.name, *entry.aliases)))
 
 
 def predict_with(nlp: Language) -> Predict:
     """A function from texts to the records that a pipeline predicts, its entities as spans."""
 
     def predict(texts: Sequence[str]) -> list[Record]:
-        # spaCy's limit protects parsers; a long text is merely slow here.
+        # spaCy's limit is for parsers; long texts are only slow here
         nlp.max_length = max(nlp.max_length, *(len(text) + 1 for text in texts), 0)
         return [from_doc(doc) for doc in nlp.pipe(texts)]
 
@@ -107,9 +80,8 @@ class Dictionary:
     """Marks strings that were annotated in training wherever they occur: longest match, majority label.
 
     Attributes:
-        labels: label of each string, a tuple of tokens. It holds only strings annotated at least
-            `min_count` times, and in at least the share `min_precision` of their occurrences, which leaves
-            out "Atlas" if it is mostly the book of maps.
+        labels: label of each string, a tuple of tokens. The strings were annotated at least `min_count`
+            times, and in at least the share `min_precision` of their occurrences.
     """
 
     tokenize: Callable[[str], Sequence[Any]]
@@ -146,8 +118,8 @@ def build_dictionary(
 ) -> Dictionary:
     """Collect the annotated strings of the training records; the thresholds are those with the best F.
 
-    F is cross-validated on these records: a text is never marked with its own annotations, which would
-    always favour the lowest thresholds. The hash of its text decides the fold of a record.
+    F is cross-validated on these records, as the lowest thresholds would always win otherwise. The hash of
+    its text determines the fold of a record.
     """
     tokens = [[token.text for token in tokenize(record.text)] for record in train]
     gold = [_token_spans(record, tokenize) for record in train]

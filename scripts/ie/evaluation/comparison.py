@@ -1,4 +1,4 @@
-"""Several systems compared on the same gold texts: scores with intervals, differences, errors by slice."""
+"""Comparison of systems on the same gold texts: scores with intervals, differences, errors by slice."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from ie.evaluation import categories, scoring
 from ie.evaluation.scoring import ALL
 from ie.evaluation.systems import SystemResult
 
-# A recommendation to review more than this many times the present number of texts helps nobody.
+# If more than this many times the present texts would be needed, no number is recommended.
 FAR = 10
 
 
 @dataclass
 class SystemComparison:
-    """Everything that tables, JSON files and the report show.
+    """The content of tables, JSON files and report.
 
     `scores` and `counts` are keyed by system name, then by label or "all"; counts are (documents, 3).
     `errors` holds the number of errors by system, label and kind; `kinds` by system, slice and kind.
@@ -74,9 +74,9 @@ def compare_systems(
 
     Args:
         gold: the test records, in the order of the systems' predictions.
-        train: what the systems may have learnt from; tells seen strings from unseen ones.
+        train: what the systems may have been trained on, for seen and unseen strings.
         labels: labels of the scheme; other labels that a system predicts are added.
-        scored: what of the records is scored.
+        scored: what is scored.
         words: number of words of each test text.
         meta_key: key of the records' `meta` by which to slice (writer, genre); "" for none.
         seed: seed of bootstrap and randomisation.
@@ -91,19 +91,13 @@ def compare_systems(
     predictions = {system.name: system.predicted for system in systems if system.predicted is not None}
     labels = scoring.labels_of([*gold, *(r for records in predictions.values() for r in records)], labels)
     tables = {name: scoring.count(gold, predicted, labels) for name, predicted in predictions.items()}
-    counts = {
-        name: {label: table[:, i] for i, label in enumerate(labels)} | {ALL: table.sum(axis=1)}
-        for name, table in tables.items()
-    }
-    scores = {
-        name: {label: stats.intervals(c, seed=seed) for label, c in by_label.items()}
-        for name, by_label in counts.items()
-    }
+    scored_labels = scoring.score_labels(tables, labels, seed)
+    counts, scores = scored_labels.counts, scored_labels.scores
     micro = {name: by_label[ALL] for name, by_label in counts.items()}
     pairs = stats.compare(micro, seed=seed)
     by_score = sorted(micro, key=lambda name: -_zero(scores[name][ALL][2].value))
     known = scoring.known_strings(train)
-    # A category is no slice of its own score, and no test text was seen in training.
+    # Where categories are scored, there are no slices by category or by strings in training.
     cuts = [*scoring.by_length(words), *(scoring.by_category(gold) if scored == "spans" else ())]
     cuts += scoring.by_meta(gold, meta_key) if meta_key else []
     slices: dict[str, dict[str, dict[str, Any]]] = {}
@@ -144,12 +138,12 @@ def _slice(counts: np.ndarray, seed: int) -> dict[str, Any]:
 
 
 def _closest(micro: dict[str, np.ndarray], pairs: Sequence[Pair]) -> dict[str, Any] | None:
-    """The pair with the smallest difference among those not told apart, and what it takes to settle it.
+    """The pair with the smallest difference among those that can't be told apart.
 
     Returns:
         `first`, `second`; `more`: about how many more texts would tell them apart, if the measured
-        differences are the true ones. Where that is None, `why`: "few" (below `stats.ENOUGH` texts the
-        estimate is worthless), "same" (equal scores) or "far" (more than `FAR` times the present texts).
+        differences are the true ones. If that is None, `why`: "few" (fewer than `stats.ENOUGH` texts), "same"
+        (equal scores) or "far" (more than `FAR` times the present texts).
     """
     undecided = [pair for pair in pairs if not pair.differs()]
     if not undecided:
@@ -172,7 +166,7 @@ def _zero(value: float) -> float:
 
 
 def closest_sentence(comparison: SystemComparison) -> str:
-    """One sentence on what would settle the closest pair."""
+    """One sentence on how many texts would tell the closest pair apart."""
     closest = comparison.closest
     if len(comparison.present) < 2:
         return "There is nothing to compare with: only one system has predictions."
@@ -187,16 +181,7 @@ def closest_sentence(comparison: SystemComparison) -> str:
     if why == "same":
         return f"Closest: {first} and {second} score the same on these {n:,} texts."
     pair = next(p for p in comparison.pairs if (p.first, p.second) == (closest["first"], closest["second"]))
-    apart = stats.format_difference(
-        Estimate(
-            abs(pair.difference.value),
-            *sorted(
-                math.copysign(1, pair.difference.value or 1) * end
-                for end in (pair.difference.low, pair.difference.high)
-            ),
-        ),
-        n,
-    )
+    apart = stats.format_difference(pair.difference.absolute(), n)
     start = f"Closest: {first} and {second}, {apart} apart in F (n={n:,})."
     if why == "far":
         return f"{start} Showing so small a difference takes more than {FAR} times as many test texts."
@@ -214,14 +199,13 @@ def metrics(comparison: SystemComparison) -> dict[str, Any]:
             gold[span.label] += 1
     systems = {}
     for system in comparison.present:
-        by_label = {}
+        by_label: dict[str, Any] = {}
         for label, estimates in comparison.scores[system.name].items():
             tp, fp, fn = (int(x) for x in comparison.counts[system.name][label].sum(axis=0))
-            by_label[label] = {
-                key: value
-                for metric, estimate in zip(stats.METRICS, estimates, strict=True)
-                for key, value in estimate.flat(metric).items()
-            } | {"gold": tp + fn, "predicted": tp + fp, "correct": tp}
+            by_label[label] = {}
+            for metric, estimate in zip(stats.METRICS, estimates, strict=True):
+                by_label[label] |= estimate.flat(metric)
+            by_label[label] |= {"gold": tp + fn, "predicted": tp + fp, "correct": tp}
         size = {} if system.mb is None else {"mb": round(system.mb, 1)}
         systems[system.name] = by_label | size
     overall = {
@@ -244,11 +228,8 @@ def metrics(comparison: SystemComparison) -> dict[str, Any]:
 def headline(metrics: dict[str, Any], system: str | None) -> dict[str, float]:
     """The few numbers of `metrics` to compare between commits (`dvc metrics diff`), as one flat object.
 
-    F, P and R of a system over all labels with their 95 % intervals, the LLM's F, and `n`, the number of
-    test texts. Scores that were not measured or are undefined are left out.
-
-    Args:
-        system: name of the pipeline; None if there is none.
+    F, P and R of a pipeline, if there is one, with their 95 % intervals, the LLM's F, and `n`, the number of
+    test texts. Scores that are not measured or not defined are left out.
     """
     scores = metrics["systems"].get(system, {}).get(ALL, {})
     flat = {f"{m}{end}": scores.get(f"{m}{end}") for m in ("f", "p", "r") for end in ("", "_low", "_high")}

@@ -1,4 +1,4 @@
-"""Scores of the components after the entities, each as a table for people and as figures for a file."""
+"""Scores of the components after the entities, each as a table for the terminal and as figures for a file."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from spacy.language import Language
 
 from ie.core import stats
@@ -14,7 +15,7 @@ from ie.core.stats import FP, TP, Estimate, format_score
 from ie.data import corpora, records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
-from ie.evaluation import amounts, categories, database_rows, links, relations, scoring
+from ie.evaluation import amounts, baselines, categories, database_rows, links, relations, scoring
 from ie.evaluation.links import NIL, LinkResult
 
 SYSTEMS = {
@@ -44,11 +45,7 @@ class ComponentReport:
 
 
 def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -> ComponentReport:
-    """Amounts and currencies of gold spans, both exactly; a row per file.
-
-    Raises:
-        UserError: the last file, test, has no span with a value.
-    """
+    """Amounts and currencies of gold spans, both exactly; one row per file. The last file is test."""
     judged = {}
     for path in paths:
         gold = records.read_records(
@@ -60,50 +57,38 @@ def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -
             f"{paths[-1]}: no {label} span has a value to compare with; add some, as in 5000000 USD."
         )
     judged = {path: results for path, results in judged.items() if results}
-    scored = {path: amounts.score(results, seed) for path, results in judged.items()}
-    figures = {}
+    figures, rows, errors = {}, [], []
     for path, results in judged.items():
+        share = scoring.share_right(results, seed)
         amounts_by_rule = Counter(rule for one in results for rule in _rules(one))
         right = Counter(rule for one in results if one.right for rule in _rules(one))
-        share = scored[path].as_dict()
         figures[path] = {
             "amounts": len(results),
             "texts": _texts(results),
-            "right": share.pop("value"),
-            **share,
+            "right": round(share.value, 4),
+            "low": round(share.low, 4),
+            "high": round(share.high, 4),
             "rules": {
                 rule: {"amounts": n, "right": right[rule]} for rule, n in sorted(amounts_by_rule.items())
             },
         }
-    rows = [
-        (
-            path,
-            f"{len(results):,}",
-            f"{sum(one.right for one in results):,}",
-            _shown(scored[path], _texts(results)),
-        )
-        for path, results in judged.items()
-    ]
-    errors = [
-        {"file": path, **one.row()} for path, results in judged.items() for one in results if not one.right
-    ]
+        n_right = sum(one.right for one in results)
+        rows.append((path, f"{len(results):,}", f"{n_right:,}", _shown(share, _texts(results))))
+        errors += [{"file": path, **one.row()} for one in results if not one.right]
     note = "Amount and currency both exact; ± = 95 % bootstrap interval over texts."
     return ComponentReport(("file", "amounts", "right", "share"), rows, [note], figures, errors)
 
 
 def _rules(judged: amounts.AmountResult) -> list[str]:
-    """The rules by which an amount was read; a reason without the piece it names."""
+    """The rules by which an amount was read, without what each of them matched."""
     return [rule.partition(":")[0] for rule in judged.answer["rule"].split(", ")]
 
 
 def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) -> ComponentReport:
-    """Links of gold mentions: to the right entry, and to none where there is none; beside the look-up alone.
+    """Links of gold mentions, also to no entry (NIL), compared with those of the look-up alone.
 
     Args:
         names: names of the table's entries by id, for the list of errors.
-
-    Raises:
-        UserError: no mention has a link.
     """
     linker = nlp.get_pipe("linker")
     gold = records.accepted(records.read_records(test, tokenizer=nlp.tokenizer, allow_empty=True))
@@ -111,13 +96,17 @@ def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) 
     if not mentions:
         raise UserError(f"{test}: no span has a kb_id to compare with; add some, or NIL where there is none.")
     judged = {"linker": links.judge(linker, mentions)}
-    # The look-up alone: the candidate whose name matches best, the first of equals.
+    # The look-up alone: the candidate whose name matches best.
     model, linker.model = linker.model, {}
     judged["best match"] = links.judge(linker, mentions)
     linker.model = model
     figures = {name: _link_figures(results, seed) for name, results in judged.items()}
     rows = [
-        (title, f"{figures['linker'][part]['mentions']:,}", *(_right(one, part) for one in figures.values()))
+        (
+            title,
+            f"{figures['linker'][part]['mentions']:,}",
+            *(one[part]["right"]["shown"] for one in figures.values()),
+        )
         for part, title in LINK_PARTS.items()
         if part in figures["linker"]
     ]
@@ -139,7 +128,7 @@ def _link_figures(judged: Sequence[LinkResult], seed: int) -> dict[str, dict]:
         "other": [one for one in linked if not one.ambiguous],
     }
     figures: dict[str, dict] = {
-        name: {"mentions": len(part), "right": _measured(links.share(part, seed), part)}
+        name: {"mentions": len(part), "right": _measured(scoring.share_right(part, seed), part)}
         for name, part in parts.items()
         if part
     }
@@ -152,12 +141,8 @@ def _link_figures(judged: Sequence[LinkResult], seed: int) -> dict[str, dict]:
 
 
 def _measured(estimate: Estimate, judged: Sequence[LinkResult]) -> dict[str, Any]:
-    n = len({one.mention.record.text for one in judged})
+    n = _texts(judged)
     return estimate.as_dict() | {"texts": n, "shown": _shown(estimate, n)}
-
-
-def _right(figures: Mapping[str, dict], part: str) -> str:
-    return figures[part]["right"]["shown"]
 
 
 def score_relations(
@@ -169,10 +154,10 @@ def score_relations(
     blank: Language,
     seed: int,
 ) -> ComponentReport:
-    """P, R and F of each relation on gold and on predicted entities, beside two baselines.
+    """P, R and F of each relation on gold and on predicted entities, compared with two baselines.
 
     Args:
-        entities: gives records the entities that the pipeline finds in them.
+        entities: replaces the entities of records by those the pipeline predicts.
     """
     known = corpora.load(train, blank, labels)
     corpora.require_labels(train, known, labels, "relation")
@@ -185,48 +170,54 @@ def score_relations(
         "predicted": relations.predict(nlp, predicted),
         "rule predicted": [relations.by_rule(record, habits) for record in predicted],
     }
-    scored = relations.score(gold, answers, labels.relation_labels, seed)
-    rows = [[SYSTEMS.get(row[0], ""), *row[1:]] for row in relations.rows(scored, len(gold))]
+    tables = {
+        name: relations.count(gold, records, labels.relation_labels) for name, records in answers.items()
+    }
+    scored = scoring.score_labels(tables, labels.relation_labels, seed)
+    rows = [[SYSTEMS.get(row[0], ""), *row[1:]] for row in scored.rows()]
     apart = stats.difference(*(scored.counts[name][scoring.ALL] for name in ("gold", "rule")), seed=seed)
     notes = [
         f"Exact relations (label, and edges and labels of both ends) on {len(gold):,} test texts; n = "
         "annotated relations, ± = 95 % bootstrap interval over texts.",
         f"On gold entities its F is {stats.format_difference(apart, len(gold))} above that of the rule.",
     ]
-    figures = {"test_documents": len(gold), "systems": relations.figures(scored)}
+    systems = scored.figures()
+    for name, by_label in systems.items():
+        for label, one in by_label.items():
+            one |= _sums(scored.counts[name][label], "correct")
+    figures = {"test_documents": len(gold), "systems": systems}
     return ComponentReport(("system", "relation", "n", "P", "R", "F"), rows, notes, figures)
 
 
 def score_categories(
     nlp: Language, train: Path, test: Path, labels: Scheme, blank: Language, seed: int
 ) -> ComponentReport:
-    """P, R and F of each category, their mean, and accuracy, beside the most frequent category.
-
-    Raises:
-        UserError: no test text has exactly one category.
-    """
+    """P, R and F of each category, their mean, and accuracy, compared with the most frequent category."""
     known = corpora.load(train, blank, labels)
     corpora.require_labels(train, known, labels, "category")
     everything = corpora.load(test, blank, labels)
     gold = [record for record in everything if corpora.category_of(record)]
     if not gold:
         raise UserError(f"{test}: no text has one category; review some, then run `weasel run split`.")
-    right = [corpora.category_of(record) for record in gold]
+    n = len(gold)
+    most_frequent = categories.most_frequent(list(filter(corpora.category_of, known)), "category")
     answers = {
-        "component": categories.predict(nlp, gold),
-        "majority": categories.majority(known, len(gold)),
+        "component": baselines.predict_with(nlp)([record.text for record in gold]),
+        "majority": [Record(text=r.text, cats=dict.fromkeys(most_frequent, 1)) for r in gold],
     }
-    rows: list[list[str]] = []
-    systems: dict[str, dict] = {name: {} for name in answers}
+    right = scoring.view(gold, "category")
+    rows, systems = [], {}
     for name, predicted in answers.items():
-        counts = categories.count(right, predicted, labels.categories)
-        for label, (n, estimate) in categories.table(counts, labels.categories, seed).items():
-            three = estimate if isinstance(estimate, tuple) else (None, None, estimate)
-            cells = [_shown(one, len(gold)) if one else "" for one in three]
-            rows.append([name if not systems[name] else "", label, f"{n:,}", *cells])
-            systems[name][label] = {"n": n} | {
-                metric: one.rounded() for metric, one in zip(stats.METRICS, three, strict=True) if one
-            }
+        table = scoring.count(right, scoring.view(predicted, "category"), labels.categories)
+        scored = scoring.score_labels({name: table}, labels.categories, seed)
+        # Each text has one right and one predicted category, so micro F is the accuracy.
+        overall = {"macro": categories.macro(table, seed), "accuracy": scored.scores[name][scoring.ALL][2]}
+        rows += scored.rows()[:-1]
+        rows += [["", label, f"{n:,}", "", "", _shown(one, n)] for label, one in overall.items()]
+        systems[name] = {
+            label: {"n": scored.annotated(name, label)} | scored.figures()[name][label]
+            for label in labels.categories
+        } | {label: {"n": n, "f": one.rounded()} for label, one in overall.items()}
     notes = [
         f"{len(gold):,} test texts with one category; n = texts of the category, macro = mean F of the "
         "categories, accuracy in the column F, ± = 95 % bootstrap interval over texts."
@@ -238,7 +229,7 @@ def score_categories(
 
 
 def score_rows(nlp: Language, test: Path, seed: int) -> ComponentReport:
-    """Exact database rows of the assembled pipeline, and what each component costs of them."""
+    """Exact database rows of the assembled pipeline, and those with each component replaced by gold."""
     names = database_rows.components(nlp)
     if database_rows.RELATIONS not in names:
         raise UserError(
@@ -250,16 +241,14 @@ def score_rows(nlp: Language, test: Path, seed: int) -> ComponentReport:
     table, figures = [], {}
     for name, counts in (("", base), *((cost.component, cost.counts) for cost in costs)):
         estimates = stats.intervals(counts, seed=seed)
-        exact, spurious, missing = map(int, counts.sum(axis=0))
+        exact, spurious, _ = counts.sum(axis=0)
         gain = f"{exact - int(base[:, TP].sum()):+,}" if name else ""
         spared = f"{spurious - int(base[:, FP].sum()):+,}" if name else ""
         table.append(
             [f"gold {name}" if name else "as it is", f"{exact:,}", gain, f"{spurious:,}", spared]
             + [_shown(one, n) for one in estimates]
         )
-        figures[name or "pipeline"] = {"exact": exact, "spurious": spurious, "missing": missing} | {
-            metric: one.rounded() for metric, one in zip(stats.METRICS, estimates, strict=True)
-        }
+        figures[name or "pipeline"] = _sums(counts, "exact") | stats.prf_figures(estimates)
     kinds = {"linker": "the linked entries", "money": "the amounts with currency"}
     more = [kinds[name] for name in names if name in kinds]
     whole = int((base[:, 1:].sum(axis=1) == 0).sum())
@@ -269,12 +258,13 @@ def score_rows(nlp: Language, test: Path, seed: int) -> ComponentReport:
         "texts. Below the first line one component at a time is replaced by gold: the gain is its cost."
     )
     header = ("", "exact", "", "spurious", "", "P", "R", "F")
-    return ComponentReport(
-        header,
-        table,
-        [note],
-        {"test_documents": n, "components": names, "whole_texts": whole, "rows": figures},
-    )
+    summary = {"test_documents": n, "components": names, "whole_texts": whole, "rows": figures}
+    return ComponentReport(header, table, [note], summary)
+
+
+def _sums(counts: np.ndarray, correct: str) -> dict[str, int]:
+    """Sums of counts (documents, 3) for a JSON file; `correct` is the name of the true positives."""
+    return dict(zip((correct, "spurious", "missing"), map(int, counts.sum(axis=0)), strict=True))
 
 
 def _texts(judged: Sequence[Any]) -> int:

@@ -1,7 +1,7 @@
-"""Database rows: what a whole pipeline is for, scored as exact rows, and which component costs how many.
+"""Exact database rows of a whole pipeline, and how many of them each component costs.
 
-A row is a relation: its label and both its ends, each end a span with what other components say of it (the
-entry it links to, its amount), as far as the pipeline has them.
+A row is a relation: its label and its two ends. An end is a span with the predictions of other components
+(the entry it links to, its amount), if the pipeline has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def link_of(span: Span) -> str:
 
 
 def money_of(span: Span) -> tuple | None:
-    """(low, high, currency) of a span's `value`, such as "5000000 USD" or "10-15 EUR"; None without one."""
+    """(low, high, currency) of a span's `value`, "5000000 USD" or "10-15 EUR"; None if it has none."""
     amount, _, currency = str((span.model_extra or {}).get("value") or "").rpartition(" ")
     low, _, high = amount.partition("-")
     try:
@@ -37,26 +37,22 @@ def money_of(span: Span) -> tuple | None:
         return None
 
 
-# What is known of an end, by component.
+# The values of an end, by component.
 KNOWN = {"linker": link_of, "money": money_of}
 
 
 def components(nlp: Language) -> tuple[str, ...]:
-    """The components of a pipeline that decide what a row is, in its order."""
+    """The components of a pipeline that determine its rows, in its order."""
     return tuple(name for name in nlp.pipe_names if name in (NER, RELATIONS, *KNOWN))
 
 
 def gold_rows(records: Sequence[Record], values: Sequence[str]) -> Rows:
-    """The rows that are right.
-
-    Args:
-        values: the components of `KNOWN` whose word counts.
-    """
+    """The rows of gold records, with the values of some components of `KNOWN`."""
     return [_rows(relation_keys(record), ends_of(record, values)) for record in records]
 
 
 def ends_of(record: Record, values: Sequence[str]) -> Ends:
-    """What is known of each span: a tuple in the order of `values`."""
+    """The values of each span: a tuple in the order of `values`."""
     return {
         (span.start, span.end, span.label): tuple(KNOWN[name](span) for name in values)
         for span in record.spans
@@ -64,11 +60,11 @@ def ends_of(record: Record, values: Sequence[str]) -> Ends:
 
 
 def predicted_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] = ()) -> Rows:
-    """The rows that a pipeline finds.
+    """The rows that a pipeline predicts.
 
     Args:
-        perfect: components whose word is replaced by gold. A perfect `ner` gives the others gold spans;
-            perfect relations, links and amounts are gold as far as the spans are.
+        perfect: components whose predictions are replaced by gold. Gold relations, links and amounts apply to
+            the predicted spans that are right.
     """
     values = [name for name in components(nlp) if name in KNOWN]
     if NER in perfect:
@@ -105,7 +101,7 @@ def count(gold: Rows, predicted: Rows) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ComponentCost:
-    """What a pipeline scores with one component replaced by gold, as counts (documents, 3)."""
+    """Counts (documents, 3) of a pipeline with one component replaced by gold."""
 
     component: str
     counts: np.ndarray
@@ -114,8 +110,7 @@ class ComponentCost:
 def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[ComponentCost]]:
     """Counts of the whole pipeline, and those with each component replaced by gold, one at a time.
 
-    The costs need not add up: a row may be wrong for two reasons, and then replacing either component alone
-    does not fix it.
+    The costs don't add up: replacing one component doesn't fix a row that is wrong for two reasons.
     """
     names = components(nlp)
     gold = gold_rows(records, [name for name in names if name in KNOWN])

@@ -1,8 +1,8 @@
-"""The history of results: one line a distinct result, kept in git, compared with what was before it.
+"""The history of results: one line per distinct result, kept in git, and comparisons between them.
 
-Each line holds the counts of every test document and a key of its text and gold. Any two results can so be
-compared on the documents they share, long after the pipelines are gone: what corrections of the gold changed,
-too. Texts whose gold was corrected in between are left out of the comparison.
+Each line has the counts of every test document and a key of its text and gold. So any two results can be
+compared on the documents they share, also when the pipelines no longer exist. Texts whose gold was corrected
+in between are left out of the comparison.
 """
 
 import base64
@@ -19,7 +19,7 @@ import numpy as np
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.core.files import atomic_write, json_text, read_jsonl, write_jsonl
+from ie.core.files import json_text, read_jsonl, write_jsonl
 from ie.core.stats import Estimate
 from ie.data.records import Record
 from ie.evaluation.scoring import ALL
@@ -32,7 +32,7 @@ KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "coun
 class EntryComparison:
     """F of one entry minus F of another, paired on the same test documents.
 
-    `holm`: p of no difference by paired randomisation, corrected for all comparisons made together.
+    `holm`: p of no difference by paired randomisation, corrected for the number of comparisons.
     `documents`: how many test documents both results share.
     """
 
@@ -49,11 +49,7 @@ class EntryComparison:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The entries in order, each once; none if there is no file yet.
-
-    Raises:
-        UserError: a line isn't an entry (a merge conflict, say).
-    """
+    """The entries in order, each once; none if there is no file yet."""
     if not path.exists():
         return []
 
@@ -69,7 +65,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     )
     entries: dict[str, dict[str, Any]] = {}
     for entry in read_jsonl(path, whole, fault):
-        # git's union of two branches has what both of them recorded twice
+        # git's union of two branches repeats what both have recorded
         entries.setdefault(entry["id"], entry)
     return list(entries.values())
 
@@ -90,12 +86,9 @@ def entry(
         metrics: what `evaluate` wrote into metrics.json.
         documents: (documents, 3) of each system.
         keys: `gold_key` of each document.
-        system: the packaged one, whose score counts.
-        data: SHA-256 of each file that decides the result; "test" is one of them.
-        date: when it was recorded; not part of its identity.
-
-    Raises:
-        UserError: the system wasn't evaluated.
+        system: the packaged one, which is compared.
+        data: SHA-256 of each file that determines the result; "test" is one of them.
+        date: when it was recorded; not part of its id.
     """
     if system not in documents:
         why = metrics.get("missing", {}).get(system, "")
@@ -108,13 +101,13 @@ def entry(
         "scores": metrics["systems"],
         "counts": {name: pack(table) for name, table in documents.items()},
     }
-    # the keys follow from the test file's hash, so they are no part of the identity
+    # the keys follow from the test file's hash, so they aren't part of the id
     identity = hashlib.sha256(json_text(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:10]
     return {"id": identity, "date": date} | content | {"keys": "".join(keys)}
 
 
 def gold_key(record: Record) -> str:
-    """Eight characters that stand for a document's text and its gold spans and categories."""
+    """Eight characters of a hash over a document's text and its gold spans and categories."""
     spans = sorted((span.start, span.end, span.label) for span in record.spans)
     text = json_text([record.text, spans, record.cats], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
@@ -136,21 +129,15 @@ def _keys(entry: dict[str, Any]) -> list[str]:
 
 
 def append(path: Path, history: Sequence[dict[str, Any]], new: dict[str, Any]) -> bool:
-    """Add an entry to the file, unless the same result is there; tell whether it was added."""
+    """Add an entry to the file, unless the same result is there; return whether it was added."""
     if any(old["id"] == new["id"] for old in history):
         return False
-    with atomic_write(path) as file:
-        for line in (*history, new):
-            file.write(json_text(line) + "\n")
+    write_jsonl(path, (*history, new))
     return True
 
 
 def baseline_of(history: Sequence[dict[str, Any]], prefix: str, test: str) -> dict[str, Any] | None:
-    """The entry to compare with: the one whose id begins so, or the first on the same test texts.
-
-    Raises:
-        UserError: no entry, or more than one, has such an id.
-    """
+    """The entry to compare with: the one whose id has this prefix, or the first on the same test texts."""
     if not prefix:
         return next((old for old in history if old["data"]["test"] == test), None)
     matches = [old for old in history if old["id"].startswith(prefix)]
@@ -195,7 +182,7 @@ def f_of(one: dict[str, Any]) -> Estimate:
 
 
 def changed_settings(new: dict[str, Any], old: dict[str, Any] | None) -> str:
-    """What is otherwise than in the entry before: `seed 0 → 1, other train`; "" for the first."""
+    """The differences from the previous entry: `seed 0 → 1, other train`; "" for the first."""
     if old is None:
         return ""
     names = sorted({*new["settings"], *old["settings"]})
@@ -217,10 +204,10 @@ def rows(
     last: int = 10,
     seed: int = 0,
 ) -> list[tuple[str, ...]]:
-    """The last entries as text: id, date, system, F, differences to the one before and the baseline, changes.
+    """The last entries as text: id, date, system, F, differences from the previous and the baseline, changes.
 
     Args:
-        now: id of the result at hand, which is marked.
+        now: id of the current result, which is marked.
     """
     start = max(0, len(history) - last)
     shown = range(start, len(history))
@@ -257,16 +244,12 @@ def _shown(comparison: EntryComparison | None, documents: int) -> str:
 
 
 def pack(counts: np.ndarray) -> str:
-    """Counts (documents, 3) as text: deflated, since most are the same few small numbers."""
+    """Counts (documents, 3) as text, compressed."""
     return base64.b85encode(zlib.compress(counts.astype("<u2").tobytes(), 9)).decode()
 
 
 def unpack(text: str, documents: int) -> np.ndarray:
-    """The counts that were packed.
-
-    Raises:
-        ValueError: they aren't of so many documents.
-    """
+    """The counts that `pack` wrote; a ValueError if they aren't of so many documents."""
     try:
         flat = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<u2")
     except zlib.error as error:
@@ -275,7 +258,7 @@ def unpack(text: str, documents: int) -> np.ndarray:
 
 
 def write_documents(path: Path, gold: Sequence[Record], counts: dict[str, np.ndarray]) -> None:
-    """Hits, false alarms and misses of each system on each document, one document per line."""
+    """True positives, false positives and false negatives of each system, one document per line."""
     write_jsonl(
         path,
         (
@@ -287,11 +270,7 @@ def write_documents(path: Path, gold: Sequence[Record], counts: dict[str, np.nda
 
 
 def read_documents(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The counts of each system, and the documents' keys, as `write_documents` wrote them.
-
-    Raises:
-        UserError: no such file, or something else in it.
-    """
+    """The counts of each system, and the documents' keys, as `write_documents` wrote them."""
     try:
         lines = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
         systems = [name for name in dict(lines[0]) if name not in ("id", "key")]

@@ -1,10 +1,9 @@
-"""How well mentions are linked: to the right entry, and to none (NIL) where the table has none."""
+"""Scores of links: to the right entry, or to none (NIL) if the table doesn't have it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from spacy.language import Language
 from spacy.tokens import Span
 
@@ -12,6 +11,7 @@ from components.linker import NIL, Candidate, Linker
 from ie.core import stats
 from ie.data.docs import to_doc
 from ie.data.records import Record
+from ie.evaluation import scoring
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,18 @@ class LinkedMention:
 
 @dataclass(frozen=True)
 class LinkResult:
-    """The answer for a mention; `ambiguous` if its best-matching names are of several entries."""
+    """The prediction for a mention; `ambiguous` if its best matches are names of several entries."""
 
     mention: LinkedMention
     answer: str
     probability: float
     ambiguous: bool
     gold_found: bool
+
+    @property
+    def record(self) -> Record:
+        """The text it is in."""
+        return self.mention.record
 
     @property
     def right(self) -> bool:
@@ -42,13 +47,13 @@ class LinkResult:
         """For the list of errors."""
         gold = self.mention.gold
         return {
-            "id": self.mention.record.id,
+            "id": self.record.id,
             "mention": self.mention.span.text,
             "gold": f"{gold} {names.get(gold, '')}".strip(),
             "answer": f"{self.answer} {names.get(self.answer, '')}".strip(),
             "probability": round(self.probability, 3),
             "gold_found": self.gold_found,
-            "text": self.mention.record.text,
+            "text": self.record.text,
         }
 
 
@@ -75,32 +80,14 @@ def judge(linker: Linker, gold: Iterable[LinkedMention]) -> list[LinkResult]:
     return results
 
 
-def share(verdicts: Sequence[LinkResult], seed: int = 0) -> stats.Estimate:
-    """The share of right ones, with its bootstrap interval over texts."""
-    return stats.intervals(_counts(verdicts, lambda v: (v.right, 0, not v.right)), seed=seed)[1]
-
-
-def nil(verdicts: Sequence[LinkResult], seed: int = 0) -> tuple[stats.Estimate, ...]:
+def nil(results: Sequence[LinkResult], seed: int = 0) -> tuple[stats.Estimate, ...]:
     """Precision, recall and F of the answer NIL."""
-    return stats.intervals(
-        _counts(
-            verdicts,
-            lambda v: (
-                v.answer == v.mention.gold == NIL,
-                v.answer == NIL != v.mention.gold,
-                v.mention.gold == NIL != v.answer,
-            ),
-        ),
-        seed=seed,
-    )
 
+    def count(result: LinkResult) -> tuple[int, int, int]:
+        gold, answer = result.mention.gold == NIL, result.answer == NIL
+        return gold and answer, answer and not gold, gold and not answer
 
-def _counts(verdicts: Sequence[LinkResult], count: Any) -> np.ndarray:
-    rows_: dict[str, np.ndarray] = {}
-    for verdict in verdicts:
-        row = rows_.setdefault(verdict.mention.record.text, np.zeros(3, dtype=np.int64))
-        row += np.array(count(verdict), dtype=np.int64)
-    return np.array(list(rows_.values())).reshape(-1, 3)
+    return stats.intervals(scoring.count_by_text(results, count), seed=seed)
 
 
 def entry_id(linker: Linker, candidate: Candidate) -> str:

@@ -1,17 +1,13 @@
-"""Imagine you're the model (slide 105): what a pipeline is given of a token, and how far it sees."""
+"""Imagine you're the model (slide 105): the input of a pipeline for each token, and its context window."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, Token
 
-from ie.core import stats
-from ie.core.stats import Estimate
-from ie.data.docs import from_doc
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 from ie.evaluation.scoring import Error
@@ -22,13 +18,13 @@ HASH_EMBED = ("NORM", "PREFIX", "SUFFIX", "SHAPE")
 
 @dataclass
 class View:
-    """What a pipeline's entity recogniser works on, by its own config.
+    """The input of a pipeline's entity recogniser, according to its config.
 
     Attributes:
-        component: name of the component that makes the token vectors; "" if none was understood.
+        component: name of the component with the token vectors; "" if none was recognised.
         attrs: attributes of a token that are embedded, as spaCy names them.
         reach: tokens to either side that a token's vector depends on; None for the whole text.
-        notes: what else it is given, one sentence each.
+        notes: other input, one sentence each.
     """
 
     component: str = ""
@@ -53,7 +49,7 @@ class ErrorView:
         record, predicted: the whole text.
         start: index of the first token of the window in the text, of `tokens` in all.
         columns: for each token of the window whether it belongs to the error, and its attributes.
-        known: how often training annotated the gold string so; None for a spurious prediction.
+        known: how often training has the gold string with this label; None for a spurious prediction.
     """
 
     record: Record
@@ -66,10 +62,10 @@ class ErrorView:
 
 
 def read_view(nlp: Language) -> View:
-    """What the entity recogniser of a pipeline is given, read from the pipeline's config.
+    """The input of a pipeline's entity recogniser, read from the pipeline's config.
 
-    Understands spaCy's MultiHashEmbed, CharacterEmbed and HashEmbedCNN, and its window and LSTM encoders,
-    in a component of its own or inside the recogniser. Of anything else nothing is claimed.
+    Supports spaCy's MultiHashEmbed, CharacterEmbed and HashEmbedCNN, and its window and LSTM encoders, in a
+    component of their own or inside the recogniser.
     """
     components = nlp.config.interpolate()["components"]
     recognisers = [name for name in nlp.pipe_names if components[name].get("factory") in ("ner", "beam_ner")]
@@ -88,8 +84,8 @@ def read_view(nlp: Language) -> View:
     view = _understood(name, inner)
     if view.attrs and model.get("state_type") == "ner":
         view.notes.append(
-            "The recogniser then goes from left to right and never back. It decides each token from three "
-            "vectors: this token's, that of the one before it and that of the first of the entity it is in."
+            "The recogniser then goes from left to right and never back. It decides on each token by three "
+            "vectors: of this token, of the one before it and of the first one of the current entity."
         )
     return view
 
@@ -124,7 +120,7 @@ def _understood(name: str, model: dict[str, Any]) -> View:
 
 
 def _layers(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every registered layer in a model's config, outermost first: its bare name and its settings."""
+    """Every registered layer in a model's config, outermost first: its short name and its settings."""
     if isinstance(node, dict):
         if "@architectures" in node:
             parts = str(node["@architectures"]).split(".")
@@ -161,8 +157,8 @@ def cases(
     seen: dict[str, Counter[str]],
     train: Sequence[Record],
 ) -> list[ErrorView]:
-    """Every error with the window that the model has around it, in the order of the texts."""
-    strings = Counter((_string(r, span), span.label) for r in train for span in r.spans)
+    """Every error with the model's window around it, in the order of the texts."""
+    strings = Counter((scoring.normal_string(r, span), span.label) for r in train for span in r.spans)
     views = []
     for record, answer in zip(gold, predicted, strict=True):
         wrong = scoring.errors(record, answer)
@@ -182,13 +178,15 @@ def cases(
                 )
                 for i in range(start, end)
             ]
-            known = strings[_string(record, error.gold), error.gold.label] if error.gold else None
+            known = (
+                strings[scoring.normal_string(record, error.gold), error.gold.label] if error.gold else None
+            )
             views.append(ErrorView(record, answer, error, start, len(doc), columns, known))
     return views
 
 
 def tokens_of(doc: Doc, spans: Iterable[Span | None]) -> set[int]:
-    """Indices of the tokens that some spans touch."""
+    """Indices of the tokens that overlap with spans."""
     return {
         token.i
         for span in spans
@@ -196,54 +194,3 @@ def tokens_of(doc: Doc, spans: Iterable[Span | None]) -> set[int]:
         for token in doc
         if token.idx < span.end and span.start < token.idx + len(token)
     }
-
-
-def _string(record: Record, span: Span) -> str:
-    return " ".join(record.text[span.start : span.end].casefold().split())
-
-
-def novelty(
-    nlp: Language,
-    view: View,
-    gold: Sequence[Record],
-    predicted: Sequence[Record],
-    seen: dict[str, Counter[str]],
-) -> dict[str, dict[str, tuple[Estimate, int, int]]]:
-    """Share of tokens whose value training never had, in errors and in spans that are right.
-
-    Returns:
-        By attribute, then "right" and "wrong": the share with its bootstrap interval over texts, the tokens
-        and the texts that it is of.
-    """
-    counts = {
-        attr: {side: np.zeros((len(gold), 3), dtype=int) for side in ("right", "wrong")}
-        for attr in view.attrs
-    }
-    for row, (record, answer) in enumerate(zip(gold, predicted, strict=True)):
-        doc = nlp.make_doc(record.text)
-        values = attributes(doc, view.attrs)
-        predicted_keys = {(span.start, span.end, span.label) for span in answer.spans}
-        hits = [span for span in record.spans if (span.start, span.end, span.label) in predicted_keys]
-        wrong = scoring.errors(record, answer)
-        places = {
-            "right": tokens_of(doc, hits),
-            "wrong": tokens_of(doc, (span for error in wrong for span in (error.gold, error.predicted))),
-        }
-        for side, tokens in places.items():
-            for i in tokens:
-                for attr, value in zip(view.attrs, values[i], strict=True):
-                    # recall of "never seen", so that the intervals of scores serve for this share too
-                    kind = stats.FN if seen[attr][value] else stats.TP
-                    counts[attr][side][row, kind] += 1
-    return {
-        attr: {
-            side: (stats.intervals(table)[1], int(table.sum()), int(table.any(axis=1).sum()))
-            for side, table in by_side.items()
-        }
-        for attr, by_side in counts.items()
-    }
-
-
-def predict(nlp: Language, gold: Sequence[Record]) -> list[Record]:
-    """What the pipeline says about the texts."""
-    return [from_doc(doc) for doc in nlp.pipe(record.text for record in gold)]

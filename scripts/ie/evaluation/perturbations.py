@@ -1,8 +1,7 @@
-"""Test texts changed as the world changes them, with the gold spans carried along to the character.
+"""Test texts with realistic changes, such as typos and other case, and their gold spans.
 
-A text changes by edits that lie wholly inside or wholly outside every span, so a span's new offsets follow
-from the edits before its edges and from nothing else. What is random depends on the seed and on the text
-itself: other texts, or their order, change nothing.
+Each edit is wholly inside or wholly outside every span, so a span's new offsets follow from the edits before
+its edges. Random choices depend only on the seed and on the text itself, not on other texts or their order.
 """
 
 import re
@@ -14,12 +13,12 @@ from random import Random
 from typing import NamedTuple
 
 from ie.core.errors import UserError
-from ie.core.text import names_in
+from ie.core.text import names_among
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 
 WORD = re.compile(r"[^\W\d_]+")
-# A word that so many different names share (Ltd, Holding) says what they are, and stays.
+# A word that so many different names share (Ltd, Holding) is kept.
 SHARED = 3
 TRIES = 100
 BETWEEN = "\n\n"
@@ -27,7 +26,7 @@ QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"'
 
 
 class Edit(NamedTuple):
-    """Characters `start` (included) to `end` (excluded) become `text`; with `start == end` it is put in."""
+    """Replaces characters `start` (included) to `end` (excluded) by `text`; inserts it if `start == end`."""
 
     start: int
     end: int
@@ -39,8 +38,8 @@ class Perturbed:
     """All test texts after one change.
 
     Attributes:
-        name: as in the list of perturbations. `title`: for people.
-        records: gold, one a test text, in their order.
+        name: as in the list of perturbations. title: for tables.
+        records: gold, one per test text, in their order.
         groups: indices of the records that are read as one text.
         notes: what could not be changed, one sentence each.
     """
@@ -52,11 +51,11 @@ class Perturbed:
     notes: list[str] = field(default_factory=list)
 
     def texts(self) -> list[str]:
-        """What a pipeline is given, one text a group."""
+        """The input of a pipeline, one text per group."""
         return [BETWEEN.join(self.records[i].text for i in group) for group in self.groups]
 
     def divided(self, answers: Sequence[Record]) -> list[Record]:
-        """Answers to `texts()` as one record a test text; a span across texts stays where it starts."""
+        """Predictions for `texts()` as one record per test text; a span across texts belongs to the first."""
         by_index: dict[int, Record] = {}
         for group, answer in zip(self.groups, answers, strict=True):
             start = 0
@@ -73,14 +72,14 @@ class Perturbed:
         return [by_index[i] for i in range(len(self.records))]
 
     def changed(self, before: Sequence[Record]) -> int:
-        """How many texts are read otherwise than before: changed, or joined with others."""
+        """How many texts were changed, or joined with others."""
         joined = {i for group in self.groups if len(group) > 1 for i in group}
         pairs = enumerate(zip(before, self.records, strict=True))
         return sum(i in joined or old.text != new.text for i, (old, new) in pairs)
 
 
 def fits(edit: Edit, spans: Iterable[Span]) -> bool:
-    """Whether an edit lies wholly inside or wholly outside each span and leaves something of it."""
+    """Whether an edit is wholly inside or wholly outside each span, and doesn't delete a span."""
 
     def fit(span: Span) -> bool:
         if edit.end <= span.start or edit.start >= span.end:
@@ -92,10 +91,9 @@ def fits(edit: Edit, spans: Iterable[Span]) -> bool:
 
 
 def apply(record: Record, edits: Iterable[Edit]) -> Record:
-    """The record with its text edited and its spans moved. What is put in at a span's edge is outside it.
+    """The record with its text edited and its spans moved. Text inserted at a span's edge is outside of it.
 
-    Raises:
-        ValueError: edits overlap, or one crosses the edge of a span.
+    Edits that overlap, or cross the edge of a span, are a ValueError.
     """
     ordered = sorted(edits)
     pieces, end = [], 0
@@ -125,9 +123,9 @@ def recased(record: Record, case: Callable[[str], str]) -> Record:
 
 
 def with_typos(record: Record, percent: float, rng: Random) -> Record:
-    """One slip in `percent` of the words of four letters or more: two swapped, one dropped or doubled.
+    """A typo in `percent` of the words of four letters or more: two letters swapped, one dropped or doubled.
 
-    The first letter stays, as it does when people type.
+    The first letter stays, as typos there are rare.
     """
     edits = []
     for word in WORD.finditer(record.text):
@@ -135,17 +133,17 @@ def with_typos(record: Record, percent: float, rng: Random) -> Record:
             continue
         i = rng.randrange(1, len(word[0]) - 1)
         position, pair = word.start() + i, word[0][i : i + 2]
-        slips = [Edit(position, position + 1, ""), Edit(position, position + 1, pair[0] * 2)]
+        typos = [Edit(position, position + 1, ""), Edit(position, position + 1, pair[0] * 2)]
         if pair[0] != pair[1]:
-            slips.append(Edit(position, position + 2, pair[::-1]))
-        slip = rng.choice(slips)
-        if fits(slip, record.spans):
-            edits.append(slip)
+            typos.append(Edit(position, position + 2, pair[::-1]))
+        typo = rng.choice(typos)
+        if fits(typo, record.spans):
+            edits.append(typo)
     return apply(record, edits)
 
 
 def repunctuated(record: Record) -> Record:
-    """Curly quotes straight and straight ones curly, other dashes, no final period."""
+    """Straight quotes for curly ones and vice versa, other dashes, and no final period."""
     text = record.text
     edits = []
     for i, c in enumerate(text):
@@ -169,7 +167,7 @@ def repunctuated(record: Record) -> Record:
         else:
             edits.append(Edit(dash.start(), dash.end(), " - "))
     end = len(text.rstrip())
-    # the period at a name's own end ("S.A.") is no sentence's, and an ellipsis isn't one either
+    # a period that belongs to a name ("S.A.") or an ellipsis isn't a final period
     own = any(span.start < end <= span.end for span in record.spans)
     if end > 1 and text[:end].endswith(".") and text[end - 2] != "." and not own:
         edits.append(Edit(end - 1, end, ""))
@@ -177,11 +175,11 @@ def repunctuated(record: Record) -> Record:
 
 
 class NewNames:
-    """Makes names that training never saw, out of what it saw: nothing about a label is written down here.
+    """Creates names that aren't in training from parts of names that are, for any label.
 
-    A word of a name becomes the head of one training name's word and the tail of another's, in its own case;
-    words that several names share (Ltd, Holding) and short lower-case ones stay. Labels whose spans mostly
-    hold digits (amounts, dates) keep their words and get new digits.
+    A word of a name is replaced by the beginning of one training name's word and the end of another's, in the
+    same case. Words that several names share (Ltd, Holding) and short lower-case ones stay. Labels whose
+    spans mostly have digits (amounts, dates) keep their words and get new digits.
     """
 
     def __init__(self, train: Sequence[Record]) -> None:
@@ -206,11 +204,11 @@ class NewNames:
         self._fallback = sorted(word for word in self._words if len(word) > 3)
 
     def renamed(self, record: Record, rng: Random) -> tuple[Record, int]:
-        """The record with every span renamed, one word always in one way, and how many could not be."""
+        """The record with every span renamed consistently, and the number of spans that could not be."""
         words: dict[str, str] = {}
         edits: list[Edit] = []
         unchanged_spans = 0
-        # the outermost of nested spans first: those inside can't be told from their parent's new words
+        # the outermost of nested spans first: the inner ones can't be found in its new words
         for span in sorted(record.spans, key=lambda s: (s.start - s.end, s.start)):
             if any(e.start < span.end and span.start < e.end for e in edits):
                 continue
@@ -224,12 +222,12 @@ class NewNames:
         return apply(record, edits), unchanged_spans
 
     def _rename(self, old: str, label: str, words: dict[str, str], rng: Random) -> str:
-        """A new string, or the old one where none can be made."""
+        """A new string, or the old one if none can be created."""
         numeric = label in self._numeric
         for attempt in range(TRIES):
             new = _other_digits(old, rng, longer=attempt > TRIES // 2)
             if not numeric:
-                # a name of short or shared words only: change those too
+                # if nothing else helps, change short and shared words too
                 new = self._other_words(new, label, words, rng, all_words=attempt > TRIES // 2)
             if " ".join(new.casefold().split()) not in self._known and new != old:
                 return new
@@ -279,9 +277,9 @@ def _other_digits(string: str, rng: Random, *, longer: bool = False) -> str:
 
 @dataclass(frozen=True)
 class PerturbationSettings:
-    """What the perturbations need: training records (names to avoid), and how much is changed.
+    """Training records (names to avoid), and how much is changed.
 
-    `typo_percent`: share of the words of four letters or more. `joined_texts`: texts read as one.
+    `typo_percent`: share of the words of four letters or more. `joined_texts`: number of texts read as one.
     """
 
     train: Sequence[Record]
@@ -290,58 +288,39 @@ class PerturbationSettings:
     seed: int = 0
 
 
-def _each(change: Callable[[Record, Random, PerturbationSettings], Record]) -> Callable:
-    """A perturbation of all texts from that of one."""
-
-    def perturb(
-        gold: Sequence[Record], settings: PerturbationSettings, name: str
-    ) -> tuple[list[Record], list[str]]:
-        return [change(r, Random(f"{settings.seed} {name} {r.text}"), settings) for r in gold], []
-
-    return perturb
-
-
-def _names(
-    gold: Sequence[Record], settings: PerturbationSettings, name: str
-) -> tuple[list[Record], list[str]]:
-    new = NewNames(settings.train)
-    renamed = [new.renamed(record, Random(f"{settings.seed} {name} {record.text}")) for record in gold]
-    unchanged_spans, spans = sum(n for _, n in renamed), sum(len(record.spans) for record in gold)
-    note = (
-        f"{unchanged_spans:,} of {spans:,} spans could not be renamed (numbers in words, nested spans) and "
-        "stay as they are."
-    )
-    return [record for record, _ in renamed], [note] if unchanged_spans else []
-
-
-PERTURBATIONS: dict[str, tuple[str, Callable]] = {
-    "lower": ("lower case", _each(lambda record, rng, settings: recased(record, str.lower))),
-    "upper": ("upper case", _each(lambda record, rng, settings: recased(record, str.upper))),
-    "typos": ("typos", _each(lambda record, rng, settings: with_typos(record, settings.typo_percent, rng))),
-    "names": ("unseen names", _names),
-    "punctuation": ("other punctuation", _each(lambda record, rng, settings: repunctuated(record))),
-    "joined": ("joined texts", _each(lambda record, rng, settings: record)),
+Change = Callable[[Record, Random, PerturbationSettings], Record]
+# Name to title and change of one record; those of "names" and "joined" need all records.
+PERTURBATIONS: dict[str, tuple[str, Change]] = {
+    "lower": ("lower case", lambda record, rng, settings: recased(record, str.lower)),
+    "upper": ("upper case", lambda record, rng, settings: recased(record, str.upper)),
+    "typos": ("typos", lambda record, rng, settings: with_typos(record, settings.typo_percent, rng)),
+    "names": ("unseen names", lambda record, rng, settings: record),
+    "punctuation": ("other punctuation", lambda record, rng, settings: repunctuated(record)),
+    "joined": ("joined texts", lambda record, rng, settings: record),
 }
 
 
 def parse(text: str) -> list[str]:
-    """`"lower,upper"` as names of perturbations, in that order and without repeats.
-
-    Raises:
-        UserError: one isn't known, or there is none.
-    """
-    names = list(dict.fromkeys(names_in(text)))
-    unknown = [name for name in names if name not in PERTURBATIONS]
-    if unknown or not names:
-        fault = repr(unknown[0]) if unknown else "an empty list"
-        raise UserError(f"--perturbations: {fault} is none; choose from {', '.join(PERTURBATIONS)}.")
+    """`"lower,upper"` as names of perturbations, at least one, in that order and without repeats."""
+    names = list(dict.fromkeys(names_among(tuple(PERTURBATIONS), "--perturb", text)))
+    if not names:
+        raise UserError(f"--perturb: an empty list; choose from {', '.join(PERTURBATIONS)}.")
     return names
 
 
 def perturb(name: str, gold: Sequence[Record], settings: PerturbationSettings) -> Perturbed:
     """All test texts, changed in one way."""
     title, change = PERTURBATIONS[name]
-    records, notes = change(gold, settings, name)
+    randoms = [Random(f"{settings.seed} {name} {record.text}") for record in gold]
+    records = [change(record, rng, settings) for record, rng in zip(gold, randoms, strict=True)]
+    notes = []
+    if name == "names":
+        names = NewNames(settings.train)
+        renamed = [names.renamed(record, rng) for record, rng in zip(gold, randoms, strict=True)]
+        records = [record for record, _ in renamed]
+        if kept := sum(n for _, n in renamed):
+            spans = sum(len(record.spans) for record in gold)
+            notes = [f"{kept:,} of {spans:,} spans could not be renamed (numbers in words, nested spans)."]
     size = settings.joined_texts if name == "joined" else 1
     if name == "joined":
         title = f"{size} texts as one"

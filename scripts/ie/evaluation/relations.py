@@ -1,18 +1,16 @@
-"""Relations outside the component: scores by label, what they have to beat, the threshold."""
+"""Relations: counts by label, baselines, and the choice of the threshold."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from spacy.language import Language
 
 from ie.core import stats
-from ie.core.stats import Estimate
 from ie.data.docs import entities_doc, pipeline_record
 from ie.data.records import Record, Relation
-from ie.evaluation.scoring import ALL
+from ie.evaluation import scoring
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 Types = tuple[str, str]
@@ -25,28 +23,12 @@ def keys(record: Record) -> set[tuple]:
 
 
 def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str]) -> np.ndarray:
-    """True positives, false positives and false negatives of exact relations.
-
-    A relation is right if its label and both its ends (edges and labels) are.
-
-    Returns:
-        (documents, labels, 3), integers. Sum over axis 1 for the micro average.
-    """
-    column = {label: i for i, label in enumerate(labels)}
-    counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
-    for row, (right, answer) in enumerate(zip(gold, predicted, strict=True)):
-        gold_keys, predicted_keys = keys(right), keys(answer)
-        for kind, some in enumerate(
-            (gold_keys & predicted_keys, predicted_keys - gold_keys, gold_keys - predicted_keys)
-        ):
-            for key in some:
-                if key[2] in column:
-                    counts[row, column[key[2]], kind] += 1
-    return counts
+    """`scoring.count_keys` of exact relations: the label and both ends (edges and labels) must be right."""
+    return scoring.count_keys(map(keys, gold), map(keys, predicted), labels)
 
 
 def predict(nlp: Language, records: Sequence[Record]) -> list[Record]:
-    """The relations that a pipeline finds between the entities of records."""
+    """The relations that a pipeline predicts between the entities of records."""
     return [pipeline_record(doc) for doc in nlp.pipe(entities_doc(record, nlp) for record in records)]
 
 
@@ -61,7 +43,7 @@ def best_threshold(
 
     def f_at(threshold: float) -> float:
         accepted = [
-            record.model_copy(update={"relations": [r for r in record.relations if score_of(r) >= threshold]})
+            record.model_copy(update={"relations": [r for r in record.relations if r.score >= threshold]})
             for record in scored
         ]
         f = stats.prf(count(gold, accepted, labels).sum(axis=(0, 1)))[2]
@@ -73,26 +55,21 @@ def best_threshold(
 
 
 def set_threshold(nlp: Language, gold: Sequence[Record]) -> float:
-    """Give a pipeline's relations the threshold that is best for these records; returns it."""
+    """Set the threshold of a pipeline's relations to the best for these records; returns it."""
     component = nlp.get_pipe("relations")
     component.threshold = 0.0
     component.threshold, _ = best_threshold(gold, predict(nlp, gold), component.labels)
     return component.threshold
 
 
-def score_of(relation: Relation) -> float:
-    """The probability a component gave it."""
-    return (relation.model_extra or {})["score"]
-
-
 @dataclass(frozen=True)
 class Habits:
-    """What a training set says of pairs of entities, without a look at their words.
+    """How pairs of entities are related in a training set, by their labels (head, child) alone.
 
     Attributes:
-        majority: what most pairs of such entity labels (head, child) are; "" for no relation.
-        label: the most frequent relation between such a pair.
-        forward: whether the head of that mostly stands before the child.
+        majority: the most frequent answer for such a pair; "" for no relation.
+        label: the most frequent relation of such a pair.
+        forward: whether the head of that relation mostly precedes the child.
     """
 
     majority: dict[Types, str]
@@ -101,7 +78,7 @@ class Habits:
 
 
 def habits(train: Iterable[Record]) -> Habits:
-    """Learn `Habits` of a training set."""
+    """The `Habits` of a training set."""
     seen: dict[Types, Counter[str]] = defaultdict(Counter)
     order: dict[tuple[Types, str], int] = Counter()
     for record in train:
@@ -132,7 +109,7 @@ def habits(train: Iterable[Record]) -> Habits:
 
 
 def by_majority(record: Record, known: Habits) -> Record:
-    """Every pair has the relation that most pairs of its entity labels have, often none."""
+    """Every pair has the most frequent relation of its entity labels, often none."""
     relations = [
         Relation(head=head, child=child, label=label)
         for head, one in enumerate(record.spans)
@@ -145,7 +122,7 @@ def by_majority(record: Record, known: Habits) -> Record:
 def by_rule(record: Record, known: Habits) -> Record:
     """Each entity is the child of the nearest entity that it can be the child of.
 
-    Nearest in characters; for two entities of one label the head stands on the side where it mostly does.
+    Nearest in characters; for two entities of one label the head is on the side where it mostly is.
     """
     spans = record.spans
     relations = []
@@ -163,55 +140,3 @@ def by_rule(record: Record, known: Habits) -> Record:
                 Relation(head=head, child=child, label=known.label[spans[head].label, other.label])
             )
     return record.model_copy(update={"relations": relations})
-
-
-@dataclass(frozen=True)
-class RelationScores:
-    """Systems on the same texts: counts (documents, 3) and P, R, F, by system and by label or "all"."""
-
-    counts: dict[str, dict[str, np.ndarray]]
-    scores: dict[str, dict[str, tuple[Estimate, Estimate, Estimate]]]
-
-
-def score(
-    gold: Sequence[Record], systems: dict[str, Sequence[Record]], labels: Sequence[str], seed: int = 0
-) -> RelationScores:
-    """P, R and F of each system with intervals, by label and micro."""
-    counts = {}
-    for name, predicted in systems.items():
-        table = count(gold, predicted, labels)
-        counts[name] = {label: table[:, i] for i, label in enumerate(labels)} | {ALL: table.sum(axis=1)}
-    scores = {
-        name: {label: stats.intervals(c, seed=seed) for label, c in by_label.items()}
-        for name, by_label in counts.items()
-    }
-    return RelationScores(counts, scores)
-
-
-def rows(scored: RelationScores, documents: int) -> list[list[str]]:
-    """A row a system and label for a terminal: name, label, n, P, R, F; n = annotated relations."""
-    table = []
-    for name, by_label in scored.scores.items():
-        for i, (label, estimates) in enumerate(by_label.items()):
-            tp, _, fn = scored.counts[name][label].sum(axis=0)
-            cells = (stats.format_score(e, documents=documents) for e in estimates)
-            table.append([name if not i else "", label, f"{tp + fn:,}", *cells])
-    return table
-
-
-def figures(scored: RelationScores) -> dict[str, Any]:
-    """The same for a JSON file: system, label, then `p`, `r`, `f` as [value, low, high] and the counts."""
-    return {
-        name: {
-            label: {metric: e.rounded() for metric, e in zip(stats.METRICS, estimates, strict=True)}
-            | dict(
-                zip(
-                    ("correct", "spurious", "missing"),
-                    map(int, scored.counts[name][label].sum(axis=0)),
-                    strict=True,
-                )
-            )
-            for label, estimates in by_label.items()
-        }
-        for name, by_label in scored.scores.items()
-    }

@@ -34,15 +34,19 @@ def scores_figure(result: SystemComparison) -> Figure:
                 axis.errorbar(
                     estimate.value, row, xerr=reach, fmt="o", color=COLOURS[panel % len(COLOURS)], capsize=3
                 )
-            spans = sum(span.label == label or label == ALL for r in result.gold for span in r.spans)
             what = "spans" if result.scored == "spans" else "categories"
-            axis.set_title(f"{label} (n={spans:,} {what})", fontsize=9)
+            axis.set_title(f"{label} (n={annotated(result, label):,} {what})", fontsize=9)
             axis.set_xlim(-0.02, 1.02)
             axis.set_xlabel("F")
             axis.grid(axis="x", alpha=0.3)
         axes[0].set_yticks(range(len(present)), [system.title for system in present])
         axes[0].invert_yaxis()
     return drawing
+
+
+def annotated(result: SystemComparison, label: str) -> int:
+    """Spans or categories of a label, or of all, in gold."""
+    return sum(label in (span.label, ALL) for record in result.gold for span in record.spans)
 
 
 def scores_table(result: SystemComparison) -> str:
@@ -92,12 +96,12 @@ def overall_table(result: SystemComparison) -> str:
 
 
 def unit_of_n(result: SystemComparison) -> str:
-    """What the n of a label counts."""
+    """The unit of a label's n."""
     return "annotated spans" if result.scored == "spans" else "texts of the category"
 
 
 def scores_notes(result: SystemComparison) -> list[str]:
-    """What a reader of the table must know, one sentence each."""
+    """Explanations of the table, one sentence each."""
     n = len(result.gold)
     what = "Exact spans on" if result.scored == "spans" else "Categories of"
     notes = [
@@ -127,11 +131,7 @@ def scores_notes(result: SystemComparison) -> list[str]:
 
 
 def format_rate(rates: tuple[float, float, float] | None) -> str:
-    """Words per second to two digits, ± the larger distance of a run from the median: `11,000 ±400`.
-
-    Args:
-        rates: median, slowest and fastest run; None if there was no run.
-    """
+    """Words per second of the median, slowest and fastest run, to two digits: `11,000 ±400`."""
     if rates is None:
         return "–"
     middle, low, high = rates
@@ -183,10 +183,7 @@ def evaluation_page(result: SystemComparison, *, inspected: str, documents: int 
             name: {label: [stats.format_score(e, documents=n) for e in scores[label]] for label in scores}
             for name, scores in result.scores.items()
         },
-        spans={
-            label: sum(s.label == label or label == ALL for r in result.gold for s in r.spans)
-            for label in (*result.labels, ALL)
-        },
+        spans={label: annotated(result, label) for label in (*result.labels, ALL)},
         rates={s.name: format_rate(s.words_per_second(words)) for s in result.present},
         sizes={s.name: format_megabytes(s.mb) for s in result.present},
         groups=[(chr(ord("a") + i), [result.title(name) for name in g]) for i, g in enumerate(result.groups)],
@@ -239,7 +236,7 @@ def describe_error(record: Record, error: scoring.Error) -> str:
 
 
 def after_categories(record: Record) -> Markup:
-    """A text after its categories, which the record holds as spans over the whole text."""
+    """A text with its categories, which are spans over the whole text, in front."""
     names = ", ".join(sorted(span.label for span in record.spans)) or "no category"
     return Markup("<strong>{}</strong> {}").format(names, record.text)
 

@@ -1,17 +1,19 @@
-"""What a system got right and wrong: exact spans counted by document and label, and the errors by kind.
+"""Exact spans counted by document and label, scores by label, and the errors by kind.
 
-Where categories are scored, `view` turns them into spans over the whole text first: the rest is the same.
+Where categories are scored, `view` first turns them into spans over the whole text.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ie.core import stats
 from ie.core.errors import UserError
+from ie.core.stats import FN, TP, Estimate
 from ie.core.text import counted
 from ie.data.records import Record, Span
 from ie.data.scheme import Scored
@@ -19,7 +21,7 @@ from ie.data.scheme import Scored
 ALL = "all"
 KINDS = ("boundary", "type", "both", "missing", "spurious")
 Known = set[tuple[str, str]]
-# To be said wherever dev's score of the LLM stands alone.
+# Shown wherever the LLM's score on dev stands alone.
 LLM_ON_DEV = (
     "If the LLM's prompt was chosen on dev, as by compare-prompts, its score there is too high; evaluate "
     "gives it on test."
@@ -90,24 +92,94 @@ def labels_of(records: Iterable[Record], known: Sequence[str] = ()) -> tuple[str
 
 
 def count(gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str]) -> np.ndarray:
-    """True positives, false positives and false negatives of exact spans (edges and label).
+    """`count_keys` of exact spans (edges and label)."""
+    pairs = list(_aligned(gold, predicted))
+    return count_keys([_keys(g.spans) for g, _ in pairs], [_keys(p.spans) for _, p in pairs], labels)
 
-    Spans with other labels than `labels` aren't counted.
+
+def count_keys(
+    gold: Iterable[set[tuple]], predicted: Iterable[set[tuple]], labels: Sequence[str]
+) -> np.ndarray:
+    """True positives, false positives and false negatives of keys, the last part of which is their label.
+
+    Keys with other labels than `labels` aren't counted.
 
     Returns:
         (documents, labels, 3), integers. Sum over axis 1 for the micro average.
     """
     index = {label: i for i, label in enumerate(labels)}
-    counts = np.zeros((len(gold), len(labels), 3), dtype=np.int64)
-    for row, (right, answer) in enumerate(_aligned(gold, predicted)):
-        gold_keys, predicted_keys = _keys(right.spans), _keys(answer.spans)
-        for column, keys in enumerate(
-            (gold_keys & predicted_keys, predicted_keys - gold_keys, gold_keys - predicted_keys)
-        ):
-            for _, _, label in keys:
+    pairs = list(zip(gold, predicted, strict=True))
+    counts = np.zeros((len(pairs), len(labels), 3), dtype=np.int64)
+    for row, (right, answer) in enumerate(pairs):
+        for column, keys in enumerate((right & answer, answer - right, right - answer)):
+            for *_, label in keys:
                 if label in index:
                     counts[row, index[label], column] += 1
     return counts
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Systems on the same texts: counts (documents, 3) and P, R, F, by system and by label or "all"."""
+
+    counts: dict[str, dict[str, np.ndarray]]
+    scores: dict[str, dict[str, tuple[Estimate, Estimate, Estimate]]]
+
+    def annotated(self, system: str, label: str) -> int:
+        """How many spans, relations or texts gold has."""
+        return int(self.counts[system][label][:, [TP, FN]].sum())
+
+    def rows(self) -> list[list[str]]:
+        """Rows for a terminal: system, label, n (annotated spans, relations or texts), P, R, F."""
+        return [
+            [
+                system if i == 0 else "",
+                label,
+                f"{self.annotated(system, label):,}",
+                *(stats.format_score(e, documents=len(self.counts[system][label])) for e in estimates),
+            ]
+            for system, by_label in self.scores.items()
+            for i, (label, estimates) in enumerate(by_label.items())
+        ]
+
+    def groups(self) -> list[tuple[str, ...]]:
+        """The systems, two or more, whose micro F can't be told apart (see `stats.groups`)."""
+        pairs = stats.compare({system: by_label[ALL] for system, by_label in self.counts.items()})
+        return [group for group in stats.groups(list(self.counts), pairs) if len(group) > 1]
+
+    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """For a JSON file: by system and label `p`, `r`, `f` as [value, low, high]."""
+        return {
+            system: {label: stats.prf_figures(estimates) for label, estimates in by_label.items()}
+            for system, by_label in self.scores.items()
+        }
+
+
+def score_labels(tables: Mapping[str, np.ndarray], labels: Sequence[str], seed: int = 0) -> LabelScores:
+    """P, R and F by label and micro, with intervals, of systems with counts (documents, labels, 3)."""
+    counts = {
+        system: {label: table[:, i] for i, label in enumerate(labels)} | {ALL: table.sum(axis=1)}
+        for system, table in tables.items()
+    }
+    scores = {
+        system: {label: stats.intervals(c, seed=seed) for label, c in by_label.items()}
+        for system, by_label in counts.items()
+    }
+    return LabelScores(counts, scores)
+
+
+def count_by_text(results: Iterable[Any], count: Callable[[Any], Sequence[int]]) -> np.ndarray:
+    """Sums of `count`, (texts, 3), over results that each have a `record`."""
+    counts: dict[str, np.ndarray] = {}
+    for result in results:
+        row = counts.setdefault(result.record.text, np.zeros(3, dtype=np.int64))
+        row += np.array(count(result), dtype=np.int64)
+    return np.array(list(counts.values())).reshape(-1, 3)
+
+
+def share_right(results: Iterable[Any], seed: int = 0) -> Estimate:
+    """The share of results that are `right`, with its bootstrap interval over texts."""
+    return stats.intervals(count_by_text(results, lambda r: (r.right, 0, not r.right)), seed=seed)[1]
 
 
 def errors(gold: Record, predicted: Record) -> list[Error]:
@@ -144,27 +216,27 @@ def errors(gold: Record, predicted: Record) -> list[Error]:
 def error_counts(
     gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """Number of errors of each kind, by label; all kinds and labels are there, with 0 if need be."""
+    """Number of errors of each kind, by label; kinds and labels without errors have 0."""
     seen = Counter((error.label, error.kind) for pair in _aligned(gold, predicted) for error in errors(*pair))
     return {label: {kind: seen[label, kind] for kind in KINDS} for label in labels}
 
 
 def known_strings(train: Iterable[Record]) -> Known:
-    """(string, label) of every annotated span, case and runs of blanks aside."""
-    return {(_string(record, span), span.label) for record in train for span in record.spans}
+    """(string, label) of every annotated span; case and runs of whitespace don't count."""
+    return {(normal_string(record, span), span.label) for record in train for span in record.spans}
 
 
 def by_novelty(
     gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str], known: Known
 ) -> dict[str, np.ndarray]:
-    """Counts of the spans whose string was ("seen"), or wasn't, annotated so in training.
+    """Counts of the spans whose string had this label in training ("seen"), and of the others.
 
     Returns:
-        Two arrays (documents, 3), micro over `labels`; predictions count where their own string belongs.
+        Two arrays (documents, 3), micro over `labels`; predictions count by their own string.
     """
 
     def only(record: Record, seen: bool) -> Record:
-        spans = [s for s in record.spans if ((_string(record, s), s.label) in known) == seen]
+        spans = [s for s in record.spans if ((normal_string(record, s), s.label) in known) == seen]
         return Record(text=record.text, spans=spans)
 
     return {
@@ -206,7 +278,7 @@ def by_meta(records: Sequence[Record], key: str) -> list[Slice]:
 
 
 def by_category(records: Sequence[Record]) -> list[Slice]:
-    """Documents by a category they were given (genre), most frequent first; one with two is in both."""
+    """Documents by category (such as genre), most frequent first; one with two is in both."""
     indices: dict[str, list[int]] = {}
     for i, record in enumerate(records):
         for name in record.categories:
@@ -222,14 +294,13 @@ def kinds_by_slice(
 
     A string is that of the gold span, or of the prediction where there is no gold.
     """
-    errors_by_text = [errors(*pair) for pair in _aligned(gold, predicted)]
 
     def seen(i: int, error: Error) -> bool:
         span = error.gold or error.predicted
         assert span is not None
-        return (_string(gold[i], span), span.label) in known
+        return (normal_string(gold[i], span), span.label) in known
 
-    numbered = [(i, error) for i, of in enumerate(errors_by_text) for error in of]
+    numbered = [(i, e) for i, pair in enumerate(_aligned(gold, predicted)) for e in errors(*pair)]
     parts = {
         "seen in training": Counter(e.kind for i, e in numbered if seen(i, e)),
         "unseen in training": Counter(e.kind for i, e in numbered if not seen(i, e)),
@@ -251,11 +322,7 @@ def worst(gold: Sequence[Record], predicted: Sequence[Record], n: int = 30) -> l
 
 
 def require_scorable(gold: Sequence[Record], path: Path) -> None:
-    """Refuse a set of gold records on which nothing can be measured.
-
-    Raises:
-        UserError: no accepted record, or no span in any.
-    """
+    """Refuse a set of gold records on which nothing can be measured: no record, or no span in any."""
     if not gold:
         raise UserError(
             f"{path}: holds no accepted example to test on; review some, then run `weasel run split`."
@@ -289,5 +356,6 @@ def _keys(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
     return set(map(_key, spans))
 
 
-def _string(record: Record, span: Span) -> str:
+def normal_string(record: Record, span: Span) -> str:
+    """The text of a span in one case, with single spaces."""
     return " ".join(record.text[span.start : span.end].casefold().split())

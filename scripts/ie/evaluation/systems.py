@@ -1,6 +1,5 @@
-"""The systems that `evaluate` compares, each run on the test texts: LLM, rules, dictionary, pipelines."""
+"""The systems that `evaluate` compares on the test texts: LLM, rules, dictionary, pipelines."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +10,7 @@ from time import perf_counter
 from spacy.language import Language
 
 from ie.core.errors import UserError
-from ie.core.files import json_text
+from ie.core.files import json_text, read_jsonl
 from ie.core.pipelines import load_pipeline
 from ie.data import records
 from ie.data.records import Record
@@ -30,14 +29,14 @@ DISTILLED = {"distilled": "Pipeline, distilled"}
 
 @dataclass
 class SystemResult:
-    """What one system predicts on the test texts, or why it is missing.
+    """The predictions of one system for the test texts, or why it is missing.
 
     Attributes:
         name: key of the system in JSON files.
-        title: name shown to people.
+        title: name in tables.
         predicted: one record per test text, in the same order; None if the system is missing.
         missing: why it is missing and what to do, in one sentence.
-        mb: size of what must be shipped to run the system, in megabytes (10^6 bytes).
+        mb: size of the files that the system needs, in megabytes (10^6 bytes).
         seconds: duration of each timed run over all test texts, or over `timed_words` words if that is set.
         notes: caveats about the scores, one sentence each.
     """
@@ -52,11 +51,7 @@ class SystemResult:
     notes: list[str] = field(default_factory=list)
 
     def words_per_second(self, words: int) -> tuple[float, float, float] | None:
-        """Median, slowest and fastest run; None if the system wasn't timed.
-
-        Args:
-            words: number of words in all test texts.
-        """
+        """Median, slowest and fastest run, of all `words` of the test texts; None if it wasn't timed."""
         if not self.seconds:
             return None
         rates = [(self.timed_words or words) / max(seconds, 1e-9) for seconds in self.seconds]
@@ -64,14 +59,14 @@ class SystemResult:
 
 
 def trained_pipelines(models: Path) -> dict[str, str]:
-    """Name and title of the pipelines that a folder should contain."""
+    """Name and title of the pipelines in a folder."""
     return PIPELINES | (DISTILLED if (models / "distilled" / "model-best").exists() else {})
 
 
 def run_system(
     name: str, title: str, predict: baselines.Predict, texts: Sequence[str], *, repeats: int, mb: float | None
 ) -> SystemResult:
-    """Run a system once for its predictions, which also warms it up, then `repeats` times to time it."""
+    """Run a system once for its predictions and as warm-up, then `repeats` times for its speed."""
     result = SystemResult(name, title, predict(texts), mb=mb)
     times = [perf_counter()]
     for _ in range(repeats):
@@ -105,42 +100,27 @@ def stored_llm(
 ) -> SystemResult:
     """The LLM's stored annotations of the test texts; missing if any text has none.
 
-    A text on which the LLM failed counts as a text without predictions; a note says how many there are.
+    A text on which the LLM failed counts as a text without predictions, with a note.
 
     Args:
-        timings: JSONL file that `llm-annotate` writes: first the calls in flight at a time (`parallel`) and
-            the size of the weights (`mb`), then the `id` of each text and the `seconds` of its calls.
-            Without it there is no speed.
+        timings: JSONL file of `llm-annotate`, for the speed: first the number of parallel calls (`parallel`)
+            and the size of the weights (`mb`), then the `id` of each text and the `seconds` of its calls.
         words: number of words of each text, for the speed.
-
-    Raises:
-        UserError: a file breaks the data contract, or has no timings.
     """
     name, title, remedy = "llm", "LLM as prompted", "run `weasel run llm-annotate`"
     if not path.exists():
         return SystemResult(name, title, missing=f"{path}: there is no such file; {remedy}.")
-    report = records.ReadReport()
-    stored = records.read_records(
-        path, duplicates="first", bad_relations="drop", report=report, allow_empty=True
-    )
+    reader = records.Reader(duplicates="first", bad_relations="drop")
+    stored = reader.read(path, allow_empty=True, report=records.ReadReport())
     by_text = {record.text: record for record in stored}
-    absent = sum(record.text not in by_text for record in gold)
-    if absent:
-        return SystemResult(
-            name,
-            title,
-            missing=f"{path}: {absent:,} of {len(gold):,} test texts have no annotation; {remedy}.",
-        )
-    predicted, failed = [], 0
-    for record in gold:
-        answer = by_text[record.text]
-        error = answer.llm_error
-        failed += bool(error)
-        predicted.append(
-            Record(text=record.text)
-            if error
-            else Record(text=record.text, spans=answer.spans, cats=answer.cats)
-        )
+    if absent := sum(record.text not in by_text for record in gold):
+        missing = f"{path}: {absent:,} of {len(gold):,} test texts have no annotation; {remedy}."
+        return SystemResult(name, title, missing=missing)
+    predicted = []
+    for answer in (by_text[record.text] for record in gold):
+        usable = {} if answer.llm_error else {"spans": answer.spans, "cats": answer.cats}
+        predicted.append(Record(text=answer.text, **usable))
+    failed = sum(bool(by_text[record.text].llm_error) for record in gold)
     notes = [f"{failed:,} of {len(gold):,} texts got no usable answer and count as empty."] if failed else []
     result = SystemResult(name, title, predicted, notes=notes)
     if timings and timings.exists():
@@ -153,18 +133,15 @@ def stored_llm(
 
 
 def _read_timings(path: Path) -> tuple[int, float | None, dict[str, float]]:
-    """Calls in flight, size of the weights in MB, and total seconds of the calls for each text by its id."""
+    """Parallel calls, size of the weights in MB, and total seconds of the calls for each text by its id."""
+    fault = "is not what `llm-annotate` writes; run `weasel run llm-annotate` again"
     try:
-        head, *lines = [
-            json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()
-        ] or [{"parallel": 1}]
+        head, *lines = read_jsonl(path, dict, fault) or [{"parallel": 1}]
         seconds = {str(line["id"]): float(sum(line["seconds"])) for line in lines}
         mb = head.get("mb")
         return int(head["parallel"]), None if mb is None else float(mb), seconds
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{path}: is not what `llm-annotate` writes; run `weasel run llm-annotate` again."
-        ) from None
+        raise UserError(f"{path}: {fault}.") from None
 
 
 def run_rules(
@@ -217,8 +194,8 @@ def run_dictionary(
 def constant_systems(
     train: Sequence[Record], labels: Sequence[str], scored: Scored, texts: Sequence[str]
 ) -> list[SystemResult]:
-    """Baselines that predict the same for every text: the most frequent categories in training; and all
-    categories, where a text may have several."""
+    """Baselines with one prediction for every text: the most frequent categories in training, and, if a text
+    may have several, all categories."""
     most_frequent = categories.most_frequent(train, scored)
     systems = [("majority", "Majority", most_frequent)]
     if scored == "categories" and set(most_frequent) != set(labels):

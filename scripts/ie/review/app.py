@@ -172,7 +172,7 @@ def make_app(
     page = ReviewPage(engine, scheme, annotator=annotator, progress=progress, faults=faults)
     return Starlette(
         routes=page.routes,
-        middleware=[web.fence("review", secret, port, hosts, met=asked)],
+        middleware=[web.fence("review", secret, port, hosts, on_request=asked)],
         exception_handlers={
             RequestError: web.refused,
             Changed: _changed,

@@ -15,7 +15,8 @@ from ie.core.stats import intervals
 from ie.data import corpora, records
 from ie.data.gazetteer import read_gazetteer
 from ie.data.scheme import Scheme
-from ie.evaluation import categories, relations
+from ie.evaluation import categories, relations, scoring
+from ie.evaluation.baselines import predict_with
 from ie.evaluation.links import NIL, mentions
 from ie.training import linker_training, loop
 from ie.training.untrained import build
@@ -118,8 +119,10 @@ def train_categories(
             msg.warn(f"{path}: {left_out:,} of {len(texts):,} texts don't have one category and aren't used.")
     result = _train("categories", corpus, config, output, **options)
     gold = [record for record in gold if corpora.category_of(record)]
-    predicted = categories.predict(spacy.load(output / "model-best"), gold)
-    counts = categories.count([corpora.category_of(r) for r in gold], predicted, corpus.labels.categories)
+    predicted = predict_with(spacy.load(output / "model-best"))([record.text for record in gold])
+    counts = scoring.count(
+        *(scoring.view(part, "category") for part in (gold, predicted)), corpus.labels.categories
+    )
     return {
         "examples": dict(sorted(examples.items())),
         "without_category": len(known) - sum(examples.values()),

@@ -13,7 +13,7 @@ from ie.core.cli import run
 from ie.core.files import write_json
 from ie.data import corpora, records
 from ie.data.records import write_records
-from ie.evaluation import relations
+from ie.evaluation import relations, scoring
 from ie.training import loop
 
 
@@ -77,9 +77,10 @@ def measure(folder: Path, config: Path, lang: str, seed: int, max_steps: int) ->
         "majority": [relations.by_majority(record, habits) for record in gold],
         "nearest pair": [relations.by_rule(record, habits) for record in gold],
     }
-    scored = relations.score(gold, systems, labels, seed)
+    tables = {name: relations.count(gold, answers, labels) for name, answers in systems.items()}
+    scored = scoring.score_labels(tables, labels, seed)
     msg.table(
-        relations.rows(scored, len(gold)),
+        scored.rows(),
         header=("system", "relation", "n", "P", "R", "F"),
         divider=True,
         aligns=("l", "l", "r", "l", "l", "l"),
@@ -89,7 +90,7 @@ def measure(folder: Path, config: Path, lang: str, seed: int, max_steps: int) ->
         "train_documents": len(train),
         "test_documents": len(gold),
         "threshold": threshold,
-        "systems": relations.figures(scored),
+        "systems": scored.figures(),
     }
 
 

@@ -14,8 +14,7 @@ RECORD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from ie.core import tracking
-with tracking.run("evaluate", config={"seed": 1, "paths": {"test": "SECRETPATH"}, "api_key": "SECRETKEY"},
-                  remove=["paths"]) as tracker:
+with tracking.run("evaluate", config={"seed": 1, "api_key": "SECRETKEY"}) as tracker:
     tracker.log({"f": {"micro": 0.5}})
     tracker.table("systems", ["name", "f"], [["rules", 0.5]])
     tracker.summary({"n": 3})
@@ -69,14 +68,23 @@ class TestMode:
         assert tracking._default_mode() == "offline"
         assert "127.0.0.1 doesn't answer" in capsys.readouterr().out
 
-    def test_netrc_is_a_login(self, fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password x\n")
-        assert tracking._logged_in("api.wandb.ai")
-        assert not tracking._logged_in("wandb.example.org")
-
-    def test_broken_netrc_is_none(self, fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        (tmp_path / ".netrc").write_text("what is this\n")
-        assert not tracking._logged_in("api.wandb.ai")
+    @pytest.mark.parametrize(
+        ("host", "netrc", "mode"),
+        [
+            ("api.wandb.ai", b"machine api.wandb.ai login user password x\n", "online"),
+            ("wandb.example.org", b"machine api.wandb.ai login user password x\n", "offline"),
+            ("api.wandb.ai", b"what is this\n", "offline"),
+            ("api.wandb.ai", b"\xff\xfe\n", "offline"),
+        ],
+    )
+    def test_netrc_is_a_login(
+        self, fresh: pytest.MonkeyPatch, tmp_path: Path, host: str, netrc: bytes, mode: str
+    ) -> None:
+        (tmp_path / ".netrc").write_bytes(netrc)
+        fresh.delenv("PYTEST_CURRENT_TEST")
+        fresh.setenv("WANDB_BASE_URL", f"https://{host}")
+        fresh.setattr(tracking, "_answers", lambda host, port: True)
+        assert tracking._default_mode() == mode
 
     def test_the_users_choice_stands(self, fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
         fresh.setenv("WANDB_MODE", "offline")
@@ -89,12 +97,8 @@ class TestMode:
 
 
 class TestVisible:
-    def test_names_are_dotted_and_private_ones_left_out(self) -> None:
-        config = {"seed": 1, "paths": {"train": "/home/me"}, "corpora": {"dev": {"path": "x", "limit": 0}}}
-        assert tracking.visible(config, ["paths", "corpora.dev.path"]) == {"seed": 1, "corpora.dev.limit": 0}
-
-    def test_prefix_of_a_name_is_another_name(self) -> None:
-        assert tracking.visible({"pathology": 1}, ["path"]) == {"pathology": 1}
+    def test_names_are_dotted(self) -> None:
+        assert tracking.visible({"seed": 1, "dev": {"limit": 0, "key": "x"}}) == {"seed": 1, "dev.limit": 0}
 
     @pytest.mark.parametrize("name", ["api_key", "OPENAI_API_KEY", "token", "my-secret", "a.password"])
     def test_secrets_are_left_out(self, name: str) -> None:
@@ -171,7 +175,7 @@ def test_offline_run_stays_in_the_project_and_keeps_secrets(tmp_path: Path) -> N
     told = recorded.read_bytes().replace(f"{tmp_path}/.wandb/data/artifacts/staging".encode(), b"")
     for expected in (b"group-of-test", b"evaluate", b"f.micro", b"systems"):
         assert expected in told
-    for private in (b"SECRETPATH", b"SECRETKEY", str(tmp_path).encode()):
+    for private in (b"SECRETKEY", str(tmp_path).encode()):
         assert private not in told
 
 

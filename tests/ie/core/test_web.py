@@ -177,23 +177,16 @@ def test_who_takes_an_answer_slowly_gets_all_of_it(page: Page, monkeypatch: pyte
     assert size > 40_000_000
 
 
-@pytest.mark.parametrize("origin", ["http://localhost", "http://evil.example"])
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
-def test_a_large_body_is_refused_where_its_client_can_read_it(
-    page: Page, origin: str, connection: str
-) -> None:
-    head = ECHO.decode().replace("http://localhost", origin)
-    client = page.connect(
-        f"{head}Connection: {connection}\r\nContent-Length: 20000000\r\n\r\n".encode() + bytes(20_000_000)
-    )
-    told = answer(client)
-    assert told.startswith(b"HTTP/1.1 413" if origin == "http://localhost" else b"HTTP/1.1 403")
+def test_a_large_body_is_refused_where_its_client_can_read_it(page: Page, connection: str) -> None:
+    head = ECHO + f"Connection: {connection}\r\nContent-Length: 20000000\r\n\r\n".encode()
+    told = answer(page.connect(head + bytes(20_000_000)))
+    assert told.startswith(b"HTTP/1.1 413")
     assert b"connection: close" in told.lower()
-    assert b"100" not in told.split(b"\r\n\r\n")[0]
 
 
 def test_of_a_body_without_end_only_so_much_is_taken(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr(web, "DISCARDED_BYTES", 1_000_000)
     client = page.connect(ECHO + b"Transfer-Encoding: chunked\r\n\r\n")
     assert cut_off(client, b"ffff\r\n" + bytes(0xFFFF) + b"\r\n")
 

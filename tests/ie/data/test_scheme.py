@@ -85,7 +85,7 @@ def test_variables_elsewhere_may_be_left_open(tmp_path):
         ('[nlp]\nlang = "en"\n', "no component has a task with labels"),
         (one_task("ie.Spans.v1", "[]"), "no component has a task with labels"),
         (one_task("ie.Spans.v1", '["A", "A"]'), "lists the span label 'A' twice"),
-        (one_task("ie.Spans.v1", '[" A"]'), "without blanks"),
+        (one_task("ie.Spans.v1", '[" A"]'), "without spaces"),
         (one_task("ie.Spans.v1", "[1]"), "must be a list of names"),
         (one_task("ie.Spans.v1", "${vars.unknown}"), "must be a list of names"),
         (CONFIG.replace('MONEY = "An amount."', 'MONY = "An amount."'), "'MONY', which is no span label"),

@@ -1,53 +1,39 @@
-"""Categories counted, macro F and accuracy."""
+"""Macro F, accuracy and the most frequent categories."""
 
 import numpy as np
 import pytest
-import spacy
 
 from ie.data.records import Record
-from ie.evaluation import categories
+from ie.evaluation import categories, scoring
 
 
-def test_counts_and_table() -> None:
-    counts = categories.count(["A", "A", "B", "B"], ["A", "B", "B", "X"], ["A", "B", "C"])
+def counted(gold: list[str], predicted: list[str], labels: list[str]) -> np.ndarray:
+    views = [
+        scoring.view([Record(text=str(i), cats={name: 1}) for i, name in enumerate(names)], "category")
+        for names in (gold, predicted)
+    ]
+    return scoring.count(*views, labels)
+
+
+def test_counts_of_single_categories() -> None:
+    counts = counted(["A", "A", "B", "B"], ["A", "B", "B", "X"], ["A", "B", "C"])
     assert counts.sum(axis=0).tolist() == [[1, 0, 1], [1, 1, 1], [0, 0, 0]]
-    table = categories.table(counts[:, :2], ["A", "B"])
-    assert table["A"][0] == table["B"][0] == 2
-    assert table["accuracy"][1].value == pytest.approx(4 / 7)
-    assert table["macro"][1].value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert categories.macro(counts[:, :2]).value == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
-def test_accuracy_is_the_share_of_right_answers() -> None:
+def test_micro_f_of_single_categories_is_the_share_of_right_answers() -> None:
     rng = np.random.default_rng(0)
-    gold, found = (list(rng.choice(["A", "B", "C"], 50)) for _ in range(2))
-    table = categories.table(categories.count(gold, found, ["A", "B", "C"]), ["A", "B", "C"])
-    assert table["accuracy"][1].value == pytest.approx(
-        np.mean([g == f for g, f in zip(gold, found, strict=True)])
-    )
+    gold, predicted = (list(rng.choice(["A", "B", "C"], 50)) for _ in range(2))
+    scored = scoring.score_labels({"x": counted(gold, predicted, ["A", "B", "C"])}, ["A", "B", "C"])
+    right = np.mean([g == p for g, p in zip(gold, predicted, strict=True)])
+    assert scored.scores["x"][scoring.ALL][2].value == pytest.approx(right)
 
 
 def test_macro_has_an_interval_around_it_and_a_category_never_right_counts_nothing() -> None:
     gold = ["A"] * 30 + ["B"] * 10
-    estimate = categories.macro(categories.count(gold, ["A"] * 40, ["A", "B"]))
+    estimate = categories.macro(counted(gold, ["A"] * 40, ["A", "B"]))
     assert estimate.value == pytest.approx((2 * 30 / (2 * 30 + 10)) / 2)
     assert estimate.low < estimate.value < estimate.high
-
-
-def test_majority() -> None:
-    train = [Record(text=str(i), cats={"B": 1}) for i in range(3)] + [Record(text="x", cats={"A": 1})]
-    assert categories.majority(train, 2) == ["B", "B"]
-
-
-def test_of_equals_the_first_by_name() -> None:
-    nlp = spacy.blank("en")
-
-    @spacy.Language.component("test_equal_cats")
-    def equal(doc):
-        doc.cats = {"B": 0.5, "A": 0.5, "C": 0.1}
-        return doc
-
-    nlp.add_pipe("test_equal_cats")
-    assert categories.predict(nlp, [Record(text="x")]) == ["A"]
 
 
 def test_accuracy_of_several_categories_wants_all_of_them_right() -> None:

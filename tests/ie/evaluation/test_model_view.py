@@ -123,8 +123,6 @@ def test_a_case_holds_the_window_around_the_error_and_no_more():
         ("e", 0),
         ("f", 0),
     ]
-    share, tokens, texts = model_view.novelty(nlp, view, [gold], [answer], seen)["LOWER"]["wrong"]
-    assert (share.value, tokens, texts) == (0.5, 2, 1)
     whole = model_view.cases(nlp, View("t", ("LOWER",), None), [gold], [answer], seen, train)
     assert len(whole[0].columns) == 10
 

@@ -209,7 +209,7 @@ def test_texts_change_for_themselves_alone():
 
 @pytest.mark.parametrize("text", ["", "lower,sideways", " , "])
 def test_a_list_of_perturbations_must_name_some(text):
-    with pytest.raises(UserError, match="choose from lower, upper"):
+    with pytest.raises(UserError, match=r"--perturb.* lower, upper"):
         perturbations.parse(text)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ie.data.records import Record, Relation, Span
-from ie.evaluation import relations
+from ie.evaluation import relations, scoring
 
 
 def deal(*labels: str, relations: list[tuple] = (), gap: int = 3) -> Record:
@@ -81,13 +81,15 @@ def test_threshold_of_nothing() -> None:
 
 def test_scores_and_figures() -> None:
     gold = [deal("C", "M", relations=[(0, 1, "RAISED")])] * 20
-    scored = relations.score(gold, {"good": gold, "bad": [deal("C", "M")] * 20}, ["RAISED"])
-    figures = relations.figures(scored)
+    answers = {"good": gold, "bad": [deal("C", "M")] * 20}
+    tables = {name: relations.count(gold, predicted, ["RAISED"]) for name, predicted in answers.items()}
+    scored = scoring.score_labels(tables, ["RAISED"])
+    figures = scored.figures()
     assert figures["good"]["all"]["f"][0] == 1.0
-    assert figures["good"]["RAISED"]["correct"] == 20
     assert figures["bad"]["all"]["p"] is None
-    assert figures["bad"]["all"]["missing"] == 20
-    rows = relations.rows(scored, 20)
+    assert scored.annotated("bad", "RAISED") == 20
+    assert scored.groups() == []
+    rows = scored.rows()
     assert [row[0] for row in rows] == ["good", "", "bad", ""]
     assert [row[1:3] for row in rows] == [["RAISED", "20"], ["all", "20"]] * 2
     assert rows[3][3] == "–"

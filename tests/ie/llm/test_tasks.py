@@ -543,7 +543,7 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         (b"{{ text }} {{ text }}", "must contain {{ text }} exactly once"),
         (b"{{ txt }} {{ text }}", "'txt' is undefined; correct the template"),
         (b"{% for %} {{ text }}", ":1: "),
-        (b"{{ text }} \xff", "not UTF-8 (byte 12, line 1)"),
+        (b"{{ text }} \xff", ":1: not UTF-8 (byte 12 of the file)"),
         (b"{{ text + 1 }}", "correct the template"),
     ],
 )

@@ -99,8 +99,8 @@ class TestColumns:
                 "a.csv:2: 2 fields under 1 columns; put quotes around a text that holds ','",
             ),
             ("text,id,id\nTarn,1,2\n", "a.csv:1: two columns are called 'id'"),
-            (b"id,text\n1,caf\xe9\n", "a.csv: not UTF-8 .byte 14, line 2.; save it as UTF-8"),
-            ("id,text\n1,Tarn\n".encode("utf-16-le"), "a.csv: a NUL character in line 1; is it UTF-16"),
+            (b"id,text\n1,caf\xe9\n", "a.csv:2: not UTF-8 .byte 14 of the file.; save it as UTF-8"),
+            ("id,text\n1,Tarn\n".encode("utf-16-le"), "a.csv:1: a NUL character; is the file UTF-16"),
         ],
     )
     def test_mistakes_are_one_sentence(self, tmp_path, content, fault):

@@ -1,8 +1,8 @@
 """CoNLL's columns: one token per line, its tag last, an empty line between texts. IOB2 is written.
 
-IOB1, IOB2, BILUO (BILOU) and BIOES are all read by one rule, as their letters agree in what they mean.
-Columns are separated by tabs or blanks; a no-break space is part of a token. A first column that counts the
-tokens is left out.
+IOB1, IOB2, BILUO (BILOU) and BIOES are read by one rule, as their letters have the same meanings. Columns are
+separated by tabs or spaces; a no-break space is part of a token. A first column that numbers the tokens is
+ignored.
 """
 
 import re
@@ -19,11 +19,7 @@ FIRST, LAST = ("B", "U", "S"), ("L", "E", "U", "S")
 
 
 def read(path: Path, job: Conversion) -> Iterator[Placed]:
-    """A record for each sentence, its tokens joined by single blanks.
-
-    Raises:
-        UserError: naming file, line, fault and remedy.
-    """
+    """A record for each sentence, its tokens joined by single spaces."""
     sentences = list(_sentences(path, job))
     counted = _counted(path, sentences)
     for lines in sentences:
@@ -32,7 +28,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
         for number, columns in lines:
             words.append(columns[counted])
             tags.append(_checked(f"{path}:{number}", columns[-1]))
-            # what `write` puts there, and Label Studio too, says nothing
+            # -X- and _, as `write` and Label Studio write them, have no meaning
             job.lost["columns between token and tag"] += bool(set(columns[counted + 1 : -1]) - {"-X-", "_"})
         yield first, from_tags(first, words, tags)
 
@@ -67,11 +63,7 @@ def _columns(line: str) -> list[str]:
 
 
 def _counted(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> int:
-    """1 if the first column counts the tokens of each sentence, else 0.
-
-    Raises:
-        UserError: it does, and several columns hold tags: nothing says which of them is meant.
-    """
+    """1 if the first column numbers the tokens of each sentence, and only one other has tags; else 0."""
     if not any(len(lines) > 1 for lines in sentences):
         return 0
     for lines in sentences:
@@ -85,7 +77,7 @@ def _counted(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -
     tagged = [i + 1 for i in range(1, width) if all(_is_tag(columns[i]) for columns in rows)]
     if len(tagged) > 1:
         raise UserError(
-            f"{path}:{sentences[0][0][0]}: the first column counts tokens, and the columns "
+            f"{path}:{sentences[0][0][0]}: the first column numbers tokens, and the columns "
             f"{', '.join(map(str, tagged))} all have tags; keep the tokens and the tags that you mean, as "
             "`cut -f2,3` does."
         )
@@ -112,11 +104,7 @@ def write(path: Path, items: Iterable[Record], job: Conversion, columns: int = 2
 
 
 def from_tags(place: str, words: Sequence[str], tags: Sequence[str]) -> Record:
-    """A record of tokens with tags in any of the IOB family.
-
-    Raises:
-        UserError: not as many tags as tokens, or a token that isn't a text.
-    """
+    """A record of tokens with tags of any IOB scheme."""
     if len(words) != len(tags):
         raise UserError(f"{place}: {len(words)} tokens and {len(tags)} tags; each token needs one.")
     if not all(isinstance(word, str) and word for word in words):
@@ -150,7 +138,7 @@ def _is_tag(text: str) -> bool:
 def _tag(record: Record, start: int, end: int) -> str:
     for span in record.spans:
         if span.label != "".join(span.label.split()):
-            raise UserError(f"record {record.id!r}: the label {span.label!r} has a blank in it; rename it.")
+            raise UserError(f"record {record.id!r}: the label {span.label!r} has a space in it; rename it.")
         if span.start <= start and end <= span.end:
             return f"{'B' if start == span.start else 'I'}-{span.label}"
     return "O"

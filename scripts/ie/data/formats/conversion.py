@@ -1,4 +1,4 @@
-"""What every format needs: the tokenizer, the scheme, an account of all keys, and tokens that fit spans."""
+"""One conversion from or to another format: tokens, offsets, categories, and an account of all keys."""
 
 import json
 import re
@@ -13,15 +13,16 @@ from spacy.language import Language
 
 from ie.core.errors import UserError
 from ie.core.files import finite, json_text, read_text
+from ie.core.settings import first_fault
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 
 UNDECODABLE = "save it as UTF-8, or name another format"
 # A record and the place it came from ("file:line"), for messages.
 Placed = tuple[str, Record]
-# What offsets count: Unicode characters, or UTF-16 units as in JavaScript; "" if nobody has said so.
+# What offsets count: Unicode characters, or UTF-16 units as in JavaScript; "" if unknown.
 Offsets = Literal["", "characters", "utf-16"]
-# Keys whose text or number may be annotation. A list or an object may be under any name.
+# Keys whose string or number may be annotation. A list or an object may be, under any name.
 LABEL_LIKE = re.compile(
     r"label|annot|entit|span|(^|_)tags?($|_)|categor|(^|_)cats?($|_)|class|intent|sentiment|relation|answer"
     r"|choice|accept|topic",
@@ -34,15 +35,15 @@ class Keys:
     """The keys that a format has: a reader accounts for all others.
 
     Attributes:
-        annotation: these are read. A record that has none of them was not annotated in this format.
-        other: text, ids, dates, users: no annotation.
+        annotation: these are read. A record that has none of them wasn't annotated in this format.
+        other: no annotation, but text, ids, dates, users.
     """
 
     annotation: frozenset[str]
     other: frozenset[str]
 
 
-# What this project and Prodigy write beside annotation, in whatever format it travels.
+# Keys without annotation that this project and Prodigy write, in any format.
 BESIDE = frozenset(
     {
         *("text", "meta", "answer", "id", "llm", "file", "row", "tokens", "html", "config"),
@@ -57,12 +58,12 @@ class Conversion:
     """One conversion.
 
     Attributes:
-        nlp: empty pipeline whose tokenizer cuts texts where a format wants tokens.
-        scheme: its categories complete those of a format that holds the chosen ones alone.
-        offsets: what the file's offsets count, where its format leaves that open.
-        lost: what didn't arrive: name of the field to number of times.
-        unread: keys that may hold annotation and are kept as they are, but not read: to number of records.
-        other_keys: other keys beside a text, which the records keep: to number of records.
+        nlp: empty pipeline whose tokenizer is used where a format has tokens.
+        scheme: its categories are the absent ones if a format has only the chosen ones.
+        offsets: what the file's offsets count, if its format doesn't say.
+        lost: how often each field was lost, by name.
+        unread: number of records with a key that may be annotation and is kept, but not read.
+        other_keys: number of records with each other key, which is kept.
     """
 
     nlp: Language
@@ -73,10 +74,9 @@ class Conversion:
     other_keys: Counter[str] = field(default_factory=Counter)
 
     def account(self, place: str, data: dict[str, Any], keys: Keys) -> None:
-        """Account for the keys of a record: those that the format doesn't have stay in it as they are.
+        """Account for the keys of a record; those that the format doesn't have are kept as they are.
 
-        Raises:
-            UserError: none of the format's annotation is there, but something else that may be annotation.
+        Refuses a record without the format's annotation that has something else that may be annotation.
         """
         suspects = []
         for key, value in data.items():
@@ -87,24 +87,20 @@ class Conversion:
             else:
                 self.other_keys[key] += 1
         for key in suspects:
-            # what a record calls so is its own annotation
+            # in a record these names mean its own annotation
             (self.lost if key in ("spans", "relations", "cats") else self.unread)[key] += 1
         if suspects and not keys.annotation & data.keys():
             self.refuse(place, suspects)
 
     def refuse(self, place: str, names: Iterable[str]) -> None:
-        """Refuse a record of whose annotation nothing could be read: it would be gold without annotation.
-
-        Raises:
-            UserError: always.
-        """
+        """Refuse a record whose annotation can't be read: it would become gold without annotation."""
         raise UserError(
             f"{place}: no annotation that can be read, but {', '.join(map(repr, names))} may hold some; name "
-            "the format that the file has, or move what is no annotation to 'meta'."
+            "the format of the file, or move what isn't annotation to 'meta'."
         )
 
     def account_part(self, data: dict[str, Any], known: Iterable[str], name: str) -> None:
-        """Count the keys of a part of the annotation that are neither read nor `known` to say nothing."""
+        """Count the keys of a part of the annotation that are neither read nor `known` to be irrelevant."""
         self.lost.update(
             f"{name}.{key}"
             for key, value in data.items()
@@ -118,11 +114,7 @@ class Conversion:
         return strict
 
     def characters(self, place: str, text: str, start: Any, end: Any) -> tuple[Any, Any]:
-        """Offsets in characters, whatever the file counts. What is no offset of the text stays as it is.
-
-        Raises:
-            UserError: nobody has said what the file counts, and it matters here; or half a character.
-        """
+        """Offsets in characters, whatever the file counts; those outside the text stay as they are."""
         if text.isascii() or max(text) <= "\uffff" or self.offsets == "characters":
             return start, end
         if not all(isinstance(offset, int) for offset in (start, end)):
@@ -147,17 +139,13 @@ class Conversion:
             ) from None
 
     def tokens(self, record: Record) -> list[tuple[int, int]]:
-        """(start, end) of each token, in characters; a token that a span cuts is cut there.
-
-        Raises:
-            UserError: a span starts or ends with a blank.
-        """
+        """(start, end) of each token, in characters, divided where a span starts or ends inside a token."""
         for span in record.spans:
             text = record.text[span.start : span.end]
             if text != text.strip():
                 raise UserError(
-                    f"record {record.id!r}: the span {span.start}-{span.end} {text!r} has a blank at its "
-                    "edge; correct its offsets."
+                    f"record {record.id!r}: the span {span.start}-{span.end} {text!r} has whitespace at "
+                    "its edge; correct its offsets."
                 )
         cuts = {edge for span in record.spans for edge in (span.start, span.end)}
         pieces = []
@@ -169,7 +157,7 @@ class Conversion:
         return pieces
 
     def lose_extras(self, record: Record, *parts: str) -> None:
-        """Count the keys beside those of the contract in `spans`, `relations` or the record itself."""
+        """Count the extra keys of `spans`, `relations` or the record itself as lost."""
         for part in parts:
             items = [record] if part == "record" else getattr(record, part)
             prefix = "" if part == "record" else f"{part}."
@@ -196,25 +184,15 @@ class Conversion:
 
 
 def make(place: str, **fields: Any) -> Record:
-    """A record from another tool's data.
-
-    Raises:
-        UserError: a field has the wrong type.
-    """
+    """A record of these fields."""
     try:
         return Record.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise UserError(f"{place}: {name}: {first['msg'].lower()}; correct it or export it again.") from None
+        raise UserError(f"{place}: {first_fault(error)}; correct it or export it again.") from None
 
 
 def entry(place: str, data: Any, key: str, kind: type) -> Any:
-    """`data[key]` of the type that is expected there.
-
-    Raises:
-        UserError: it isn't there or is something else.
-    """
+    """`data[key]`, which must be of this type."""
     value = data.get(key) if isinstance(data, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise UserError(f"{place}: no {key!r} that is a {kind.__name__}; is the format the one you named?")
@@ -222,20 +200,12 @@ def entry(place: str, data: Any, key: str, kind: type) -> Any:
 
 
 def entries(place: str, data: Any, key: str) -> list[Any]:
-    """`data[key]` if it is a list, an empty list if it isn't there.
-
-    Raises:
-        UserError: it is something else.
-    """
+    """`data[key]`, which must be a list, or an empty list if it isn't there."""
     return [] if data.get(key) is None else entry(place, data, key, list)
 
 
 def names(place: str, data: Any, key: str) -> list[str]:
-    """`data[key]` if it is a list of names, an empty list if it isn't there.
-
-    Raises:
-        UserError: it is something else.
-    """
+    """`data[key]`, which must be a list of names, or an empty list if it isn't there."""
     values = entries(place, data, key)
     if not all(isinstance(name, str) for name in values):
         raise UserError(f"{place}: {key!r} isn't a list of names; is the format the one you named?")
@@ -243,11 +213,7 @@ def names(place: str, data: Any, key: str) -> list[str]:
 
 
 def parse_json(place: str, text: str, job: Conversion | None = None) -> Any:
-    """JSON without half surrogate pairs. NaN and Infinity become null, which `job` counts as lost.
-
-    Raises:
-        UserError: it can't be parsed.
-    """
+    """JSON without half surrogate pairs. NaN and Infinity become null, which `job` counts as lost."""
     try:
         data = json.loads(text, object_pairs_hook=_unrepeated)
         data = job.finite(data) if job else finite(data)
@@ -279,12 +245,8 @@ def _differing(data: Any, strict: Any) -> int:
 
 
 def json_lines(path: Path, job: Conversion) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, object) of each line of a JSONL file; empty lines are passed over.
-
-    Raises:
-        UserError: a line that is no JSON object.
-    """
-    # On \n alone, as texts may hold U+2028 and its like.
+    """(place, object) of each line of a JSONL file; empty lines are skipped."""
+    # split on \n alone, as texts may hold U+2028 and other line separators
     for number, line in enumerate(read_text(path, undecodable=UNDECODABLE).split("\n"), start=1):
         if line.strip():
             place = f"{path}:{number}"

@@ -1,4 +1,4 @@
-"""spaCy's DocBin (`.spacy`): spans are `ents`, categories `cats`; the rest travels in the Docs' user data."""
+"""spaCy's DocBin (`.spacy`): spans are `ents`, categories `cats`; the rest is in the Docs' user data."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -44,7 +44,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
         extras = {(s["start"], s["end"], s["label"]): s for s in rest.get("spans", [])}
         order = list(extras)
         spans = [_completed(span, extras.get(_key(span), {})) for span in data["spans"]]
-        # in the order they had, which ents forget; whatever was added since comes last
+        # in their original order, which ents don't keep; added ones come last
         spans.sort(key=lambda s: order.index(_key(s)) if _key(s) in extras else len(order))
         fields = {**data, **rest, "spans": spans}
         if [_key(span) for span in spans] != order and fields.get("relations"):
@@ -53,7 +53,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
 
 
 def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
-    """Write accepted records as training data; a token that a span cuts is cut there, and counted."""
+    """Write accepted records as training data; tokens divided by a span are counted."""
     binary = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=True)
     n = 0
     for record in job.gold_alone(items):
@@ -65,7 +65,7 @@ def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
 
 
 def _completed(span: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    # An entity's link is text in spaCy, whatever it was before.
+    # spaCy stores an entity's link as text, whatever its type was.
     same = str(extra.get("kb_id") or "") == span.get("kb_id", "")
     return {**span, **extra} if same else {**extra, **span}
 
@@ -95,7 +95,7 @@ def _doc(record: Record, job: Conversion) -> Doc:
     rest = record.model_dump(exclude_unset=True, exclude={"text", "cats"})
     in_order = all(one.start < other.start for one, other in pairwise(record.spans))
     if in_order and not record.relations and not any(span.model_extra for span in record.spans):
-        rest.pop("spans", None)  # ents say it all
+        rest.pop("spans", None)  # ents have everything
     if rest:
         cut.user_data[KEY] = json_text(rest)
     return cut

@@ -1,8 +1,7 @@
 """doccano's JSONL: `label` as triples of [start, end, label], or `entities` and `relations` with ids.
 
 We write offsets that count Unicode characters. doccano's own page counts UTF-16 units, and its files don't
-say which they hold: see `Job.characters`. Columns it doesn't know are kept by doccano as a text's metadata,
-and come back beside the text.
+say which they have: see `Conversion.characters`. doccano keeps unknown keys as a text's metadata.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +33,7 @@ RELATION = ("id", "from_id", "to_id", "type", "user", "example", "created_at", "
 
 
 def read(path: Path, job: Conversion) -> Iterator[Placed]:
-    """Records of any of its text projects: sequence labelling, relations, classification, both at once."""
+    """Records of any of its text projects: sequence labelling, relations, classification."""
     for place, data in json_lines(path, job):
         text = entry(place, data, "text", str)
         job.account(place, data, KEYS)
@@ -63,7 +62,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
 
 
 def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
-    """Write triples; entities and relations if the file has any relation, as all its lines must be alike."""
+    """Write triples; or entities and relations if any record has a relation, as all lines need one form."""
     everything = list(items)
     related = any(record.relations for record in everything)
     with atomic_write(path) as file:

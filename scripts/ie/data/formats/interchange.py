@@ -1,4 +1,4 @@
-"""From and to other tools' files: the table of formats, and the gate through which records come in."""
+"""Import and export of other tools' files: the table of formats, and the checks on import."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,34 +7,25 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ie.data.formats import conll, docbin, doccano, labelstudio, parquet, prodigy
-from ie.data.formats.conversion import Conversion
+from ie.data.formats.conversion import Conversion, Placed
 from ie.data.records import Record, annotation, validate
 
 Format = Literal["prodigy", "labelstudio", "doccano", "conll", "conll4", "docbin", "parquet"]
 FORMATS = get_args(Format)
-READERS = {
-    "prodigy": prodigy.read,
-    "labelstudio": labelstudio.read,
-    "doccano": doccano.read,
-    "conll": conll.read,
-    "conll4": conll.read,
-    "docbin": docbin.read,
-    "parquet": parquet.read,
+READERS: dict[str, Callable[[Path, Conversion], Iterable[Placed]]] = {
+    **{"prodigy": prodigy.read, "labelstudio": labelstudio.read, "doccano": doccano.read},
+    **{"conll": conll.read, "conll4": conll.read, "docbin": docbin.read, "parquet": parquet.read},
 }
 WRITERS: dict[str, Callable[[Path, Iterable[Record], Conversion], int]] = {
-    "prodigy": prodigy.write,
-    "labelstudio": labelstudio.write,
-    "doccano": doccano.write,
-    "conll": conll.write,
-    "conll4": partial(conll.write, columns=4),
-    "docbin": docbin.write,
-    "parquet": parquet.write,
+    **{"prodigy": prodigy.write, "labelstudio": labelstudio.write, "doccano": doccano.write},
+    **{"conll": conll.write, "conll4": partial(conll.write, columns=4)},
+    **{"docbin": docbin.write, "parquet": parquet.write},
 }
 
 
 @dataclass
 class Intake:
-    """What came in: new records, and those whose text the same annotator has annotated already."""
+    """Imported records, and how many were left out as the same annotator had annotated their text before."""
 
     records: list[Record] = field(default_factory=list)
     repeated: int = 0
@@ -42,13 +33,10 @@ class Intake:
 
 
 def read(path: Path, form: Format, job: Conversion, known: Sequence[Record] = ()) -> Intake:
-    """The records of another tool's file, checked as `read_records` does, without those that are `known`.
+    """The records of another tool's file, validated, without those that are `known`.
 
-    One text may have an answer of each annotator; a second one of the same is left out and counted, as
-    `repeated` if it says the same and as `otherwise` if it doesn't.
-
-    Raises:
-        UserError: naming the file, the place in it, the fault and the remedy.
+    A text may have an answer of each annotator. A second one of the same annotator is left out and counted:
+    as `repeated` if it is the same, as `otherwise` if it differs.
     """
     intake = Intake()
     seen = {(record.text, record.annotator): record for record in known}

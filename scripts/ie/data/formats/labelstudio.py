@@ -1,10 +1,10 @@
 """Label Studio's JSON: tasks with annotations, each of them a list of regions, relations and choices.
 
-Offsets count Unicode characters as ours do; older versions counted UTF-16 units. A region repeats
-its text, so that the unit is seen and the old offsets are converted.
+Offsets count Unicode characters as ours do; older versions counted UTF-16 units. A region repeats its text,
+which shows the unit, and old offsets are converted.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ie.data.scheme import Scheme
 
 # Names that the labelling interface (see `interface`) gives to its parts.
 SPANS, CATEGORIES, TEXT = "label", "category", "text"
-# Of the user's own data, `categories` alone is annotation: our export puts it there.
+# In the user's own data only `categories`, which our export adds, is annotation.
 DATA = Keys(annotation=frozenset({"categories"}), other=BESIDE)
 TASK = frozenset(
     {
@@ -52,7 +52,7 @@ RELATION = ("type", "from_id", "to_id", "direction", "labels")
 
 
 def read(path: Path, job: Conversion) -> Iterator[Placed]:
-    """A record for each annotation of each task; of several annotators, each its own."""
+    """A record for each annotation of each task."""
     tasks = parse_json(str(path), read_text(path, undecodable=UNDECODABLE), job)
     if not isinstance(tasks, list):
         raise UserError(f"{path}: no list of tasks; export the project as JSON (not JSON-MIN).")
@@ -85,21 +85,17 @@ def interface(scheme: Scheme) -> str:
     def escaped(name: str) -> str:
         return name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
-    lines = ["<View>"]
-    if scheme.relation_labels:
-        lines += ["  <Relations>"]
-        lines += [f'    <Relation value="{escaped(name)}"/>' for name in scheme.relation_labels]
-        lines += ["  </Relations>"]
-    if scheme.span_labels:
-        lines += [f'  <Labels name="{SPANS}" toName="{TEXT}">']
-        lines += [f'    <Label value="{escaped(name)}"/>' for name in scheme.span_labels]
-        lines += ["  </Labels>"]
-    lines += [f'  <Text name="{TEXT}" value="$text"/>']
-    if scheme.categories:
-        lines += [f'  <Choices name="{CATEGORIES}" toName="{TEXT}" choice="multiple">']
-        lines += [f'    <Choice value="{escaped(name)}"/>' for name in scheme.categories]
-        lines += ["  </Choices>"]
-    return "\n".join([*lines, "</View>"]) + "\n"
+    def block(head: str, tag: str, names: Sequence[str]) -> list[str]:
+        items = [f'    <{tag} value="{escaped(name)}"/>' for name in names]
+        return [f"  <{head}>", *items, f"  </{head.partition(' ')[0]}>"] if names else []
+
+    lines = [
+        *block("Relations", "Relation", scheme.relation_labels),
+        *block(f'Labels name="{SPANS}" toName="{TEXT}"', "Label", scheme.span_labels),
+        f'  <Text name="{TEXT}" value="$text"/>',
+        *block(f'Choices name="{CATEGORIES}" toName="{TEXT}" choice="multiple"', "Choice", scheme.categories),
+    ]
+    return "\n".join(["<View>", *lines, "</View>"]) + "\n"
 
 
 def _text_key(place: str, data: dict[str, Any]) -> str:
@@ -172,7 +168,7 @@ def _offsets(place: str, text: str, value: dict[str, Any], job: Conversion) -> t
     region_text = value.get("text")
     if not isinstance(region_text, str):
         return job.characters(place, text, start, end)
-    # A region's text comes from the page, which shows a run of blanks as one.
+    # A region's text comes from the page, which shows a run of spaces as one.
     if _folded(text[start:end]) == _folded(region_text):
         return start, end
     units = text.encode("utf-16-le")

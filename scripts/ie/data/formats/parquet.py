@@ -1,8 +1,7 @@
 """Hugging Face datasets as Parquet: spans and relations as lists of structs, free-form parts as JSON.
 
-Read back is also what others publish: columns `text` and `spans`, `tokens` and `ner_tags`, or `text` and
-`label`, where the names of numbered classes are taken from the features that `datasets` stores in the file.
-Needs pyarrow.
+Also reads what others publish: columns `text` and `spans`, `tokens` and `ner_tags`, or `text` and `label`.
+The names of numbered classes are taken from the features that `datasets` stores in the file.
 """
 
 import json
@@ -10,6 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, finite, json_text
@@ -26,12 +28,7 @@ LABELS = ("label", "labels")
 
 
 def read(path: Path, job: Conversion) -> Iterator[Placed]:
-    """A record for each row.
-
-    Raises:
-        UserError: naming file, row, fault and remedy.
-    """
-
+    """A record for each row."""
     table = read_table(path)
     columns = table.column_names
     if "text" not in columns and not {"tokens", "ner_tags"} <= set(columns):
@@ -48,13 +45,7 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
 
 
 def read_raw(path: Path) -> Iterator[Placed]:
-    """A record for each row of raw texts, without its annotations.
-
-    Raises:
-        UserError: naming file, row, fault and remedy.
-    """
-    from ie.data import shards
-
+    """A record for each row of raw texts, without its annotations."""
     table = read_table(path)
     if "text" not in table.column_names:
         raise UserError(
@@ -72,18 +63,12 @@ def read_raw(path: Path) -> Iterator[Placed]:
 
 
 def read_table(path: Path) -> Any:
-    """The table of a Parquet file, all its strings UTF-8.
-
-    Raises:
-        UserError: no such file, no Parquet, bytes that aren't UTF-8, two columns of one name.
-    """
-    arrow, parquet = _pyarrow(path)
-
+    """The table of a Parquet file; its strings must be UTF-8 and its column names distinct."""
     try:
-        table = parquet.read_table(path)
+        table = pq.read_table(path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; create it or correct the path.") from None
-    except (arrow.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: can't be read as Parquet ({one_line(error, 200)}).") from None
     if bad := shards.not_utf8(table):
         row, columns = next(iter(sorted(bad.items())))
@@ -94,30 +79,20 @@ def read_table(path: Path) -> Any:
 
 
 def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
-    """Write one row a record; nothing is lost."""
-    arrow, parquet = _pyarrow(path)
-    numbers = {"start": arrow.int64(), "end": arrow.int64(), "head": arrow.int64(), "child": arrow.int64()}
+    """Write one row per record; nothing is lost."""
+    numbers = {"start": pa.int64(), "end": pa.int64(), "head": pa.int64(), "child": pa.int64()}
 
     def struct(*names: str) -> Any:
-        fields = [(name, numbers.get(name, arrow.string())) for name in (*names, "label", "extra")]
-        return arrow.list_(arrow.struct(fields))
+        fields = [(name, numbers.get(name, pa.string())) for name in (*names, "label", "extra")]
+        return pa.list_(pa.struct(fields))
 
-    cats = arrow.list_(arrow.struct([("label", arrow.string()), ("score", arrow.float64())]))
+    cats = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))
     kinds = {"spans": struct("start", "end"), "relations": struct("head", "child"), "cats": cats}
-    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     rows = [_row(record) for record in items]
     with atomic_write(path, "wb") as file:
-        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), file)
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
     return len(rows)
-
-
-def _pyarrow(path: Path) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(f"{path}: Parquet needs pyarrow; run `pip install pyarrow` first.") from None
-    return pyarrow, pyarrow.parquet
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -137,12 +112,12 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _plain(row: dict[str, Any], job: Conversion) -> dict[str, Any]:
-    """A row as JSON has it: dates and the like are text, NaN and Infinity null."""
+    """A row as JSON: dates and other types as text, NaN and Infinity as null."""
     return json.loads(json_text(job.finite(row), default=str))
 
 
 def _record(place: str, row: dict[str, Any], classes: Mapping[str, list[str]], job: Conversion) -> Placed:
-    # None says that a cell, or a key of a struct, isn't there.
+    # None means that a cell, or a key of a struct, is empty
     fields = {key: value for key, value in row.items() if value is not None and key != "extra"}
     annotation = {"spans", "relations", "cats"} & fields.keys()
     if "text" not in row or ("spans" not in fields and {"tokens", "ner_tags"} <= fields.keys()):
@@ -150,7 +125,7 @@ def _record(place: str, row: dict[str, Any], classes: Mapping[str, list[str]], j
         tags = [_name(place, tag, classes["ner_tags"]) for tag in entry(place, fields, "ner_tags", list)]
         tagged = conll.from_tags(place, tokens, tags)
         if tagged.text != fields.get("text", tagged.text):
-            raise UserError(f"{place}: the text isn't its tokens joined by blanks; drop one of the columns.")
+            raise UserError(f"{place}: the text isn't its tokens joined by spaces; drop one of the columns.")
         fields |= {"text": tagged.text, "spans": [span.model_dump() for span in tagged.spans]}
         annotation |= {"tokens", "ner_tags"}
         del fields["ner_tags"], fields["tokens"]

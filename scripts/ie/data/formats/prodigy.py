@@ -1,8 +1,8 @@
-"""Prodigy's JSONL, for `prodigy db-in` and from `prodigy db-out`: the project's own format, but for details.
+"""Prodigy's JSONL, for `prodigy db-in` and from `prodigy db-out`: nearly the project's own format.
 
-Prodigy's relations point to tokens (the last one of a span) and repeat the spans; its choices are `options`
-and `accept`, and a yes or no to a category is `label` and `answer`, one line per category. Everything
-else, such as `_input_hash`, is kept as it is.
+Prodigy's relations point to tokens (the last one of a span) and repeat the spans. Its choices are `options`
+and `accept`; a yes or no to a category is `label` and `answer`, one line per category. Everything else, such
+as `_input_hash`, is kept as it is.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,9 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
     """Records whose relations are indices into the spans and whose choices are `cats`.
 
     Answers about several categories of one text, one per line, become one record.
-
-    Raises:
-        UserError: naming file, line, fault and remedy.
     """
     placed: list[Placed] = []
-    # by text and annotator, where categories are all that was asked about
+    # by text and annotator, where there are only categories
     categories: dict[tuple[str, str], Record] = {}
     inputs: dict[Any, list[Span]] = {}
     for place, record in _read(path, job):

@@ -326,7 +326,7 @@ class TestConll:
         first, second = bring(tmp_path, "conll", lines)[0]
         assert (first.text, second.text) == ("Hooli pays", "Acme")
         nested = "# source\n1\tHooli\tB-ORG\tO\n2\tBerlin\tI-ORG\tB-LOC\n"
-        with pytest.raises(UserError, match="in:2: the first column counts tokens, and the columns 3, 4 all"):
+        with pytest.raises(UserError, match="in:2: the first column numbers tokens, and the columns 3, 4"):
             bring(tmp_path, "conll", nested)
 
     def test_comments_are_counted_and_a_hash_is_a_token(self, tmp_path):
