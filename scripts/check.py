@@ -14,6 +14,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.core.settings import load_settings, read_config
+from ie.core.text import counted
 from ie.data import options, splits
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -25,6 +26,9 @@ from ie.review import first_model
 from ie.review.settings import BeginSection, ReviewSettings
 from ie.status.snapshot import ProjectPaths
 from ie.status.terminal import print_next_step
+
+# With more texts than this, it says at once that they take a while.
+MANY = 20_000
 
 
 def main(
@@ -66,8 +70,12 @@ def main(
     else:
         answers |= {"with a category": sum(any(record.cats.values()) for record in gold)}
     rows.append((str(reviewed), listing(answers) or "nothing"))
+    if (n := count_lines(texts)) > MANY:
+        msg.info(f"{texts}: reading and comparing {n:,} texts; this takes a minute or more.")
     raw = reader.read(texts, allow_empty=train_on == "reviewed")
     refuse_shared_ids(gold, raw, reviewed, texts)
+    if raw:
+        warn_removed(gold, raw, reviewed, texts)
     split = settings.assign(gold, raw)
     rows.append((str(texts), listing({"texts": len(raw), "unreviewed": len(raw) - split.reviewed_texts})))
     rows.append(("split", listing({part: len(getattr(split, part)) for part in splits.SIDES})))
@@ -151,6 +159,26 @@ def check_examples(path: Path, pinned: list[Record], split: Split, gold: list[Re
     refuse_held_out(path, pinned, {record.text for record in (*split.dev, *split.test)})
     if fault := outdated(path, pinned, gold):
         msg.warn(fault)
+
+
+def count_lines(path: Path) -> int:
+    """How many lines a file has; 0 if it isn't there, which its reader says better."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def warn_removed(gold: list[Record], raw: list[Record], reviewed: Path, texts: Path) -> None:
+    """Name reviewed texts that were removed from the raw texts, or edited there; they still count as gold."""
+    known = {record.text for record in raw}
+    removed = [record for record in gold if record.text not in known]
+    if removed:
+        count = "still counts" if len(removed) == 1 else "still count"
+        msg.warn(
+            f"{counted(len(removed), 'text')} of {reviewed} can't be found in {texts} (the first: "
+            f"{removed[0].id!r}), but {count} as gold. To take one out, set its answer to reject."
+        )
 
 
 def check_config(path: Path, lang: str) -> None:

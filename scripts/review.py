@@ -13,6 +13,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.core.settings import load_settings
+from ie.core.text import counted
 from ie.data import options, splits
 from ie.data.config import load_data_config
 from ie.data.records import Reader, RecordFile
@@ -135,7 +136,10 @@ def main(
             selection=select,
         )
         if engine.repaired:
-            msg.info(f"{engine.repaired} finished text(s) that a crash kept from {reviewed} are there now")
+            msg.info(
+                f"{counted(engine.repaired, 'finished text')} of {journal} had no line in {reviewed} and "
+                "got it back; to take a text out, reject it on the page."
+            )
         metrics = folder / "metrics.json"
         if not select:
             missing, left = first_model.missing(wanted.order.begin, engine.sides.counts), engine.unreviewed()

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,28 @@ def test_examples_of_prompts_are_checked_against_the_split_and_their_gold(projec
     assert outcome.status == 1
     assert f"{path}:1: " in outcome.output
     assert "belongs to dev or test" in outcome.output
+
+
+def test_reviewed_texts_that_were_removed_or_edited_are_named(project):
+    append("reviewed.jsonl", {"text": "ACME", "meta": {"id": "gone"}})(project)
+    outcome = project.check()
+    assert outcome.status == 0, outcome.output
+    assert "1 text of" in outcome.output
+    assert "(the first: 'gone'), but still counts as gold" in outcome.output
+
+
+@pytest.mark.parametrize("train_on", ["reviewed", "both"])
+def test_ten_texts_in_all_say_how_many_to_add(project, train_on):
+    """Whatever the split makes of them, a part that has no text left is named with a way out."""
+    write_lines(project.folder / "texts.jsonl", [{"text": line["text"]} for line in project.lines[:3]])
+    write_lines(project.folder / "reviewed.jsonl", project.lines[:3])
+    outcome = project.check(**{"train-on": train_on})
+    assert outcome.status == 1
+    assert "no reviewed text is in" in outcome.output
+    assert re.search(r"texts.jsonl has no \w+.* left: add about \d+ texts \(", outcome.output)
+    assert re.search(r"raise \w+_percent in ", outcome.output)
+
+
+def test_many_texts_are_announced(project, monkeypatch):
+    write_lines(project.folder / "texts.jsonl", [{"text": f"Text number {i} of many"} for i in range(20_001)])
+    assert "reading and comparing 20,001 texts; this takes a minute" in project.check().output

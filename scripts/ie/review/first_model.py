@@ -9,8 +9,6 @@ from ie.data.records import Record, accepted
 from ie.data.splits import SIDES, Split, part_of
 from ie.review.settings import BeginSection
 
-REMEDIES = {"train": "lower test_percent", "dev": "raise dev_percent", "test": "raise test_percent"}
-
 
 def missing(begin: BeginSection, counts: Mapping[str, int]) -> dict[str, int]:
     """How many texts more each part needs, of the parts that are counted; those with enough are left out."""
@@ -55,12 +53,17 @@ def need(
         sentences[0] += ": `weasel run review` asks for them first"
     if short:
         add = max(ceil(n / shares[part] * 100) for part, n in short.items())
-        there = listing({part: left[part] for part in short}).replace("0 ", "no ")
-        percents = " and ".join(f"{shares[part]:g} % of all texts are for {part}" for part in short)
-        remedies = dict.fromkeys(REMEDIES[part] for part in short)
+        total = sum(left[part] for part in short)
+        there = " and ".join(f"{left[part] or 'no'} {part}" for part in short)
+        percents = ", ".join(f"{part} is {shares[part]:g} %" for part in short)
+        raised = " and ".join(f"{part}_percent" for part in short if part != "train")
+        if "train" not in short:
+            remedy = f", or raise {raised} in {data}"
+        else:
+            remedy = "" if raised else f", or lower test_percent in {data}"
         sentences.append(
-            f"{texts} has only {there} left: add about {add:,} texts ({percents}), or "
-            f"{' and '.join(remedies)} in {data}"
+            f"{texts} has {there} {'text' if total == 1 else 'texts'} left: add about {add:,} texts "
+            f"({percents} of all){remedy}"
         )
     return ". ".join(sentences) + "."
 

@@ -1,5 +1,6 @@
 """The settings of reviewing, from configs/review.cfg, and the questions that follow from them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,6 +74,21 @@ class Unit:
         if self.task == "categories":
             return frozenset({"categories"})
         return frozenset(f"{self.task}:{label}" for label in self.labels)
+
+    def without(self, parts: Collection[str]) -> "Unit":
+        """The question for the labels that aren't settled yet, where some are; all categories are one."""
+        missing = tuple(label for label in self.labels if f"{self.task}:{label}" not in parts)
+        if self.task == "categories" or missing in ((), self.labels):
+            return self
+        return Unit(self.task, missing, f"{self.task}:{','.join(missing)}")
+
+    def named(self, name: str) -> "Unit | None":
+        """This question, or one for some of its labels, by name; None for the name of another."""
+        task, _, labels = name.partition(":")
+        chosen = tuple(labels.split(","))
+        if name != self.name and (task != self.task or not set(chosen) <= set(self.labels)):
+            return None
+        return self if name == self.name else Unit(task, chosen, name)
 
 
 def units(settings: ReviewSettings, scheme: Scheme) -> tuple[Unit, ...]:

@@ -165,6 +165,7 @@ class ReviewState:
         self._sessions: dict[str, ReviewSession] = {}
         self._score = score
         self._orderings: dict[str, ReviewQueue] = {}
+        self._reopened: dict[str, list[int]] = {}  # by ledger, see `_answered_before`
         self._left: Counter[str] | None = None  # unreviewed texts by part, once they were counted
 
     # Reading what was answered before
@@ -234,7 +235,7 @@ class ReviewState:
             while True:
                 for i in desk.batch:
                     if self._open(ledger, i, unit):
-                        return i, unit
+                        return i, unit.without(self._draft(ledger, self.texts[i]).parts)
                 room = len(desk.batch) < self.settings.review.batch
                 if not (unit is self.units[0] and room and self._draw(annotator, desk)):
                     break
@@ -247,11 +248,10 @@ class ReviewState:
     def back(self, annotator: str, steps: int) -> dict[str, Any] | None:
         """The question that an annotator answered so many answers ago, each counted once; None if no more."""
         self._ledger_name(annotator)
-        known = {unit.name for unit in self.units}
         order = dict.fromkeys(
             pair
             for pair in reversed(self._history.get(annotator, []))
-            if self._find(pair[0]) is not None and pair[1] in known
+            if self._find(pair[0]) is not None and self._find_unit(pair[1])
         )
         if not 1 <= steps <= len(order):
             return None
@@ -324,7 +324,10 @@ class ReviewState:
         def usable(i: int) -> bool:
             return i not in held and i not in desk.batch and self._unreviewed(ledger, i)
 
-        drawn = self.ordering(ledger).draw(usable)
+        number = next((i for i in self._answered_before(ledger) if usable(i)), None)
+        drawn: tuple[int, str] | None = None if number is None else (number, "asked again, for a new label")
+        if drawn is None:
+            drawn = self.ordering(ledger).draw(usable)
         if drawn is None:
             # what others began long ago, or before the server started
             number = next((i for i in self._begun(ledger, rivals) if usable(i)), None)
@@ -359,7 +362,23 @@ class ReviewState:
         draft = self._drafts(ledger).get(key)
         if draft is not None and not draft.finished:
             return True
-        return text not in self._ledger(ledger).gold.records
+        record = self._ledger(ledger).gold.records.get(text)
+        return record is None or (draft is not None and self._has_new_label(ledger, text))
+
+    def _has_new_label(self, ledger: str, text: str) -> bool:
+        """Whether the label scheme has a label that a finished text wasn't asked for."""
+        draft = self._draft(ledger, text)
+        return any(self._wanted(draft, unit) for unit in self.units)
+
+    def _answered_before(self, ledger: str) -> list[int]:
+        """The finished texts that are asked again, as the label scheme has grown since."""
+        if self.selection:
+            return []
+        if ledger not in self._reopened:
+            finished = (self._find(key) for key, draft in self._drafts(ledger).items() if draft.finished)
+            known = (i for i in finished if i is not None)
+            self._reopened[ledger] = [i for i in known if self._unreviewed(ledger, i)]
+        return self._reopened[ledger]
 
     def _open(self, ledger: str, i: int, unit: Unit) -> bool:
         """Whether a question about a text is to be asked."""
@@ -371,12 +390,20 @@ class ReviewState:
         return self._wanted(draft, unit)
 
     def _wanted(self, draft: ReviewDraft, unit: Unit) -> bool:
-        if draft.answer != "accept" or unit.parts <= draft.parts:
+        if draft.answer != "accept" or self._is_settled(draft, unit):
             return False
         if unit.task != "relations" or len(draft.spans) > 1:
             return True
         # There may be spans to come.
         return any(u.task == "spans" and not u.parts <= draft.parts for u in self.units)
+
+    @staticmethod
+    def _is_settled(draft: ReviewDraft, unit: Unit) -> bool:
+        """Whether a question was answered, for all of its labels."""
+        complete = (
+            unit.task != "categories" or draft.answer != "accept" or draft.cats.keys() >= set(unit.labels)
+        )
+        return unit.parts <= draft.parts and complete
 
     # Choosing texts by hand
 
@@ -462,7 +489,7 @@ class ReviewState:
         draft = self._draft(ledger, text)
         side = self.side(text)
         chosen = self._chosen.get(text)
-        answered = unit.parts <= draft.parts
+        answered = self._is_settled(draft, unit)
         blind = side in self.settings.review.blind and not (chosen and chosen.suggested)
         known = TextSuggestions() if blind else self._suggested(text)
         divided = cells(text, self._tokenizer)
@@ -496,7 +523,7 @@ class ReviewState:
                 if edge[2] in unit.labels and edge not in mine and (not chosen or known.said <= set(names))
             ]
         cats = draft.cats
-        if fresh and not chosen:
+        if fresh and not chosen and not cats:
             cats = known.cats
         record = self._base(text)
         self._served[key] = text
@@ -530,7 +557,7 @@ class ReviewState:
             "place": {
                 "text": position,
                 "batch": max(len(desk.batch), min(self.settings.review.batch, len(self.texts))),
-                "unit": self.units.index(unit) + 1,
+                "unit": next(n for n, one in enumerate(self.units, start=1) if one.named(unit.name)),
                 "units": len(self.units),
             },
         }
@@ -723,7 +750,7 @@ class ReviewState:
             begun.spans = [(s.start, s.end, s.label) for s in record.spans]
             edges = [(s.start, s.end) for s in record.spans]
             begun.relations = [(edges[r.head], edges[r.child], r.label) for r in record.relations]
-            begun.cats = dict(record.cats)
+            begun.cats = dict.fromkeys(draft.cats if draft else (), 0.0) | record.cats
             begun.meeting = record.meta.get("meeting")
         return begun
 
@@ -751,10 +778,14 @@ class ReviewState:
         return {text_key(text): text for text in self.texts}
 
     def _unit(self, name: str) -> Unit:
-        for unit in self.units:
-            if unit.name == name:
-                return unit
-        raise RequestError("The labels have changed; load the page again.", 409)
+        unit = self._find_unit(name)
+        if unit is None:
+            raise RequestError("The labels have changed; load the page again.", 409)
+        return unit
+
+    def _find_unit(self, name: str) -> Unit | None:
+        """A question by name, which may be for some of its labels."""
+        return next((found for unit in self.units if (found := unit.named(name))), None)
 
 
 def text_key(text: str) -> str:

@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import reviewing
 from pydantic import ValidationError
 from reviewing import NLP, Project, texts
+from running import write_lines
 
 from ie.core.errors import RequestError
 from ie.review.selection import SelectedText
@@ -73,7 +76,7 @@ def test_a_change_of_mode_asks_for_the_rest_only(tmp_path: Path) -> None:
     project.step()
     project.settings.review.mode = "all labels"
     project.restart()
-    assert [unit for _, unit in project.run()] == ["spans", "categories"]
+    assert [unit for _, unit in project.run()] == ["spans:MONEY", "categories"]
     project.settings.review.mode = "one label"
     assert project.restart().next("ann") is None
 
@@ -522,3 +525,111 @@ class TestFirstModel:
         after = project.engine.unreviewed()
         assert {part: before[part] - after[part] for part in before} == self.parts(project)
         assert after == project.restart().unreviewed()
+
+
+class TestNewLabels:
+    ALL: ClassVar = {"review": {"mode": "all labels", "tasks": ["spans"], "blind": [], "batch": 10}}
+
+    def grow(self, monkeypatch: pytest.MonkeyPatch, project: Project, **labels: tuple[str, ...]) -> None:
+        monkeypatch.setattr(reviewing, "SCHEME", replace(reviewing.SCHEME, **labels))
+        project.restart()
+
+    @pytest.mark.parametrize("mode", ["one label", "all labels"])
+    def test_answered_texts_are_asked_for_the_new_label_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    ) -> None:
+        settings = {"review": self.ALL["review"] | {"mode": mode}}
+        project = Project(tmp_path, texts(60), [], [suggestion(DEAL)], settings)
+        while len(project.gold()) < 50:
+            item = project.engine.next("ann")
+            spans = project.answer(item).spans or [(0, 1, "COMPANY")]
+            project.engine.answer(project.answer(item, spans=spans))
+        before = project.gold()
+        labels = ("COMPANY", "MONEY", "CITY")
+        self.grow(monkeypatch, project, span_labels=labels)
+        asked = []
+        for _ in range(50):
+            item = project.engine.next("ann")
+            asked.append((item["id"], item["unit"]["name"], item["why"]))
+            assert [span["label"] for span in item["spans"]] == ["COMPANY"]
+            kept = project.answer(item).spans
+            project.engine.answer(project.answer(item, spans=[*kept, (1, 2, "CITY")]))
+        assert {unit for _, unit, _ in asked} == {"spans:CITY"}
+        assert {why for *_, why in asked} == {"asked again, for a new label"}
+        assert len({text for text, *_ in asked}) == 50
+        for old, new in zip(before, project.gold(), strict=True):
+            assert (old.text, old.spans[0]) == (new.text, new.spans[0])
+            assert [span.label for span in new.spans] == ["COMPANY", "CITY"]
+        # the rest is asked for all labels
+        assert project.engine.next("ann")["unit"]["name"] in ("spans", "spans:COMPANY")
+        assert project.engine.back("ann", 1)["unit"]["name"] == "spans:CITY"
+
+    def test_a_rejected_text_is_not_asked_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project = Project(tmp_path, texts(1), settings=self.ALL)
+        project.step(answer="reject")
+        self.grow(monkeypatch, project, span_labels=("COMPANY", "MONEY", "CITY"))
+        assert project.engine.next("ann") is None
+
+    def test_a_new_category_is_a_new_choice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = {"review": {"tasks": ["categories"], "blind": [], "batch": 10}}
+        project = Project(tmp_path, texts(3), settings=settings)
+        project.run()
+        self.grow(monkeypatch, project, categories=("FUNDING", "OTHER", "RESULTS"))
+        item = project.engine.next("ann")
+        assert item["cats"] == {"FUNDING": 0, "OTHER": 1, "RESULTS": 0}
+        assert not item["answered"]
+        project.run()
+        assert [set(record.cats) for record in project.gold()] == [{"FUNDING", "OTHER", "RESULTS"}] * 3
+
+    def test_gold_that_review_did_not_write_is_not_asked_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project = Project(tmp_path, texts(1), [{"text": texts(1)[0]}], settings=self.ALL)
+        self.grow(monkeypatch, project, span_labels=("COMPANY", "MONEY", "CITY"))
+        assert project.engine.next("ann") is None
+
+
+class TestFilesOutOfStep:
+    SPANS: ClassVar = {"review": {"tasks": ["spans"], "mode": "all labels", "blind": [], "batch": 10}}
+
+    def test_an_edited_text_is_a_new_one_and_the_old_answer_stays(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(3), settings=self.SPANS)
+        project.run()
+        before = project.gold()
+        edited = [texts(3)[0].replace("Velto", "Velto Ltd"), *texts(3)[1:]]
+        write_lines(tmp_path / "texts.jsonl", [{"text": text} for text in edited])
+        project.restart()
+        assert project.step()["pieces"][1::2][1] == "Ltd"
+        assert project.gold()[:3] == before
+        assert len(project.gold()) == 4
+
+    def test_a_removed_text_keeps_its_answer(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(3), settings=self.SPANS)
+        project.step()
+        project.step()
+        before = project.reviewed.read_bytes()
+        write_lines(tmp_path / "texts.jsonl", [{"text": text} for text in texts(3)[2:]])
+        project.restart()
+        assert [item for item, _ in project.run()]
+        assert project.reviewed.read_bytes().startswith(before)
+
+    def test_a_gold_line_that_is_missing_comes_back_from_the_log(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(3), settings=self.SPANS)
+        project.run()
+        before = project.reviewed.read_text("utf-8").splitlines()
+        write_lines(project.reviewed, before[1:])
+        assert project.restart().repaired == 1
+        assert sorted(project.reviewed.read_text("utf-8").splitlines()) == sorted(before)
+
+    def test_gold_without_its_log_stays(self, tmp_path: Path) -> None:
+        project = Project(tmp_path, texts(3), settings=self.SPANS)
+        project.step()
+        before = project.reviewed.read_bytes()
+        project.journal.close()
+        project.journal = None
+        project.log.unlink()
+        project.restart()
+        assert len(project.run()) == 2
+        assert project.reviewed.read_bytes().startswith(before)
