@@ -14,6 +14,7 @@ from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.diagnosis import findings, report, verdict
+from ie.reports.html import page_links
 from ie.status.snapshot import ProjectPaths
 from ie.status.terminal import print_next_step
 from ie.training import loop
@@ -55,7 +56,8 @@ def main(
             progress=bar.set_description_str,
         )
     content = report.to_json(diagnosis)
-    write_files(output, {"diagnosis.json": content, "diagnosis.html": report.page(diagnosis)})
+    page = report.page(diagnosis, page_links(output / "diagnosis.html", output))
+    write_files(output, {"diagnosis.json": content, "diagnosis.html": page})
     suspects = [suspect.to_json() for finding in diagnosis.findings for suspect in finding.suspects]
     write_jsonl(output / "label-errors.jsonl", suspects)
     print(f"\n{report.text(diagnosis)}\n")

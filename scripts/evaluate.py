@@ -22,7 +22,9 @@ from ie.evaluation import comparison, history, scoring, systems
 from ie.evaluation.comparison import SystemComparison
 from ie.evaluation.report import evaluation_page, overall_table, scores_notes, scores_table
 from ie.evaluation.systems import SystemResult
-from ie.status.snapshot import ProjectPaths
+from ie.reports.html import Answer, page_links
+from ie.status import next_step
+from ie.status.snapshot import ProjectPaths, read_results
 from ie.status.terminal import print_next_step
 
 # Texts with the most errors in the report, and timed runs of each system.
@@ -91,7 +93,8 @@ def main(
         seed=seed,
     )
     inspected = next((name for name in (inspect, *pipelines) if name in result.scores), None)
-    write(result, gold, inspected, output)
+    paths = ProjectPaths(scheme=scheme, data=data, corpus=test.parent, training=output)
+    write(result, gold, inspected, paths, labels)
     print(f"\n{scores_table(result)}\n")
     if result.overall:
         print(f"{overall_table(result)}\n")
@@ -101,7 +104,7 @@ def main(
         msg.warn(fault)
     msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")
     track(result)
-    print_next_step(ProjectPaths(scheme=scheme, data=data, corpus=test.parent, training=output), inspect)
+    print_next_step(paths, inspect)
 
 
 def baselines(
@@ -122,8 +125,15 @@ def baselines(
     ]
 
 
-def write(result: SystemComparison, gold: Sequence[Record], inspected: str | None, output: Path) -> None:
+def write(
+    result: SystemComparison,
+    gold: Sequence[Record],
+    inspected: str | None,
+    paths: ProjectPaths,
+    labels: Scheme,
+) -> None:
     """Write the JSON files, the counts of each document and the report."""
+    output = paths.training
     metrics = comparison.metrics(result)
     for name, content in {
         "metrics.json": metrics,
@@ -134,8 +144,15 @@ def write(result: SystemComparison, gold: Sequence[Record], inspected: str | Non
         write_json(output / name, content)
     counts = {name: by_label[scoring.ALL] for name, by_label in result.counts.items()}
     history.write_documents(output / "documents.jsonl", gold, counts)
+    page = evaluation_page(
+        result,
+        inspected=inspected or result.present[0].name,
+        documents=WORST,
+        answer=Answer(*next_step.answer(read_results(paths, labels, inspected or ""))),
+        links=page_links(output / "report.html", output),
+    )
     with atomic_write(output / "report.html") as file:
-        file.write(evaluation_page(result, inspected=inspected or result.present[0].name, documents=WORST))
+        file.write(page)
 
 
 def track(result: SystemComparison) -> None:

@@ -1,6 +1,7 @@
 """A page with the errors on dev as the model sees them, and hidden answers: imagine you're the model."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.files import atomic_write
 from ie.core.pipelines import load_pipeline
+from ie.core.text import counted
 from ie.data import options, records
 from ie.data.scheme import load_scheme
 from ie.evaluation import model_view, scoring
@@ -46,6 +48,8 @@ def main(
         n=len(gold),
         total=len(cases),
         cases=[shown(case, names) for case in cases[:most]],
+        answer=answer(cases, len(gold)),
+        links=html.page_links(output, output.parent),
     )
     with atomic_write(output) as file:
         file.write(content)
@@ -55,6 +59,19 @@ def main(
     listed = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
     print(f"{len(cases):,} errors on {len(gold):,} dev texts{': ' if listed else ''}{listed}")
     msg.good(str(output))
+
+
+def answer(cases: Sequence[ErrorView], n: int) -> html.Answer:
+    """What the page says first."""
+    if not cases:
+        return html.Answer(f"No error on {n:,} dev texts.", [], "`weasel run diagnose`: is that true?")
+    kind, most = Counter(case.error.kind for case in cases).most_common(1)[0]
+    return html.Answer(
+        f"{counted(len(cases), 'error')} on {n:,} dev texts, {most:,} of them {kind}.",
+        ["Imagine you're the model. How would you label the marked tokens, from this alone?"],
+        "If you can't tell either, more training won't help: change the features, the window or the "
+        "guidelines. If you can, look for what is missing in training: `weasel run review`.",
+    )
 
 
 def shown(case: ErrorView, labels: tuple[str, ...]) -> dict:

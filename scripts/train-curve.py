@@ -21,6 +21,7 @@ from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.evaluation import scoring, systems
 from ie.reports import figures
+from ie.reports.html import page_links
 from ie.training import jobs, loop
 from ie.training.curve import learning_curve, projection, report, review_speed
 from ie.training.curve.learning_curve import CurveVerdict
@@ -151,7 +152,9 @@ def review_cost(split: Path, share: float, spare: int) -> ReviewCost | None:
         split: file of `split`, which says what is trained on; without it examples count as reviewed.
         share, spare: see `ReviewCost`.
     """
-    train_on = json.loads(read_text(split)).get("train_on") if split.exists() else "reviewed"
+    train_on = (
+        json.loads(read_text(split)).get("settings", {}).get("train_on") if split.exists() else "reviewed"
+    )
     if train_on not in ("reviewed", "distilled"):
         return None
     return ReviewCost(*review_speed.seconds_per_example(REVIEW_LOG), share=share, spare=spare)
@@ -169,7 +172,16 @@ def write(
     """Write curve.json (its content is returned), curve.png and curve.html; the verdict is the first note."""
     notes = [verdict.text, *notes]
     picture = figures.png(report.figure(rows, dev, projection=further, llm=llm))
-    page = report.page(rows, dev=dev, train="train.spacy", notes=notes, projection=further, llm=llm)
+    page = report.page(
+        rows,
+        dev=dev,
+        train="train.spacy",
+        notes=notes,
+        projection=further,
+        llm=llm,
+        kind=verdict.kind,
+        links=page_links(output / "curve.html", output.parent),
+    )
     content = learning_curve.to_json(rows, dev, verdict, notes, further, llm)
     write_files(output, {"curve.json": content, "curve.png": picture, "curve.html": page})
     return content

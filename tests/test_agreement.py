@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pages import check_page
 from running import Outcome, run_command, scheme, write_lines
 
 from ie.data.records import read_answers
@@ -150,3 +151,8 @@ def test_one_annotator_and_no_such_side(project, capsys):
     assert "all its answers are of one annotator (anna)" in outcome.output
     outcome = agree(project, capsys, "--sides", "holdout")
     assert "--sides 'holdout' is no part of the split" in outcome.output
+
+
+def test_the_page_answers_first_and_fits(browser, project, capsys):
+    agree(project, capsys)
+    check_page(browser, (project / "out" / "agenda.html").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from pages import check_page
 from running import Outcome, run_command, scheme, write_lines
 
 from ie.data.records import blank
@@ -118,3 +119,8 @@ def test_a_model_that_is_not_there_is_named(project, capsys):
     outcome = view(project, capsys, "--model", project / "nowhere")
     assert outcome.status == 1
     assert "nowhere: there is no trained pipeline; run `weasel run train`" in outcome.output
+
+
+def test_the_page_answers_first_and_fits(browser, project, capsys):
+    assert view(project, capsys).status == 0
+    check_page(browser, read(project))

@@ -118,7 +118,7 @@ def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):
     outcome = curve(project, capsys, *given, **shares)
     assert "about 3.3 hours at your reviewing speed (60 s an example, mean of n=1)" in outcome.output
     # Annotations of a language model cost nobody time.
-    (project / "split.json").write_text('{"train_on": "silver"}', encoding="utf-8")
+    (project / "split.json").write_text('{"settings": {"train_on": "silver"}}', encoding="utf-8")
     outcome = curve(project, capsys, *given)
     assert "about 120 more training examples" in outcome.output
     assert "texts to review" not in outcome.output

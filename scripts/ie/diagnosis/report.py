@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -79,11 +80,19 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def page(diagnosis: Diagnosis) -> str:
-    """The diagnosis as a page that needs no other file."""
+def answer(diagnosis: Diagnosis) -> html.Answer:
+    """What the page says first: the case, why it is that one, and what to do."""
+    *sentences, following = summary(diagnosis)
+    if not diagnosis.first:
+        return html.Answer(f"No fault was found. {CASES[diagnosis.case]}", [diagnosis.why], following)
+    return html.Answer(f"Broken: {diagnosis.first.cause}.", sentences, diagnosis.first.remedy)
+
+
+def page(diagnosis: Diagnosis, links: Sequence[html.PageLink] = ()) -> str:
+    """The diagnosis as a page that needs no other file; `links` lead to other pages."""
     by_name = {finding.name: finding for finding in diagnosis.findings}
     pictures = [
-        (title, figures.svg(drawing(finding), name, title))
+        (name, title, figures.svg(drawing(finding), name, title))
         for name, title, drawing in (
             ("learning-rate", "Fall of the loss by learning rate", sweep_figure),
             ("gradients", "Norm of the gradients by layer", gradient_figure),
@@ -94,9 +103,9 @@ def page(diagnosis: Diagnosis) -> str:
     return html.page(
         "diagnosis.html.j2",
         diagnosis=diagnosis,
-        case=CASES[diagnosis.case],
+        answer=answer(diagnosis),
+        links=links,
         findings=ordered(diagnosis),
-        summary=summary(diagnosis),
         marks=MARKS,
         pictures=pictures,
         layers=layers(diagnosis),

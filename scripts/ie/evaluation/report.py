@@ -1,6 +1,7 @@
 """The evaluation as terminal tables, a figure and an HTML page."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -15,7 +16,7 @@ from ie.evaluation import comparison, scoring
 from ie.evaluation.comparison import SystemComparison
 from ie.evaluation.scoring import ALL
 from ie.reports.figures import COLOURS, STYLE, figure, svg
-from ie.reports.html import label_colours, marked, page
+from ie.reports.html import Answer, PageLink, label_colours, marked, page
 
 
 def scores_figure(result: SystemComparison) -> Figure:
@@ -147,12 +148,20 @@ def format_megabytes(mb: float | None) -> str:
     return "<.1" if mb < 0.05 else f"{mb:.1f}" if mb < 10 else f"{mb:,.0f}"
 
 
-def evaluation_page(result: SystemComparison, *, inspected: str, documents: int = 30) -> str:
+def evaluation_page(
+    result: SystemComparison,
+    *,
+    inspected: str,
+    documents: int = 30,
+    answer: Answer | None = None,
+    links: Sequence[PageLink] = (),
+) -> str:
     """The report of an evaluation.
 
     Args:
         inspected: name of the system whose worst documents are shown.
         documents: number of documents shown.
+        answer: what the page says first. links: to other pages.
     """
     n, words = len(result.gold), sum(result.words)
     system = next(system for system in result.present if system.name == inspected)
@@ -175,6 +184,8 @@ def evaluation_page(result: SystemComparison, *, inspected: str, documents: int 
     ]
     return page(
         "report.html.j2",
+        answer=answer,
+        links=links,
         result=result,
         n=n,
         notes=scores_notes(result),

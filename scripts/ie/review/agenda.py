@@ -7,7 +7,7 @@ from typing import Any
 
 from ie.core import stats
 from ie.data.guidelines import GuidelineIndex
-from ie.reports.html import page
+from ie.reports.html import Answer, PageLink, page
 from ie.review.agreement import LabelAgreement, Matched, Side
 from ie.review.disagreements import KINDS, Difference, Group
 
@@ -62,12 +62,30 @@ def content(agenda: Agenda) -> dict[str, Any]:
         "tables": tables(agenda),
         "kinds": [_kind(agenda, kind) for kind in dict.fromkeys(group.kind for group in agenda.groups)],
         "steps": [step.format(path=path, version=version) for step in STEPS],
+        "total": total,
     }
 
 
-def html(agenda: Agenda) -> str:
-    """A page that needs no other file."""
-    return page("agenda.html.j2", **content(agenda))
+def html(agenda: Agenda, links: Sequence[PageLink] = ()) -> str:
+    """A page that needs no other file; `links` lead to other pages."""
+    shown = content(agenda)
+    total, n = shown.pop("total"), len(agenda.matched.first)
+    headline = f"{agenda.names[0]} and {agenda.names[1]} agree on all of {n:,} texts."
+    following = "Nowhere do they differ: there is nothing to decide."
+    if total:
+        headline = f"{agenda.names[0]} and {agenda.names[1]}: {shown['summary'].partition('. ')[0]}."
+        following = "Decide the patterns below, the most frequent first; then `weasel run agreement` again."
+    overall = [
+        f"{part['title']}: {part['header'][4]} {row[4]}"
+        for part in shown["tables"]
+        for row in part["rows"]
+        if row[0] == "all"
+    ]
+    sure = [f"Agreement on all labels: {'; '.join(overall)}."] if overall else []
+    guidelines = shown["summary"].partition(". ")[2]
+    return page(
+        "agenda.html.j2", answer=Answer(headline, [*sure, guidelines], following), links=links, **shown
+    )
 
 
 def markdown(agenda: Agenda) -> str:

@@ -1,7 +1,7 @@
 """From what the files say to three lines: where you stand, the weakest spot, the command to run."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ie.core import stats
@@ -30,6 +30,7 @@ SYSTEMS = {
     "both": "silver and reviewed",
     "distilled": "the distilled pipeline",
 }
+NOTHING = "nothing stands out"
 BASELINES = ("llm", "rules", "dictionary", "majority")
 
 
@@ -55,13 +56,46 @@ class NextStep:
         ]
 
 
+Rule = Callable[[Snapshot], NextStep | None]
+
+
 def decide(snapshot: Snapshot) -> NextStep:
     """The next step of a project: the first rule that applies."""
-    for rule in RULES:
-        step = rule(snapshot)
-        if step:
-            return step
-    return _ship(snapshot)
+    return _first(RULES, snapshot)
+
+
+def answer(results: Snapshot) -> tuple[str, list[str], str]:
+    """What the page of an evaluation says first: is it good enough, how sure is that, and what is next?"""
+    scores = _scores(results)
+    if results.train_on not in scores.f:
+        measured = f"No pipeline is among the systems scored on {counted(scores.documents, 'test text')}."
+        return measured, [], "`weasel run all`"
+    f = scores.f[results.train_on][ALL]
+    shown = _score(scores, results.train_on)
+    good = stats.decimals(GOOD, 1)
+    if f.low >= GOOD:
+        headline = f"Good: F is {shown}, above {good}."
+    elif f.high < GOOD:
+        headline = f"Not good yet: F is {shown}, below {good}."
+    else:
+        headline = f"F is {shown}: it may be above {good} or below."
+    digits = stats.resolved_digits(scores.documents)
+    sure = (
+        f"The pipeline ({SYSTEMS.get(results.train_on, results.train_on)}), measured on "
+        f"{counted(scores.documents, 'gold test text')}; these support "
+        f"{counted(digits, 'digit') if digits else 'no digit'}, ± is the 95 % interval."
+    )
+    step = _first(RESULT_RULES, results)
+    weakest = f"Weakest spot: {step.weakest}." if step.weakest != NOTHING else ""
+    beside = _beside(scores)
+    comparison = f"On the same texts: {beside}." if beside else ""
+    following = f"`{step.command}`: {step.reason}."
+    return headline, [line for line in (sure, comparison, weakest) if line], following
+
+
+def _first(rules: Sequence[Rule], snapshot: Snapshot) -> NextStep:
+    steps = (rule(snapshot) for rule in rules)
+    return next((step for step in steps if step), None) or _ship(snapshot)
 
 
 def _unreadable(now: Snapshot) -> NextStep | None:
@@ -117,26 +151,33 @@ def _nothing_accepted(now: Snapshot) -> NextStep | None:
 
 
 def _gap(now: Snapshot) -> NextStep | None:
-    """A part of the split without texts, or a label without training examples."""
-    sides = [side for side in ("dev", "test") if not now.parts.get(side)]
-    if now.train_on not in ("silver", "both") and not now.parts.get("train"):
-        sides.insert(0, "train")
+    """A part of the split without texts, or nothing to learn."""
+    silver = now.train_on in ("silver", "both")
+    parts = [part for part in SIDES if not now.parts.get(part) and not (silver and part == "train")]
+    if parts:
+        weakest = f"no text of {' and '.join(parts)} yet"
+        return NextStep(_reviewed(now), weakest, REVIEW, _how_to_review(now, "go on until each part has one"))
+    if not silver and not any(now.label_counts.get("train", {}).get(label) for label in now.labels):
+        reason = _how_to_review(now, "find texts with the labels")
+        return NextStep(_reviewed(now), "no training text has any of the labels", REVIEW, reason)
+    return None
+
+
+def _unlearned(now: Snapshot) -> str:
+    """The label that no training text has, as the weakest spot; "" if there is none."""
     counts = now.label_counts.get("train", {})
     missing = [label for label in now.labels if not counts.get(label)]
-    if sides:
-        weakest = f"no text of {' and '.join(sides)} yet"
-        return NextStep(_reviewed(now), weakest, REVIEW, _how_to_review(now, "go on until each part has one"))
     if not missing or now.train_on in ("silver", "both"):
-        return None
-    label = _shortened(missing[0])
-    others = f" ({len(missing) - 1} more labels)" if len(missing) > 1 else ""
-    n = now.parts["train"]
-    return NextStep(
-        _reviewed(now),
-        f"{label} is in none of the {n:,} training text{'s' * (n != 1)}{others}",
-        REVIEW,
-        _how_to_review(now, "find some, or remove the label"),
-    )
+        return ""
+    others = f" (and {len(missing) - 1} more labels)" if len(missing) > 1 else ""
+    return f"{_shortened(missing[0])}{others}: in none of {counted(now.parts['train'], 'training text')}"
+
+
+def _label_missing(now: Snapshot) -> NextStep | None:
+    if weakest := _unlearned(now):
+        reason = _how_to_review(now, "find some, or remove the label")
+        return NextStep(_standing(now), weakest, REVIEW, reason)
+    return None
 
 
 def _llm_failed(now: Snapshot) -> NextStep | None:
@@ -163,7 +204,7 @@ def _llm_failed(now: Snapshot) -> NextStep | None:
 def _not_made(now: Snapshot) -> NextStep | None:
     """Split, pipeline or scores are missing, or older than what they are made from."""
     if now.split is None:
-        weakest = "no pipeline is trained yet"
+        weakest = _unlearned(now) or "no pipeline is trained yet"
         reason = "it trains, measures and packages"
     elif now.changed:
         weakest = f"{counted(now.changed, 'reviewed text')} changed since the split"
@@ -321,15 +362,8 @@ def _ship(now: Snapshot) -> NextStep:
     return NextStep(standing, weakest, "weasel run serve", "or `weasel run apply` for many texts at once")
 
 
-RULES: tuple[Callable[[Snapshot], NextStep | None], ...] = (
-    _unreadable,
-    _nothing,
-    _unreviewed,
-    _nothing_accepted,
-    _gap,
-    _llm_failed,
-    _not_made,
-    _not_evaluated,
+# Those that need nothing but results.
+RESULT_RULES: tuple[Rule, ...] = (
     _broken,
     _few_test,
     _untrainable,
@@ -338,6 +372,18 @@ RULES: tuple[Callable[[Snapshot], NextStep | None], ...] = (
     _baseline_better,
     _weak_label,
     _flat,
+)
+RULES: tuple[Rule, ...] = (
+    _unreadable,
+    _nothing,
+    _unreviewed,
+    _nothing_accepted,
+    _gap,
+    _llm_failed,
+    _not_made,
+    _not_evaluated,
+    _label_missing,
+    *RESULT_RULES,
 )
 
 
@@ -373,7 +419,7 @@ def _reviewed(now: Snapshot) -> str:
 
 def _how_to_review(now: Snapshot, reason: str) -> str:
     """The reason to review, unless there is nothing left to review."""
-    return reason if now.unreviewed else "add texts first: all are reviewed"
+    return "add texts first: all are reviewed" if now.unreviewed == 0 else reason
 
 
 def _score(scores: Scores, system: str, label: str = ALL) -> str:
@@ -384,11 +430,16 @@ def _standing(now: Snapshot) -> str:
     """F of the pipeline, beside the two things it has to beat."""
     scores = _scores(now)
     said = f"F {_score(scores, now.train_on)} on {counted(scores.documents, 'test text')}"
+    beside = _beside(scores)
+    return f"{said} ({beside})" if beside else said
+
+
+def _beside(scores: Scores) -> str:
+    """F of what needs no training."""
     others = [name for name in ("rules", "llm", "majority") if name in scores.f]
-    beside = "; ".join(
+    return "; ".join(
         f"{SYSTEMS.get(name, name).removeprefix('the ')} {_score(scores, name)}" for name in others
     )
-    return f"{said} ({beside})" if beside else said
 
 
 def _lowest(now: Snapshot) -> str:
@@ -405,4 +456,4 @@ def _label_line(now: Snapshot) -> str:
     if label:
         n = scores.spans.get(label, 0)
         return f"{_shortened(label)}: F {_score(scores, now.train_on, label)} on {counted(n, kind)}"
-    return "nothing stands out"
+    return NOTHING

@@ -95,7 +95,7 @@ class Snapshot:
 
     Attributes:
         problems: files that can't be read, a sentence each.
-        texts: number of raw texts; unreviewed: those without an answer.
+        texts: number of raw texts; unreviewed: those without an answer, None if that isn't known.
         scored: what is measured, "spans" or a form of categories. labels: those that are scored.
         answers: reviewed texts by answer. parts: accepted ones by part of the split.
         label_counts: annotations by part and label.
@@ -110,7 +110,7 @@ class Snapshot:
 
     problems: tuple[str, ...] = ()
     texts: int = 0
-    unreviewed: int = 0
+    unreviewed: int | None = None
     scored: str = "spans"
     labels: tuple[str, ...] = ()
     answers: dict[str, int] = field(default_factory=dict)
@@ -145,33 +145,45 @@ def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
     gold = [] if problems else _read_gold(paths.reviewed, settings, scheme, problems)
     texts = _read_texts(paths.texts, problems)
     parts = _parts(gold, settings)
-    stored = _read_json(paths.corpus / "split.json")
-    split = _split_sizes(stored)
-    train_on = train_on or _nested(stored, "settings", "train_on") or "reviewed"
     kind = "span" if scheme.scored == "spans" else "category"
-    reviewed = {record.text for record in gold}
-    trained, package = _trained(paths.training, train_on, split), _newest_package(paths.packages)
-    return Snapshot(
+    results = read_results(paths, scheme, train_on)
+    package = _newest_package(paths.packages)
+    return replace(
+        results,
         problems=tuple(problems),
         texts=len(texts),
-        unreviewed=len(texts - reviewed),
-        scored=scheme.scored,
-        labels=scheme.scored_labels,
+        unreviewed=len(texts - {record.text for record in gold}),
         answers=dict(Counter(record.answer for record in gold)),
         parts={side: len(parts[side]) for side in SIDES},
         label_counts={side: splits.count(parts[side], scheme)["labels"][kind] for side in SIDES},
+        changed=_changed(parts, paths.corpus, results.split, results.train_on),
+        package=package.name if package else "",
+        package_stale=bool(package) and not _holds(package, paths.training / results.train_on / "model-best"),
+        components=_components(scheme, paths.training),
+        database=any(paths.database.glob("*.db")),
+    )
+
+
+def read_results(paths: ProjectPaths, scheme: Scheme, train_on: str = "") -> Snapshot:
+    """What split, training and evaluation left; texts and gold are not read.
+
+    Args:
+        train_on: as for `read_snapshot`.
+    """
+    stored = _read_json(paths.corpus / "split.json")
+    split = _split_sizes(stored)
+    train_on = train_on or _nested(stored, "settings", "train_on") or "reviewed"
+    trained = _trained(paths.training, train_on, split)
+    return Snapshot(
+        scored=scheme.scored,
+        labels=scheme.scored_labels,
         llm=_read_llm(paths.corpus / "llm.json"),
         split=split,
-        changed=_changed(parts, paths.corpus, split, train_on),
         curve=_read_curve(paths.training / "curve" / "curve.json", split),
         scores=_read_scores(paths, train_on, trained),
         train_on=train_on,
         trained=trained,
         diagnosis=_read_diagnosis(paths.training, split),
-        package=package.name if package else "",
-        package_stale=bool(package) and not _holds(package, paths.training / train_on / "model-best"),
-        components=_components(scheme, paths.training),
-        database=any(paths.database.glob("*.db")),
     )
 
 
@@ -195,7 +207,7 @@ def after_answers(
     new = len(gold) - sum(before.answers.values())
     return replace(
         before,
-        unreviewed=max(0, before.unreviewed - new),
+        unreviewed=max(0, (before.unreviewed or 0) - new),
         answers=dict(Counter(record.answer for record in gold.values())),
         parts=dict(sides.counts),
         label_counts={

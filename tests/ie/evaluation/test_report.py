@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import check_page
 
 from ie.core import stats
 from ie.data.records import Record, Span
@@ -201,3 +202,14 @@ def test_a_system_with_nothing_to_score_is_shown_as_undefined():
     found = compare_systems(gold, [], [SystemResult("a", "A", silent)], ("COMPANY",), words=[5] * 30)
     assert "–" in scores_table(found)
     assert np.isnan(found.scores["a"]["all"][0].value)
+
+
+def test_the_report_answers_first_and_fits(browser, evaluated, tmp_path):
+    (tmp_path / "curve").mkdir()
+    (tmp_path / "curve" / "curve.html").touch()
+    answer = html.Answer("Good: F is <.9>.", ["On 120 texts."], "`weasel run package`: a wheel.")
+    links = html.page_links(tmp_path / "report.html", tmp_path)
+    shown = evaluation_page(evaluated, inspected="both", answer=answer, links=links)
+    assert "<code>weasel run package</code>: a wheel." in shown
+    assert "F is &lt;.9&gt;." in shown
+    check_page(browser, shown, tmp_path)

@@ -14,6 +14,24 @@ from ie.reports.figures import COLOURS, STYLE
 from ie.training.curve import projection as projections
 from ie.training.curve.projection import INTERVAL, Projection
 
+# What the page says first, by the kind of the verdict, and the next step.
+HEADLINES = {
+    "rise": ("More data will probably help.", "`weasel run review`: review more texts of this kind."),
+    "noise": (
+        "Whether more data would help can't be told yet.",
+        "`weasel run diagnose`: is anything else in the way?",
+    ),
+    "fall": ("The score fell with the last examples.", "`weasel run diagnose`: are their annotations right?"),
+    "single": (
+        "One portion shows no trend.",
+        "`weasel run train-curve . --vars.portions 25,50,75,100`",
+    ),
+    "perfect": ("Too good to be true: F is about 1.", "`weasel run diagnose`: look for leaks."),
+    "nothing": ("Nothing was learned.", "`weasel run diagnose`: what is broken?"),
+    "unscored": ("There is nothing to score on yet.", "`weasel run review`: review more texts."),
+    "untrained": ("Nothing was trained.", "`weasel run review`: review some texts."),
+}
+
 
 def places(dev: int) -> int:
     """Digits after the point of a score on `dev` texts: the talk's two, or one, which the arrows need."""
@@ -130,12 +148,15 @@ def page(
     notes: Sequence[str],
     projection: Projection | None = None,
     llm: Estimate | None = None,
+    kind: str = "",
+    links: Sequence[html.PageLink] = (),
 ) -> str:
     """The learning curve as a page that needs no other file.
 
     Args:
-        notes: sentences for the top, the verdict first.
+        notes: sentences, the verdict first.
         projection, llm: as for `figure`.
+        kind: that of the verdict. links: to other pages.
     """
     drawing = figure(rows, dev, projection=projection, llm=llm)
     labels = list(rows[-1]["labels"])
@@ -171,6 +192,8 @@ def page(
     weights = sorted((projection.families if projection else {}).items(), key=lambda item: -item[1])
     return html.page(
         "curve.html.j2",
+        answer=html.Answer(HEADLINES[kind][0], notes[:1], HEADLINES[kind][1]) if kind else None,
+        links=links,
         rows=cells,
         labels=labels,
         picture=figures.svg(drawing, "curve", "score on dev by share of the training data"),

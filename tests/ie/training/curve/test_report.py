@@ -4,10 +4,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pages import check_page
+from running import ROOT
 
 from ie.core.stats import Estimate
 from ie.reports import figures
-from ie.training.curve import projection, report
+from ie.training.curve import learning_curve, projection, report
 
 GOLDEN = Path(__file__).parent / "golden"
 LABELS = ("COMPANY", "MONEY")
@@ -159,3 +161,23 @@ def test_the_page_of_one_seed_without_projection():
     assert "1 seed each" in text
     assert "60 .60 ±.05" in text
     assert "Projected" not in text
+
+
+@pytest.mark.parametrize("kind", report.HEADLINES)
+def test_the_page_answers_first(kind):
+    text = Page(report.page(SEEDS, dev=120, train="train.spacy", notes=["Why."], kind=kind)).all_text()
+    headline, following = report.HEADLINES[kind]
+    assert f"{headline} Why. Next {following.replace('`', '')}" in text.replace(" : ", ": ")
+
+
+def test_every_kind_of_verdict_has_a_headline():
+    source = Path(learning_curve.__file__).read_text(encoding="utf-8")
+    source += (ROOT / "scripts" / "train-curve.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'CurveVerdict\(\s*"(\w+)"', source)) == set(report.HEADLINES)
+
+
+def test_the_page_fits(browser):
+    shown = report.page(
+        SEEDS, dev=120, train="train.spacy", notes=["Why."] * 3, projection=FURTHER, llm=LLM, kind="rise"
+    )
+    check_page(browser, shown)
