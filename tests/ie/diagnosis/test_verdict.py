@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from benchmarks import faults
-from pages import check_page
 from running import write_docbin
 from tiny_project import CONFIG, data_findings, inject, project
 
@@ -140,11 +139,3 @@ def test_the_next_step_knows_the_curve_that_is_there(tmp_path: Path) -> None:
     step = verdict.next_step("decent", [finding("a", "watch")], "The training curve says: It rose.")
     assert step.startswith("The training curve says: It rose. Run evaluate")
     assert step.endswith("look at: cause of a.")
-
-
-def test_the_page_answers_first_and_fits(browser: object) -> None:
-    findings = [finding("leak", "broken"), finding("drift", "watch")]
-    sizes = {"train": 1, "dev": 1, "test": 0}
-    page = report.page(verdict.Diagnosis(findings, "too-good", "Why.", "Do.", sizes=sizes))
-    assert '<p class="headline">Broken: cause of leak.</p>' in page
-    check_page(browser, page)
