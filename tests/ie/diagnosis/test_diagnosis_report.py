@@ -1,5 +1,7 @@
 """The report shows everything, the broken first."""
 
+from pages import check_page
+
 from ie.diagnosis import report, verdict
 from ie.diagnosis.findings import Finding
 
@@ -38,3 +40,11 @@ def test_warnings_come_first_and_what_passed_is_a_line() -> None:
     assert page.index("H of n5") < page.index("H of n3") < page.index("H of n1") < page.index("H of n0")
     healthy = verdict.Diagnosis(findings[:1], "decent", "Why.", "Do.")
     assert report.text(healthy) == "✔ fine, 1 of 1 hypotheses: n0."
+
+
+def test_the_page_answers_first_and_fits(browser: object) -> None:
+    findings = [finding("leak", "broken"), finding("drift", "watch")]
+    sizes = {"train": 1, "dev": 1, "test": 0}
+    page = report.page(verdict.Diagnosis(findings, "too-good", "Why.", "Do.", sizes=sizes))
+    assert '<p class="headline">Broken: cause of leak.</p>' in page
+    check_page(browser, page)
