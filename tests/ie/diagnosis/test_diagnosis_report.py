@@ -27,17 +27,18 @@ def test_report_says_it_all_and_escapes() -> None:
 
 def test_warnings_come_first_and_what_passed_is_a_line() -> None:
     kinds = ["fine", "not tested", "fine", "watch", "fine", "broken"]
-    findings = [finding(f"n{i}", kind) for i, kind in enumerate(kinds)]
+    names = ["n0", "n1", "n2", "n3", "n4", "leak"]
+    findings = [finding(name, kind) for name, kind in zip(names, kinds, strict=True)]
     found = verdict.Diagnosis(findings, "decent", "Why.", "Do.", sizes={"train": 1, "dev": 1, "test": 0})
     drawn = report.text(found)
-    assert drawn.index("H of n5") < drawn.index("H of n3")
+    assert drawn.index("H of leak") < drawn.index("H of n3")
     assert "H of n0" not in drawn
     assert drawn.splitlines()[-2:] == [
         "– not tested, 1 of 6 hypotheses: n1.",
         "✔ fine, 3 of 6 hypotheses: n0, n2, n4.",
     ]
     page = report.page(found)
-    assert page.index("H of n5") < page.index("H of n3") < page.index("H of n1") < page.index("H of n0")
+    assert page.index("H of leak") < page.index("H of n3") < page.index("H of n1") < page.index("H of n0")
     healthy = verdict.Diagnosis(findings[:1], "decent", "Why.", "Do.")
     assert report.text(healthy) == "✔ fine, 1 of 1 hypotheses: n0."
 
