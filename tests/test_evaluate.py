@@ -129,7 +129,7 @@ def test_answers_other_than_accept_are_not_tested_on(project, capsys):
         ),
         ("train.jsonl", ["{broken"], "train.jsonl:1"),
         ("llm.jsonl", ["{broken"], "llm.jsonl:1"),
-        ("patterns.jsonl", ["{broken"], "patterns.jsonl:1: not JSON"),
+        ("patterns.jsonl", ["{broken"], "patterns.jsonl:1: not a pattern"),
         ("names.csv", ["no,header"], "names.csv:1"),
     ],
 )
