@@ -184,6 +184,38 @@ def test_a_question_by_keys_alone(page: object) -> None:
     assert page.title() == "Explore"
 
 
+def test_it_opens_with_questions_that_work_and_the_newest_deals(page: object) -> None:
+    buttons = page.locator("#examples button")
+    buttons.first.wait_for()
+    assert 3 <= buttons.count() <= 5
+    assert page.locator("#newesttitle").inner_text() == "Some deals"  # these texts have no date
+    assert len(cells(page, "#newest")) == 3
+    for i in range(buttons.count()):
+        buttons.nth(i).click()
+        page.locator("#status", has_text="row").wait_for()
+        assert cells(page, "#rows"), buttons.nth(i).inner_text()
+        assert page.locator("#author").inner_text().endswith("No language model was asked.")
+    assert page.locator("#newestbox").is_hidden()
+
+
+def test_it_says_who_wrote_the_sql(page: object) -> None:
+    page.locator("#question").fill("Who got more than 4 million?")
+    page.keyboard.press("Enter")
+    page.locator("#result").wait_for()
+    assert page.locator("#author").inner_text().startswith("A language model wrote this SQL.")
+    page.locator("#sql").press_sequentially(" ")
+    assert page.locator("#author").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_narrow_window(server: Server, browse: Callable, scheme: str) -> None:
+    page = browse(server.url, "body[data-ready]", color_scheme=scheme)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator("#examples button").first.click()
+    page.locator("#result").wait_for()
+    assert page.locator("html").evaluate("element => element.scrollWidth") <= 400
+
+
 def test_sql_of_ones_own_goes_through_the_guard(page: object) -> None:
     page.locator("#tab-ask").focus()
     page.keyboard.press("s")

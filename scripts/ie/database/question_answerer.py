@@ -27,7 +27,7 @@ class QuestionAnswerer:
     def __init__(self, config: Path, provider: str, examples: Path, money: Path) -> None:
         self._path = config
         self._config, self.settings = text_to_sql.read_config(config, provider)
-        self._examples = [q for q in text_to_sql.read_questions(examples) if q.split == "examples"]
+        self.examples = [q for q in text_to_sql.read_questions(examples) if q.split == "examples"]
         self._money_config = money
         self._money: Any = None
         self._model: Any = None
@@ -41,7 +41,7 @@ class QuestionAnswerer:
         if self._model is None:
             self._money = assembly.load(self._money_config, component="money").get_pipe("money")
             self._model = text_to_sql.make_model(self._config, self._path)
-        translator = text_to_sql.Translator(connection, self.settings, self._examples, self._money)
+        translator = text_to_sql.Translator(connection, self.settings, self.examples, self._money)
         return text_to_sql.answer(question, translator, text_to_sql.asker(self._model))
 
     def sources(self, connection: sqlite3.Connection, sql: str, result: Result) -> list[SourceText]:

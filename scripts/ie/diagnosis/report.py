@@ -84,7 +84,9 @@ def answer(diagnosis: Diagnosis) -> html.Answer:
     """What the page says first: the case, why it is that one, and what to do."""
     *sentences, following = summary(diagnosis)
     if not diagnosis.first:
-        return html.Answer(f"No fault was found. {CASES[diagnosis.case]}", [diagnosis.why], following)
+        sentences = [diagnosis.why, following]
+        weigh = "`weasel run status` weighs this against scores and curve."
+        return html.Answer(f"No fault was found. {CASES[diagnosis.case]}", sentences, weigh)
     return html.Answer(f"Broken: {diagnosis.first.cause}.", sentences, diagnosis.first.remedy)
 
 

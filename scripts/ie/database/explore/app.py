@@ -17,13 +17,15 @@ from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.core.settings import Section
 from ie.database import guard, sql_workers, sqlite_file
-from ie.database.explore import lookups
+from ie.database.explore import lookups, opening
 from ie.database.question_answerer import QuestionAnswerer
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 100_000
 # Maximum texts next to an answer, texts of an entity, and entities that a search offers.
 TEXTS, MENTIONS, OFFERED = 20, 100, 20
+# Deals that the page opens with.
+NEWEST = 5
 T = TypeVar("T")
 
 
@@ -48,6 +50,7 @@ def make_app(
         routes=[
             *web.files(OWN, "explore"),
             Route("/api/about", page.about),
+            Route("/api/opening", page.opening),
             Route("/api/ask", page.question, methods=["POST"]),
             Route("/api/run", page.statement, methods=["POST"]),
             Route("/api/search", page.search),
@@ -79,6 +82,18 @@ class ExplorePage:
             return {"schema": schema, "counts": counts, "labels": [label for (label,) in labels]}
 
         return JSONResponse({"database": str(self.database), **await self._read(read)})
+
+    async def opening(self, request: Request) -> Response:
+        """Questions that have an answer here, and the newest deals."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, Any]:
+            found = opening.questions(connection, self.answerer.examples, self.limits)
+            return {
+                "questions": [{"question": question, "sql": sql} for question, sql in found],
+                "deals": lookups.newest_deals(connection, NEWEST),
+            }
+
+        return JSONResponse(await self._read(read))
 
     async def question(self, request: Request) -> Response:
         """Answer a question with the language model."""

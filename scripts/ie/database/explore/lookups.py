@@ -13,6 +13,7 @@ Focus = tuple[int, int]
 
 # Candidates that are read before the best are chosen; a longer prefix finds the others.
 CONSIDERED = 2000
+DEAL_COLUMNS = "d.deal_id, d.document_id, d.company_id, d.company, d.amount, d.currency, d.category"
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,29 @@ def deals(connection: sqlite3.Connection, target: Entity) -> list[Row]:
         received = "d.company_id IS NULL AND d.company = ? COLLATE NOCASE"
         gave = "i.investor_id IS NULL AND i.investor = ? COLLATE NOCASE"
         value = target.name
-    columns = "d.deal_id, d.document_id, d.company_id, d.company, d.amount, d.currency, d.category"
     deal_rows = rows(
         connection,
-        f"SELECT {columns} FROM deals d WHERE ({received}) OR d.deal_id IN "
+        f"SELECT {DEAL_COLUMNS} FROM deals d WHERE ({received}) OR d.deal_id IN "
         f"(SELECT i.deal_id FROM investments i WHERE {gave}) "
         "ORDER BY d.amount IS NULL, d.currency, d.amount DESC, d.deal_id",
         [value, value],
     )
+    return _with_investors(connection, deal_rows)
+
+
+def newest_deals(connection: sqlite3.Connection, most: int) -> list[Row]:
+    """The deals of the latest texts by their date; without dates, those of the last texts."""
+    deal_rows = rows(
+        connection,
+        f"SELECT {DEAL_COLUMNS}, t.date AS date FROM deals d "
+        "JOIN documents t ON t.document_id = d.document_id "
+        "ORDER BY t.date IS NULL, t.date DESC, d.document_id DESC, d.deal_id LIMIT ?",
+        [most],
+    )
+    return _with_investors(connection, deal_rows)
+
+
+def _with_investors(connection: sqlite3.Connection, deal_rows: list[Row]) -> list[Row]:
     for row in deal_rows:
         row["investors"] = rows(
             connection,

@@ -132,14 +132,25 @@ function tell(text, bad = false) {
   $("status").className = bad ? "bad" : "";
 }
 
-async function answer(path, body, waiting) {
+const MODEL = "A language model wrote this SQL. Check that it asks what you mean before you rely on the rows.";
+const SOLVED = "This SQL comes with the question. No language model was asked.";
+
+function credit(text) {
+  $("author").textContent = text;
+  $("author").hidden = !text;
+}
+
+async function answer(path, body, waiting, author = "") {
   for (const id of ["send", "run"]) $(id).disabled = true;
   tell(waiting);
+  credit("");
   const begun = performance.now();
   try {
     const found = await ask(path, body);
     warn("");
     if (found.sql) $("sql").value = found.sql;
+    if (found.sql) credit(author);
+    $("newestbox").hidden = true;
     $("result").hidden = !!found.error;
     if (found.error) return tell(found.error, true);
     table($("rows"), found.columns, found.rows);
@@ -162,13 +173,14 @@ async function answer(path, body, waiting) {
 $("questionform").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = $("question").value.trim();
-  if (question) answer("/api/ask", { question }, "The language model writes SQL …");
+  if (question) answer("/api/ask", { question }, "The language model writes SQL …", MODEL);
 });
 $("sqlform").addEventListener("submit", (event) => {
   event.preventDefault();
   const sql = $("sql").value.trim();
   if (sql) answer("/api/run", { sql }, "Running …");
 });
+$("sql").addEventListener("input", () => credit(""));
 $("sql").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("sqlform").requestSubmit();
 });
@@ -256,7 +268,8 @@ async function show(wanted, push = true) {
     $("facts").textContent = [
       found.id ? `id ${found.id}` : "in no table", ...facts, others.length ? `written ${others.join(", ")}` : "",
     ].filter(Boolean).join("; ");
-    drawDeals(found.deals);
+    $("dealsbox").hidden = !found.deals.length;
+    drawDeals($("deals"), found.deals);
     drawTies(found.ties);
     const more = found.documents > found.texts.length ? `, the first ${found.texts.length} texts of` : " in";
     $("mentionstitle").textContent = `${plural(found.mentions, "mention")}${more} ${plural(found.documents, "text")}`;
@@ -268,9 +281,9 @@ async function show(wanted, push = true) {
   }
 }
 
-function drawDeals(deals) {
-  $("dealsbox").hidden = !deals.length;
-  const columns = ["company", "amount", "category", "investors"];
+function drawDeals(target, deals) {
+  const dated = deals.some((deal) => deal.date);
+  const columns = [...(dated ? ["date"] : []), "company", "amount", "category", "investors"];
   const head = make("thead"), line = make("tr"), body = make("tbody");
   for (const column of columns) {
     const made = make("th", column, column === "amount" ? "number" : "");
@@ -280,6 +293,7 @@ function drawDeals(deals) {
   head.append(line);
   for (const deal of deals) {
     const row = make("tr"), investors = make("td");
+    if (dated) row.append(make("td", deal.date ?? "–"));
     const company = make("td");
     company.append(link(deal.company, deal.company_id));
     const amount = deal.amount === null ? "–" : `${deal.amount.toLocaleString("en")} ${deal.currency ?? ""}`;
@@ -287,7 +301,7 @@ function drawDeals(deals) {
     row.append(company, make("td", amount, "number"), make("td", deal.category ?? "–"), investors);
     body.append(row);
   }
-  $("deals").replaceChildren(head, body);
+  target.replaceChildren(head, body);
 }
 
 function drawTies(ties) {
@@ -324,4 +338,26 @@ try {
 }
 follow();
 if ($("found").hidden) open("ask");
+
+try {
+  const opening = await ask("/api/opening");
+  $("examples").replaceChildren(
+    ...opening.questions.map(({ question, sql }) => {
+      const item = make("li"), button = make("button", question);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        $("question").value = question;
+        answer("/api/run", { sql }, "Running …", SOLVED);
+      });
+      item.append(button);
+      return item;
+    }),
+  );
+  $("start").hidden = !opening.questions.length;
+  drawDeals($("newest"), opening.deals);
+  $("newesttitle").textContent = opening.deals.some((deal) => deal.date) ? "Newest deals" : "Some deals";
+  $("newestbox").hidden = !opening.deals.length || !$("result").hidden;
+} catch {
+  // the page works without them
+}
 document.body.dataset.ready = "true";
