@@ -1,4 +1,4 @@
-"""Ask a language model for spans in the texts that a run uses; each answer is kept as it arrives."""
+"""Annotate texts with a language model; each answer is stored as it arrives."""
 
 import time
 from pathlib import Path
@@ -11,11 +11,11 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import check_writable, write_json, write_jsonl
 from ie.data import options
-from ie.data.config import load_data_config
+from ie.data.config import DataConfig, load_data_config
 from ie.data.pinned import outdated, read_pinned, refuse_held_out
-from ie.data.records import Record, write_records
+from ie.data.records import Reader, Record, write_records
 from ie.data.scheme import load_scheme
-from ie.data.splits import choose
+from ie.data.splits import Split, choose
 from ie.data.tokenizer import STRETCH
 from ie.llm import pinning, pipeline, run_checks
 from ie.llm.executor import Model
@@ -35,7 +35,7 @@ def main(
     data: options.Data = Path("configs/data.cfg"),
     stretch: options.Stretch = STRETCH,
     part: Annotated[
-        Part, typer.Option(help="What is annotated: what a run uses, or the reviewed training texts.")
+        Part, typer.Option(help="What is annotated: the texts of a run, or the reviewed training texts.")
     ] = "run",
     reviewed_examples: Annotated[
         int,
@@ -43,23 +43,19 @@ def main(
     ] = 0,
     dry_run: Annotated[bool, typer.Option(help="Count prompts, tokens and cost; send nothing.")] = False,
 ) -> None:
-    """Annotate the unreviewed texts (they become silver) and dev and test (they measure the prompt).
+    """Annotate the unreviewed texts, which become silver, and dev and test, where the prompt is scored.
 
     The prompts show the examples of `--examples`; the first run with reviewed texts chooses them.
 
-    With `--part train` the reviewed training texts, those that the prompts show as examples left out. If each
-    text is shown the examples most like it, these come from `--reviewed-examples` texts alone, the ones that
-    `compare-distillation` trains on: it takes the gold of all others for unknown.
+    `--part train` annotates the reviewed training texts except for the examples in prompts. Similar examples
+    then come from `--reviewed-examples` texts only, those that `compare-distillation` trains on: it treats
+    the gold of all others as unknown.
     """
     data_config = load_data_config(data)
-    reader = data_config.reader(load_scheme(config))
-    gold = reader.read(reviewed, allow_empty=True) if reviewed.exists() else []
-    split = data_config.assign(gold, reader.read(texts, allow_empty=True))
+    split, pinned = read_inputs(
+        texts, reviewed, examples, data_config=data_config, reader=data_config.reader(load_scheme(config))
+    )
     held_out = [*split.dev, *split.test]
-    pinned = read_pinned(examples, reader)
-    refuse_held_out(examples, pinned, {record.text for record in held_out})
-    if fault := outdated(examples, pinned, gold):
-        msg.warn(fault)
     overrides = pipeline.example_overrides(reviewed, examples, data_config)
     settings = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(settings, config)
@@ -111,13 +107,26 @@ def main(
     run_checks.refuse_failures(output, before, annotated, failed)
 
 
+def read_inputs(
+    texts: Path, reviewed: Path, examples: Path, *, data_config: DataConfig, reader: Reader
+) -> tuple[Split, list[Record]]:
+    """The split of all texts, and the pinned examples, none of which may be in dev or test."""
+    gold = reader.read(reviewed, allow_empty=True) if reviewed.exists() else []
+    split = data_config.assign(gold, reader.read(texts, allow_empty=True))
+    pinned = read_pinned(examples, reader)
+    refuse_held_out(examples, pinned, {record.text for record in (*split.dev, *split.test)})
+    if fault := outdated(examples, pinned, gold):
+        msg.warn(fault)
+    return split, pinned
+
+
 def write_timings(path: Path, model: Model, seconds: list[dict]) -> None:
-    """Write the calls in flight at a time and the size of the weights, then the seconds of each text."""
+    """Write the number of calls in flight and the size of the weights, then the seconds of each text."""
     write_jsonl(path, [{"parallel": model.concurrency, "mb": model.provider.megabytes}, *seconds])
 
 
 def summary(annotated: list[Record], models: list[Model]) -> dict:
-    """What a run found and took; the same whether its answers were asked for or kept from before."""
+    """Annotations, tokens and cost of a run; the same whether answers were asked for or stored before."""
     notes = [record.model_extra["llm"] for record in annotated]
     read, written = (sum(note[f"{kind}_tokens"] for note in notes) for kind in ("prompt", "completion"))
     return {
@@ -132,7 +141,7 @@ def summary(annotated: list[Record], models: list[Model]) -> dict:
 
 
 def report(counts: dict, models: list[Model], seconds: float) -> None:
-    """Print what was found, what was dropped and why, and what it took."""
+    """Print what was annotated, what was dropped and why, and the cost."""
     stored = sum(model.stats.hits for model in models)
     sent = sum(model.stats.misses for model in models)
     msg.table(
@@ -160,12 +169,12 @@ def report(counts: dict, models: list[Model], seconds: float) -> None:
 
 
 def broken(models: list[Model]) -> int:
-    """Stored answers that couldn't be read; their prompts were asked again."""
+    """Number of stored answers that couldn't be read; their prompts were asked again."""
     return sum(model.cache.broken for model in models if model.cache is not None)
 
 
 def report_plan(models: list[Model], texts: int) -> None:
-    """Print what a run would ask for and cost."""
+    """Print the prompts, tokens and cost of a run."""
     stats = [model.stats for model in models]
     to_send = sum(s.misses for s in stats)
     msg.table(
@@ -184,7 +193,7 @@ def report_plan(models: list[Model], texts: int) -> None:
 
 
 def listed(counts: dict[str, int]) -> str:
-    """`{"exact": 3}` as `3 exact`; "none" if there is nothing."""
+    """`{"exact": 3}` as `3 exact`; "none" if empty."""
     return ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "none"
 
 

@@ -5,8 +5,12 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from confection import Config
 from llm_stub import Response, Stub, answer_body, prompt_of
+from spacy.language import Language
+from spacy_llm.util import assemble_from_config
 
 from ie.llm.cache import AnswerCache
 from ie.llm.executor import Model
@@ -18,6 +22,14 @@ Fault = Callable[[str, str], Response | None]  # path, prompt -> what to send, o
 def reply(prompt: str) -> str:
     """The fake's answer, a function of the whole prompt: an answer mixed up with another's shows."""
     return f"answer {hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
+
+
+def spacy_llm_pipeline(model: dict[str, Any], **tasks: dict[str, Any]) -> Language:
+    """A pipeline with an llm component for each of these tasks, all with one model."""
+    components = {name: {"factory": "llm", "task": task, "model": model} for name, task in tasks.items()}
+    return assemble_from_config(
+        Config({"nlp": {"lang": "en", "pipeline": list(components)}, "components": components})
+    )
 
 
 class FakeLLM(Stub):

@@ -561,7 +561,7 @@ def test_a_password_in_the_address_is_refused_and_written_nowhere(project, serve
     project.provider(PROVIDER.replace("URL", server.url.replace("//", "//me:secret-1@")))
     outcome = project.run()
     assert outcome.status == 1
-    assert "base_url holds a user name or a password" in outcome.output
+    assert "base_url has a user name or a password" in outcome.output
     assert "secret-1" not in outcome.output
     assert server.requests == []
     assert not Path("corpus").exists()

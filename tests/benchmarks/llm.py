@@ -11,43 +11,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from confection import Config
+from fake_llm import spacy_llm_pipeline
 from spacy.language import Language
 from spacy_llm.models.rest.openai.model import OpenAI
 from spacy_llm.registry import registry
-from spacy_llm.util import assemble_from_config
 
 from ie.llm import models, streaming
 from ie.llm.cache import AnswerCache
-from ie.llm.embedded import EmbeddedProvider
+from ie.llm.embedded import EmbeddedProvider, usable_cores
 from ie.llm.executor import Model, Provider
 from ie.llm.types import Answer, Prompt
 
 ANSWER = "1. Hooli | True | COMPANY | is the name of a company"
-CONFIG = """
-[nlp]
-lang = "en"
-pipeline = ["llm"]
-
-[components]
-
-[components.llm]
-factory = "llm"
-
-[components.llm.task]
-@llm_tasks = "spacy.NER.v3"
-labels = ["COMPANY", "MONEY"]
-
-[components.llm.model]
-@llm_models = "{name}"
-model = "stub"
-base_url = "{url}"
-{more}
-"""
 
 
 @dataclass
@@ -134,10 +113,10 @@ def texts(n: int, start: int = 0) -> Iterator[str]:
 
 def pipeline(name: str, url: str, cache: Path | None = None, concurrency: int = 1) -> Language:
     """spacy-llm's NER task with one or the other model behind it."""
-    more = ""
+    model = {"@llm_models": name, "model": "stub", "base_url": url}
     if name == "ie.OpenAI.v1":
-        more = f'concurrency = {concurrency}\ncontext_length = 8192\ncache = "{cache or ""}"'
-    return assemble_from_config(Config().from_str(CONFIG.format(name=name, url=url, more=more)))
+        model |= {"concurrency": concurrency, "context_length": 8192, "cache": str(cache or "")}
+    return spacy_llm_pipeline(model, llm={"@llm_tasks": "spacy.NER.v3", "labels": ["COMPANY", "MONEY"]})
 
 
 def throughput(concurrencies: list[int], latency: float, rounds: int) -> list[Throughput]:
@@ -219,15 +198,28 @@ def memory(n: int, concurrency: int = 16) -> dict[str, float]:
     }
 
 
-def embedded(
-    prompts: list[list[Prompt]], provider: EmbeddedProvider, naive: EmbeddedProvider
-) -> dict[str, float]:
-    """The same prompts, by documents: as the layer asks them, and one request at a time from scratch.
+async def one_by_one(prompts: list[Prompt], provider: EmbeddedProvider) -> tuple[list[str], float]:
+    """One request at a time to one server with all threads that keeps nothing between them.
 
-    Args:
-        provider: as configured.
-        naive: the same weights on one server with all threads, which keeps nothing between requests.
+    Returns:
+        The answers, and the seconds they took without the start of the server.
     """
+    single = replace(provider, workers=1, slots=1, threads=usable_cores())
+    try:
+        server = await (await single._start()).get()
+        begun = time.perf_counter()
+        contents = []
+        for prompt in prompts:
+            body = single._body([prompt]) | {"cache_prompt": False, "id_slot": 0}
+            replies = await single._post(server, "/completion", body)
+            contents.append((replies[0] if isinstance(replies, list) else replies)["content"])
+        return contents, time.perf_counter() - begun
+    finally:
+        await single.close()
+
+
+def embedded(prompts: list[list[Prompt]], provider: EmbeddedProvider) -> dict[str, float]:
+    """The same prompts, by documents: as the layer asks them, and one request at a time from scratch."""
     flat = [prompt for document in prompts for prompt in document]
     model = Model(provider, None, concurrency=provider.workers)
     list(model([[Prompt("Start.", max_tokens=1)]]))
@@ -237,13 +229,7 @@ def embedded(
     reused, computed = provider.reused, provider.computed
     model.close()
 
-    async def one_by_one() -> tuple[list[str], float]:
-        try:
-            return await naive.ask_plainly(flat)
-        finally:
-            await naive.close()
-
-    plain, naive_seconds = asyncio.run(one_by_one())
+    plain, naive_seconds = asyncio.run(one_by_one(flat, provider))
     tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
     return {
         "texts": len(prompts),

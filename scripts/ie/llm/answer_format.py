@@ -1,7 +1,7 @@
 """The form of an answer: how examples show it, and how to read what a model makes of it.
 
-Reading is tolerant, since models that can't be held to a schema add code fences, bullets, remarks and
-trailing commas. What can't be read is handed back, so that it is counted instead of lost.
+Reading is tolerant, as models without structured output add code fences, bullets, remarks and trailing
+commas. What can't be read is returned as well, so that it is counted instead of lost.
 """
 
 import ast
@@ -15,7 +15,7 @@ BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 FENCE = re.compile(r"\s*```\w*\s*")
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 TRAILING_COMMA = re.compile(rf"({STRING.pattern})|,(?=\s*[\]}}])", re.DOTALL)
-# An object or list, and the quote with which one that is no prose goes on
+# The start of an object or list; a quote follows where it isn't prose
 OPENING = re.compile(r'[{\[]\s*(")?')
 # A backslash before a character that JSON doesn't escape, such as \' or \$
 BAD_ESCAPE = re.compile(r'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\(?!u)')
@@ -23,16 +23,16 @@ REASONING_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORE
 REASONING_START = re.compile(r"^\s*<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 # An object as Python writes it, with single quotes
 PYTHON = re.compile(r"\s*(?:```\w*\s*)?[{\[]\s*'")
-# Deeper nesting is no answer, and Python's own parser has limits of its own.
+# Deeper nesting isn't an answer, and Python's own parser has limits.
 DEEPEST = 50
-# Brackets of prose that are skipped; each takes time that grows with the length of the answer.
+# Brackets in prose that are skipped: each takes time proportional to the length of the answer.
 BRACKETS_SKIPPED = 1000
 # How many broken objects to look at, and how far to go back in each for something whole
 SALVAGE_TRIES = 8
 
 
 def example(values: Mapping[str, Sequence[str]], separator: str, empty: str) -> dict[str, object]:
-    """How an example answers: `lines`, a string a field, and `json`, the whole object."""
+    """How an example answers: `lines`, one string per field, and `json`, the whole object."""
     lines = {name: separator.join(strings) or empty for name, strings in values.items()}
     return {"lines": lines, "json": json_text(values)}
 
@@ -40,7 +40,7 @@ def example(values: Mapping[str, Sequence[str]], separator: str, empty: str) -> 
 def schema(names: Sequence[str], choices: Sequence[str] | None, value_form: str = "") -> dict:
     """JSON schema of an object with a list of strings for each name, in that order.
 
-    `value_form` says in words what a string is like, where it isn't just a piece of the text.
+    `value_form` describes the strings in words, if they aren't just pieces of the text.
     """
     item: dict[str, object] = {"type": "string", "enum": list(choices)} if choices else {"type": "string"}
     if value_form:
@@ -56,8 +56,8 @@ def schema(names: Sequence[str], choices: Sequence[str] | None, value_form: str 
 def after_reasoning(answer: str) -> str:
     """The answer without what a reasoning model writes before it.
 
-    Only what follows the last `</think>` counts, also where the opening tag is missing, as the prompt may
-    have held it. Reasoning that never ends has no answer after it.
+    Only what follows the last `</think>` counts, even without an opening tag, which may be in the prompt.
+    Reasoning that never ends has no answer.
     """
     answer = REASONING_END.split(answer)[-1]
     return "" if REASONING_START.match(answer) else answer
@@ -66,8 +66,8 @@ def after_reasoning(answer: str) -> str:
 def is_readable(answer: str, names: Mapping[str, str], form: str, separator: str, empty: str) -> bool:
     """Whether anything in an answer can be read as the prompt asked for, "nothing found" included.
 
-    The arguments are those of `parse`. A refusal in words, or a table where JSON was asked for, is
-    unreadable: it says nothing of the text, so it must not count as "nothing found".
+    The arguments are those of `parse`. A refusal in words, or a table instead of JSON, is unreadable: it says
+    nothing about the text, so it must not count as "nothing found".
     """
     if not after_reasoning(answer).strip():
         return not answer.strip()
@@ -103,7 +103,7 @@ def _read(
 
 
 def encodable(text: str) -> str:
-    """Without half characters, which an escape such as \\ud83d leaves and no file can hold."""
+    """The text without lone surrogates, which an escape such as \\ud83d leaves and UTF-8 can't encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -144,7 +144,7 @@ def _parse_lines(
 
 
 def _separator(separator: str) -> re.Pattern[str]:
-    """What a line is split at. Where it is ` | `, `A|B` is one value: blanks around it are part of it."""
+    """What a line is split at. Where it is ` | `, `A|B` is one value: the spaces around it are part of it."""
     before, after = (
         (r"(?<!\S)" if separator[0].isspace() else ""),
         (r"(?!\S)" if separator[-1].isspace() else ""),
@@ -172,7 +172,7 @@ def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, 
 
     try:
         containers, rest = _json_values(answer)
-        # A bare list can only be meant for the one field that was asked for.
+        # A list without a name can only be meant for the one field that was asked for.
         only = next(iter(names)) if len(names) == 1 else ""
         for value in containers:
             if isinstance(value, dict):
@@ -191,7 +191,7 @@ def _parse_json(answer: str, names: Mapping[str, str]) -> tuple[list[tuple[str, 
 def _json_values(answer: str) -> tuple[list[dict | list], list[str]]:
     """The JSON objects and lists in an answer, and the part of it that can't be read.
 
-    Prose around them is no part of the answer, unless there is nothing else.
+    Prose around them doesn't count, unless there is nothing else.
     """
     if (literal := _python_literal(answer)) is not None:
         return [literal], []

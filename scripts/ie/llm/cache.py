@@ -1,4 +1,4 @@
-"""The store of answers: a call that was answered once is never paid for again."""
+"""The store of answers: an answered call is never paid for twice."""
 
 import json
 import os
@@ -24,13 +24,13 @@ CREATE TABLE IF NOT EXISTS answers (
 class AnswerCache:
     """Answers by key in one SQLite file, shared by threads and processes.
 
-    Written ahead and synchronised at every commit, so what `put` has returned survives the death
-    of the process at any moment, and of the machine too. spacy-llm's own BatchCache knows a
-    document by the sum of its words' hashes and so confuses documents; here the key is a hash of
-    everything that can change the answer (`Prompt.key`).
+    It uses a write-ahead log and synchronizes at every commit, so what `put` has returned survives a crash of
+    the process or the machine. spacy-llm's BatchCache identifies a document by the sum of the hashes of its
+    words, which mixes up documents; here the key is a hash of everything that can change the answer
+    (`Prompt.key`).
 
     Attributes:
-        broken: rows that couldn't be read, and were removed, so that their prompts are asked again.
+        broken: number of rows that couldn't be read. They were removed, so their prompts are asked again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,11 +48,11 @@ class AnswerCache:
     def put(self, answers: Iterable[Answer], model: str = "") -> list[Answer]:
         """Store answers in one transaction; return what is stored under their keys now.
 
-        Where another process was first, its answer stays: every later run will see that one.
+        If another process was first, its answer stays: later runs will use that one.
 
         Raises:
             ValueError: an answer is an error; those must be asked again.
-            UserError: the disk is full or the file is no database.
+            UserError: the disk is full, or the file isn't a database.
         """
         answers = list(answers)
         if failed := [a for a in answers if a.error is not None or not a.key]:
@@ -67,14 +67,14 @@ class AnswerCache:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
             stored = [self._get(a.key) for a in answers]
-        # None: a row that couldn't be read stood in the way
+        # None: there is a row, but it couldn't be read
         return [
             Answer(str(ours if stored_text is None else stored_text), **vars(ours))
             for ours, stored_text in zip(answers, stored, strict=True)
         ]
 
     def discard(self, answer: Answer) -> None:
-        """Forget an answer, unless another one is stored under its key by now."""
+        """Delete an answer, unless another one is stored under its key by now."""
         with self._lock, self._explained():
             self._open().execute("DELETE FROM answers WHERE key = ? AND text = ?", (answer.key, str(answer)))
 
@@ -83,18 +83,15 @@ class AnswerCache:
         with self._lock, self._explained():
             return self._open().execute("SELECT count(*) FROM answers").fetchone()[0]
 
-    def __contains__(self, key: str) -> bool:
-        return self.get(key) is not None
-
     def close(self) -> None:
-        """Give the file back; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         with self._lock:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
             self._connection = None
 
     def _get(self, key: str) -> Answer | None:
-        # As bytes: SQLite holds any in a text, and one that is no UTF-8 must not end the run.
+        # As bytes: SQLite doesn't check its texts, and invalid UTF-8 must not end the run.
         query = "SELECT CAST(text AS BLOB), CAST(about AS BLOB) FROM answers WHERE key = ?"
         row = self._open().execute(query, (key,)).fetchone()
         if row is None:
@@ -103,20 +100,20 @@ class AnswerCache:
             text, about = (value.decode("utf-8") for value in row)
             return Answer(text, key=key, cached=True, **_checked(json.loads(about)))
         except (AttributeError, ValueError, RecursionError):
-            # Somebody or something has written into the file. The prompt is asked again.
+            # The file was changed by something else. The prompt is asked again.
             self._open().execute("DELETE FROM answers WHERE key = ?", (key,))
             self.broken += 1
             return None
 
     def _open(self) -> sqlite3.Connection:
-        # A connection must not cross a fork.
+        # A connection can't be used after a fork.
         if self._connection is not None and self._process == os.getpid():
             return self._connection
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"{self.path.parent}: can't be made ({error.strerror}); "
+                f"{self.path.parent}: can't be created ({error.strerror}); "
                 "make the folder writable or choose another cache path."
             ) from error
         connection = sqlite3.connect(
@@ -156,8 +153,7 @@ class AnswerCache:
 
 
 def _patiently(action, seconds: float = 60) -> None:
-    # Turning write-ahead logging on needs the file for itself and, unlike other
-    # statements, doesn't wait for its turn.
+    # Switching to a write-ahead log needs an exclusive lock, but doesn't wait for it as other statements do.
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -170,10 +166,10 @@ def _patiently(action, seconds: float = 60) -> None:
 
 
 def _checked(about: object) -> dict:
-    """What is stored with an answer, if all of it has its type.
+    """What is stored with an answer.
 
     Raises:
-        ValueError: it hasn't.
+        ValueError: a value of another type.
     """
     if not isinstance(about, dict) or not about.keys() <= set(KEPT):
         raise ValueError("other keys")
@@ -185,5 +181,5 @@ def _checked(about: object) -> dict:
 
 
 def _clean(text: str) -> str:
-    # A lone surrogate (half an emoji cut off by a token limit) has no UTF-8 form.
+    # UTF-8 can't encode a lone surrogate: half an emoji, cut off by a token limit.
     return text.encode("utf-8", "replace").decode("utf-8")

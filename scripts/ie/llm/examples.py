@@ -1,8 +1,8 @@
 """Which examples a prompt shows: the same for all texts, or those most like the text.
 
-Answers are paid for and kept by their prompt, so the choice must be the same on every machine and in any
-order of the file. It is made in integers alone: sums of floats differ in their last bits between processors,
-and those bits would decide between examples that are as good. Between equal ones a hash of the text decides.
+Answers are stored by prompt, so the choice must be the same on every machine and for any order of the file.
+It uses integers only: sums of floats differ in their last bits between processors, and those would decide
+between examples that are equally good. A hash of the text breaks ties.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from ie.data.splits import assign
 
 Select = Literal["fixed", "similar"]
 
-# Words, and signs that carry meaning on their own such as those of currencies.
+# Words, and symbols that have a meaning of their own, such as those of currencies.
 TOKENS = re.compile(r"\b\w+\b|[^\w\s]")
 # Cosines are fractions of 2**20: their squares, summed over `COMPARED` examples, fit into 64 bits.
 ONE, COMPARED = 1 << 20, 1000
@@ -36,15 +36,15 @@ class FewShotExamples:
 
     Attributes:
         records: what may be shown. Pinned ones are in the order of their file.
-        select: "fixed" shows the same examples to every text, so that a model that keeps the prefix
-            of a prompt reads them once; "similar" shows each text its nearest neighbours (cosine of
-            TF-IDF over words and word pairs), the nearest last.
-        n: how many. 0, or no records: the prompt has none.
-        max_words: longer texts are not shown.
-        max_empty: largest share of fixed examples that leave a field of the question empty. A small
-            model that sees "none" half of the time says it most of the time. Where fewer than `n`
-            examples fill all fields, those that fill most of them do.
-        seed: of the hash that decides between equal examples.
+        select: "fixed" shows the same examples for every text, so that a model that caches the prefix of a
+            prompt reads them once. "similar" shows the nearest neighbours of each text (cosine of TF-IDF over
+            words and word pairs), the nearest last.
+        n: number of examples; 0 for none.
+        max_words: longer texts aren't chosen.
+        max_empty: largest share of fixed examples without a value for some field. A small model that sees
+            "none" half of the time answers it most of the time. If fewer than `n` examples have all fields,
+            those that have most of them are chosen.
+        seed: of the hash that breaks ties.
         pinned: the records were chosen before. "fixed" shows all of them, in their order.
     """
 
@@ -59,13 +59,11 @@ class FewShotExamples:
     def choose(
         self, text: str, missing: Callable[[Record], float], fields: Collection[str] = ()
     ) -> list[Record]:
-        """Examples to show before `text`, in the order in which to show them.
-
-        A text is no similar one of itself.
+        """Examples to show before `text`, in their order in the prompt. The text itself is never one of them.
 
         Args:
-            missing: share (0 to 1) of the question's fields to which an example has no answer.
-            fields: of the question; a pinned example may be for some fields only.
+            missing: share (0 to 1) of the prompt's fields for which an example has no value.
+            fields: of the prompt; a pinned example may be for some fields only.
         """
         if not self.n or not self.records:
             return []
@@ -86,7 +84,7 @@ class FewShotExamples:
 
     @cached_property
     def _index(self) -> dict[str, tuple[np.ndarray, int]]:
-        """For each term the examples that have it, and its weight: the square of its IDF."""
+        """For each term: the examples that have it, and its weight, the square of its IDF."""
         having: dict[str, list[int]] = {}
         for i, record in enumerate(self.pool):
             for term in terms(record.text):
@@ -94,19 +92,19 @@ class FewShotExamples:
         return {term: (np.array(numbers), self._idf(len(numbers)) ** 2) for term, numbers in having.items()}
 
     def _idf(self, count: int) -> int:
-        """1 and 16 times the binary logarithm of the inverse share of examples that have a term."""
+        """16 times the binary logarithm of the inverse share of examples that have a term, plus 1."""
         return (len(self.pool) ** 16 // count**16).bit_length()
 
     @cached_property
     def _sizes(self) -> np.ndarray:
-        """For each example the square of the length of its vector."""
+        """For each example the squared length of its vector."""
         sizes = np.zeros(len(self.pool), dtype=np.int64)
         for numbers, weight in self._index.values():
             sizes[numbers] += weight
         return sizes
 
-    def _likeness(self, text: str, most: int | None = None) -> np.ndarray:
-        """Of the first `most` (or all) examples to a text: squared cosines, as fractions of `ONE` squared."""
+    def _similarity(self, text: str, most: int | None = None) -> np.ndarray:
+        """Squared cosines of the first `most` (or all) examples to a text, as fractions of `ONE` squared."""
         sizes = self._sizes[:most]
         common, size = np.zeros_like(sizes), 0
         for term in terms(text) & self._index.keys():
@@ -116,7 +114,7 @@ class FewShotExamples:
         return (common * ONE // max(1, size)) * (common * ONE // np.maximum(1, sizes))
 
     def _similar(self, text: str) -> list[Record]:
-        order = np.argsort(-self._likeness(text), kind="stable")
+        order = np.argsort(-self._similarity(text), kind="stable")
         nearest = [i for i in order if self.pool[i].text != text][: self.n]
         return [self.pool[i] for i in reversed(nearest)]
 
@@ -126,17 +124,16 @@ class FewShotExamples:
         return self._spread(shares > (fullest[-1] if len(fullest) else 0), int(self.max_empty * self.n))
 
     def _spread(self, empty: np.ndarray, allowed: int) -> list[Record]:
-        """Up to `n` examples that stand for all, at most `allowed` of them `empty`, none equal to another.
+        """Up to `n` different examples that represent all, at most `allowed` of them `empty`.
 
-        One after the other, the example is chosen that adds most to the sum, over all examples, of the
-        likeness to the nearest one chosen (facility location; greedy is within 1 - 1/e of the best,
-        Nemhauser et al. 1978).
+        Facility location: each step chooses the example that adds most to the sum, over all examples, of the
+        similarity to the nearest chosen one. This is within 1 - 1/e of the best (Nemhauser et al. 1978).
         """
-        # Of more, the first in the order of a hash are as good as a random sample.
+        # If there are more, the first by hash are as good as a random sample.
         candidates = np.concatenate([np.flatnonzero(~empty)[:COMPARED], np.flatnonzero(empty)[:COMPARED]])
         if not len(candidates):
             return []
-        likeness = np.array([self._likeness(self.pool[i].text, COMPARED) for i in candidates])
+        likeness = np.array([self._similarity(self.pool[i].text, COMPARED) for i in candidates])
         nearest = np.zeros_like(likeness[0])
         chosen: list[Record] = []
         while len(chosen) < self.n:
@@ -153,7 +150,7 @@ class FewShotExamples:
 
 
 def terms(text: str) -> set[str]:
-    """Words and signs of a text, and pairs of neighbours."""
+    """Words and symbols of a text, and pairs of neighbouring ones."""
     words = TOKENS.findall(text.lower())
     return {*words, *(" ".join(pair) for pair in pairwise(words))}
 
@@ -174,7 +171,7 @@ def reviewed_examples(
 ) -> Callable[[], FewShotExamples]:
     """Pinned examples, or examples from the training part of the reviewed file, split as everywhere.
 
-    Nothing is read before the first prompt is made. A file that is empty or isn't there yet: no examples.
+    Nothing is read before the first prompt. An empty or missing file means no examples.
 
     Args:
         pinned: file of pinned examples (`ie.data.pinned`). "": chosen from `reviewed`, so that prompts change
@@ -189,7 +186,7 @@ def reviewed_examples(
         if not path.exists():
             return FewShotExamples([], select, n, max_words, max_empty, seed)
         labels = load_scheme(Path(scheme)) if scheme else None
-        # Whether these are errors is for the command to say, which reads the same file.
+        # The command reads the same file, and reports these as errors or not.
         records = read_records(
             path,
             labels=labels,
@@ -214,7 +211,7 @@ def reasoned_examples(
 
     Args:
         examples: of `ie.ReviewedExamples.v1`.
-        reasons: for each label, what is written after each of its spans as the reason.
+        reasons: for each label, the reason that is written after each of its spans.
     """
 
     def load() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The executor: prompts in, answers out, in order, many in flight, each stored as it arrives."""
+"""The executor: many requests in flight, answers in the order of the prompts, each stored as it arrives."""
 
 import asyncio
 import concurrent.futures
@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import takewhile
 
-# spacy-llm compares annotations by name and knows those of typing only.
+# spacy-llm compares annotations by name, and knows only those of typing.
 from typing import Iterable  # noqa: UP035
 
 from ie.core.errors import UserError
@@ -24,7 +24,7 @@ from ie.llm.cache import AnswerCache
 from ie.llm.types import CUT_OFF, UNREADABLE, Answer, Prices, Prompt, estimate_tokens
 
 FAILURES_IN_A_ROW = 10
-REFUSALS_AT_FIRST = 3  # of different prompts: one may be refused for what its text says
+REFUSALS_AT_FIRST = 3  # of different prompts: one may be refused because of its text
 BACKOFF = (0.5, 8.0)  # seconds before the second try, and at most
 # Tokens that an endpoint may put around a request (chat template, default system message)
 TEMPLATE_TOKENS = 200
@@ -33,7 +33,7 @@ GUESSED_ANSWER = 64  # tokens, while nothing is known about the model's answers
 
 
 class BudgetReached(UserError):
-    """The next call might cost more than was allowed; all answers so far are stored."""
+    """The next call might exceed the budget; all answers so far are stored."""
 
 
 class Interrupted(UserError):
@@ -44,10 +44,10 @@ class Unavailable(Exception):
     """The endpoint did not answer a request.
 
     Attributes:
-        again: worth some more tries.
+        again: whether to retry.
         limited: the endpoint asks for fewer requests at a time (429).
-        wait: seconds to wait before the next try; 0 if the endpoint said nothing of it.
-        free: the endpoint did no work. After a time-out it may have, and may ask to be paid.
+        wait: seconds before the next try; 0 if the endpoint doesn't say.
+        free: the endpoint did no work. After a time-out it may have, and may charge for it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Unavailable(Exception):
 
 
 class PromptRefused(Exception):
-    """The endpoint refused a prompt, as the error says, and did no work."""
+    """The endpoint refused a prompt, for the reason in `error`, and did no work."""
 
     def __init__(self, error: str) -> None:
         super().__init__(error)
@@ -66,16 +66,15 @@ class PromptRefused(Exception):
 
 
 class Provider(ABC):
-    """One model behind one endpoint: how to ask it, and what makes its answers its own.
+    """One model behind one endpoint.
 
     Attributes:
         name: for messages and reports.
         where: name and address, for messages.
-        identity: all that can change an answer but the prompt; part of the cache key. No secrets.
-        group_size: prompts sent together as one request.
-        deterministic: asking again gives the same answer, also an empty or unreadable one.
-        max_retries: tries after the first for what may pass: rate limits, errors of the server, time-outs,
-            lost connections.
+        identity: everything except the prompt that can change an answer; part of the cache key. No secrets.
+        group_size: prompts per request.
+        deterministic: asking again gives the same answer, even if it is empty or unreadable.
+        max_retries: retries for rate limits, server errors, time-outs and lost connections.
     """
 
     name: str
@@ -86,7 +85,7 @@ class Provider(ABC):
 
     @property
     def megabytes(self) -> float | None:
-        """Size of the weights, where they are on this machine."""
+        """Size of the weights if they are on this machine."""
         return None
 
     @property
@@ -94,18 +93,18 @@ class Provider(ABC):
         return self.name
 
     def bucket(self, prompt: Prompt) -> Hashable:
-        """Prompts may go together in one request when their buckets are equal."""
+        """Prompts with equal buckets may go together in one request."""
         return None
 
     @abstractmethod
     async def ask(self, prompts: list[Prompt]) -> list[Answer]:
-        """Answers to a group of prompts, in order, without keys: one request, never repeated in here.
+        """Answers to a group of prompts, in order, without keys: one request, without retries.
 
-        An answer whose usage the endpoint didn't report has no tokens.
+        An answer without reported usage has no tokens.
 
         Raises:
-            PromptRefused: the endpoint takes requests, but not this one.
-            Unavailable: no answer, but there may be one on another day.
+            PromptRefused: the endpoint accepts requests, but not this one.
+            Unavailable: no answer now, perhaps later.
             UserError: no prompt will be answered (key, model, address).
         """
 
@@ -114,55 +113,41 @@ class Provider(ABC):
         return len(prompt.encode("utf-8", "replace")) + TEMPLATE_TOKENS, prompt.max_tokens
 
     async def close(self) -> None:  # noqa: B027 (nothing to close is fine)
-        """Give connections and memory back; the next `ask` may open them again."""
+        """Release connections and memory; the next `ask` may open them again."""
 
 
 @dataclass
 class Stats:
-    """What a model did: counts, tokens as reported (or estimated), US dollars, seconds."""
+    """What a model did: counts, tokens as reported (or estimated), US dollars."""
 
     hits: int = 0
     shared: int = 0
     misses: int = 0
     calls: int = 0
-    retries: int = 0
     limited: int = 0
     errors: Counter = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    hit_prompt_tokens: int = 0
-    hit_completion_tokens: int = 0
-    estimated: int = 0
     cost: float = 0.0
     hit_cost: float = 0.0
-    miss_cost: float = 0.0  # of the answers that counted; `cost` has those of the other tries, too
+    miss_cost: float = 0.0  # of the answers that were used; `cost` includes other tries
     planned_prompt_tokens: int = 0
     planned_completion_tokens: int = 0
     planned_cost: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def answers(self) -> int:
-        """Prompts that got an answer or an error, from the endpoint or from the store."""
-        return self.hits + self.shared + self.misses
-
-    def as_dict(self) -> dict:
-        """For JSON, errors by reason."""
-        return {**asdict(self), "errors": dict(sorted(self.errors.items()))}
 
 
 @dataclass
 class Spending:
-    """What the models of a run have spent, in US dollars: never more than is allowed, at any moment.
+    """What the models of a run have spent, in US dollars; it never exceeds the limit.
 
-    A request is booked before it is sent, at the most that it can cost; when its answer is there, what it
-    did cost takes the place of that. A request whose cost stays unknown counts at its most.
+    Before a request is sent, the most it can cost is reserved. Its actual cost replaces that when the answer
+    is there. A request whose cost stays unknown counts as the most.
 
     Attributes:
         calls: requests sent.
-        cost: of the requests that are over.
-        reserved: at most, of the requests under way.
-        under_way: how many those are.
+        cost: of the finished requests.
+        reserved: the most that the requests in flight can cost.
+        under_way: number of requests in flight.
     """
 
     calls: int = 0
@@ -178,7 +163,7 @@ class Spending:
         self.under_way += 1
 
     def settle(self, most: Decimal, cost: Decimal) -> None:
-        """Put what requests cost in the place of what was booked for them."""
+        """Replace what was reserved for a request by its cost."""
         self.reserved -= most
         self.cost += cost
         self.under_way -= 1
@@ -188,14 +173,14 @@ class Spending:
                 turn.set_result(None)
 
     async def settled(self) -> None:
-        """Wait until the cost of a request under way is known."""
+        """Wait until the cost of a request in flight is known."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         await turn
 
 
 class _Limiter:
-    """At most `limit` requests at a time; halved when the endpoint says 429, grown back by answers."""
+    """At most `limit` requests at a time; halved on status 429, and raised again with every answer."""
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
@@ -206,7 +191,7 @@ class _Limiter:
         self._resume = 0.0
 
     async def acquire(self, run: "_Run") -> None:
-        """Wait for one's turn, first come, first served; raises the reason if the run is stopped."""
+        """Wait in line; raises the reason if the run is stopped."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, run))
         self.wake()
@@ -220,7 +205,7 @@ class _Limiter:
     def release(self, *, answered: bool) -> None:
         self.active -= 1
         if answered:
-            # About one more request for each round of answers: slow enough to settle.
+            # About one more request per round of answers, slow enough to be stable.
             self.limit = min(self.maximum, self.limit + 1 / self.limit)
         self.wake()
 
@@ -240,7 +225,7 @@ class _Limiter:
                 turn.set_result(None)
 
     def abandon(self, run: "_Run") -> None:
-        """Let those of a stopped run wait no longer."""
+        """Raise the reason in the waiting requests of a stopped run."""
         for turn, theirs in self._waiting:
             if theirs is run and not turn.done():
                 turn.set_exception(run.stop)
@@ -248,7 +233,7 @@ class _Limiter:
     def halve(self, started: float, wait: float) -> None:
         now = time.monotonic()
         self._resume = max(self._resume, now + wait)
-        # A burst is one event: requests sent before the last halving say nothing about the new limit.
+        # Requests sent before the last halving say nothing about the new limit.
         if started >= self._halved:
             self.limit = max(1.0, self.limit / 2)
             self._halved = now
@@ -256,12 +241,12 @@ class _Limiter:
 
 @dataclass(eq=False)
 class _Job:
-    """One distinct prompt under way."""
+    """One distinct prompt in flight."""
 
     prompt: Prompt
     key: str
     bucket: Hashable = None
-    hits: int = 0  # answers found in the store before it
+    hits: int = 0  # stored answers before it
     answer: Answer | None = None
     future: concurrent.futures.Future | None = None
     place: int = 0
@@ -269,7 +254,7 @@ class _Job:
 
 @dataclass(eq=False)
 class _Run:
-    """One call of the model: its jobs, and the reason to start no more of them."""
+    """One call of the model: its jobs, and the reason to start no more."""
 
     stop: UserError | None = None
     jobs: dict[str, _Job] = field(default_factory=dict)
@@ -280,24 +265,23 @@ class _Run:
 class Model:
     """A provider with a store, a limit of requests in flight, and a budget: a spacy-llm model.
 
-    Called with an iterable of prompts per document, it yields a list of `Answer` per document, in
-    order. Documents are drawn only as answers are taken, so memory doesn't depend on their number.
+    Called with an iterable of prompts per document, it yields a list of `Answer` per document, in order.
+    Documents are drawn as answers are taken, so memory doesn't depend on their number.
 
     Args:
-        provider: whom to ask.
-        cache: the store, or None to keep nothing.
+        provider: the endpoint.
+        cache: the store, or None to store nothing.
         concurrency: requests in flight at most.
-        tries: how often an empty or malformed answer is asked for.
-        context_length: tokens the model can read, or None if unknown; tasks that split long texts
-            ask for it.
+        tries: number of tries for an empty or malformed answer.
+        context_length: tokens the model can read, or None if unknown; needed by tasks that split long texts.
         prices: for the running cost and the budget.
-        max_cost, max_calls: stop before more than this is spent in one run (0: no limit): dollars, and
-            requests (prompts, where several go together), every further try included.
+        max_cost, max_calls: limits of one run in dollars and requests (prompts, if several go together),
+            including retries; 0 for none.
 
     Attributes:
-        spending: what counts against the limits; the models of one pipeline share it.
-        stats: counts since the model was made.
-        dry: look into the store, count what would be asked and what it would cost, send nothing.
+        spending: what counts towards the limits, shared by the models of a pipeline.
+        stats: counts since the model was created.
+        dry: count what would be asked and its cost, and send nothing.
         on_answer: called with each answer and the stats, in order, in the caller's thread.
     """
 
@@ -330,12 +314,12 @@ class Model:
         self._context_length = context_length
         self._window = max(64, 4 * concurrency * provider.group_size)
         self._limiter = _Limiter(concurrency)
-        self._answered = False  # by the endpoint, whatever it said
-        self._readable = False  # an answer, also of the store
-        self._found = 0  # in the store
+        self._answered = False  # the endpoint has answered something
+        self._readable = False  # there was a readable answer, perhaps stored
+        self._found = 0  # stored answers
         self._failed_in_a_row = self._failed_after = 0
         self.spending = Spending()
-        self._seen = self._written = 0  # answers and their tokens, to guess the next one's
+        self._seen = self._written = 0  # answers and their tokens, to estimate the next one's
         self._first: Prompt | None = None
         self._prefix: str | None = None
         self._unwritten: list[tuple[list[Answer], asyncio.Future]] = []
@@ -370,8 +354,8 @@ class Model:
         with self._interruptible(run):
             try:
                 while True:
-                    # The order of drawing and sending must not depend on when answers come: groups
-                    # of prompts are then the same in every run, and so are a local model's answers.
+                    # The order of drawing and sending doesn't depend on when answers arrive, so groups of
+                    # prompts are the same in every run, and so are a local model's answers.
                     while more and size < self._window and run.stop is None:
                         document = next(source, None)
                         if document is None:
@@ -389,15 +373,15 @@ class Model:
                 if run.stop is not None:
                     raise run.stop
             finally:
-                # Also when the caller gave up: what was sent is paid for and must be stored.
+                # Even if the caller stopped: what was sent is paid for and must be stored.
                 run.stop = run.stop or Interrupted("The caller took no more answers.")
                 self._drain(run, wait=not isinstance(sys.exc_info()[1], KeyboardInterrupt))
 
     def _shared(self, prompt: Prompt) -> Prompt:
-        """Find what prompts share that don't say so, such as those of spacy-llm's own tasks.
+        """Find the shared prefix of prompts that don't state it, such as those of spacy-llm's own tasks.
 
-        That is what the first two have in common, up to the end of a line. All prompts are looked at,
-        also those the store answers, so that it is the same whenever a run was interrupted.
+        That is the common prefix of the first two, up to the end of a line. Prompts with stored answers count
+        too, so that it is the same in interrupted runs.
         """
         if prompt.prefix:
             return prompt
@@ -432,7 +416,7 @@ class Model:
         return job, True
 
     def _stored(self, prompt: Prompt, key: str) -> Answer | None:
-        """The answer in the store; one that can't be read is asked for again where that may help."""
+        """The stored answer; None if it can't be read and asking again may help."""
         answer = self.cache.get(key) if self.cache is not None else None
         if answer is None:
             return None
@@ -466,8 +450,6 @@ class Model:
             answer = answer.replace(cached=True)
         elif answer.cached:
             self.stats.hits += 1
-            self.stats.hit_prompt_tokens += answer.prompt_tokens
-            self.stats.hit_completion_tokens += answer.completion_tokens
             self.stats.hit_cost += self.prices.cost(answer.prompt_tokens, answer.completion_tokens)
             self._seen += 1
             self._written += answer.completion_tokens
@@ -492,7 +474,7 @@ class Model:
         )
 
     def _expect(self, prompt: Prompt) -> tuple[float, float]:
-        """Tokens a prompt will probably take: read, written."""
+        """Tokens a prompt will probably take: input and output."""
         if self._seen:
             written = self._written / self._seen
         else:
@@ -510,7 +492,7 @@ class Model:
 
     @contextmanager
     def _interruptible(self, run: _Run) -> Iterator[None]:
-        """Let the first Ctrl-C stop new calls only; the second one is the usual one."""
+        """Let the first Ctrl-C stop new calls only; the second one interrupts as usual."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -526,7 +508,7 @@ class Model:
                 "run the same command again to go on from there."
             )
             _loop().call_soon_threadsafe(self._limiter.abandon, run)
-            # Not print: the interrupted code may be in the middle of a print itself.
+            # Not print, as the interrupted code may be printing.
             os.write(2, b"\nFinishing the calls in flight; Ctrl-C again drops them.\n")
 
         signal.signal(signal.SIGINT, stop)
@@ -547,13 +529,13 @@ class Model:
             raise
 
     def _halt(self, run: _Run, error: UserError) -> None:
-        """Whatever it is, it would hit the next prompt too."""
+        """Start no more jobs: the error would hit the next prompt too."""
         if run.stop is None:
             run.stop = error
             self._limiter.abandon(run)
 
     async def _called(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
-        """The answers, with one place of the limited number taken for as long as the endpoint works."""
+        """Ask within the limit of requests in flight."""
         answered = False
         await self._limiter.acquire(run)
         try:
@@ -563,13 +545,13 @@ class Model:
                 self._watch(job, answer)
             return answers
         except UserError as error:
-            self._halt(run, error)  # before another call gets this one's place
+            self._halt(run, error)  # before another call starts
             raise
         finally:
             self._limiter.release(answered=answered)
 
     async def _ask(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
-        """Ask until there are answers or nothing speaks for another try."""
+        """Ask until there are answers, or no reason for another try."""
         pause = BACKOFF[0]
         failures = broken = 0
         while True:
@@ -583,17 +565,16 @@ class Model:
                 )
             else:
                 broken += any(answer.transient for answer in answers)
-                # An endpoint that has never answered properly isn't asked over and over.
+                # An endpoint that has never answered properly gets fewer tries.
                 again = broken and broken < (self.tries if self._answered else min(2, self.tries))
                 again = again and any(answer.transient for answer in answers)
             if not again or run.stop is not None:
                 return answers
-            self.stats.retries += 1
             await asyncio.sleep(failure.wait if failure and failure.wait else pause * random.uniform(0.75, 1))
             pause = min(BACKOFF[1], 2 * pause)
 
     async def _attempt(self, run: _Run, jobs: list[_Job]) -> tuple[list[Answer], Unavailable | None]:
-        """Send one request: its answers, and why there are none."""
+        """Send one request; returns its answers, and the failure if there are none."""
         most = await self._book(run, jobs)
         answers: list[Answer] = []
         failure = None
@@ -619,15 +600,14 @@ class Model:
         finally:
             self.spending.settle(sum(most, Decimal(0)), cost)
             seconds = time.perf_counter() - begun
-            self.stats.seconds += seconds
         answers = [self._judged(answer, job.prompt) for answer, job in zip(answers, jobs, strict=True)]
         return [
             self._counted(answer, job, seconds / len(jobs)) for answer, job in zip(answers, jobs, strict=True)
         ], failure
 
     def _judged(self, answer: Answer, prompt: Prompt) -> Answer:
-        # Cut off before its first word, as by a model that spends max_tokens on reasoning: an answer, paid
-        # for, that would be the same again.
+        # Cut off before its first word, for example because of reasoning: an answer that is paid for, and
+        # would be the same again.
         if answer.error is not None or answer.finish_reason == "length":
             return answer
         if not answer.strip():
@@ -643,7 +623,6 @@ class Model:
             read, written, estimated = estimate_tokens(job.prompt), estimate_tokens(answer), True
         self.stats.prompt_tokens += read
         self.stats.completion_tokens += written
-        self.stats.estimated += estimated
         self.stats.cost += self.prices.cost(read, written)
         if not answer.error:
             self._seen += 1
@@ -657,10 +636,10 @@ class Model:
         )
 
     def _watch(self, job: _Job, answer: Answer) -> None:
-        """Count the final outcome of a prompt, and stop where the endpoint is of no use.
+        """Count the outcome of a prompt, and stop if the endpoint is of no use.
 
         Raises:
-            UserError: it doesn't answer, or answers nothing that can be used.
+            UserError: it doesn't answer, or none of its answers can be used.
         """
         kind, _, reason = (answer.error or "").partition(": ")
         if answer.error:
@@ -673,12 +652,12 @@ class Model:
             self._failed_in_a_row = 0
             return
         if kind == UNREADABLE:
-            # Some models are like that with some texts; one that never says anything is of no use.
+            # Some models do that for some texts; one that always does is of no use.
             self._answered = True
             if self._readable or self.provider.deterministic:
                 return
         if self._failed_after != job.hits and kind not in ("unavailable", "malformed"):
-            # Answers in the store lie between: these prompts are what is left of an earlier run.
+            # There are stored answers in between: these prompts are left from an earlier run.
             self._failed_in_a_row, self._failed_after = 0, job.hits
         self._failed_in_a_row += 1
         at_first = {"unavailable": 1, "malformed": 1, "refused": REFUSALS_AT_FIRST}
@@ -687,16 +666,16 @@ class Model:
             raise UserError(_useless(self.provider.where, kind, reason, answer))
 
     def _cost(self, answer: Answer, most: Decimal) -> Decimal:
-        """What a request cost by the endpoint's own count; where it gave none, the most it can have cost."""
+        """The cost of a request by the reported usage; without it, the most it can cost."""
         if answer.estimated or not answer.prompt_tokens:
             return most
         return self.prices.exact(answer.prompt_tokens, answer.completion_tokens)
 
     async def _book(self, run: _Run, jobs: list[_Job]) -> list[Decimal]:
-        """Check the limits and book a request; the most that each of its prompts can cost.
+        """Check the limits and book a request; returns the most that each of its prompts can cost.
 
         Raises:
-            BudgetReached: it might cost too much, also when all others are over.
+            BudgetReached: it might cost too much, even after all others have finished.
         """
         most = [self._most(job.prompt) for job in jobs]
         total = sum(most, Decimal(0))
@@ -735,8 +714,8 @@ class Model:
         return self.prices.exact(read, written)
 
     async def _store(self, answers: list[Answer]) -> list[Answer]:
-        """Return when the good answers are on disk; answers that arrive together share a commit."""
-        # An unreadable answer is kept only where asking again would give the same.
+        """Return when the usable answers are on disk; answers that arrive together share a commit."""
+        # An unreadable answer is stored only if asking again would give the same.
         storable = [not a.error or (a.error == UNREADABLE and self.provider.deterministic) for a in answers]
         good = [answer.replace(error=None) for answer, keep in zip(answers, storable, strict=True) if keep]
         if not good:
@@ -766,7 +745,7 @@ class Model:
 
 
 def _useless(where: str, kind: str, reason: str, answer: Answer) -> str:
-    """Why a run is ended: one sentence with what the endpoint said, and a remedy."""
+    """Why a run was stopped: one sentence with the endpoint's message and a remedy."""
     rerun = "run it again: answers so far are kept."
     if kind == "unavailable":
         return f"{where} doesn't answer ({reason}); check the address and the network, then {rerun}"
@@ -808,7 +787,7 @@ _background_lock = threading.Lock()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """One event loop in a thread of its own; another one after a fork."""
+    """The event loop in a thread of its own; a new one after a fork."""
     with _background_lock:
         if os.getpid() not in _background:
             loop = asyncio.new_event_loop()

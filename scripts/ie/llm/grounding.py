@@ -1,7 +1,7 @@
-"""From what a model says to where the text says it: every span has offsets and an alignment status.
+"""Find a model's answers in the text: every span gets offsets and an alignment status.
 
-A model answers with strings. A string that stands in the text becomes spans, at each place where it
-stands; one that doesn't is kept as `dropped` with the reason, never guessed.
+A model answers with strings. A string becomes a span wherever it occurs in the text. One that doesn't occur
+is recorded as `dropped` with the reason, and never guessed.
 """
 
 import re
@@ -14,7 +14,7 @@ from functools import cache
 from rapidfuzz import fuzz
 from spacy.tokens import Doc
 
-# How sure the place is, best first. The order decides between overlapping spans of equal length.
+# How certain the position is, best first. The order decides between overlapping spans of equal length.
 ALIGNMENTS = ("exact", "normalised", "snapped", "fuzzy")
 
 QUOTES = str.maketrans(
@@ -24,9 +24,9 @@ WRAPPERS = "\"'“”‘’„‚«»`*"
 BULLETS = "•"
 # What a model may add to a value that it copied.
 ENDINGS = " .,;:!?"
-# A shorter string is like too many others for a similarity to mean anything.
+# Shorter strings are similar to too many others.
 FUZZY_MIN_CHARS = 5
-# Scripts that put no blanks between words: a name may end anywhere in them.
+# Scripts without spaces between words: a name may end anywhere.
 UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
 )
@@ -37,7 +37,7 @@ IN_NUMBERS = ".,'’"
 
 @dataclass(frozen=True, order=True)
 class Grounded:
-    """A span in characters of the text, with the way in which it was found."""
+    """A span in characters of the text, and how it was found."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ class Grounded:
 
 @dataclass(frozen=True)
 class Dropped:
-    """An answer that became no span: the label asked for, what the model said, and why it was dropped."""
+    """An answer that isn't a span: the label asked for, the model's string, and why it was dropped."""
 
     label: str
     text: str
@@ -59,17 +59,16 @@ def ground(
 ) -> tuple[list[Grounded], list[Dropped]]:
     """Find all mentions of each answer in the text.
 
-    An answer is looked for as it is, with white space, quotes, dashes and the ways to encode a
-    character folded; if it isn't there, with case folded too and without a full stop at its end; then,
-    if `fuzzy` is below 1, as the most similar run of about as many tokens with the same digits. Mentions
-    begin and end where a word or a number does. One that begins or ends inside a token is widened to
-    whole tokens and called "snapped".
+    An answer is searched for as it is, with whitespace, quotes, dashes and the encoding of characters folded.
+    If it isn't there, case is folded too and a final full stop removed. Then, if `fuzzy` is below 1, the most
+    similar run of about as many tokens with the same digits is taken. Mentions begin and end at boundaries of
+    words or numbers. One that begins or ends inside a token is widened to whole tokens and called "snapped".
 
-    Of overlapping spans the longest stays; of equally long ones the better aligned, then the one
-    answered first. An answer is dropped if none of its mentions stays.
+    Of overlapping spans the longest is kept; of equally long ones the better aligned, then the one answered
+    first. An answer is dropped if none of its mentions is kept.
 
     Args:
-        doc: the tokenised text.
+        doc: the tokenized text.
         answers: (label, string) as the model gave them, in order.
         fuzzy: least similarity (0 to 1, normalised edit distance) of a fuzzy match; 1 turns it off.
 
@@ -81,7 +80,7 @@ def ground(
     values: list[tuple[str, str]] = []
     dropped: dict[int, Dropped] = {}
     for label, raw in dict.fromkeys(answers):
-        value = bare(raw)
+        value = unwrap(raw)
         if not value and not raw.strip():
             continue
         values.append((label, value or raw.strip()))
@@ -90,7 +89,7 @@ def ground(
             dropped[len(values) - 1] = Dropped(*values[-1], "not in the text")
         candidates += [(span, len(values) - 1) for span in mentions]
     chosen = _without_overlaps(candidates)
-    # The same place under the same label was said in two ways: neither is lost.
+    # Two answers for the same span and label: neither is dropped.
     places = {(span.start, span.end, span.label) for span, _ in chosen}
     staying = {number for span, number in candidates if (span.start, span.end, span.label) in places}
     for number in {number for _, number in candidates} - staying:
@@ -98,8 +97,8 @@ def ground(
     return sorted(span for span, _ in chosen), [dropped[number] for number in sorted(dropped)]
 
 
-def bare(value: str) -> str:
-    """An answer without what models wrap around it: blanks, and quotes or asterisks at both ends."""
+def unwrap(value: str) -> str:
+    """An answer without whitespace, bullets, and pairs of quotes or asterisks around it."""
     start, end = 0, len(value)
     while start < end:
         if value[start].isspace() or value[start] in BULLETS:
@@ -114,9 +113,9 @@ def bare(value: str) -> str:
 
 
 def fold(text: str, *, case: bool = True) -> tuple[str, list[int]]:
-    """The text with white space, quotes, dashes, compatible and composed characters and case folded.
+    """The text with whitespace, quotes, dashes, compatible and composed characters and case folded.
 
-    Characters without a look of their own (soft hyphens, direction marks) are left out.
+    Invisible characters (soft hyphens, direction marks) are left out.
 
     Returns:
         The folded text and, for each of its characters and for its end, the offset in `text`.
@@ -138,7 +137,7 @@ def _folded(character: str, case: bool) -> str:
         return " "
     if kind == "Cf":
         return ""
-    # Decomposed, since a model may compose the accents that a text has apart, or the other way round.
+    # Decomposed, as a model may compose accents that are separate in the text, or the other way round.
     plain = unicodedata.normalize("NFKD", character.translate(QUOTES)).translate(QUOTES)
     return unicodedata.normalize("NFKD", plain.casefold()) if case else plain
 
@@ -152,14 +151,14 @@ class _Text:
         self._forms = {case: fold(self.text, case=case) for case in (False, True)}
 
     def occurrences(self, value: str, *, case: bool) -> list[tuple[int, int]]:
-        """Where `value` stands, folded, without cutting a word or a character; (start, end) offsets."""
+        """Where `value` occurs, folded, without cutting a word or a character; (start, end) offsets."""
         folded, offsets = self._forms[case]
         plain = fold(value, case=case)[0].strip()
         places: list[tuple[int, int]] = []
         position = folded.find(plain) if plain else -1
         while position >= 0:
             last = position + len(plain) - 1
-            # The end is that of the last character, not the beginning of the next: blanks are folded.
+            # The end of the last character, not the start of the next one, as whitespace is folded.
             start, end = offsets[position], offsets[last] + 1
             halves = (position > 0 and offsets[position - 1] == start) or offsets[last + 1] == offsets[last]
             if halves or cuts(self.text, start) or cuts(self.text, end):
@@ -171,7 +170,7 @@ class _Text:
 
 
 def cuts(text: str, place: int) -> bool:
-    """Whether the text, cut at this offset, would be cut in the middle of a character, word or number."""
+    """Whether this offset is inside a character, word or number."""
     if not 0 < place < len(text):
         return False
     left, right = text[place - 1], text[place]
@@ -230,9 +229,9 @@ def _on_tokens(doc: Doc, start: int, end: int, label: str, alignment: str) -> Gr
 
 
 def _most_similar(doc: Doc, plain: str, fuzzy: float) -> str:
-    """The run of tokens most like `plain`, the first of equals; "" if none is like enough.
+    """The run of tokens most similar to `plain`, the first of several; "" if none is similar enough.
 
-    Its digits must be the same: another amount is no misspelling.
+    Its digits must be the same: another amount isn't a misspelling.
     """
     width = len(plain.split())
     digits = _digits(plain)

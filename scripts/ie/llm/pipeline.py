@@ -1,4 +1,4 @@
-"""The pipeline that a config describes, and what it says of each text as records."""
+"""The pipeline of a config, and its answers as records."""
 
 import sys
 from collections import deque
@@ -63,7 +63,7 @@ def load_config(path: Path, provider: Path | None = None, overrides: dict[str, A
         if provider:
             config = config.merge(other)
             if "model" in other:
-                # A model's settings belong to its own function: replaced whole, not mixed.
+                # The settings of a model belong to its function: replaced as a whole, not merged.
                 config["model"] = other["model"]
         overrides = dict(overrides or {})
         for name in [name for name, value in overrides.items() if isinstance(value, dict)]:
@@ -84,7 +84,7 @@ def _replace_section(config: Config, name: str, section: dict[str, Any]) -> None
     if not above and last not in config:
         raise ValueError(f"there is no section {name} to replace")
     before = node.get(last) or {}
-    # One scheme: the labels are written in one place, whichever task uses them.
+    # One scheme: labels are defined in one place, for all tasks.
     labels = {key: before[key] for key in ("labels", "label_definitions") if key in before}
     node[last] = labels | section
 
@@ -93,7 +93,7 @@ def provider_file(name: str) -> Path | None:
     """The file in `configs/providers` of that name; None for no name.
 
     Raises:
-        UserError: naming those that exist.
+        UserError: there is none; names those that exist.
     """
     if not name:
         return None
@@ -105,7 +105,7 @@ def provider_file(name: str) -> Path | None:
 
 
 def assemble(config: Config, source: Path) -> Language:
-    """Make the spaCy pipeline of a config. Nothing is loaded or sent before the first prompt.
+    """Assemble the spaCy pipeline of a config. Nothing is loaded or sent before the first prompt.
 
     Raises:
         UserError: spaCy or spacy-llm refuses a setting.
@@ -114,7 +114,7 @@ def assemble(config: Config, source: Path) -> Language:
         if "cache" in component:
             raise UserError(
                 f"{source}: [components.{name}.cache] is spacy-llm's, which mixes up texts of equal words; "
-                "delete the section, as every model of ours keeps its answers by itself (model.cache)."
+                "delete the section, as our models store their answers themselves (model.cache)."
             )
     try:
         nlp = load_model_from_config(config, auto_fill=True)
@@ -125,7 +125,7 @@ def assemble(config: Config, source: Path) -> Language:
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, LLMWrapper) and not isinstance(pipe.task, Task):
             _keep_calls(pipe.task)
-    # Spans, relations and categories spend from one purse.
+    # Spans, relations and categories share one budget.
     spending = Spending()
     for model in llm_models(nlp):
         model.spending = spending
@@ -133,7 +133,7 @@ def assemble(config: Config, source: Path) -> Language:
 
 
 def _keep_calls(task: Any) -> None:
-    """Let a task of spacy-llm's own note calls and errors too: it takes a failed call for "no entities"."""
+    """Make a task of spacy-llm's record calls and errors, as it takes a failed call for "no entities"."""
     parse = task.parse_responses
 
     def parse_responses(shards: Iterable, responses: Iterable[Iterable]) -> Iterator[Doc]:
@@ -154,7 +154,7 @@ def _keep_calls(task: Any) -> None:
 
 
 def llm_models(nlp: Language) -> list[Model]:
-    """The models of the pipeline's llm components that are ours, one each."""
+    """Our models in the llm components of the pipeline, each once."""
     models_used = [pipe._model for _, pipe in nlp.pipeline if isinstance(pipe, LLMWrapper)]
     return [model for model in dict.fromkeys(models_used) if isinstance(model, Model)]
 
@@ -162,12 +162,12 @@ def llm_models(nlp: Language) -> list[Model]:
 def annotate(
     nlp: Language, records: Iterable[Record], stretch: int = STRETCH
 ) -> Iterator[tuple[Record, list]]:
-    """Run the pipeline over texts; gold annotation of the records isn't shown to it.
+    """Run the pipeline over texts. It doesn't see the annotation of the records.
 
-    A text that would take the tokenizer too long (`tokenizing.stretch_fault`) gets an error instead.
+    A text that would take the tokenizer too long (`tokenizer.stretch_fault`) gets an error instead.
 
     Yields:
-        Per text, in order: the model's record, and its `Answer`s for those who want the timings.
+        For each text, in order: the record with the annotation, and the `Answer`s, which have the timings.
     """
     waiting: deque[tuple[Record, str | None]] = deque()
     limit = stretch if isinstance(nlp.tokenizer, Tokenizer) else sys.maxsize
@@ -176,8 +176,7 @@ def annotate(
         for record in records:
             waiting.append((record, stretch_fault(record.text, limit)))
             if waiting[-1][1] is None:
-                # As a doc, since spaCy would refuse a text longer than max_length, which no model here
-                # sees whole.
+                # As a doc, because spaCy refuses texts longer than max_length. No model here sees them whole.
                 yield nlp.tokenizer(record.text)
 
     name = " + ".join(dict.fromkeys(model.provider.name for model in llm_models(nlp)))
@@ -190,7 +189,7 @@ def annotate(
 
 
 def _set_aside(nlp: Language, record: Record, fault: str | None, model: str) -> Record:
-    """What `to_record` makes of a text that nobody was asked about."""
+    """The record of a text that no model was asked about."""
     empty = to_record(nlp.make_doc(""), record, model)
     notes = {**empty.model_extra["llm"], "error": fault}
     return empty.model_copy(update={"text": record.text, "llm": notes})
@@ -216,7 +215,7 @@ def planning(nlp: Language) -> Iterator[list[Stats]]:
 
 
 def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
-    """Make sure that no prompt shows an example out of dev or test, whatever the config says.
+    """Make sure that no prompt shows an example from dev or test, whatever the config says.
 
     Raises:
         UserError: naming the first one that would be shown.
@@ -233,7 +232,7 @@ def refuse_leaks(nlp: Language, held_out: Iterable[Record]) -> None:
 
 
 def shown(nlp: Language) -> set[str]:
-    """Texts that prompts of some component show, so that asking about them proves nothing."""
+    """Texts that the prompts of some component show: their answers are known."""
     texts: set[str] = set()
     for _, pipe in nlp.pipeline:
         task = getattr(pipe, "task", None)
@@ -242,9 +241,9 @@ def shown(nlp: Language) -> set[str]:
 
 
 def show_only(nlp: Language, records: Sequence[Record]) -> None:
-    """Where each text is shown its own examples, take them from these records alone.
+    """If each text has its own examples, take them from these records only.
 
-    Examples that are the same for all texts stay: they are few, and `shown` tells which.
+    Examples that are the same for all texts stay: they are few, and `shown` returns them.
     """
     texts = {record.text for record in records}
     for _, pipe in nlp.pipeline:
@@ -259,9 +258,9 @@ def _own_examples(task: object) -> Sequence[Any]:
 
 
 def to_record(doc: Doc, source: Record, model: str = "") -> Record:
-    """What the model said of a text, in the data contract, with how it was asked under `llm`.
+    """The model's annotation of a text in the data contract, with details of the calls under `llm`.
 
-    What else the text's line had is kept. Latency isn't there: the same run has the same bytes.
+    Other keys of the text's line are kept. Latency is left out, so that the same run writes the same bytes.
     """
     notes = trace(doc)
     status = {(span.start, span.end, span.label): span.alignment for span in notes["spans"]}
@@ -300,12 +299,12 @@ def to_record(doc: Doc, source: Record, model: str = "") -> Record:
 
 
 def _unaided(ent: Span, calls: list[Answer]) -> str:
-    """How a task of spacy-llm's own found a span: by searching for what was said, perhaps without case."""
+    """How a task of spacy-llm's own found a span: by searching for the answer, perhaps without case."""
     return "exact" if any(ent.text in call for call in calls) else "normalised"
 
 
 def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
-    """Over records of `annotate`: spans, categories by label, alignment, drops by reason, errors by text."""
+    """Counts over records of `annotate`: spans and categories by label, alignments, drops, errors."""
     kinds = ("spans", "categories", "alignment", "dropped", "errors")
     counts: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
 
@@ -327,14 +326,14 @@ def count_notes(records: Iterable[Record]) -> dict[str, dict[str, int]]:
 
 @contextmanager
 def progress(nlp: Language, texts: int, description: str) -> Iterator[None]:
-    """A bar over the prompts that a run of the pipeline sends, with what it has cost so far."""
+    """A progress bar over the prompts of a run, with the cost so far."""
     prompts = sum(
         len(pipe.task.groups) for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "task", None), Task)
     )
     with tqdm(total=texts * max(1, prompts), desc=description, unit="prompt", smoothing=0.05) as bar:
 
         def advance(answer: str, stats: Stats) -> None:
-            # Long texts take several prompts each, which is known only when they are reached.
+            # Long texts take several prompts, which is only known when they are reached.
             bar.total = max(bar.total, bar.n + 1)
             show_cost(bar, stats)
             bar.update()
@@ -357,5 +356,5 @@ def call_on_answers(nlp: Language, callback: Callable[[Answer, Stats], None]) ->
 
 
 def show_cost(bar: tqdm, stats: Stats) -> None:
-    """Put what was asked for, and its cost so far, behind a bar; it is seen when the bar moves on."""
+    """Show prompts and cost so far after a progress bar, with its next update."""
     bar.set_postfix(asked=stats.misses, kept=stats.hits, cost=f"${stats.cost:.2f}", refresh=False)

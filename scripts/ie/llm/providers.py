@@ -1,4 +1,4 @@
-"""Endpoints elsewhere, asked through their makers' own client libraries."""
+"""Remote endpoints, through their makers' own client libraries."""
 
 import asyncio
 import importlib
@@ -9,9 +9,10 @@ import re
 import time
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from ie.core.errors import UserError
@@ -29,7 +30,7 @@ FILTERED = re.compile(
     r"|data[ _]?inspection|inappropriate content",
     re.IGNORECASE,
 )
-# Codes and types of errors that waiting doesn't fix. Messages of ordinary rate limits mention quotas, too.
+# Codes and types of errors that waiting doesn't fix. (Messages of ordinary rate limits mention quotas, too.)
 UNPAID = {
     "insufficient_quota",
     "insufficient_balance",
@@ -39,30 +40,36 @@ UNPAID = {
     "billing_error",
 }
 KEY_LIKE = re.compile(r"\b(sk|pk|gsk|key|xai|AIza)[-_A-Za-z0-9*.]{12,}")
-# Of one answer: a hundred times what a long one has. All in flight are in memory at once.
+# Of one answer: a hundred times a long one. All answers in flight are in memory.
 MAX_BYTES = 1_000_000
-# More is no count of tokens.
+# A larger number isn't a count of tokens.
 MAX_TOKENS = 100_000_000
 
 
+@dataclass(eq=False, kw_only=True)
 class RemoteProvider(Provider):
-    """What OpenAI's and Anthropic's clients, made by one generator, have in common.
+    """What OpenAI's and Anthropic's generated clients have in common.
+
+    The fields are the arguments of `ie.OpenAI.v1` and `ie.Anthropic.v1`.
 
     Raises:
-        UserError: base_url is no address, or holds what may be a secret.
+        UserError: base_url isn't an address, or may contain a secret.
     """
 
-    library: str
-    path: str
+    model: str
+    base_url: str
+    api_key_env: str
+    system: str
+    params: dict[str, Any]
+    drop_params: list[str]
+    structured: str
+    timeout: float
+    max_retries: int
+    library: ClassVar[str]
 
-    def __init__(
-        self, *, model: str, base_url: str, api_key_env: str, timeout: float, max_retries: int
-    ) -> None:
-        self.name = model
-        self.base_url = _checked(base_url).rstrip("/")
-        self.api_key_env = api_key_env
-        self.timeout = timeout
-        self.max_retries = max_retries
+    def __post_init__(self) -> None:
+        self.name = self.model
+        self.base_url = _checked(self.base_url).rstrip("/")
         self._client: Any = None
         self._key = ""
 
@@ -78,7 +85,7 @@ class RemoteProvider(Provider):
         raise NotImplementedError
 
     def _read(self, reply: dict[str, Any], prompt: Prompt) -> Answer:
-        """Read the body of a response; any of the errors of a wrong shape may be raised."""
+        """Read the body of a response; errors of a wrong shape may be raised."""
         raise NotImplementedError
 
     async def ask(self, prompts: list[Prompt]) -> list[Answer]:
@@ -105,9 +112,9 @@ class RemoteProvider(Provider):
             self._key = "none"
         await self._resolve(host)
         if self._client is not None:
-            return  # another prompt was faster
+            return  # another prompt has connected
         module = importlib.import_module(self.library)
-        # Every request is checked against the budget, so none is repeated by the library.
+        # Every request is checked against the budget, so the library must not repeat any.
         self._client = self._make_client(
             module,
             api_key=self._key,
@@ -117,7 +124,7 @@ class RemoteProvider(Provider):
         )
 
     async def _resolve(self, host: str) -> None:
-        """Say at once that a name doesn't exist; the library would try it again and again."""
+        """Refuse a host that doesn't exist at once, as the library would try it again and again."""
         scheme = urlsplit(self.base_url).scheme
         if scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
             return
@@ -144,7 +151,7 @@ class RemoteProvider(Provider):
                 raise self._refusal(_status_in(reply["error"]), reply, response.headers) from None
             answer = self._read(reply, prompt)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError):
-            # A proxy's page, half an object, or another protocol
+            # A proxy's page, part of an object, or another protocol
             text = self.redacted(_without_tags(response.text[:2000]))
             return Answer(error=f"malformed: {text[:200] or 'an empty body'}")
         return answer.replace(seconds=time.monotonic() - started)
@@ -160,11 +167,11 @@ class RemoteProvider(Provider):
         return Unavailable(self.redacted(str(error.__cause__ or error)), again=True)
 
     def _refusal(self, status: int, body: Any, headers: Mapping[str, str]) -> Exception:
-        """What to raise for an error that the endpoint sent, under whatever status of HTTP."""
+        """What to raise for an error that the endpoint sent, with any HTTP status."""
         names, text = _message(body)
         text = self.redacted(text)
         if status == 402 or names & UNPAID:
-            return UserError(f"{self.where} wants to be paid first ({status}: {text}).")
+            return UserError(f"{self.where} requires payment ({status}: {text}).")
         if 300 <= status < 400:
             target = urlsplit(headers.get("location", "")).hostname or "elsewhere"
             return UserError(
@@ -184,7 +191,7 @@ class RemoteProvider(Provider):
             wait = _seconds(headers)
             return Unavailable(f"{status}: {text}", again=True, limited=status == 429, wait=wait, free=True)
         if status >= 500:
-            # A gateway may have lost the answer of a model that did its work.
+            # The model may have answered, and a gateway lost the answer.
             return Unavailable(f"{status}: {text}", again=True, wait=_seconds(headers))
         if status == 413 or OVERFLOW.search(text):
             return PromptRefused("context_overflow")
@@ -199,51 +206,28 @@ class RemoteProvider(Provider):
         return " ".join(KEY_LIKE.sub("[key]", text).split())[:300]
 
 
+@dataclass(eq=False, kw_only=True)
 class OpenAIProvider(RemoteProvider):
     """OpenAI's protocol, chat or completion."""
 
+    mode: str
+    max_tokens_name: str
+    api_version: str
     library = "openai"
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        base_url: str,
-        mode: str,
-        system: str,
-        params: dict[str, Any],
-        drop_params: list[str],
-        max_tokens_name: str,
-        structured: str,
-        api_version: str,
-        **options: Any,
-    ) -> None:
-        super().__init__(model=model, base_url=base_url, **options)
-        self.mode = mode
-        self.system = system
-        self.params = params
-        self.drop_params = set(drop_params)
-        self.max_tokens_name = max_tokens_name
-        self.structured = structured
-        self.api_version = api_version
-        self.path = "/chat/completions" if mode == "chat" else "/completions"
-        self.identity = {
-            "provider": "openai",
-            "base_url": self.base_url,
-            "model": model,
-            "mode": mode,
-            "system": system,
-            "params": params,
-            "structured": structured,
-        }
-        # Only what makes the request another one: the keys of answers that are there stay as they are.
-        own = {"model", "stop", max_tokens_name, "response_format", "grammar", "json_schema"}
-        if dropped := self.drop_params & (own | params.get("extra_body", {}).keys()):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.path = "/chat/completions" if self.mode == "chat" else "/completions"
+        names = ("base_url", "model", "mode", "system", "params", "structured")
+        self.identity = {"provider": "openai", **{name: getattr(self, name) for name in names}}
+        # Only what changes the request, so that the keys of stored answers stay the same.
+        own = {"model", "stop", self.max_tokens_name, "response_format", "grammar", "json_schema"}
+        if dropped := {*self.drop_params} & (own | self.params.get("extra_body", {}).keys()):
             self.identity["dropped"] = sorted(dropped)
-        if max_tokens_name != "max_tokens":
-            self.identity["max_tokens_name"] = max_tokens_name
-        if api_version:
-            self.identity["api_version"] = api_version
+        if self.max_tokens_name != "max_tokens":
+            self.identity["max_tokens_name"] = self.max_tokens_name
+        if self.api_version:
+            self.identity["api_version"] = self.api_version
 
     def _make_client(self, module: Any, **options: Any) -> Any:
         if self.api_version:
@@ -303,40 +287,19 @@ class OpenAIProvider(RemoteProvider):
         )
 
 
+@dataclass(eq=False, kw_only=True)
 class AnthropicProvider(RemoteProvider):
     """Anthropic's Messages protocol."""
 
+    max_tokens: int
     library = "anthropic"
     path = "/v1/messages"
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        base_url: str,
-        system: str,
-        params: dict[str, Any],
-        drop_params: list[str],
-        structured: str,
-        max_tokens: int,
-        **options: Any,
-    ) -> None:
-        super().__init__(model=model, base_url=base_url, **options)
-        self.system = system
-        self.params = params
-        self.drop_params = set(drop_params)
-        self.structured = structured
-        self.max_tokens = max_tokens
-        self.identity = {
-            "provider": "anthropic",
-            "base_url": self.base_url,
-            "model": model,
-            "system": system,
-            "params": params,
-            "structured": structured,
-            "max_tokens": max_tokens,
-        }
-        if dropped := self.drop_params & {"system", "stop_sequences", "output_config"}:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = ("base_url", "model", "system", "params", "structured", "max_tokens")
+        self.identity = {"provider": "anthropic", **{name: getattr(self, name) for name in names}}
+        if dropped := {*self.drop_params} & {"system", "stop_sequences", "output_config"}:
             self.identity["dropped"] = sorted(dropped)
 
     def _make_client(self, module: Any, **options: Any) -> Any:
@@ -347,8 +310,7 @@ class AnthropicProvider(RemoteProvider):
         body = dict(self.params)
         if self.system:
             body["system"] = self.system
-        # A stop sequence must hold something other than white space here; such stops are
-        # cut off the answer afterwards.
+        # This protocol refuses stop sequences of whitespace; the answer is cut at those afterwards.
         if stops := [stop for stop in prompt.stop if stop.strip()]:
             body["stop_sequences"] = stops
         if self.structured == "json_schema" and prompt.schema:
@@ -396,7 +358,7 @@ def _http_client(module: Any, base_url: str, timeout: float) -> Any:
 
     class LimitedClient(module.DefaultAsyncHttpxClient):
         async def send(self, request: Any, **options: Any) -> Any:
-            # The timeouts of HTTP clients are per read: a byte a second would go on for ever.
+            # The timeouts of HTTP clients are per read: with a byte per second they would never end.
             try:
                 return await asyncio.wait_for(self._send_whole(request, **options), timeout)
             except TimeoutError:
@@ -425,29 +387,29 @@ def _http_client(module: Any, base_url: str, timeout: float) -> Any:
 
 
 def _checked(base_url: str) -> str:
-    """`base_url` itself. It is part of results and messages, so no secret may be in it.
+    """`base_url` itself. It is part of results and messages, so it must not contain a secret.
 
     Raises:
-        UserError: no address, or one with a name, a password, a query or a fragment.
+        UserError: not an address, or one with a user name, password, query or fragment.
     """
     try:
         parts = urlsplit(base_url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise UserError("base_url is no address; it looks like https://host/v1.") from None
+        raise UserError("base_url isn't an address; one looks like https://host/v1.") from None
     if "@" in base_url:
         raise UserError(
-            "base_url holds a user name or a password, which would end up in results; take out all before "
+            "base_url has a user name or a password, which would end up in results; remove everything up to "
             "the @, and put the key into the environment variable that api_key_env names."
         )
     if "?" in base_url or "#" in base_url:
         raise UserError(
-            f"base_url has something behind the path of {host}, which may be a key and would end up in "
-            "results; take out all from the ? or # on, and put a key into the environment variable that "
+            f"base_url has something after the path of {host}, which may be a key and would end up in "
+            "results; remove everything from the ? or # on, and put a key into the environment variable that "
             "api_key_env names."
         )
     if not host or parts.scheme not in ("http", "https"):
-        raise UserError(f"base_url = {base_url!r} is no address; it looks like https://host/v1.")
+        raise UserError(f"base_url = {base_url!r} isn't an address; one looks like https://host/v1.")
     return base_url
 
 
@@ -477,7 +439,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _status_in(error: Any) -> int:
-    """The status that an error in a response of status 200 gives itself; 400 if none."""
+    """The status inside an error that was sent with status 200; 400 if there is none."""
     for name in ("code", "status", "status_code") if isinstance(error, dict) else ():
         try:
             if 300 <= (status := int(error.get(name))) < 600:
@@ -488,7 +450,7 @@ def _status_in(error: Any) -> int:
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
-    """How long Retry-After asks to wait: seconds, or until a date; at most two minutes."""
+    """Seconds to wait according to Retry-After (seconds or a date); at most two minutes."""
     header = headers.get("retry-after") or ""
     try:
         seconds = float(header)
@@ -502,7 +464,7 @@ def _seconds(headers: Mapping[str, str]) -> float:
 
 
 def _message(body: Any) -> tuple[set[str], str]:
-    """The codes and types of an error, and what the endpoint said, from the usual places."""
+    """Codes and types of an error, and its message, from the usual keys."""
     inner = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(inner, dict):
         names = {str(inner[name]) for name in ("code", "type", "status") if inner.get(name)}

@@ -1,4 +1,4 @@
-"""Whether a run of `llm-annotate` is a success, and may take the place of earlier results."""
+"""Whether a run of `llm-annotate` succeeded, and may replace earlier results."""
 
 import json
 from collections import Counter
@@ -45,7 +45,7 @@ def refuse_worse(path: Path, before: dict[str, str | None], records: Sequence[Re
 def refuse_failures(
     path: Path, before: dict[str, str | None], records: Sequence[Record], failed: Sequence[Record]
 ) -> None:
-    """Don't let a run pass for a success in which the endpoint failed, or of which little can be used.
+    """Let a run fail if the endpoint failed, or if few of its answers can be used.
 
     Args:
         failed: texts for which the endpoint gave no answer. Texts that got an empty or a malformed one in

@@ -13,11 +13,11 @@ from ie.llm.executor import Model
 
 
 def pipe(nlp: Language, docs: Iterable[Doc], batch_size: int | None = None) -> Iterator[Doc]:
-    """Like `nlp.pipe` over made documents, in order, with all places in flight always taken.
+    """Like `nlp.pipe` over documents, in order, with as many requests in flight as allowed at any time.
 
-    spacy-llm takes a batch, waits for its last answer, reads all answers and only then starts on the
-    next batch: the endpoint has nothing to do in the meantime. Here answers are read while others are under
-    way. Components that are no llm components with our model get batches as ever.
+    spacy-llm takes a batch, waits for its last answer, reads all answers and only then starts the next batch,
+    while the endpoint is idle. Here answers are read while others are in flight. Other components than llm
+    components with our models get batches as usual.
     """
     stream = iter(docs)
     for _, component in nlp.pipeline:
@@ -53,7 +53,7 @@ def _ask(component: LLMWrapper, docs: Iterator[Doc]) -> Iterator[Doc]:
             waiting.append((doc, shards))
             yield doc_prompts
 
-    # Per document, once its answers are there: itself, its shards, its answers.
+    # For each document, once its answers are there: the document, its shards, its answers.
     originals, shards, answers = tee(((*waiting.popleft(), answered) for answered in model(prompts())), 3)
     parsed = task.parse_responses((s for _, s, _ in shards), (a for _, _, a in answers))
     for (original, *_), doc in zip(originals, parsed, strict=True):

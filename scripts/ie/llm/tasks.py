@@ -1,14 +1,12 @@
-"""What is asked of a model and how its answer is read: spacy-llm tasks `ie.Spans.v1`, `ie.Relations.v1`
-and `ie.Categories.v1`.
+"""Prompts and answers of the spacy-llm tasks `ie.Spans.v1`, `ie.Relations.v1` and `ie.Categories.v1`.
 
-All three are one machine. A task asks for fields: a field has a name and any number of values. A prompt
-shows reviewed examples with their values, then the text, and the model goes on with the values. Chosen
-by config, apart from each other:
+All three work the same way. A task asks for fields: a field has a name and any number of values. A prompt
+shows examples with their values, then the text, and the model continues with the values. The config sets:
 
-- `form`: "joint" asks for all fields in one prompt; "one-label" asks for each field in a prompt of its
-  own (slide 80: keep tasks small).
-- `answer`: "lines" wants `Field: value | value`, one line per field, which the smallest models can do;
-  "json" wants an object of lists and comes with a JSON schema for models that can be held to it.
+- `form`: "joint" asks for all fields in one prompt; "one-label" asks for each field in its own prompt
+  (slide 80: keep tasks small).
+- `answer`: "lines" is `Field: value | value`, one line per field, which the smallest models can do; "json" is
+  an object of lists, with a JSON schema for models that support it.
 - `template`: a Jinja file; see `configs/prompts`.
 """
 
@@ -37,11 +35,11 @@ from ie.llm.types import Answer, Prompt, estimate_tokens
 Form = Literal["joint", "one-label"]
 AnswerFormat = Literal["lines", "json"]
 
-# Stands for the text while a prompt's shared part is rendered; `one_line` leaves none in an example.
+# Stands for the text while the shared part of a prompt is rendered; `one_line` removes it from examples.
 TEXT = "\x00"
 BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 ARROW = re.compile(r"\s*(?:[-=–—]*>|→)\s*")
-# Tokens of the model: kept free beside what is counted, least for a text, and allowed for a token of spaCy's.
+# Tokens of the model: a reserve, the minimum for a text, and how many one of spaCy's tokens may take.
 MARGIN, MIN_ROOM, TOKENS_PER_WORD = 32, 64, 3
 
 if not Doc.has_extension("llm"):
@@ -49,7 +47,7 @@ if not Doc.has_extension("llm"):
 
 
 def trace(doc: Doc) -> dict[str, Any]:
-    """What the model's tasks left on a document, besides its `ents` and `cats`.
+    """What the tasks recorded on a document, besides its `ents` and `cats`.
 
     Keys: `calls` (one `Answer` each), `spans` (`grounding.Grounded`), `relations` (head, child, label),
     `dropped` (`grounding.Dropped`), `errors` (short reasons).
@@ -60,21 +58,19 @@ def trace(doc: Doc) -> dict[str, Any]:
 
 
 class Task(ABC):
-    """Prompts and answers of one kind of annotation. Follows spacy-llm's protocol of sharding tasks.
+    """Prompts and answers of one kind of annotation; a sharding task for spacy-llm.
 
     Args:
         labels: of the scheme.
-        label_definitions: what each means; shown by templates that have room for it.
-        label_names: how a field is called in prompts; a word a small model knows beats a label.
+        label_definitions: what each label means, for templates that show it.
+        label_names: names of fields in prompts; small models do better with a common word than with a label.
         form, answer, template: see the module.
         instruction: first lines of the prompt.
-        examples: makes the `Shots` at the first prompt, or None for none.
-        separator: between the values on a line.
-        empty: what stands on a line without values.
+        examples: makes the `FewShotExamples` at the first prompt; None for none.
+        separator: between the values of a line.
+        empty: the line of a field without values.
         max_tokens: of an answer, per field.
-        max_words: longer texts are split at sentence ends, and split further where the model's context
-            is shorter than that.
-        stop: strings that end an answer, besides the end of the line or of the block.
+        max_words: longer texts are split at sentence ends, and further if the model's context is shorter.
     """
 
     def __init__(
@@ -93,7 +89,6 @@ class Task(ABC):
         max_tokens: int,
         max_words: int,
     ) -> None:
-        _check_settings(labels, label_definitions, label_names, separator, max_tokens, max_words)
         self._labels = tuple(labels)
         self.definitions = label_definitions
         self.names = {label: label_names.get(label, label) for label in self.fields}
@@ -109,21 +104,22 @@ class Task(ABC):
         self._make_shots = examples
         self._shots: FewShotExamples | None = None
         self._rendered: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._check_settings(label_names)
 
-    # What a kind of annotation has to say
+    # What each kind of annotation defines
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What is asked for; the labels unless the kind says otherwise."""
+        """What is asked for: the labels, unless overridden."""
         return self._labels
 
     @abstractmethod
     def values(self, record: Record, field: str) -> list[str]:
-        """The answer a reviewed example gives to a field."""
+        """The values of a field in an example."""
 
     @abstractmethod
     def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
-        """Put (field, value) pairs said about the tokens of `part` on the document."""
+        """Set the (field, value) pairs about the tokens of `part` on the document."""
 
     def finish(self, doc: Doc) -> None:  # noqa: B027 (nothing to do is fine)
         """After the last part of a document."""
@@ -138,8 +134,31 @@ class Task(ABC):
 
     @property
     def value_form(self) -> str:
-        """How a value is put together from pieces of the text; "" for a value that is one itself."""
+        """How a value is composed of pieces of the text; "" if it is one piece."""
         return ""
+
+    def _check_settings(self, names: dict[str, str]) -> None:
+        labels = self._labels
+        if not labels or len(set(labels)) < len(labels):
+            raise UserError(f"labels = {list(labels)}: a task needs one or more of them, each once.")
+        if unknown := [label for label in (*self.definitions, *names) if label not in labels]:
+            raise UserError(
+                f"The task defines or names {unknown[0]!r}, which isn't one of its labels "
+                f"({', '.join(labels)})."
+            )
+        shown = [names.get(label, label) for label in labels]
+        if bad := [name for name in shown if not name.strip() or name != one_line(name)]:
+            raise UserError(
+                f"label_names: {bad[0]!r} must be words on one line, as a line of the prompt begins with it."
+            )
+        if len({name.casefold() for name in shown}) < len(shown):
+            raise UserError(f"label_names: {', '.join(shown)} must differ, to tell the answers apart.")
+        if not self.separator.strip():
+            raise UserError(f"separator = {self.separator!r} must have a character that isn't whitespace.")
+        if self.max_tokens < 1 or self.max_words < 1:
+            raise UserError(
+                f"max_tokens = {self.max_tokens} and max_words = {self.max_words} must be 1 or more."
+            )
 
     # spacy-llm's protocol
 
@@ -179,14 +198,14 @@ class Task(ABC):
                 notes["errors"].append(reply.fault)
             if reply.error and not reply:
                 continue
-            # Of an unreadable answer, what it says is shown among what was dropped.
+            # The pieces of an unreadable answer are recorded as dropped.
             pairs, malformed = answer_format.parse(reply, *self._form(group))
             notes["dropped"] += [Dropped("", text, "malformed answer") for text in malformed]
             self.apply(doc, part, pairs)
         self.finish(doc)
 
     def _form(self, group: tuple[str, ...]) -> tuple[dict[str, str], AnswerFormat, str, str]:
-        """How an answer is read: arguments of `answers.parse`."""
+        """How an answer is read: arguments of `answer_format.parse`."""
         return {self.names[field]: field for field in group}, self.answer, self.separator, self.empty
 
     def _is_readable(self, group: tuple[str, ...], answer: str) -> bool:
@@ -214,7 +233,7 @@ class Task(ABC):
         return Prompt(
             before + text + after,
             prefix=len(before) if self.shots.select == "fixed" else 0,
-            # A block of lines ends with an empty one, a single line with its own end.
+            # A block ends with an empty line, a single line with its end.
             stop=(("\n",) if len(group) == 1 else ("\n\n",)) if lines else (),
             max_tokens=self.max_tokens * len(group),
             schema=None if lines else answer_format.schema(names, self.choices(), self.value_form),
@@ -223,13 +242,13 @@ class Task(ABC):
         )
 
     def shown(self) -> set[str]:
-        """Texts of the examples that prompts show; where each text gets its own, all that may be shown."""
+        """Texts of the examples in prompts; with examples per text, of all that may be shown."""
         if self.shots.select != "fixed":
             return {record.text for record in self.shots.records}
         return {record.text for group in self.groups for record in self._examples("", tuple(group))}
 
     def show_only(self, texts: Collection[str]) -> None:
-        """Let prompts show examples out of these texts alone."""
+        """Take examples from these texts only."""
         self._shots = replace(self.shots, records=[r for r in self.shots.records if r.text in texts])
         self._rendered.clear()
 
@@ -239,8 +258,9 @@ class Task(ABC):
         self._rendered.clear()
 
     def choose_examples(self, records: Sequence[Record], n: int, group: tuple[str, ...]) -> list[Record]:
-        """The examples to pin for the prompts of a group, out of reviewed records: `n` of them (0: as many as
-        configured), or where each text gets its own all that may be shown.
+        """The examples to pin for the prompts of a group, from reviewed records.
+
+        There are `n` (0: as many as configured), or with examples per text all that may be shown.
         """
         shots = replace(self.shots, records=records, n=n or self.shots.n, pinned=False)
         if shots.select == "similar":
@@ -254,7 +274,7 @@ class Task(ABC):
         return sum(not self.values(record, field) for field in group) / len(group)
 
     def _around(self, text: str, group: tuple[str, ...]) -> tuple[str, str]:
-        """What stands before and after the text; rendered once where it is the same for all texts."""
+        """The prompt before and after the text; rendered once if it is the same for all texts."""
         if self.shots.select == "fixed" and group in self._rendered:
             return self._rendered[group]
         examples = [
@@ -267,7 +287,7 @@ class Task(ABC):
             for record in self._examples(text, group)
         ]
         fields = [{"name": self.names[f], "definition": self.definitions.get(f, "")} for f in group]
-        # The text goes in afterwards: nothing in it can be taken for part of the template.
+        # The text is inserted afterwards, so that nothing in it counts as part of the template.
         try:
             rendered = self.template.render(
                 instruction=self.instruction,
@@ -286,7 +306,7 @@ class Task(ABC):
         return before, after
 
     def _parts(self, doc: Doc, context_length: int | None) -> list[tuple[int, int]]:
-        """The text in runs of whole sentences, as (first token, end), each short enough to ask about."""
+        """The text in runs of whole sentences that fit a prompt, as (first token, end)."""
         size = self.max_words
         if context_length:
             rest = max(
@@ -304,7 +324,7 @@ class Task(ABC):
 
 
 def split_sentences(doc: Doc, size: int) -> list[tuple[int, int]]:
-    """Cut a document into runs of at most `size` tokens, at sentence ends where they are near enough.
+    """Split a document into runs of at most `size` tokens, at sentence ends if possible.
 
     Returns:
         (first token, end) of each run, together covering all tokens.
@@ -328,40 +348,12 @@ def split_sentences(doc: Doc, size: int) -> list[tuple[int, int]]:
 
 
 def one_line(text: str) -> str:
-    """White space and control characters folded to single blanks: a text can't start a line of its own."""
+    """The text with whitespace and control characters folded to single spaces, so that it is one line."""
     return " ".join(BLANKS.sub(" ", text).split())
 
 
-def _check_settings(
-    labels: Sequence[str],
-    definitions: dict[str, str],
-    names: dict[str, str],
-    separator: str,
-    max_tokens: int,
-    max_words: int,
-) -> None:
-    if not labels or len(set(labels)) < len(labels):
-        raise UserError(f"labels = {list(labels)}: a task needs one or more of them, each once.")
-    if unknown := [label for label in (*definitions, *names) if label not in labels]:
-        known = ", ".join(labels)
-        raise UserError(f"The task defines or names {unknown[0]!r}, which is none of its labels ({known}).")
-    shown = [names.get(label, label) for label in labels]
-    if bad := [name for name in shown if not name.strip() or name != one_line(name)]:
-        raise UserError(
-            f"label_names: {bad[0]!r} must be words on one line, for it begins a line of the prompt."
-        )
-    if len({name.casefold() for name in shown}) < len(shown):
-        raise UserError(
-            f"label_names: {', '.join(shown)} must differ, or the answers couldn't be told apart."
-        )
-    if not separator.strip():
-        raise UserError(f"separator = {separator!r} must have a character that is no blank.")
-    if max_tokens < 1 or max_words < 1:
-        raise UserError(f"max_tokens = {max_tokens} and max_words = {max_words} must be 1 or more.")
-
-
 def _load_template(path: str) -> jinja2.Template:
-    # Prompts are plain text for a model: nothing to escape. The sandbox is for templates from elsewhere.
+    # Prompts are plain text, so nothing is escaped. The sandbox is for templates from elsewhere.
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     source = read_text(Path(path), "see configs/prompts for templates")
     try:
@@ -385,14 +377,14 @@ class SpansTask(Task):
         return list(dict.fromkeys(one_line(record.text[s.start : s.end]) for s in spans))
 
     def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
-        """Keep what was said until all fields of the part are there: overlaps are settled among them."""
-        trace(doc).setdefault("said", {}).setdefault(part, []).extend(pairs)
+        """Collect the values until all fields are there, as spans of different fields may overlap."""
+        trace(doc).setdefault("values", {}).setdefault(part, []).extend(pairs)
 
     def finish(self, doc: Doc) -> None:
         """Ground the answers part by part and set `ents`."""
         notes = trace(doc)
         spans: list[Grounded] = []
-        for (start, end), pairs in notes.pop("said", {}).items():
+        for (start, end), pairs in notes.pop("values", {}).items():
             whole = start == 0 and end == len(doc)
             grounded, dropped = ground(doc if whole else doc[start:end].as_doc(), pairs, fuzzy=self.fuzzy)
             shift = 0 if whole else doc[start].idx
@@ -410,13 +402,13 @@ class CategoriesTask(Task):
     def __init__(self, *, exclusive: bool, **settings: Any) -> None:
         super().__init__(**settings)
         self.exclusive = exclusive
-        # The field's definition is what its values mean.
+        # The definition of the field has those of its values.
         means = [f"{label} ({text})" for label, text in self.definitions.items()]
         self.definitions = {self.FIELD: "; ".join(means)}
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """A single one: the categories are its values."""
+        """One field, whose values are the categories."""
         return (self.FIELD,)
 
     def choices(self) -> list[str]:
@@ -428,11 +420,11 @@ class CategoriesTask(Task):
         return [label for label in self.labels if label in record.categories]
 
     def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
-        """Set `cats`. Of exclusive categories the first one named counts, for parts the first part's."""
+        """Set `cats`. Of exclusive categories the first named one counts, also across the parts of a text."""
         dropped = trace(doc)["dropped"]
         known = {label.casefold(): label for label in self.labels}
         for _, value in pairs:
-            label = known.get(grounding.bare(value).strip(" .").casefold())
+            label = known.get(grounding.unwrap(value).strip(" .").casefold())
             if label is None:
                 dropped.append(Dropped(self.FIELD, value, "no such category"))
             elif self.exclusive and any(doc.cats.get(other) for other in self.labels if other != label):
@@ -450,11 +442,11 @@ class RelationsTask(Task):
 
     @property
     def value_form(self) -> str:
-        """Both ends with an arrow between them: `apply` splits there."""
+        """Both ends with an arrow between them, where `apply` splits."""
         return '"first > second", both ends'
 
     def applies(self, doc: Doc) -> bool:
-        """A relation takes two entities."""
+        """A relation needs two entities."""
         return len(doc.ents) > 1
 
     def values(self, record: Record, field: str) -> list[str]:
@@ -464,14 +456,14 @@ class RelationsTask(Task):
         return list(dict.fromkeys(texts[head] + " > " + texts[child] for head, child in sorted(pairs)))
 
     def apply(self, doc: Doc, part: tuple[int, int], pairs: list[tuple[str, str]]) -> None:
-        """Relate the two nearest mentions of the strings that were named."""
+        """Relate the two nearest mentions of the two strings."""
         notes = trace(doc)
         mentions: dict[str, list[int]] = {}
         for number, ent in enumerate(doc.ents):
             if part[0] <= ent.start < part[1]:
                 mentions.setdefault(grounding.fold(one_line(ent.text))[0], []).append(number)
         for label, value in pairs:
-            ends = [grounding.fold(grounding.bare(end))[0] for end in ARROW.split(value)]
+            ends = [grounding.fold(grounding.unwrap(end))[0] for end in ARROW.split(value)]
             if len(ends) != 2:
                 notes["dropped"].append(Dropped(label, value, "malformed answer"))
                 continue

@@ -1,4 +1,4 @@
-"""What goes to a model and what comes back: strings, so that any spacy-llm task can use them."""
+"""Prompts and answers: strings, so that any spacy-llm task can use them."""
 
 import hashlib
 import math
@@ -9,17 +9,17 @@ from decimal import Decimal
 from ie.core.errors import UserError
 from ie.core.files import json_text
 
-# The endpoint failed: errors that may be gone on the next run. The others belong to the prompt itself.
+# Errors of the endpoint, which may be gone in the next run. Others are errors of the prompt.
 TRANSIENT = ("unavailable", "empty", "malformed")
-# The endpoint answered, but nothing of the answer can be read as the prompt asked for.
+# The endpoint answered, but nothing in the requested form.
 UNREADABLE = "unreadable answer"
 CUT_OFF = "answer cut off at max_tokens"
 
 
 class Prompt(str):
-    """A rendered prompt, with what the model should know about it.
+    """A rendered prompt with settings of its request.
 
-    A plain string is a prompt too: spacy-llm's own tasks make those.
+    A plain string is a prompt too, as from spacy-llm's own tasks.
 
     Attributes:
         prefix: number of leading characters that other prompts share (0: unknown).
@@ -27,8 +27,8 @@ class Prompt(str):
         max_tokens: upper limit of the answer's length, or None for the model's own.
         schema: JSON schema of the answer, or None.
         grammar: grammar of the answer in llama.cpp's GBNF, or None.
-        group: name of the shared prefix, for those who read statistics.
-        readable: tells whether an answer says anything, or None if any text does. Not part of the key.
+        group: name of the fields it asks for.
+        readable: whether an answer can be read, or None if any can. Not part of the key.
     """
 
     prefix: int
@@ -63,7 +63,7 @@ class Prompt(str):
 
     @classmethod
     def of(cls, text: str) -> "Prompt":
-        """The prompt itself, or a prompt without attributes made of a plain string."""
+        """The prompt itself, or a plain string as a prompt without settings."""
         return text if isinstance(text, cls) else cls(text)
 
     def key(self, identity: dict) -> str:
@@ -74,14 +74,14 @@ class Prompt(str):
 
 
 class Answer(str):
-    """A model's answer; its text is empty where there is an error, but for unreadable ones.
+    """A model's answer. Its text is empty if there is an error, except for unreadable ones.
 
     Attributes:
         key: cache key of the call.
         prompt_tokens, completion_tokens: as the provider counted them.
-        estimated: the provider counted nothing; the numbers are guesses from the text's length.
-        seconds: time from sending to the whole answer.
-        cached: it came from the store (or from the same prompt asked in this run).
+        estimated: the provider reported no tokens; they are estimated from the length of the text.
+        seconds: from sending the request to the whole answer.
+        cached: it is from the store, or from the same prompt in this run.
         finish_reason: "stop", "length" or the provider's own word.
         error: None, or a short reason: "content_filter", "context_overflow", "refused: ...",
             "empty", "malformed: ...", "unavailable: ...", "unreadable answer" or "dry".
@@ -126,7 +126,7 @@ class Answer(str):
 
     @property
     def transient(self) -> bool:
-        """Whether the endpoint failed, so that the same call may well succeed on another day."""
+        """Whether the endpoint failed, so that the same call may succeed later."""
         return self.error is not None and self.error.split(":")[0] in TRANSIENT
 
     @property
@@ -156,8 +156,8 @@ class Prices:
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
 
     def exact(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
-        """The same without rounding: a limit must not depend on the last bits of a sum."""
-        # As written in the config: Decimal(.1) would be the nearest binary number.
+        """The same without rounding errors: a limit must not depend on the last bits of a sum."""
+        # As written in the config, while Decimal(.1) is the nearest binary number.
         read, written = Decimal(str(self.input)), Decimal(str(self.output))
         return (prompt_tokens * read + completion_tokens * written) / 1_000_000
 

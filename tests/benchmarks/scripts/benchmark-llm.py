@@ -12,7 +12,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
 from ie.llm import pipeline
-from ie.llm.embedded import EmbeddedProvider, usable_cores
+from ie.llm.embedded import EmbeddedProvider
 from ie.llm.tasks import Task
 
 PARTS = ("throughput", "overhead", "memory", "embedded")
@@ -87,7 +87,7 @@ def measure_embedded(config: Path, texts: Path, n: int) -> dict[str, float]:
     for task in tasks:
         for mine, (asked, _) in zip(prompts, task.generate_prompts(docs, ours.context_length), strict=True):
             mine.extend(asked)
-    return llm.embedded(prompts, ours, ours.variant(workers=1, slots=1, threads=usable_cores()))
+    return llm.embedded(prompts, ours)
 
 
 def show(title: str, rows: dict[str, float]) -> None:

@@ -101,7 +101,7 @@ def test_a_file_that_is_no_cache_is_left_alone(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be made"):
+    with pytest.raises(UserError, match="can't be created"):
         AnswerCache(tmp_path / "file" / "a.sqlite").get("k")
 
 

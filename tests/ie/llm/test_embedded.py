@@ -257,7 +257,7 @@ def test_missing_weights_are_named(weights, message, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(package, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="the weights can't be put together"):
+    with pytest.raises(UserError, match="the weights can't be assembled"):
         find_weights("tiny_weights", TINY, tmp_path / "file" / "cache")
 
 
@@ -266,7 +266,7 @@ def test_a_package_whose_parts_are_missing_is_said(package, tmp_path):
         "def assemble(path):\n    raise FileNotFoundError(2, 'gone', 'part00')\n"
     )
     with pytest.raises(
-        UserError, match=r"part00: the weights can't be put together .gone.; reinstall tiny-weights"
+        UserError, match=r"part00: the weights can't be assembled .gone.; reinstall tiny-weights"
     ):
         find_weights("tiny_weights", TINY, tmp_path / "cache")
     assert not (tmp_path / "cache" / "tiny_weights.gguf").exists()
@@ -326,6 +326,6 @@ def test_what_computes_the_answers_is_part_of_their_key(tmp_path, monkeypatch):
     plain = key()
     assert key(threads=2, workers=3, timeout=5.0) == plain
     assert key(slots=2) != plain
-    models._loaded.clear()
+    models._embedded.clear()
     monkeypatch.setattr(embedded, "version", lambda name: "1999.1")
     assert key() != plain

@@ -201,7 +201,7 @@ def test_a_dry_run_sends_nothing_and_estimates(cache):
 def test_progress_is_told_in_order_with_running_cost(cache):
     model = Model(Memory(), cache, prices=Prices(input=100_000, output=0))
     seen = []
-    model.on_answer = lambda answer, stats: seen.append((str(answer), stats.answers, stats.cost))
+    model.on_answer = lambda answer, stats: seen.append((str(answer), stats.hits + stats.misses, stats.cost))
     list(model(documents(5)))
     assert [s[:2] for s in seen] == [(f"re: p{i}", i + 1) for i in range(5)]
     assert seen[-1][2] == pytest.approx(5.0)

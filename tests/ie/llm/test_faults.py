@@ -123,9 +123,9 @@ def test_anthropics_refusals(anthropic):
             "fake-1 .*does not exist.*model's name and base_url",
         ),
         (status(400, "Unsupported parameter: 'temperature'"), "temperature.*drop_params"),
-        (status(402, "no credit"), "wants to be paid"),
-        (status(403, "no credit", code_name="insufficient_quota"), "wants to be paid"),
-        (status(429, "You exceeded your current quota", code_name="insufficient_quota"), "wants to be paid"),
+        (status(402, "no credit"), "requires payment"),
+        (status(403, "no credit", code_name="insufficient_quota"), "requires payment"),
+        (status(429, "You exceeded your current quota", code_name="insufficient_quota"), "requires payment"),
     ],
 )
 def test_a_fault_of_every_prompt_stops_at_once(fault, message, protocol, request, monkeypatch):
@@ -158,7 +158,7 @@ def test_nobody_listens(openai):
 
 @pytest.mark.parametrize("url", ["api.openai.com", "file:///etc", "https://"])
 def test_an_address_that_is_none(openai, url):
-    with pytest.raises(UserError, match="is no address"):
+    with pytest.raises(UserError, match="isn't an address"):
         run(openai(url))
 
 
@@ -284,7 +284,7 @@ def test_usage_is_counted_or_estimated(openai):
         counted, guessed = run(model, ["a " * 40, "b " * 40])
         assert (counted.prompt_tokens, counted.completion_tokens, counted.estimated) == (10, 3, False)
         assert (guessed.prompt_tokens, guessed.completion_tokens, guessed.estimated) == (20, 4, True)
-        assert (model.stats.prompt_tokens, model.stats.estimated) == (30, 1)
+        assert model.stats.prompt_tokens == 30
 
 
 def sends(body, **options):

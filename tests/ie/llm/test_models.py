@@ -1,45 +1,30 @@
 """The models as a spacy-llm user meets them: named in a config."""
 
 import pytest
-from confection import Config
-from fake_llm import FakeLLM, answers
+from fake_llm import FakeLLM, answers, spacy_llm_pipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy_llm.registry import registry
-from spacy_llm.util import assemble_from_config
 
 from ie.core.errors import UserError
 from ie.llm import models
 from ie.llm.executor import Model
 from ie.llm.types import Prompt
 
-CONFIG = """
-[nlp]
-lang = "en"
-pipeline = ["llm"]
-
-[components]
-
-[components.llm]
-factory = "llm"
-
-[components.llm.task]
-@llm_tasks = "spacy.NER.v3"
-labels = {labels}
-
-[components.llm.model]
-@llm_models = "{name}"
-model = "any-name-at-all"
-base_url = "{url}"
-cache = "{cache}"
-{more}
-"""
 NER = "1. Acme | True | COMPANY | is a company\n2. Hooli | True | COMPANY | is another"
 
 
-def assembled(url, cache, name="ie.OpenAI.v1", more="", labels='["COMPANY"]'):
-    text = CONFIG.format(url=url, cache=cache, name=name, more=more, labels=labels)
-    return assemble_from_config(Config().from_str(text))
+def assembled(url, cache, name="ie.OpenAI.v1", task=None, **settings):
+    model = {
+        "@llm_models": name,
+        "model": "any-name-at-all",
+        "base_url": url,
+        "cache": str(cache),
+        **settings,
+    }
+    return spacy_llm_pipeline(
+        model, llm={"@llm_tasks": "spacy.NER.v3", "labels": ["COMPANY"], **(task or {})}
+    )
 
 
 def entities(doc):
@@ -75,15 +60,15 @@ def test_the_same_words_in_another_order_are_another_document(tmp_path):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"labels": '["COMPANY", "MONEY"]'},
-        {"more": '\n[components.llm.task.label_definitions]\nCOMPANY = "a business"'},
-        {"more": "\n[components.llm.model.params]\ntemperature = 0.5"},
-        {"more": 'system = "Be brief."'},
-        {"more": 'mode = "completion"'},
-        {"more": 'max_tokens_name = "max_completion_tokens"'},
-        {"more": 'api_version = "2024-10-21"'},
-        {"more": 'drop_params = ["stop"]'},
-        {"more": 'drop_params = ["response_format"]'},
+        {"task": {"labels": ["COMPANY", "MONEY"]}},
+        {"task": {"label_definitions": {"COMPANY": "a business"}}},
+        {"params": {"temperature": 0.5}},
+        {"system": "Be brief."},
+        {"mode": "completion"},
+        {"max_tokens_name": "max_completion_tokens"},
+        {"api_version": "2024-10-21"},
+        {"drop_params": ["stop"]},
+        {"drop_params": ["response_format"]},
     ],
 )
 def test_what_can_change_the_answer_is_asked_again(changed, tmp_path):
@@ -96,11 +81,9 @@ def test_what_can_change_the_answer_is_asked_again(changed, tmp_path):
 @pytest.mark.filterwarnings("ignore:Task supports sharding")
 def test_what_cannot_change_the_answer_is_not_asked_again(tmp_path):
     with FakeLLM(always=answers(NER)) as server:
-        for more in (
-            "",
-            "concurrency = 3\ntimeout = 7.5\nmax_retries = 0\nmax_calls = 100\ncontext_length = 4096",
-        ):
-            assembled(server.url + "/v1", tmp_path / "a.sqlite", more=more)("Acme bought Hooli")
+        same = {"concurrency": 3, "timeout": 7.5, "max_retries": 0, "max_calls": 100, "context_length": 4096}
+        for options in ({}, same):
+            assembled(server.url + "/v1", tmp_path / "a.sqlite", **options)("Acme bought Hooli")
         assert len(server.requests) == 1
 
 

@@ -1,52 +1,22 @@
 import time
 
 import pytest
-from confection import Config
-from fake_llm import FakeLLM, Response, answer_body, answers
-from spacy_llm.util import assemble_from_config
+from fake_llm import FakeLLM, Response, answer_body, answers, spacy_llm_pipeline
 
 from ie.llm import models, streaming  # noqa: F401 (the models are registered)
 
-CONFIG = """
-[nlp]
-lang = "en"
-pipeline = ["sentencizer", "first", "second"]
-
-[components]
-
-[components.sentencizer]
-factory = "sentencizer"
-
-[components.first]
-factory = "llm"
-
-[components.first.task]
-@llm_tasks = "spacy.NER.v3"
-labels = ["COMPANY"]
-
-[components.first.model]
-@llm_models = "ie.OpenAI.v1"
-model = "fake"
-base_url = "{url}/v1"
-concurrency = 4
-context_length = 8192
-cache = ""
-
-[components.second]
-factory = "llm"
-
-[components.second.task]
-@llm_tasks = "spacy.TextCat.v3"
-labels = ["FUNDING", "OTHER"]
-
-[components.second.model]
-@llm_models = "ie.OpenAI.v1"
-model = "fake"
-base_url = "{url}/v1"
-concurrency = 4
-cache = ""
-"""
 NAMES = ["Acme", "Hooli", "Globex", "Initech"]
+
+
+def assembled(url):
+    model = {"@llm_models": "ie.OpenAI.v1", "model": "fake", "base_url": f"{url}/v1", "concurrency": 4}
+    nlp = spacy_llm_pipeline(
+        {**model, "context_length": 8192, "cache": ""},
+        first={"@llm_tasks": "spacy.NER.v3", "labels": ["COMPANY"]},
+        second={"@llm_tasks": "spacy.TextCat.v3", "labels": ["FUNDING", "OTHER"]},
+    )
+    nlp.add_pipe("sentencizer", first=True)
+    return nlp
 
 
 def answer(path, prompt):
@@ -73,7 +43,7 @@ def facts(doc):
 @pytest.mark.filterwarnings("ignore:.*W102", "ignore:Task supports sharding")
 def test_it_says_what_nlp_pipe_says_and_keeps_what_was_on_the_documents():
     with FakeLLM(always=answer) as server:
-        nlp = assemble_from_config(Config().from_str(CONFIG.format(url=server.url)))
+        nlp = assembled(server.url)
         expected = [facts(doc) for doc in nlp.pipe(texts(40))]
         docs = [nlp.make_doc(text) for text in texts(40)]
         for i, doc in enumerate(docs):
@@ -88,7 +58,7 @@ def test_it_says_what_nlp_pipe_says_and_keeps_what_was_on_the_documents():
 @pytest.mark.filterwarnings("ignore:Task supports sharding")
 def test_documents_come_out_while_others_are_asked_about():
     with FakeLLM(always=answers("none"), latency=0.0) as server:
-        nlp = assemble_from_config(Config().from_str(CONFIG.format(url=server.url)))
+        nlp = assembled(server.url)
         drawn = 0
 
         def docs():

@@ -519,8 +519,8 @@ def test_prompts_are_what_the_executor_takes():
     [
         ({"labels": []}, "one or more"),
         ({"labels": ["A", "A"]}, "each once"),
-        ({"label_definitions": {"PERSON": "x"}}, "'PERSON', which is none of its labels"),
-        ({"label_names": {"PERSON": "x"}}, "'PERSON', which is none of its labels"),
+        ({"label_definitions": {"PERSON": "x"}}, "'PERSON', which isn't one of its labels"),
+        ({"label_names": {"PERSON": "x"}}, "'PERSON', which isn't one of its labels"),
         ({"label_names": {"COMPANY": "Money", "MONEY": "money"}}, "must differ"),
         ({"label_names": {"COMPANY": ""}}, "words on one line"),
         ({"label_names": {"COMPANY": "a\nb"}}, "words on one line"),
