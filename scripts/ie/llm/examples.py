@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -178,13 +178,16 @@ def reviewed_examples(
             with it.
     """
 
+    examples = partial(
+        FewShotExamples, select=select, n=n, max_words=max_words, max_empty=max_empty, seed=seed
+    )
+
     def load() -> FewShotExamples:
         if pinned:
-            records = read_pinned(Path(pinned))
-            return FewShotExamples(records, select, n, max_words, max_empty, seed, pinned=True)
+            return examples(read_pinned(Path(pinned)), pinned=True)
         path = Path(reviewed)
         if not path.exists():
-            return FewShotExamples([], select, n, max_words, max_empty, seed)
+            return examples([])
         labels = load_scheme(Path(scheme)) if scheme else None
         # The command reads the same file, and reports these as errors or not.
         records = read_records(
@@ -198,7 +201,7 @@ def reviewed_examples(
         split = assign(
             records, [], test_percent=test_percent, dev_percent=dev_percent, near_duplicate=near_duplicate
         )
-        return FewShotExamples(split.train, select, n, max_words, max_empty, seed)
+        return examples(split.train)
 
     return load
 

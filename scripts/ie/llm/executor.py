@@ -746,32 +746,20 @@ class Model:
 
 def _useless(where: str, kind: str, reason: str, answer: Answer) -> str:
     """Why a run was stopped: one sentence with the endpoint's message and a remedy."""
-    rerun = "run it again: answers so far are kept."
-    if kind == "unavailable":
-        return f"{where} doesn't answer ({reason}); check the address and the network, then {rerun}"
-    if kind == "malformed":
-        return (
-            f"{where} answers with something that is none of its protocol ({reason}); check base_url, which "
-            f"often ends in /v1, then {rerun}"
-        )
-    if kind == "refused":
-        return (
-            f"{where} refuses the request ({reason}); if it names a parameter, list it in drop_params, then "
-            f"{rerun}"
-        )
-    many = f"{where} gave {FAILURES_IN_A_ROW} answers in a row"
-    if kind == CUT_OFF:
-        return (
-            f"{many} that were cut off at max_tokens before their first word, as when a model reasons first; "
-            f"raise max_tokens in [prompt] or turn reasoning off in the model's params, then {rerun}"
-        )
-    if kind == UNREADABLE:
-        text = " ".join(answer.split())[:200]
-        return (
-            f"{many} that can't be read as the prompt asks for (the last: {text!r}); choose another model "
-            f"or another form in [prompt], then {rerun}"
-        )
-    return f"{many} that are empty; check the model's name and its params, then {rerun}"
+    many = f"{where} gave {FAILURES_IN_A_ROW} answers in a row that"
+    last = " ".join(answer.split())[:200]
+    explanations = {
+        "unavailable": f"{where} doesn't answer ({reason}); check the address and the network",
+        "malformed": f"{where} doesn't answer by its protocol ({reason}); check base_url, which often ends "
+        "in /v1",
+        "refused": f"{where} refuses the request ({reason}); if it names a parameter, list it in drop_params",
+        CUT_OFF: f"{many} were cut off at max_tokens before their first word, as when a model reasons "
+        "first; raise max_tokens in [prompt] or turn reasoning off in the model's params",
+        UNREADABLE: f"{many} can't be read as the prompt asks for (the last: {last!r}); "
+        "choose another model or another form in [prompt]",
+    }
+    explanation = explanations.get(kind, f"{many} are empty; check the model's name and its params")
+    return f"{explanation}, then run it again: answers so far are kept."
 
 
 def _is_unicode(text: str) -> bool:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, Self
 
 from ie.core.errors import UserError
 from ie.core.files import json_text
@@ -16,7 +17,18 @@ UNREADABLE = "unreadable answer"
 CUT_OFF = "answer cut off at max_tokens"
 
 
-class Prompt(str):
+class _AnnotatedString(str):
+    """A string with attributes; their names and defaults are those of the class."""
+
+    def __new__(cls, text: str = "", **attributes: Any) -> Self:
+        if unknown := attributes.keys() - cls.__annotations__.keys():
+            raise TypeError(f"{cls.__name__} has no attribute {sorted(unknown)[0]!r}")
+        string = super().__new__(cls, text)
+        vars(string).update(attributes)
+        return string
+
+
+class Prompt(_AnnotatedString):
     """A rendered prompt with settings of its request.
 
     A plain string is a prompt too, as from spacy-llm's own tasks.
@@ -31,35 +43,13 @@ class Prompt(str):
         readable: whether an answer can be read, or None if any can. Not part of the key.
     """
 
-    prefix: int
-    stop: tuple[str, ...]
-    max_tokens: int | None
-    schema: dict | None
-    grammar: str | None
-    group: str
-    readable: Callable[[str], bool] | None
-
-    def __new__(
-        cls,
-        text: str,
-        *,
-        prefix: int = 0,
-        stop: tuple[str, ...] = (),
-        max_tokens: int | None = None,
-        schema: dict | None = None,
-        grammar: str | None = None,
-        group: str = "",
-        readable: Callable[[str], bool] | None = None,
-    ) -> "Prompt":
-        prompt = super().__new__(cls, text)
-        prompt.prefix = min(prefix, len(text))
-        prompt.stop = tuple(stop)
-        prompt.max_tokens = max_tokens
-        prompt.schema = schema
-        prompt.grammar = grammar
-        prompt.group = group
-        prompt.readable = readable
-        return prompt
+    prefix: int = 0
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    schema: dict | None = None
+    grammar: str | None = None
+    group: str = ""
+    readable: Callable[[str], bool] | None = None
 
     @classmethod
     def of(cls, text: str) -> "Prompt":
@@ -73,7 +63,7 @@ class Prompt(str):
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-class Answer(str):
+class Answer(_AnnotatedString):
     """A model's answer. Its text is empty if there is an error, except for unreadable ones.
 
     Attributes:
@@ -87,38 +77,14 @@ class Answer(str):
             "empty", "malformed: ...", "unavailable: ...", "unreadable answer" or "dry".
     """
 
-    key: str
-    prompt_tokens: int
-    completion_tokens: int
-    estimated: bool
-    seconds: float
-    cached: bool
-    finish_reason: str
-    error: str | None
-
-    def __new__(
-        cls,
-        text: str = "",
-        *,
-        key: str = "",
-        prompt_tokens: int = 0,
-        completion_tokens: int = 0,
-        estimated: bool = False,
-        seconds: float = 0.0,
-        cached: bool = False,
-        finish_reason: str = "stop",
-        error: str | None = None,
-    ) -> "Answer":
-        answer = super().__new__(cls, text)
-        answer.key = key
-        answer.prompt_tokens = prompt_tokens
-        answer.completion_tokens = completion_tokens
-        answer.estimated = estimated
-        answer.seconds = seconds
-        answer.cached = cached
-        answer.finish_reason = finish_reason
-        answer.error = error
-        return answer
+    key: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+    seconds: float = 0.0
+    cached: bool = False
+    finish_reason: str = "stop"
+    error: str | None = None
 
     def replace(self, **changes: object) -> "Answer":
         """The same answer with some attributes changed."""

@@ -371,14 +371,14 @@ def test_an_answer_cut_off_before_its_first_word_is_asked_for_once(openai):
 @pytest.mark.parametrize(
     ("fault", "message", "most"),
     [
-        (html(200), r"none of its protocol \(.*Bad gateway.*base_url, which often ends in /v1", 2),
+        (html(200), r"doesn't answer by its protocol \(.*Bad gateway.*base_url, which often ends in /v1", 2),
         (sends({"error": {"message": "no such model", "code": 404}}), "doesn't exist .*no such model", 1),
         (sends({"error": {"message": "limited upstream", "code": 429}}), "429: limited upstream", 4),
         (sends({"error": "out of order"}), "refuses the request .*out of order", 3),
         (status(400, "so not"), "refuses the request .*so not.*drop_params", 3),
         (chat("", "length"), "10 answers in a row.*cut off at max_tokens.*raise max_tokens", 10),
         (answers(""), "10 answers in a row that are empty", 20),
-        (sends(b"[" * 200_000), "none of its protocol", 2),
+        (sends(b"[" * 200_000), "doesn't answer by its protocol", 2),
     ],
 )  # fmt: skip
 def test_an_endpoint_that_says_nothing_useful_ends_the_run(openai, monkeypatch, fault, message, most):
