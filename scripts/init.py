@@ -15,15 +15,20 @@ from weasel.cli.document import project_document
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
-from ie.data import options
-from ie.data.config import load_data_config
+from ie.core.settings import load_settings
+from ie.data import options, splits
+from ie.data.config import DataConfig, load_data_config
 from ie.data.formats import interchange
+from ie.review import first_model
+from ie.review.settings import ReviewSettings
 from ie.setup import demo
-from ie.setup.inputs import Sources, read_inputs
-from ie.setup.plan import GOLD, Plan, Target, make_plan
+from ie.setup.inputs import Inputs, Sources, read_inputs
+from ie.setup.plan import GOLD, TEXTS, Plan, Target, make_plan
 from ie.setup.project_file import md5
 from ie.status.next_step import decide
 from ie.status.snapshot import ProjectPaths, read_snapshot
+
+REVIEW = Path("configs/review.cfg")
 
 
 def main(
@@ -81,7 +86,19 @@ def main(
             f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."
         )
     msg.good("`git diff` shows every change; `git checkout .` undoes all but the removal of outputs.")
+    say_what_is_missing(inputs, settings, data)
     print("\n".join(decide(read_snapshot(ProjectPaths(scheme=scheme, data=data))).lines()))
+
+
+def say_what_is_missing(inputs: Inputs, settings: DataConfig, data: Path) -> None:
+    """Name the reviewed texts that a first model lacks; `review` asks for them in the same way."""
+    begin = load_settings(REVIEW, ReviewSettings).order.begin
+    split = settings.assign(inputs.gold, inputs.texts)
+    shares = splits.shares(settings.split.test_percent, settings.split.dev_percent)
+    missing = first_model.missing(begin, {part: len(getattr(split, part)) for part in splits.SIDES})
+    if missing:
+        left = first_model.count_left(split, shares)
+        msg.info(first_model.need(missing, left, shares, texts=TEXTS, data=data))
 
 
 def refuse_loss(gold: Path, replacement: str) -> None:

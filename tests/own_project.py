@@ -43,6 +43,9 @@ class OwnProject:
     def __init__(self, folder: Path, gold: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
         """Args:
         gold: records with the annotation that the reviewer and the language model know.
+
+        Attributes:
+            set_up: what `init` printed.
         """
         self.folder, self.labels = folder, list(labels)
         self.gold = {record["text"]: record for record in gold}
@@ -57,7 +60,7 @@ class OwnProject:
         for path in (ROOT / "assets").glob("*.t*"):  # legal_forms.txt, money.toml, example.txt
             shutil.copy2(path, folder / "assets")
         texts = write_lines(folder / "raw.jsonl", [{"text": text} for text in self.gold])
-        self.weasel("init", init_texts=texts, init_labels=",".join(labels), init_name="own")
+        self.set_up = self.weasel("init", init_texts=texts, init_labels=",".join(labels), init_name="own")
 
     def python(self, script: str, *options: object) -> subprocess.CompletedProcess[str]:
         """Run a script of the project."""

@@ -118,6 +118,7 @@ def test_annotations_make_a_project(project, sales, capsys):
 
 def test_it_ends_with_the_next_step(project, sales, capsys):
     output = init(capsys, annotations=sales).output
+    assert "A first model needs" not in output
     assert "Status 30 texts accepted (train " in output
     assert output.endswith("Next weasel run all: it trains, measures and packages")
 
@@ -125,6 +126,7 @@ def test_it_ends_with_the_next_step(project, sales, capsys):
 def test_raw_texts_are_reviewed_next(project, sales, capsys):
     output = init(capsys, texts=sales, labels="BUYER").output
     assert "Status 30 texts, none reviewed" in output
+    assert "A first model needs 6 train, 3 dev and 3 test texts more: `weasel run review` asks for" in output
     assert output.endswith("Next weasel run review: a dozen texts are enough to begin")
 
 

@@ -224,6 +224,10 @@ def _not_evaluated(now: Snapshot) -> NextStep | None:
     scores = _scores(now)
     if now.train_on in scores.f:
         return None
+    if not any(now.label_counts.get("test", {"": 1}).values()):
+        # measuring again would give no score either
+        weakest = f"no label in any of {counted(scores.documents, 'test text')}: no score yet"
+        return NextStep(_reviewed(now), weakest, REVIEW, _how_to_review(now, "go on until some have one"))
     return NextStep(
         f"scores on {counted(scores.documents, 'test text')}, none of a pipeline",
         f"the pipeline trained on {now.train_on} has no score",

@@ -91,6 +91,12 @@ SITUATIONS = {
         trained=True,
         scores=scores(12, 0.2, reviewed=0.55, rules=0.42, llm=0.61),
     ),
+    "first model, no label in test": replace(
+        reviewed(6, 3, 3, split=PARTS),
+        label_counts={"train": {"PRODUCT": 9, "BRAND": 1}, "test": {"PRODUCT": 0, "BRAND": 0}},
+        trained=True,
+        scores=scores(3),
+    ),
     "test too small for its digits": replace(
         MEASURED, scores=scores(64, 0.05, reviewed=0.88, rules=0.71, llm=0.74)
     ),
