@@ -262,7 +262,7 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[dict, str]]:
             "aren't in the list given: BUYER (30)",
         ),
         "misaligned": ({"annotations": off}, 'or set misaligned = "snap" in configs/data.cfg'),
-        "duplicates": ({"annotations": repeated}, "1 duplicates (first: line 2 repeats line 1"),
+        "duplicates": ({"annotations": repeated}, "1 duplicates (first: line 2: repeats line 1"),
         "no annotation": ({"annotations": bare}, "there are no labels: the annotations have none"),
         "unknown definition": (
             {"annotations": good, "definitions": tmp_path / "words.cfg"},
@@ -381,7 +381,7 @@ def test_without_gold_what_comes_next_works(project, tmp_path, capsys):
     assert planned.status == 0, planned.output
     assert "prompts 30 to ask" in planned.output
     for name, options, message in (
-        ("check", [], "review some texts first (`weasel run review`)"),
+        ("check", [], "nothing is reviewed yet. A first model needs 6 train, 3 dev and 3 test texts"),
         ("split", [], "review some texts first (`weasel run review`)"),
         ("suggest", ["--patterns", "assets/patterns.jsonl"], "none of its sources (llm, model, rules) has"),
     ):
@@ -392,7 +392,7 @@ def test_without_gold_what_comes_next_works(project, tmp_path, capsys):
     # so CI has nothing to complain of
     checked = run_command("check", ["--gaps", "warn"], capsys)
     assert checked.status == 0, checked.output
-    assert "no example falls to train; review more texts" in checked.output
+    assert "nothing is reviewed yet. A first model needs" in checked.output
 
 
 def test_outputs_for_earlier_texts_go(project, tmp_path, capsys):
