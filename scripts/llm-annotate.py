@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from spacy.language import Language
 from wasabi import msg
 
 from ie.core import tracking
@@ -69,13 +70,7 @@ def main(
     if not pinned:
         texts_asked = [*split.raw, *held_out]
         pinning.pin_first(nlp, examples, split.train, texts_asked, stretch, dry_run=dry_run)
-    if part == "train":
-        chosen, _ = choose(split.train, (), reviewed_examples)
-        pipeline.show_only(nlp, chosen)
-        shown = pipeline.shown(nlp)
-        todo = [record for record in split.train if record.text not in shown]
-    else:
-        todo = [*split.raw, *held_out]
+    todo = [*split.raw, *held_out] if part == "run" else hidden_texts(nlp, split, reviewed_examples)
     if not todo:
         msg.warn("There is nothing to annotate: all texts are examples that the prompts show.")
     started = time.perf_counter()
@@ -118,6 +113,14 @@ def read_inputs(
     if fault := outdated(examples, pinned, gold):
         msg.warn(fault)
     return split, pinned
+
+
+def hidden_texts(nlp: Language, split: Split, examples: int) -> list[Record]:
+    """The reviewed training texts that no prompt shows; similar examples come from so many of the others."""
+    chosen, _ = choose(split.train, (), examples)
+    pipeline.show_only(nlp, chosen)
+    shown = pipeline.shown(nlp)
+    return [record for record in split.train if record.text not in shown]
 
 
 def write_timings(path: Path, model: Model, seconds: list[dict]) -> None:
