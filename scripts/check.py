@@ -1,5 +1,6 @@
 """Look for mistakes in data and settings before any time or money is spent on them."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ from ie.status.terminal import print_next_step
 
 # With more texts than this, it says at once that they take a while.
 MANY = 20_000
+
+# Characters of a line about a file, so that the table fits 80 columns.
+CELL = 52
 
 
 def main(
@@ -94,7 +98,10 @@ def main(
             f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and the "
             "annotators."
         )
-    msg.table(rows, header=("checked", "found"), divider=True)
+    cells = [
+        ("" if i else name, line) for name, found in rows for i, line in enumerate(textwrap.wrap(found, CELL))
+    ]
+    msg.table(cells, header=("checked", "found"), divider=True, max_col=CELL)
     begin = load_settings(review, ReviewSettings).order.begin
     try:
         check_amount(gold, split, labels, begin, settings, train_on=train_on, files=(reviewed, texts, data))

@@ -10,6 +10,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import write_files, write_jsonl
+from ie.core.text import wrapped
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -61,10 +62,9 @@ def main(
     suspects = [suspect.to_json() for finding in diagnosis.findings for suspect in finding.suspects]
     write_jsonl(output / "label-errors.jsonl", suspects)
     print(f"\n{report.text(diagnosis)}\n")
-    for line in report.summary(diagnosis):
-        print(line)
-    for title, why in diagnosis.missing.items():
-        print(f"{title} is missing: {why}")
+    missing = [f"{title} is missing: {why}" for title, why in diagnosis.missing.items()]
+    for line in [*report.summary(diagnosis), *missing]:
+        print(wrapped(line))
     names = ("diagnosis.html", "diagnosis.json", "label-errors.jsonl")
     msg.good(", ".join(str(output / name) for name in names))
     with tracking.run("diagnose") as tracker:

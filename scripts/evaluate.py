@@ -13,6 +13,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, write_json
 from ie.core.stats import METRICS
+from ie.core.text import wrapped
 from ie.data import options, records
 from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Record
@@ -99,7 +100,7 @@ def main(
     if result.overall:
         print(f"{overall_table(result)}\n")
     for note in scores_notes(result):
-        print(note)
+        print(wrapped(note))
     if fault := scoring.unlabelled(result.gold, test):
         msg.warn(fault)
     msg.good(f"{output / 'report.html'}, {output / 'metrics.json'}")

@@ -14,6 +14,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import read_text, write_files
 from ie.core.stats import Estimate
+from ie.core.text import wrapped
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs
@@ -108,9 +109,9 @@ def main(
     prompted = None if llm is None else stats.intervals(llm)[2]
     content = write(output, rows, len(dev), verdict, notes, further, prompted)
     print(f"\n{report.table(rows, len(dev), 'ner' if labels.scored == 'spans' else 'cats')}\n")
-    print(learning_curve.level(rows[-1]["f"], rows[-1]["examples"], len(dev)))
-    for note in content["notes"]:
-        print(note)
+    level = learning_curve.level(rows[-1]["f"], rows[-1]["examples"], len(dev))
+    for note in [level, *content["notes"]]:
+        print(wrapped(note))
     msg.good(f"{output / 'curve.png'}, {output / 'curve.html'}, {output / 'curve.json'}")
     track(content, output / "curve.png", {"portions": portions, "seeds": seeds})
 

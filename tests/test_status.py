@@ -65,6 +65,8 @@ def test_status_lists_the_commands_and_says_what_is_next(
 def test_check_ends_with_the_next_step(project: Path) -> None:
     write_lines(Path("assets/reviewed.jsonl"), [])
     output, _ = weasel("check", ["--gaps warn --project '' --gazetteer-label ''"]).communicate(timeout=120)
+    printed = output.partition("Running command")[2].split("\n", 1)[1]
+    assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= 80 for line in printed.split("\n")), printed
     *_, status, weakest, following = output.strip().split("\n")
     assert status == "Status   27 texts, none reviewed", output
     assert weakest.startswith("Weakest  no reviewed text")

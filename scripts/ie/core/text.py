@@ -1,5 +1,6 @@
 """Short strings: lists in options, messages of other libraries, counts."""
 
+import textwrap
 from collections.abc import Sequence
 
 from ie.core.errors import UserError
@@ -21,6 +22,13 @@ def names_among(known: Sequence[str], option: str, text: str) -> list[str]:
 def one_line(message: object, most: int | None = None) -> str:
     """A message of another library on one line, cut off after `most` characters."""
     return " ".join(str(message).split())[:most]
+
+
+def wrapped(text: str, indent: str = "", width: int = 80) -> str:
+    """A sentence on lines that fit a terminal; the first one isn't indented."""
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def counted(n: int, noun: str = "example") -> str:

@@ -1,15 +1,14 @@
-"""A diagnosis as a table for the terminal, a page and a JSON object."""
+"""A diagnosis as text for the terminal, a page and a JSON object."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from wasabi import table
 
 from ie.core import stats
+from ie.core.text import wrapped
 from ie.diagnosis.findings import Finding
 from ie.diagnosis.verdict import CASES, Diagnosis
 from ie.reports import figures, html
@@ -17,7 +16,6 @@ from ie.reports import figures, html
 MARKS = {"broken": "✘ broken", "watch": "⚠ watch", "not tested": "– not tested", "fine": "✔ fine"}
 # Findings with these verdicts are shown in full.
 SHOWN = ("broken", "watch")
-WIDTHS = (24, 26, 28, 34)
 FIELDS = ("name", "group", "hypothesis", "question", "test", "observation", "verdict")
 
 
@@ -27,27 +25,26 @@ def ordered(diagnosis: Diagnosis) -> list[Finding]:
 
 
 def text(diagnosis: Diagnosis) -> str:
-    """The table of broken and weak points, each cell wrapped, and a line for each other verdict."""
+    """Broken and weak points in full, for a terminal of 80 columns, and a line for each other verdict."""
     lines = []
-    rows: list[tuple[str, ...]] = []
     for finding in ordered(diagnosis):
         if finding.verdict not in SHOWN:
             continue
-        cells = (finding.hypothesis, finding.question, finding.test, finding.observation)
-        columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, WIDTHS, strict=True)]
-        columns.append([MARKS[finding.verdict]])
-        height = max(map(len, columns))
-        rows += [tuple(column[i] if i < len(column) else "" for column in columns) for i in range(height)]
-        rows.append(("",) * 5)
-    if rows:
-        header = ("Hypothesis", "Question: if so,", "Test", "Observation", "Verdict")
-        drawn = table(rows[:-1], header=header, divider=True, widths=(*WIDTHS, 12), max_col=60).strip("\n")
-        lines += [*(line.rstrip() for line in drawn.splitlines()), ""]
+        lines.append(wrapped(f"{MARKS[finding.verdict]}: {finding.cause}", indent="  "))
+        parts = {
+            "Hypothesis": finding.hypothesis,
+            "Question": f"if so, {finding.question}",
+            "Test": finding.test,
+            "Observation": finding.observation,
+            "Remedy": finding.remedy,
+        }
+        lines += [wrapped(f"  {name:12}{part}", indent=" " * 14) for name, part in parts.items() if part]
+        lines.append("")
     n = len(diagnosis.findings)
     for kind in (kind for kind in MARKS if kind not in SHOWN):
         names = [finding.name for finding in diagnosis.findings if finding.verdict == kind]
         if names:
-            lines.append(f"{MARKS[kind]}, {len(names)} of {n} hypotheses: {', '.join(names)}.")
+            lines.append(wrapped(f"{MARKS[kind]}, {len(names)} of {n} hypotheses: {', '.join(names)}."))
     return "\n".join(lines)
 
 

@@ -51,32 +51,27 @@ def annotated(result: SystemComparison, label: str) -> int:
 
 
 def scores_table(result: SystemComparison) -> str:
-    """The systems side by side, as a table for the terminal."""
-    n = len(result.gold)
-    header = ["System", "Label", "n", "P", "R", "F", "Group", "Words/s", "MB"]
+    """The systems one below the other, as a table for a terminal of 80 columns."""
+    n, total = len(result.gold), sum(result.words)
     rows: list[list[str]] = []
-    total = sum(result.words)
-    for system in result.systems:
-        if system.predicted is None:
-            rows.append([system.title, "missing", *[""] * 7])
-            continue
+    headings: dict[int, str] = {}  # lines that stand before a row
+    for system in result.present:
+        facts = [f"group {result.letters(system.name)}"]
+        if rates := system.words_per_second(total):
+            facts.append(f"{format_rate(rates)} words/s")
+        if system.mb is not None:
+            facts.append(f"{format_megabytes(system.mb)} MB")
+        headings[len(rows)] = f"{system.title} ({'; '.join(facts)})"
         for label in (*result.labels, ALL):
             tp, _, fn = result.counts[system.name][label].sum(axis=0)
             scores = [stats.format_score(e, documents=n) for e in result.scores[system.name][label]]
-            last = label == ALL
-            rows.append(
-                [
-                    system.title if label == (*result.labels, ALL)[0] else "",
-                    label,
-                    f"{tp + fn:,}",
-                    *scores,
-                    result.letters(system.name) if last else "",
-                    format_rate(system.words_per_second(total)) if last else "",
-                    format_megabytes(system.mb) if last else "",
-                ]
-            )
-    aligns = ("l", "l", "r", "l", "l", "l", "l", "r", "r")
-    return table(rows, header=header, divider=True, aligns=aligns).strip("\n")
+            rows.append([f"  {label}", f"{tp + fn:,}", *scores])
+    header, aligns = ("System, label", "n", "P", "R", "F"), ("l", "r", "l", "l", "l")
+    lines = table(rows, header=header, divider=True, aligns=aligns).strip("\n").split("\n")
+    for row, heading in reversed(headings.items()):
+        lines.insert(row + 2, heading)  # after the header and its line
+    missing = [f"{system.title}: missing" for system in result.systems if system.predicted is None]
+    return "\n".join([*lines, *missing])
 
 
 OVERALL_HEADER = ("System", "Macro F", "Accuracy")

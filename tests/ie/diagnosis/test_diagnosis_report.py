@@ -49,3 +49,13 @@ def test_the_page_answers_first_and_fits(browser: object) -> None:
     page = report.page(verdict.Diagnosis(findings, "too-good", "Why.", "Do.", sizes=sizes))
     assert '<p class="headline">Broken: cause of leak.</p>' in page
     check_page(browser, page)
+
+
+def test_the_terminal_fits_80_columns() -> None:
+    broken = Finding(
+        "leak", "h " * 60, "q " * 60, "t " * 60, "o " * 60, "broken", cause="c " * 60, remedy="r " * 60
+    )
+    fine = [finding(f"name-{i}", "fine") for i in range(30)]
+    drawn = report.text(verdict.Diagnosis([broken, *fine], "too-good", "Why.", "Do."))
+    assert max(map(len, drawn.splitlines())) <= 80
+    assert "Remedy" in drawn

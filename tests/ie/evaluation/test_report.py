@@ -83,6 +83,7 @@ def check(found: str, name: str) -> None:
 def test_the_terminal_table(evaluated):
     notes = "\n".join(scores_notes(evaluated))
     lines = [line.rstrip() for line in scores_table(evaluated).split("\n")]
+    assert max(map(len, lines)) <= 80
     check("\n".join(lines) + "\n\n" + notes, "scores_table.txt")
 
 
