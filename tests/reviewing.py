@@ -48,6 +48,7 @@ class Project:
         gold: Sequence[dict[str, Any]] = (),
         suggested: Sequence[dict[str, Any]] = (),
         settings: dict[str, Any] | None = None,
+        sources: SuggestionSources | None = None,
         **more: Any,
     ) -> None:
         self.folder = folder
@@ -63,16 +64,22 @@ class Project:
         content = {"order": IN_FILE_ORDER, "review": {"blind": [], "batch": 2}} | (settings or {})
         content["review"] = {"mode": "one label"} | content["review"]
         self.settings = ReviewSettings.model_validate(content)
-        self.more = more
+        self.more, self.sources = more, sources
         self.now = 1_000_000.0
         self.journal: Journal | None = None
         self.restart()
 
-    def restart(self, **more: Any) -> ReviewState:
-        """Start anew from what is on disk."""
+    def suggestions(self) -> SuggestionSources:
+        """What llm.jsonl suggests."""
+        file = RecordFile(self.folder / "llm.jsonl", misaligned="snap", tokenizer=NLP.tokenizer)
+        return SuggestionSources({"llm": file})
+
+    def restart(self, *, sources: SuggestionSources | None = None, **more: Any) -> ReviewState:
+        """Start again from what is on disk."""
         if self.journal:
             self.journal.close()
         self.more |= more
+        self.sources = sources or self.sources
         found = (
             read_records(self.reviewed, labels=SCHEME, tokenizer=NLP.tokenizer, allow_empty=True)
             if self.reviewed.exists()
@@ -86,9 +93,7 @@ class Project:
             tokenizer=NLP.tokenizer,
             texts=raw.texts,
             record=raw.get,
-            sources=SuggestionSources(
-                {"llm": RecordFile(self.folder / "llm.jsonl", misaligned="snap", tokenizer=NLP.tokenizer)}
-            ),
+            sources=self.sources or self.suggestions(),
             guidelines=GuidelinesPanel("abc", ()),
             journal=self.journal,
             gold=Gold(self.reviewed, found),

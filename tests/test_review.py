@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from review_page import HEBREW, HOSTILE, Server, accept, make_project, options, press, span
 from running import ROOT, Outcome, crowd, data_config, run_command, stops_with_weasel, write_lines
@@ -461,9 +462,36 @@ def test_missing_suggestions_are_told_and_reviewing_goes_on(tmp_path: Path, star
     (make_project(tmp_path) / "rules.jsonl").unlink()
     started = start(tmp_path)
     started.stop()
-    assert "rules.jsonl: there is no such file yet, so rules suggests nothing." in " ".join(
+    assert "rules.jsonl: there is no such file yet; rules suggests once it is there." in " ".join(
         started.output.split()
     )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_in_the_background_ends_with_the_server(
+    tmp_path: Path, start: Callable, how: signal.Signals
+) -> None:
+    lines = [f"Hooli {word} raised ${i}m today." for i, word in enumerate("abcdefghijkl")]
+    make_project(tmp_path, independent=False)
+    write_lines(tmp_path / "texts.jsonl", [{"text": text} for text in lines])
+    settings = (tmp_path / "review.cfg").read_text("utf-8").replace("one label", "all labels")
+    settings = settings.replace("batch = 1", 'batch = 1\ntasks = ["spans"]') + "[learn]\nevery = 6\n"
+    (tmp_path / "review.cfg").write_text(settings, encoding="utf-8")
+    data_config(tmp_path / "data.cfg", test_percent=1, dev_percent=1)
+    started = start(tmp_path)
+    home = f"http://localhost:{started.port}"
+    with httpx2.Client(base_url=home, follow_redirects=True, headers={"origin": home}) as client:
+        client.get(started.url)
+        item = client.get("/api/next").json()
+        for number in range(6):
+            body = {name: item[name] for name in ("annotator", "text", "base")}
+            body |= {"unit": "spans", "answer": "accept", "entry": f"entry-{number:03}"}
+            item = client.post("/api/answer", json=body | {"spans": [[0, 1, "COMPANY"]]}).json()
+    assert item["spans"][0]["sources"][0]["name"] == "marked before"
+    children = psutil.Process(started.process.pid).children(recursive=True)
+    assert children
+    started.stop(how)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -50,8 +50,14 @@ def unordered(
 
 
 @contextmanager
-def pool(workers: int, tasks_per_worker: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Processes that are ended at once if the block fails or is interrupted."""
+def pool(
+    workers: int, tasks_per_worker: int | None = None, *, abandon: bool = False
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are ended at once if the block fails or is interrupted.
+
+    Args:
+        abandon: end them at once at the end of the block too, whatever they are working on.
+    """
     # A new interpreter each: a fork of a process with threads (tqdm's, BLAS's) may hang.
     executor = ProcessPoolExecutor(
         workers,
@@ -59,13 +65,14 @@ def pool(workers: int, tasks_per_worker: int | None = None) -> Iterator[ProcessP
         initializer=_follow_parent,
         max_tasks_per_child=tasks_per_worker,
     )
+    finished = False
     try:
         yield executor
-    except BaseException:
-        for process in list((executor._processes or {}).values()):
-            process.terminate()
-        raise
+        finished = not abandon
     finally:
+        if not finished:
+            for process in list((executor._processes or {}).values()):
+                process.terminate()
         executor.shutdown(cancel_futures=True)
 
 

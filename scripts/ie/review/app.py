@@ -21,6 +21,7 @@ from ie.review.state import ReviewAnswer, ReviewState
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 1_000_000
+REFRESH_SECONDS = 5
 
 
 class SimilarTo(BaseModel):
@@ -142,6 +143,7 @@ def make_app(
     progress: Callable[[], dict[str, Any]],
     faults: list[str],
     idle: Iterator[None],
+    refresh: Callable[[], None] = lambda: None,
 ) -> Starlette:
     """The application.
 
@@ -150,6 +152,7 @@ def make_app(
         annotator: who answers if the address names nobody.
         faults: what went wrong in the background, shown on the page.
         idle: work to do, step by step, while there are no requests.
+        refresh: called every few seconds, in a thread.
     """
 
     async def work(app: Starlette) -> None:
@@ -159,15 +162,21 @@ def make_app(
                 await asyncio.sleep(0.02)
                 app.state.asked = False
 
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await run_in_threadpool(refresh)
+
     def asked(request: Request) -> None:
         request.app.state.asked = True
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.asked = False
-        task = asyncio.create_task(work(app))
+        tasks = [asyncio.create_task(work(app)), asyncio.create_task(watch())]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
     page = ReviewPage(engine, scheme, annotator=annotator, progress=progress, faults=faults)
     return Starlette(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import binomtest
+
 from ie.core import stats
 from ie.core.text import counted
 from ie.data.records import Record
@@ -121,3 +123,18 @@ def label_counts(record: Record) -> Counter[str]:
     if record.answer != "accept":
         return Counter()
     return Counter([item.label for item in (*record.spans, *record.relations)] + record.categories)
+
+
+def skip_cost(checked: int, corrected: int, skipped: int | None) -> str:
+    """What it costs to skip texts on which all sources agree: how many of those shown were corrected.
+
+    Args:
+        skipped: how many were left out; None if none are.
+    """
+    if not checked:
+        return "" if not skipped else f"{skipped:,} texts on which all sources agree were skipped."
+    interval = binomtest(corrected, checked).proportion_ci(method="wilson")
+    share = f"{corrected / checked:.0%}, 95 % interval {interval.low:.0%} to {interval.high:.0%}"
+    texts = counted(checked, "text")
+    sentence = f"All sources agreed on {texts} of train; you corrected {corrected:,} of them ({share})."
+    return sentence if skipped is None else f"{sentence} {skipped:,} more were skipped."

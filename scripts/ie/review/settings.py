@@ -45,6 +45,20 @@ class OrderSection(Section):
     seed: int = 0
 
 
+class LearnSection(Section):
+    """`[learn]`: suggestions from the answers so far."""
+
+    strings: bool = True
+    every: int = Field(10, ge=0)
+
+
+class SkipSection(Section):
+    """`[skip]`: whether texts of train on which all sources agree are left out."""
+
+    agreed: bool = False
+    shown: float = Field(0.2, ge=0, le=1)
+
+
 class ModelSection(Section):
     """`[model]`: whether the trained pipeline suggests spans."""
 
@@ -58,6 +72,8 @@ class ReviewSettings(Section):
     order: OrderSection = OrderSection()
     sources: dict[str, str] = Field({})
     model: ModelSection = ModelSection()
+    learn: LearnSection = LearnSection()
+    skip: SkipSection = SkipSection()
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from ie.review import answer_files, text_search
 from ie.review.answer_files import Gold, Journal
 from ie.review.cells import Cells, cells
 from ie.review.guidelines_panel import GuidelinesPanel
-from ie.review.progress import ReviewSession, label_counts
+from ie.review.progress import ReviewSession, label_counts, skip_cost
 from ie.review.queue import PartCounts, ReviewQueue
 from ie.review.selection import SelectedText
 from ie.review.settings import BeginSection, ReviewSettings, Unit
-from ie.review.suggestion_sources import Suggestion, SuggestionSources, TextSuggestions
+from ie.review.suggestion_sources import Key, Suggestion, SuggestionSources, TextSuggestions, agreed
 from ie.review.text_search import SimilarTexts
 
 ANNOTATOR = re.compile(r"[\w-][\w.-]{0,39}")
@@ -159,6 +159,8 @@ class ReviewState:
         self._ledgers: dict[str, GoldDrafts] = {}
         self._entries: dict[str, tuple[str, str]] = {}  # entry -> annotator, text
         self._history: dict[str, list[tuple[str, str]]] = {}  # annotator -> text, unit
+        self._checked: dict[tuple[str, str], bool] = {}  # ledger, text: were agreeing sources right?
+        self._skipped: set[str] = set()
         self._settled: set[tuple[str, str]] = set()  # ledger, text: reviewed again in this selection
         self.repaired = self._replay()
         self._similar = SimilarTexts(self.texts)
@@ -166,6 +168,7 @@ class ReviewState:
         self._score = score
         self._orderings: dict[str, ReviewQueue] = {}
         self._reopened: dict[str, list[int]] = {}  # by ledger, see `_answered_before`
+        self._learn(self.gold.records.values())
         self._left: Counter[str] | None = None  # unreviewed texts by part, once they were counted
 
     # Reading what was answered before
@@ -203,6 +206,8 @@ class ReviewState:
         draft.last, draft.finished = entry["entry"], "record" in entry
         drafts[key] = draft
         self._entries[entry["entry"]] = entry["annotator"], key
+        if "agreed" in entry:
+            self._checked[ledger, key] = entry["agreed"]
         self._history.setdefault(entry["annotator"], []).append((key, entry["unit"]))
         if draft.finished and entry.get("selection") and entry["selection"] == self.selection:
             # guidelines that changed since then are a reason to look again
@@ -322,7 +327,8 @@ class ReviewState:
         held = self._held(rivals)
 
         def usable(i: int) -> bool:
-            return i not in held and i not in desk.batch and self._unreviewed(ledger, i)
+            free = i not in held and i not in desk.batch and self._unreviewed(ledger, i)
+            return free and not self._skip(ledger, i)
 
         number = next((i for i in self._answered_before(ledger) if usable(i)), None)
         drawn: tuple[int, str] | None = None if number is None else (number, "asked again, for a new label")
@@ -340,6 +346,21 @@ class ReviewState:
         desk.batch.append(drawn[0])
         desk.reasons[drawn[0]] = drawn[1]
         return True
+
+    def _skip(self, ledger: str, number: int) -> bool:
+        """Whether a text is left out as its sources agree; one of those shown to measure the cost isn't."""
+        skip, text = self.settings.skip, self.texts[number]
+        if not skip.agreed or self.selection or text_key(text) in self._drafts(ledger):
+            return False
+        # by a hash of the text, so that no order and no restart changes which are shown
+        if int(text_key(text)[-8:], 16) < skip.shown * 2**32 or self._agreed(text) is None:
+            return False
+        self._skipped.add(text)
+        return True
+
+    def _agreed(self, text: str) -> set[Key] | None:
+        """The spans that all sources suggest for a text of train, if they agree; None for other parts."""
+        return agreed(self.sources.get(text)) if self.side(text) == "train" else None
 
     def _rivals(self, ledger: str, desk: Desk) -> dict[str, Desk]:
         """The desks of those who share the texts of a ledger, by name."""
@@ -477,7 +498,11 @@ class ReviewState:
         """What an annotator did since the server started, and how often gold has each label."""
         counts = self._ledger(self._ledger_name(annotator)).labels
         labels = {label: counts[label] for unit in self.units for label in unit.labels}
-        return {**vars(self._session(annotator)), "labels": labels}
+        checked, skipped = list(self._checked.values()), None
+        if self.settings.skip.agreed:
+            skipped = len([text for text in self._skipped if text not in self.gold.records])
+        cost = skip_cost(len(checked), checked.count(False), skipped)
+        return {**vars(self._session(annotator)), "labels": labels, "skipped": cost}
 
     def _session(self, annotator: str) -> ReviewSession:
         return self._sessions.setdefault(annotator, ReviewSession())
@@ -623,6 +648,9 @@ class ReviewState:
             gold = self._ledger(ledger).gold
             entry["before"] = answer_files.line_hash(gold.records.get(text))
             entry["record"] = self._finish(text, after, entry).model_dump(exclude_unset=True)
+            expected = None if self.selection or draft.round > 1 else self._agreed(text)
+            if expected is not None and given.answer == "accept":
+                entry["agreed"] = expected == set(spans)  # whether the sources that agree were right
         self._journal.append(entry)
         self._apply(entry)
         self._session(given.annotator).add(given.seconds, finished="record" in entry)
@@ -707,6 +735,7 @@ class ReviewState:
         while ledger.unwritten:
             record = Record.model_validate(ledger.unwritten[0]["record"])
             old = ledger.put(record)
+            self._learn([record])
             del ledger.unwritten[0]
             self.ordering(name).learn(record.text)
             if ledger.gold is not self.gold:
@@ -717,6 +746,13 @@ class ReviewState:
                 self.sides.add(record)
             elif (old.answer, self.sides.has_label(old)) != (record.answer, self.sides.has_label(record)):
                 self.sides = self._make_sides(self.gold.records.values())
+
+    def _learn(self, records: Iterable[Record]) -> None:
+        """Let suggestions follow from answers, but not of blind parts or of independent annotators."""
+        learned = self.sources.learned
+        if learned and not self.settings.review.independent and not self.selection:
+            open_parts = set(SIDES) - set(self.settings.review.blind)
+            learned.learn(record for record in records if self.side(record.text) in open_parts)
 
     # Small things
 

@@ -1,6 +1,6 @@
 """What models and rules suggest for a text, each span with its source, and how far the sources agree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +12,7 @@ from ie.core.errors import UserError
 from ie.core.pipelines import load_pipeline
 from ie.data.docs import from_doc
 from ie.data.records import Record, RecordFile
+from ie.review.learned_suggestions import RULES, STRINGS, LearnedSuggestions
 
 Key = tuple[int, int, str]
 
@@ -71,19 +72,20 @@ class TextSuggestions:
 
 
 class SuggestionSources:
-    """Files of suggestions by name, and the trained pipeline where it is used."""
+    """Files of suggestions by name, the trained pipeline where it is used, and what the answers suggest."""
 
     def __init__(
         self,
         files: dict[str, RecordFile],
         load_model: Callable[[], Language] | None = None,
         report: Callable[[str], None] = print,
+        learned: LearnedSuggestions | None = None,
     ) -> None:
         """Args:
         load_model: loads the pipeline when the first text needs it.
         report: told of each record that can't be used.
         """
-        self.files = files
+        self.files, self.learned = files, learned
         self._load_model = load_model
         self._model: Language | None = None
         self._report = report
@@ -91,7 +93,8 @@ class SuggestionSources:
     @property
     def names(self) -> list[str]:
         """The sources there are, by name of file; one file may hold several."""
-        return [*self.files, *(["model"] if self._load_model else [])]
+        learned = self.learned.names if self.learned else []
+        return [*self.files, *(["model"] if self._load_model else []), *learned]
 
     def speakers(self, texts: int = 100) -> set[str]:
         """The sources that suggest something for the first texts of each file; one file may hold several."""
@@ -103,7 +106,11 @@ class SuggestionSources:
         }
 
     def get(self, text: str, *, model: bool = True) -> TextSuggestions:
-        """What is suggested for a text."""
+        """What is suggested for a text.
+
+        Args:
+            model: whether sources that must read the text first are asked too.
+        """
         found = TextSuggestions()
         for name, file in self.files.items():
             try:
@@ -116,7 +123,35 @@ class SuggestionSources:
         if model and self._load_model:
             self._model = self._model or self._load_model()
             add(found, from_doc(self._model(text)), "model")
+        for name, record in self.learned.suggest(text) if model and self.learned else ():
+            add(found, record, name)
         return found
+
+
+class WatchedFiles:
+    """Files of suggestions, of which those are read that are new or have changed."""
+
+    def __init__(self, paths: Mapping[str, Path], open_file: Callable[[Path], RecordFile]) -> None:
+        self._paths, self._open = paths, open_file
+        self._states: dict[str, tuple[int, int]] = {}
+        self._files: dict[str, RecordFile] = {}
+
+    def read(self) -> dict[str, RecordFile]:
+        """The files that exist, by name.
+
+        Raises:
+            UserError: a file that is new or has changed can't be read; it is tried again when it changes.
+        """
+        for name, path in self._paths.items():
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            state = stat.st_size, stat.st_mtime_ns
+            if self._states.get(name) != state:
+                self._states[name] = state
+                self._files[name] = self._open(path)
+        return {name: self._files[name] for name in self._paths if name in self._files}
 
 
 def add(found: TextSuggestions, record: Record, source: str) -> None:
@@ -178,6 +213,18 @@ def disagreement(suggested: TextSuggestions) -> float:
     names = sorted(suggested.said)
     apart = [_distance(by_source.get(a, set()), by_source.get(b, set())) for a, b in combinations(names, 2)]
     return sum(apart) / len(apart) if apart else 0.0
+
+
+def agreed(suggested: TextSuggestions) -> set[Key] | None:
+    """The spans that all sources suggest, if there are two or more and they agree on all; else None.
+
+    Strings and rules from the answers don't count: they know too little for their silence to mean anything.
+    """
+    by_source = suggested.by_source()
+    spans = [by_source.get(name, set()) for name in sorted(suggested.said - {STRINGS, RULES})]
+    if suggested.failed or len(spans) < 2 or any(other != spans[0] for other in spans):
+        return None
+    return spans[0]
 
 
 def _distance(one: set[Key], other: set[Key]) -> float:

@@ -122,7 +122,7 @@ function show(found) {
   if (!item) {
     $("emptytext").textContent = project.selection
       ? "Every text of this selection was looked at again."
-      : "Every text is answered, or in somebody else's hands. Add texts, or review errors.";
+      : "Every text is answered, skipped, or in somebody else's hands. Add texts, or review errors.";
     return;
   }
   spans = item.spans.map((s) => ({ ...s }));
