@@ -564,6 +564,22 @@ class TestNewLabels:
         assert project.engine.next("ann")["unit"]["name"] in ("spans", "spans:COMPANY")
         assert project.engine.back("ann", 1)["unit"]["name"] == "spans:CITY"
 
+    def test_a_renamed_label_is_asked_again_with_its_spans_marked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project = Project(tmp_path, texts(2), settings=self.ALL)
+        for _ in range(2):
+            project.step(spans=[(0, 1, "COMPANY")])
+        renamed = project.reviewed.read_text("utf-8").replace('"COMPANY"', '"FIRM"')
+        project.reviewed.write_text(renamed, encoding="utf-8")
+        self.grow(monkeypatch, project, span_labels=("FIRM", "MONEY"))
+        item = project.engine.next("ann")
+        assert item["unit"]["name"] == "spans:FIRM"
+        assert [span["label"] for span in item["spans"]] == ["FIRM"]
+        project.run()
+        assert [[span.label for span in record.spans] for record in project.gold()] == [["FIRM"]] * 2
+        assert project.restart().next("ann") is None
+
     def test_a_rejected_text_is_not_asked_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
