@@ -81,7 +81,7 @@ def assign(
 
     A reviewed text joins the group of the most similar text before it whose similarity is at least
     `near_duplicate`; without such a text it founds a group, and the hash of its normalised text is the
-    group's side for ever. Every answer takes part in the grouping, only "accept" is used. A text close to
+    group's side from then on. Every answer takes part in the grouping, only "accept" is used. A text close to
     texts of two sides would leak wherever it went: it is set aside, the earlier ones stay. As decisions
     look back only, `reviewed` must be append-only for the split to be stable. Unreviewed texts go to
     training, except those close to dev or test; where a text is in both lists the reviewed one counts.

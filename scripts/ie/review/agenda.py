@@ -12,7 +12,7 @@ from ie.review.agreement import LabelAgreement, Matched, Side
 from ie.review.disagreements import KINDS, Difference, Group
 
 CONTEXT = 70
-# Of the scores from which what chance would give is taken off.
+# The range of scores that are corrected for chance.
 BOUNDS = {"kappa": (-1.0, 1.0), "alpha": (-1.0, 1.0)}
 STEPS = (
     "Add each decision to the list at the end of {path}, one numbered item each: what is marked, what isn't, "
@@ -124,14 +124,14 @@ def markdown(agenda: Agenda) -> str:
 def tables(agenda: Agenda) -> list[dict[str, Any]]:
     """The tables of scores: title, header, rows of cells and a note; a table without rows is left out."""
     ends = "± the 95 % bootstrap interval over texts"
-    known = [
+    candidates = [
         (
             "Spans",
             agenda.spans,
             {"exact": "F, exact", "overlap": "F, overlapping", "kappa": "κ, tokens", "alpha": "α, tokens"},
             "F is that of either side against the other: same edges and label, or the same label and a "
-            "character in common. Cohen's κ and Krippendorff's α are of the tokens' labels, with what chance "
-            f"would give taken off; {ends}.",
+            "character in common. Cohen's κ and Krippendorff's α are of the tokens' labels, corrected for "
+            f"chance; {ends}.",
         ),
         (
             "Relations",
@@ -162,7 +162,7 @@ def tables(agenda: Agenda) -> list[dict[str, Any]]:
             ],
             "note": note,
         }
-        for title, rows, columns, note in known
+        for title, rows, columns, note in candidates
         if any(row.first or row.second for row in rows)
     ]
 
@@ -174,26 +174,30 @@ def _score(row: LabelAgreement, name: str) -> str:
 
 def notes(agenda: Agenda) -> list[str]:
     """What was left out, and what couldn't be compared, one sentence each."""
-    matched, found = agenda.matched, []
+    matched, sentences = agenda.matched, []
     for side, lone in zip(agenda.sides, (matched.only_first, matched.only_second), strict=True):
         parts = [
             (lone, "annotated by this side alone"),
             (side.aside, "rejected or ignored"),
             (side.revised, "earlier answers to the same text"),
         ]
-        if said := ", ".join(f"{n:,} {what}" for n, what in parts if n):
-            found.append(f"Left out of {side.name}: {said}.")
+        if listed := ", ".join(f"{n:,} {what}" for n, what in parts if n):
+            sentences.append(f"Left out of {side.name}: {listed}.")
     if matched.moved:
-        found.append(
+        sentences.append(
             f"{matched.moved:,} of these have an id that the other side has with another text; was it edited?"
         )
     if matched.outside:
-        found.append(f"Left out of both: {matched.outside:,} answers to texts of other parts of the split.")
+        sentences.append(
+            f"Left out of both: {matched.outside:,} answers to texts of other parts of the split."
+        )
     for name, what in (("relations", "Relations"), ("cats", "Categories")):
-        silent = [side for side, given in zip(agenda.names, matched.given(name), strict=True) if not given]
+        silent = [
+            side for side, has_some in zip(agenda.names, matched.given(name), strict=True) if not has_some
+        ]
         if len(silent) == 1:
-            found.append(f"{what} can't be compared: {silent[0]} gave none in these texts.")
-    return found
+            sentences.append(f"{what} can't be compared: {silent[0]} gave none in these texts.")
+    return sentences
 
 
 def _kind(agenda: Agenda, kind: str) -> dict[str, Any]:
@@ -230,7 +234,7 @@ def _example(agenda: Agenda, difference: Difference) -> dict[str, Any]:
     record = agenda.matched.first[difference.text]
     text = record.text
     edges = [e for e in (difference.first_edges, difference.second_edges) if e]
-    # both answers in the same words, so that the eye finds what differs
+    # both answers with the same context, so that the difference is easy to see
     low, high = _window(text, edges)
     answers = []
     for name, said, own in zip(
@@ -256,7 +260,7 @@ def _example(agenda: Agenda, difference: Difference) -> dict[str, Any]:
 
 
 def _window(text: str, edges: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Where the text around some edges begins and ends, at blanks if there are any."""
+    """Where the text around some edges begins and ends, at whitespace if there is any."""
     if not edges:
         return 0, len(text)
     first, last = min(start for start, _ in edges), max(end for _, end in edges)

@@ -39,7 +39,7 @@ def likely_errors(errors: Path, model: Path, split: Split) -> list[SelectedText]
 
     Args:
         errors: `label-errors.jsonl` of `diagnose`.
-        model: the trained pipeline; without it there is no looking at dev.
+        model: the trained pipeline; without it, dev is left out.
 
     Raises:
         UserError: no such text is known.
@@ -78,22 +78,22 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[SelectedText]:
 def model_errors(
     gold: Sequence[Record], predict: Callable[[list[str]], list[Record]], source: str
 ) -> list[SelectedText]:
-    """Texts that a model annotates otherwise, those with most differences first.
+    """Texts that a model annotates differently, those with most differences first.
 
     Args:
         gold: reviewed records that the model wasn't trained on.
     """
-    found = []
+    differing = []
     for record, answer in zip(gold, predict([record.text for record in gold]), strict=True):
         differences = len(scoring.errors(record, answer))
         if differences:
             suggested = TextSuggestions()
             add(suggested, answer, source)
             spans = "a span" if differences == 1 else f"{differences} spans"
-            found.append(
+            differing.append(
                 (-differences, SelectedText(record.text, f"the pipeline differs in {spans}", suggested))
             )
-    return [chosen for _, chosen in sorted(found, key=lambda pair: pair[0])]
+    return [chosen for _, chosen in sorted(differing, key=lambda pair: pair[0])]
 
 
 def disagreements(path: Path, records: Iterable[Record]) -> list[SelectedText]:
@@ -125,7 +125,7 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[SelectedText]:
                     f"{path}: the record {record.id!r} has an answer with a span {span.start}-{span.end} "
                     "outside its text; make the file again."
                 )
-        suggested.cats = {}  # nobody's vote is taken over
+        suggested.cats = {}  # no vote is preset
         found.append(
             SelectedText(record.text, "; ".join(dict.fromkeys(reasons)) or "answers differ", suggested)
         )

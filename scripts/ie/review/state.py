@@ -1,4 +1,4 @@
-"""What is asked of whom, and what an answer changes; no word of HTTP here."""
+"""Review state: the next question for each annotator, and how an answer updates it. No HTTP."""
 
 import re
 import time
