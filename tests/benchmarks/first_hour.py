@@ -1,9 +1,10 @@
-"""The first hour of a project, played by the scripted reviewer: what each text takes."""
+"""The first hour of a project, played by the scripted reviewer: what each text takes, by policy."""
 
-import random
+import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,9 @@ from uuid import uuid4
 import numpy as np
 from benchmarks import scripted_reviewer
 
-from ie.data.records import Record, blank, read_records, write_records
+from ie.core.files import write_json
+from ie.data.config import DataConfig
+from ie.data.records import Record, RecordFile, blank, read_records
 from ie.data.scheme import Scheme
 from ie.data.splits import Sides
 from ie.review.answer_files import Gold, Journal
@@ -19,11 +22,43 @@ from ie.review.cells import cells
 from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.settings import ReviewSettings, units
 from ie.review.state import ReviewAnswer, ReviewState, text_key
-from ie.review.suggestion_sources import SuggestionSources
+from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, uncertainty
 
-SHARES = {"test_percent": 1.0, "dev_percent": 1.0}
-IN_FILE_ORDER = {"begin": {"train": 0, "dev": 0, "test": 0}, "first": "", "then": "file"}
 NAME = "scripted"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A way to review: whether the LLM suggests, and settings of review.cfg after the first texts.
+
+    The first texts are those that the page asks first, in the same order for all policies.
+    """
+
+    name: str
+    llm: bool
+    order: dict[str, Any] = field(default_factory=dict)
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def settings(self, base: ReviewSettings, *, seed: int | None) -> ReviewSettings:
+        """The settings of review.cfg for this policy.
+
+        Args:
+            seed: of the order after the first texts; None for the first texts.
+        """
+        content = base.model_dump()
+        content |= {name: values for name, values in self.sections.items() if name in content}
+        if seed is not None:
+            content["order"] |= {"seed": seed, **self.order}
+        return ReviewSettings.model_validate(content)
+
+
+RANDOM_ORDER = {"begin": {"train": 0, "dev": 0, "test": 0}, "first": "", "then": "random"}
+NOTHING_LEARNED = {"learn": {"strings": False, "every": 0}}
+POLICIES = (
+    Policy("random", llm=False, order=RANDOM_ORDER, sections=NOTHING_LEARNED),
+    Policy("suggestions", llm=True, order=RANDOM_ORDER, sections=NOTHING_LEARNED),
+    Policy("default", llm=True),
+)
 
 
 @dataclass
@@ -53,64 +88,79 @@ def play(
     gold: Sequence[Record],
     *,
     texts: int,
-    settings: dict[str, Any],
-    sources: Callable[[Path], SuggestionSources] = lambda folder: SuggestionSources({}),
-    answered: Callable[[ReviewState], None] = lambda state: None,
-    seed: int = 0,
-    language: str = "en",
+    settings: ReviewSettings,
+    labels: Sequence[str],
+    data: DataConfig,
+    files: Mapping[str, RecordFile] | None = None,
+    begun: Sequence[Record] = (),
 ) -> list[ReviewedText]:
-    """Review the texts of a set until so many are finished; returns those, in the order of their last answer.
+    """Review texts until so many are finished; returns those, in the order of their last answer.
 
     Args:
         gold: what the reviewer answers from.
-        settings: of review.cfg; tasks are spans alone.
-        sources: what is suggested, given the folder of the project.
-        answered: called after each text that is finished.
-        seed: of the order of the texts.
+        files: what is suggested, by source.
+        begun: texts that were reviewed before, in their order.
     """
-    gold = random.Random(seed).sample(list(gold), len(gold))
-    labels = tuple(sorted({span.label for record in gold for span in record.spans}))
-    scheme = Scheme(span_labels=labels)
-    tokenizer = blank(language).tokenizer
-    review = {"tasks": ["spans"], "blind": []} | settings.get("review", {})
-    order = IN_FILE_ORDER | settings.get("order", {})
-    read = ReviewSettings.model_validate(settings | {"review": review, "order": order})
+    tokenizer = data.blank().tokenizer
     by_key = {text_key(record.text): record for record in gold}
     finished: list[ReviewedText] = []
     rows: dict[str, ReviewedText] = {}
     label = ""
     with tempfile.TemporaryDirectory(prefix="first-hour-") as name:
         folder = Path(name)
-        write_records(folder / "texts.jsonl", [Record(text=record.text) for record in gold])
-        state = ReviewState(
-            settings=read,
-            units=units(read, scheme),
-            tokenizer=tokenizer,
-            texts=[record.text for record in gold],
-            record=lambda text: Record(text=text),
-            sources=sources(folder),
-            guidelines=GuidelinesPanel("", ()),
-            journal=Journal(folder / "log.jsonl"),
-            gold=Gold(folder / "reviewed.jsonl", []),
-            own_gold=lambda name: Gold(folder / f"{name}.jsonl", []),
-            sides=lambda records: Sides(list(records), **SHARES),
-        )
-        while len(finished) < texts and (item := state.next(NAME)):
-            record = by_key[item["text"]]
-            divided = cells(record.text, tokenizer)
-            marks = [(*divided.covering(s.start, s.end), s.label) for s in record.spans]
-            reply = scripted_reviewer.answer(item, marks, label)
-            label = reply.label
-            row = rows.setdefault(record.text, ReviewedText(record.text))
-            row.answers += 1
-            row.keys += len(reply.keys)
-            row.corrections += reply.corrections
-            before = len(state.gold.records)
-            state.answer(_body(item, reply))
-            if len(state.gold.records) > before:
-                finished.append(row)
-                answered(state)
+        with closing(Journal(folder / "log.jsonl")) as journal:
+            sources = SuggestionSources(dict(files or {}))
+            state = _open(
+                gold, folder, journal, settings, Scheme(span_labels=tuple(labels)), data, sources, begun
+            )
+            while len(finished) < texts and (item := state.next(NAME)):
+                record = by_key[item["text"]]
+                divided = cells(record.text, tokenizer)
+                marks = [(*divided.covering(s.start, s.end), s.label) for s in record.spans]
+                reply = scripted_reviewer.answer(item, marks, label)
+                label = reply.label
+                row = rows.setdefault(record.text, ReviewedText(record.text))
+                row.answers += 1
+                row.keys += len(reply.keys)
+                row.corrections += reply.corrections
+                before = len(state.gold.records)
+                state.answer(_body(item, reply))
+                if len(state.gold.records) > before:
+                    finished.append(row)
     return finished
+
+
+def _open(
+    gold: Sequence[Record],
+    folder: Path,
+    journal: Journal,
+    settings: ReviewSettings,
+    scheme: Scheme,
+    data: DataConfig,
+    sources: SuggestionSources,
+    begun: Sequence[Record],
+) -> ReviewState:
+    """The state of the page, as `weasel run review` opens it."""
+    best = best_order(len(sources.speakers()))
+    order = settings.order
+    if order.then == "auto" or (order.then == "disagreement" and best != "disagreement"):
+        settings = settings.model_copy(update={"order": order.model_copy(update={"then": best})})
+    measure = disagreement if settings.order.then == "disagreement" else uncertainty
+    split = data.split.model_dump()
+    return ReviewState(
+        settings=settings,
+        units=units(settings, scheme),
+        tokenizer=data.blank().tokenizer,
+        texts=[record.text for record in gold],
+        record=lambda text: Record(text=text),
+        sources=sources,
+        guidelines=GuidelinesPanel("", ()),
+        journal=journal,
+        gold=Gold(folder / "reviewed.jsonl", list(begun)),
+        own_gold=lambda name: Gold(folder / f"{name}.jsonl", []),
+        sides=lambda records: Sides(list(records), **split, scored=scheme.scored),
+        score=lambda text: measure(sources.get(text, model=False)),
+    )
 
 
 def _body(item: dict[str, Any], reply: scripted_reviewer.Answer) -> ReviewAnswer:
@@ -125,6 +175,19 @@ def _body(item: dict[str, Any], reply: scripted_reviewer.Answer) -> ReviewAnswer
         answer="accept",
         spans=sorted([*context, *reply.spans]),
     )
+
+
+def kept_rows(path: Path, key: str, review: Callable[[], list[ReviewedText]]) -> list[ReviewedText]:
+    """The texts of a review that was played before with the same `key`; else `review` plays it now."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["key"] == key:
+            return [ReviewedText(**row) for row in content["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or from an earlier version
+    rows = review()
+    write_json(path, {"key": key, "rows": [asdict(row) for row in rows]}, indent=None)
+    return rows
 
 
 def a_text(values: Sequence[float], *, samples: int = 2000, seed: int = 0) -> str:

@@ -9,8 +9,10 @@ from benchmarks import first_hour, scripted_reviewer
 from review_page import Server, accept, make_project, press
 from running import write_lines
 
+from ie.data.config import DataConfig
 from ie.data.records import Record, Span, blank, read_records
 from ie.review.cells import cells
+from ie.review.settings import ReviewSettings
 
 TEXTS = [
     "The ACME Group of Jean-Luc Roy & Sons paid $5m, then Hooli paid ACME GROUP 3.2 bn for acme group.",
@@ -108,7 +110,13 @@ def test_keys_are_few() -> None:
 def test_what_a_text_takes() -> None:
     gold = [record(text, spans) for text, spans in GOLD.items()]
     for mode, answers in (("one label", 2), ("all labels", 1)):
-        rows = first_hour.play(gold, texts=4, settings={"review": {"mode": mode}})
+        rows = first_hour.play(
+            gold,
+            texts=4,
+            settings=ReviewSettings.model_validate({"review": {"mode": mode}}),
+            labels=("COMPANY", "MONEY"),
+            data=DataConfig(),
+        )
         assert sorted(row.text for row in rows) == sorted(TEXTS)
         assert {row.answers for row in rows} == {answers}
         assert sum(row.corrections for row in rows) == sum(map(len, GOLD.values()))
