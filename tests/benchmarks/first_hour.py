@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from ie.data.splits import Sides
 from ie.review.answer_files import Gold, Journal
 from ie.review.cells import cells
 from ie.review.guidelines_panel import GuidelinesPanel
+from ie.review.learned_suggestions import LearnedSuggestions
 from ie.review.settings import ReviewSettings, units
 from ie.review.state import ReviewAnswer, ReviewState, text_key
 from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, uncertainty
@@ -76,6 +78,19 @@ class ReviewedText:
         return self.answers + self.corrections
 
 
+class AtOnce(Executor):
+    """Trains the page's model before the next question, where the page trains it in the background.
+
+    So a review of the same answers has the same suggestions, however busy the machine is.
+    """
+
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        """Call a function that takes `priority` now, without giving up any."""
+        future: Future = Future()
+        future.set_result(fn(*args, priority=0, **kwargs))
+        return future
+
+
 def read_gold(path: Path, language: str = "en") -> list[Record]:
     """A public set: spans alone, on the edges of tokens, each text once."""
     records = read_records(
@@ -109,7 +124,8 @@ def play(
     with tempfile.TemporaryDirectory(prefix="first-hour-") as name:
         folder = Path(name)
         with closing(Journal(folder / "log.jsonl")) as journal:
-            sources = SuggestionSources(dict(files or {}))
+            learned = LearnedSuggestions(tokenizer, data.lang, settings.learn, executor=AtOnce())
+            sources = SuggestionSources(dict(files or {}), learned=learned)
             state = _open(
                 gold, folder, journal, settings, Scheme(span_labels=tuple(labels)), data, sources, begun
             )

@@ -4,20 +4,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks import first_hour
 
 from ie.core.errors import UserError
-from ie.core.files import write_json
+from ie.core.files import atomic_write, write_json
 from ie.core.settings import read_config
 from ie.data.config import DataConfig
 from ie.data.records import Record, RecordFile, read_records, write_records
 from ie.data.scheme import Scheme
 from ie.llm import pinning, pipeline
+from ie.setup.inputs import Inputs
+from ie.setup.llm_config import llm_config
 
 DEMO = "demo"
-WORDS = ("instruction", "label_names", "label_definitions")
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class ReviewedSet:
 
     Attributes:
         pool: texts that may be reviewed. test: texts that measure every pipeline.
-        words: replaced settings of the LLM's task: labels, instruction, definitions; none for the demo.
+        words: labels and prompt words, as `init` takes them; None for the demo, whose config has them.
     """
 
     name: str
     labels: tuple[str, ...]
     pool: tuple[Record, ...]
     test: tuple[Record, ...]
-    words: dict[str, Any]
+    words: Inputs | None
 
     def key(self) -> str:
         """A hash of its texts and their annotation."""
@@ -64,7 +64,7 @@ def load(
         records = [Record(text=r.text, spans=r.spans) for r in read_records(reviewed) if r.answer == "accept"]
         split = config.assign(records, [])
         pool, test = [*split.train, *split.dev], split.test
-        labels, words = scheme.span_labels, {}
+        labels, words = scheme.span_labels, None
     else:
         if not (data / name / "train.jsonl").exists():
             raise UserError(
@@ -79,8 +79,12 @@ def load(
         pool = list({record.text: record for records in parts.values() for record in records}.values())
         content = read_config(definitions / f"{name}.cfg")
         labels = tuple(content["label_definitions"])
-        words = {"labels": list(labels), "instruction": content["instruction"]["span"]}
-        words |= {key: dict(content[key]) for key in WORDS[1:] if key in content}
+        words = Inputs(
+            labels={"span": list(labels), "relation": [], "category": []},
+            label_names=dict(content.get("label_names", {})),
+            definitions=dict(content["label_definitions"]),
+            instructions=dict(content["instruction"]),
+        )
     measured = {record.text for record in test}
     pool = [record for record in pool if record.text not in measured]
     return ReviewedSet(name, labels, _drawn(pool, sizes[0]), _drawn(test, sizes[1]), words)
@@ -129,8 +133,10 @@ def suggestions(
     examples.unlink(missing_ok=True)
     overrides = pipeline.example_overrides(gold, examples, data)
     if reviewed.words:
-        task = read_config(config, interpolate=False)["components"]["spans"]["task"]
-        overrides["components.spans.task"] = {**task, **reviewed.words}
+        content = llm_config(config, reviewed.words, data.lang)
+        config = folder / "llm.cfg"
+        with atomic_write(config) as file:
+            file.write(content)
     settings = pipeline.load_config(config, pipeline.provider_file(provider), overrides)
     nlp = pipeline.assemble(settings, config)
     chosen = pinning.choose(nlp, split.train)

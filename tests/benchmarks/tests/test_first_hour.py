@@ -94,7 +94,7 @@ def test_each_policy_has_its_texts_keys_and_prompts(options, server, trained, ca
     for texts_read in (12, 20, 30):
         random_order, suggested = (rows[texts_read, name] for name in ("random", "suggestions"))
         assert random_order["f"] == suggested["f"], "the same answers, so the same pipeline"
-    assert len({(tuple(rows[12, p.name]["keys"]), rows[12, p.name]["f"]) for p in POLICIES}) == 1
+    assert len({rows[12, policy.name]["f"] for policy in POLICIES}) == 1, "the first texts are the same"
     # right suggestions are accepted by one key; test texts are shown without
     assert rows[30, "suggestions"]["keys"][0] < rows[30, "random"]["keys"][0]
     assert rows[30, "random"]["decisions"][0] == 60
@@ -144,13 +144,31 @@ def test_policies_change_order_and_suggestions_alone():
     assert later.model_copy(update={"order": base.order}) == base
     first = random_order.settings(base, seed=None)
     assert (first.order, first.review) == (base.order, base.review)
-    assert random_order.settings(base, seed=3).order.then == "random"
+    later = random_order.settings(base, seed=3)
+    assert (later.order.then, later.learn.strings, later.learn.every) == ("random", False, 0)
+
+
+def test_the_default_learns_from_its_answers():
+    """A brand that was marked before is suggested, though no language model suggests anything."""
+    rng = random.Random(0)
+    gold = []
+    for _ in range(30):
+        words = ["".join(rng.choices("abcdefghij", k=6)) for _ in range(8)]
+        text = " ".join([*words, "Velto"])
+        gold.append(Record(text=text, spans=[Span(start=len(text) - 5, end=len(text), label=LABEL)]))
+    keys = {}
+    for policy in (POLICIES[0], POLICIES[-1]):
+        settings = policy.settings(ReviewSettings.model_validate({"order": {"then": "file"}}), seed=None)
+        rows = first_hour.play(gold, texts=30, settings=settings, labels=(LABEL,), data=DataConfig())
+        keys[policy.name] = [row.keys for row in rows]
+    assert sum(keys["default"]) < sum(keys["random"])
+    assert keys["default"].count(1) > 10
 
 
 def test_without_dev_or_labels_nothing_is_found(tmp_path):
     gold = [Record(text=f"{record.text} {i}") for i, record in enumerate(texts(30, 4))]
     reviewed = first_hour_measurement.ReviewedSet(
-        "fashion_brands", (LABEL,), tuple(gold), tuple(texts(2, 5)), {}
+        "fashion_brands", (LABEL,), tuple(gold), tuple(texts(2, 5)), None
     )
     hour = first_hour_measurement.FirstHour(
         reviewed, tmp_path, [5, 10], ReviewSettings(), DataConfig(), Path("configs/efficient.cfg"), 100
