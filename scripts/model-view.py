@@ -67,7 +67,7 @@ def answer(cases: Sequence[ErrorView], n: int) -> html.Answer:
         return html.Answer(f"No error on {n:,} dev texts.", [], "`weasel run diagnose`: is that true?")
     kind, most = Counter(case.error.kind for case in cases).most_common(1)[0]
     return html.Answer(
-        f"{counted(len(cases), 'error')} on {n:,} dev texts, {most:,} of them {kind}.",
+        f"{counted(len(cases), 'error')} on {n:,} dev texts; the most frequent kind: {kind} ({most:,}).",
         ["Imagine you're the model. How would you label the marked tokens, from this alone?"],
         "If you can't tell either, more training won't help: change the features, the window or the "
         "guidelines. If you can, look for what is missing in training: `weasel run review`.",
