@@ -24,14 +24,15 @@ AGAIN = "weasel run review . --vars.review_select errors"
 SYSTEMS = {
     "llm": "the LLM",
     "rules": "rules",
-    "dictionary": "the dictionary",
+    "memoriser": "the dictionary",
+    "majority": "the most frequent category",
     "reviewed": "reviewed only",
     "silver": "silver only",
     "both": "silver and reviewed",
     "distilled": "the distilled pipeline",
 }
 NOTHING = "nothing stands out"
-BASELINES = ("llm", "rules", "dictionary", "majority")
+BASELINES = ("llm", "rules", "memoriser", "majority")
 
 
 @dataclass(frozen=True)

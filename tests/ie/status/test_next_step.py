@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ie.core.stats import Estimate
-from ie.status.next_step import NextStep, decide
+from ie.evaluation import systems
+from ie.status.next_step import BASELINES, SYSTEMS, NextStep, decide
 from ie.status.snapshot import Curve, Diagnosis, LlmRun, Scores, Snapshot
 
 GOLDEN = Path(__file__).parent / "golden" / "situations.txt"
@@ -119,6 +120,9 @@ SITUATIONS = {
         MEASURED, train_on="both", scores=beaten("reviewed", "both", reviewed=0.93, both=0.89, rules=0.7)
     ),
     "rules beat the model": replace(MEASURED, scores=beaten("rules", reviewed=0.88, rules=0.94, llm=0.73)),
+    "the dictionary beats the model": replace(
+        MEASURED, scores=beaten("memoriser", reviewed=0.52, memoriser=0.61)
+    ),
     "rules beat the model, diagnosis found nothing": replace(
         DIAGNOSED, scores=beaten("rules", reviewed=0.88, rules=0.94, llm=0.73)
     ),
@@ -198,3 +202,10 @@ def test_a_long_line_goes_on_below() -> None:
     assert all(len(line) <= 80 for line in "\n".join(lines).split("\n"))
     assert lines[0].split("\n")[1].startswith(" " * 9 + "word")
     assert lines[2] == "Next     weasel run all"
+
+
+def test_every_system_of_an_evaluation_has_a_name() -> None:
+    source = Path(systems.__file__).read_text(encoding="utf-8")
+    named = {*systems.PIPELINES, *systems.DISTILLED, *BASELINES}
+    assert named == set(SYSTEMS)
+    assert [name for name in named if f'"{name}"' not in source] == []
