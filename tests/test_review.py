@@ -445,6 +445,8 @@ def test_the_order_follows_the_suggestions_there_are(
     tmp_path: Path, start: Callable, sources: int, reason: str
 ) -> None:
     make_project(tmp_path)
+    # the texts of dev and test are drawn at random
+    data_config(tmp_path / "data.cfg", test_percent=1, dev_percent=1)
     for name in ("llm", "rules")[sources:]:
         (tmp_path / f"{name}.jsonl").unlink()
     text = (tmp_path / "review.cfg").read_text("utf-8").replace('then = "file"\n', "")

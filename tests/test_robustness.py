@@ -57,7 +57,7 @@ def test_who_knows_names_by_heart_falls_where_names_are_new(project, capsys):
     assert "silver" in outcome.output
     assert "run `weasel run train`" in outcome.output
     page = (project / "out" / "robustness.html").read_text(encoding="utf-8")
-    assert "40 gold test texts" in page
+    assert "40 test texts" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
@@ -87,7 +87,7 @@ def test_seeds_of_plain_trainings_are_no_seeds_of_the_distilled_pipeline(project
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["--perturb", "sideways"], "'sideways' is none; choose from lower, upper"),
+        (["--perturb", "sideways"], "--perturb 'sideways': there are lower, upper"),
         (["--inspect", "silver"], "there is no trained pipeline; run `weasel run train`"),
         (["--corpus", "nowhere"], "nowhere/test.jsonl: there is no such file"),
     ],
