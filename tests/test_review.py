@@ -168,7 +168,7 @@ def keys(page: object) -> list[str]:
 def test_keys_that_do_nothing_are_not_offered_and_help_lists_all(server: Server, open_page: Callable) -> None:
     page = open_page(server, "help")
     assert "take over what is also suggested" not in keys(page)
-    assert "label the selection or the span, or choose the label" not in keys(page)
+    assert "label the selection or span, or choose the label" not in keys(page)
     press(page, "n d")  # what was suggested and is deleted may be taken over again
     assert "take over what is also suggested" in keys(page)
     press(page, "o")
@@ -354,6 +354,13 @@ def test_accessibility(server: Server, open_page: Callable, scheme: str) -> None
     check("guidelines")
     page.keyboard.press("?")
     check("all keys")
+    press(page, "Escape")
+    page.locator("#session summary").click()
+    check("session and counts")
+    page.locator("#text").focus()
+    press(page, "/")
+    page.locator("#list button").first.wait_for()
+    check("texts")
     press(page, "Escape")
     # in the order of the page, and visible: skip link, text, what is marked, actions, guidelines
     press(page, "Escape")
@@ -656,6 +663,8 @@ class TestOtherTexts:
         press(page, "/")
         assert self.rows(page, "5 texts") == list(self.LINES)
         page.keyboard.type("BREWERY in l")  # no letter of it is taken for a key
+        press(page, "Escape /")
+        assert page.locator("#find").input_value() == "BREWERY in l"
         assert self.rows(page, "1 text in") == [self.LINES[2]]
         press(page, "Tab Tab Enter")
         page.get_by_text("you opened it").wait_for()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks import first_hour, scripted_reviewer
 from review_page import Server, accept, make_project, press
-from running import write_lines
+from running import run_command, write_lines
 
 from ie.data.config import DataConfig
 from ie.data.records import Record, Span, blank, read_records
@@ -123,3 +123,16 @@ def test_what_a_text_takes() -> None:
         nothing = next(row for row in rows if row.text == TEXTS[3])
         assert (nothing.keys, nothing.decisions) == (answers, answers)
     assert first_hour.a_text([1, 1, 1]) == "1.0 [1.0, 1.0]"
+
+
+def test_the_command_prints_keys_with_intervals(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("fashion_brands", "crossner_politics", "fire"):
+        rows = [record(text, spans).model_dump(exclude_unset=True) for text, spans in GOLD.items()]
+        write_lines(tmp_path / name / "train.jsonl", rows)
+    output = tmp_path / "keys.json"
+    outcome = run_command("benchmark-keys", ["--data", tmp_path, "--texts", 4, "--output", output], capsys)
+    assert outcome.status == 0
+    figures = json.loads(output.read_text("utf-8"))["rows"]
+    assert len(figures) == 18
+    assert all(row["texts"] == 4 and "[" in row["keys"] for row in figures)
+    assert figures[0]["keys"] in outcome.output

@@ -191,18 +191,18 @@ const several = () => item.unit.labels.length > 1;
 const offered = () => item.others.find((o) => !spans.some((s) => same(s, o)));
 const suggested = () => spans.some((s) => asked(s) && s.sources.length);
 const HELP = [
-  ["W", "select the next name or number; Shift+W the previous one", "spans", true],
+  ["W", "next name or number; with Shift the previous one", "spans", true],
   ["← →", "previous, next word", "spans relations", true],
   ["Shift ← →", "change the end of the selection", "spans", true],
   ["↑ ↓", "the line above, below", "spans relations"],
   ["Home End", "first, last word", "spans relations"],
-  ["1–9 0", "label the selection or the span, or choose the label", "spans", true, several],
+  ["1–9 0", "label the selection or span, or choose the label", "spans", true, several],
   ["M", "mark the selection", "spans", true],
   ["M", "from this span, then to that span", "relations", true],
-  ["E", "mark every occurrence in this text, in any case", "spans", true, () => !!(chosen || moved)],
+  ["E", "mark every occurrence, in any case", "spans", true, () => !!(chosen || moved)],
   ["N P", "next, previous span", "spans relations"],
-  ["Y", "yes: keep the suggestion, go to the next one", "spans", true, suggested],
-  ["D", "no: delete the span, go to the next suggestion", "spans", true, () => spans.some(asked)],
+  ["Y", "yes: keep it, next suggestion", "spans", true, suggested],
+  ["D", "no: delete it, next suggestion", "spans", true, () => spans.some(asked)],
   ["D", "delete the relation", "relations", true],
   ["O", "take over what is also suggested", "spans", true, () => !!offered()],
   ["C", "change the label of the span", "spans", false, several],
@@ -320,8 +320,8 @@ function drawFound() {
   $("othersbox").hidden = task !== "spans" || !others.length;
   $("others").replaceChildren(
     ...others.map((o, i) =>
-      element("li", {}, chip(o.label), element("span", { class: "what", dir: "auto" }, written(o)), from(o),
-        element("button", { type: "button", "aria-label": `Take over ${written(o)}`, onclick: () => takeOver(o) }, "take over ", ...(i ? [] : [element("kbd", {}, "O")])))),
+      element("li", {}, chip(o.label), element("span", { class: "what", dir: "auto" }, written(o)), element("span", { class: "acts" }, from(o),
+        element("button", { type: "button", "aria-label": `Take over ${written(o)}`, onclick: () => takeOver(o) }, "take over ", ...(i ? [] : [element("kbd", {}, "O")]))))),
   );
 }
 
@@ -340,16 +340,16 @@ function from(span, gold = false) {
 function spanRow(span) {
   const yes = element("button", { type: "button", "aria-pressed": String(!!span.kept), "aria-label": `Keep ${written(span)}`, onclick: () => keep(span) }, "✓");
   return element("li", { class: span === chosen ? "chosen" : "" }, chip(span.label),
-    element("span", { class: "what", dir: "auto" }, written(span)), from(span, item.round > 1 && !span.yours),
-    ...(span.sources.length && !span.yours ? [yes] : []),
-    element("button", { type: "button", "aria-label": `Delete ${written(span)}`, onclick: () => remove(span) }, "×"));
+    element("span", { class: "what", dir: "auto" }, written(span)),
+    element("span", { class: "acts" }, from(span, item.round > 1 && !span.yours), ...(span.sources.length && !span.yours ? [yes] : []),
+      element("button", { type: "button", "aria-label": `Delete ${written(span)}`, onclick: () => remove(span) }, "×")));
 }
 
 function relationRow(relation) {
   return element("li", { class: relation === edge ? "chosen" : "" },
     element("span", { class: "what" }, element("bdi", {}, written(relation.head)), " ", chip(relation.label), " → ", element("bdi", {}, written(relation.child))),
-    element("span", { class: "from" }, relation.source || "yours"),
-    element("button", { type: "button", "aria-label": `Delete ${relation.label} from ${written(relation.head)} to ${written(relation.child)}`, onclick: () => removeRelation(relation) }, "×"));
+    element("span", { class: "acts" }, element("span", { class: "from" }, relation.source || "yours"),
+      element("button", { type: "button", "aria-label": `Delete ${relation.label} from ${written(relation.head)} to ${written(relation.child)}`, onclick: () => removeRelation(relation) }, "×")));
 }
 
 function drawLabels() {
