@@ -1,8 +1,8 @@
 """Count the keys that reviewing takes: all labels at once or one by one, with what is learned on the way."""
 
-from concurrent.futures import Executor, Future
+import random
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from benchmarks import first_hour
@@ -10,28 +10,16 @@ from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.files import write_json
-from ie.data.records import Record, blank
-from ie.review.learned_suggestions import LearnedSuggestions
-from ie.review.settings import LearnSection
-from ie.review.suggestion_sources import SuggestionSources
+from ie.data.config import DataConfig
+from ie.data.records import Record
+from ie.review.settings import LearnSection, ReviewSettings
 
 SETS = ("fashion_brands", "crossner_politics", "fire")
-LANGUAGE = "en"
 LEARNED = {
     "nothing": LearnSection(strings=False, every=0),
     "marked strings": LearnSection(every=0),
     "marked strings, quick model": LearnSection(),
 }
-
-
-class InTurn(Executor):
-    """Trains while the reviewer waits, so that the figures don't depend on the machine."""
-
-    def submit(self, train: Any, answers: list[Record], language: str) -> Future:
-        """Train now."""
-        future: Future = Future()
-        future.set_result(train(answers, language, priority=0))
-        return future
 
 
 def main(
@@ -43,7 +31,7 @@ def main(
     """Print keys and decisions a text, each with its 95 % bootstrap interval over texts."""
     rows, figures = [], []
     for name in SETS:
-        gold = first_hour.read_gold(data / name / "train.jsonl", LANGUAGE)
+        gold = first_hour.read_gold(data / name / "train.jsonl")
         for mode in ("one label", "all labels"):
             for suggested, settings in LEARNED.items():
                 reviewed = play(gold, mode, settings, texts=texts, seed=seed)
@@ -60,18 +48,19 @@ def main(
 
 
 def play(
-    gold: list[Record], mode: str, settings: LearnSection, *, texts: int, seed: int
+    gold: list[Record], mode: str, learn: LearnSection, *, texts: int, seed: int
 ) -> list[first_hour.ReviewedText]:
     """Review a set with suggestions learned on the way."""
-    learned = LearnedSuggestions(blank(LANGUAGE).tokenizer, LANGUAGE, settings, executor=InTurn())
-    return first_hour.play(
-        gold,
-        texts=texts,
-        settings={"review": {"mode": mode}},
-        sources=lambda folder: SuggestionSources({}, learned=learned),
-        seed=seed,
-        language=LANGUAGE,
+    settings = ReviewSettings.model_validate(
+        {
+            "review": {"tasks": ["spans"], "mode": mode, "blind": []},
+            "order": {"begin": {"train": 0, "dev": 0, "test": 0}, "first": "", "then": "file"},
+            "learn": learn,
+        }
     )
+    labels = sorted({span.label for record in gold for span in record.spans})
+    shuffled = random.Random(seed).sample(gold, len(gold))
+    return first_hour.play(shuffled, texts=texts, settings=settings, labels=labels, data=DataConfig())
 
 
 if __name__ == "__main__":
