@@ -7,7 +7,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-from components import relations  # noqa: F401  (registers doc._.relations)
+from components import categories, relations  # noqa: F401  (register a factory, and doc._.relations)
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data.records import Record, Relation, Span, show_span

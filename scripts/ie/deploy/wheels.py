@@ -34,7 +34,7 @@ rows = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
 for relation in doc._.relations if doc.has_extension("relations") else []:
     ends = [doc.ents[relation[end]].text for end in ("head", "child")]
     rows.append([" > ".join(ends), relation["label"], "", ""])
-several = "textcat_multilabel" in nlp.pipe_factories.values()
+several = "textcat_multilabel" in nlp.pipe_names
 named = [c for c in doc.cats if doc.cats[c] >= 0.5] if several else sorted(doc.cats, key=doc.cats.get)[-1:]
 rows += [["(the text)", category, "", ""] for category in named]
 print(json.dumps(rows))

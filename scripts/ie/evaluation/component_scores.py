@@ -192,23 +192,26 @@ def score_relations(
 def score_categories(
     nlp: Language, train: Path, test: Path, labels: Scheme, blank: Language, seed: int
 ) -> ComponentReport:
-    """P, R and F of each category, their mean, and accuracy, compared with the most frequent category."""
+    """P, R and F of each category, their mean, and accuracy, next to a regression on TF-IDF and the most
+    frequent category."""
     known = corpora.load(train, blank, labels)
     corpora.require_labels(train, known, labels, "category")
     everything = corpora.load(test, blank, labels)
     gold = [record for record in everything if corpora.category_of(record)]
     if not gold:
         raise UserError(f"{test}: no text has one category; review some, then run `weasel run split`.")
-    n = len(gold)
+    n, texts = len(gold), [record.text for record in gold]
     most_frequent = categories.most_frequent(list(filter(corpora.category_of, known)), "category")
     answers = {
-        "component": baselines.predict_with(nlp)([record.text for record in gold]),
+        "component": baselines.predict_with(nlp)(texts),
+        "TF-IDF": categories.tfidf_regression(known, texts, exclusive=True),
         "majority": [Record(text=r.text, cats=dict.fromkeys(most_frequent, 1)) for r in gold],
     }
     right = scoring.view(gold, "category")
-    rows, systems = [], {}
+    rows, systems, counts = [], {}, {}
     for name, predicted in answers.items():
         table = scoring.count(right, scoring.view(predicted, "category"), labels.categories)
+        counts[name] = table.sum(axis=1)
         scored = scoring.score_labels({name: table}, labels.categories, seed)
         # Each text has one right and one predicted category, so micro F is the accuracy.
         overall = {"macro": categories.macro(table, seed), "accuracy": scored.scores[name][scoring.ALL][2]}
@@ -220,8 +223,11 @@ def score_categories(
         } | {label: {"n": n, "f": one.rounded()} for label, one in overall.items()}
     notes = [
         f"{len(gold):,} test texts with one category; n = texts of the category, macro = mean F of the "
-        "categories, accuracy in the column F, ± = 95 % bootstrap interval over texts."
+        "categories, accuracy in the column F, ± = 95 % bootstrap interval over texts. TF-IDF: a logistic "
+        "regression on character n-grams."
     ]
+    apart = stats.difference(counts["component"], counts["TF-IDF"], seed=seed)
+    notes.append(f"The component's accuracy minus that of TF-IDF is {stats.format_difference(apart, n)}.")
     if lost := len(everything) - len(gold):
         notes.append(f"{lost:,} test texts do not have exactly one category and are not counted.")
     figures = {"test_documents": len(gold), "systems": systems}

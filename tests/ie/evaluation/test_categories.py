@@ -50,3 +50,27 @@ def test_the_most_frequent_answer_may_be_none() -> None:
     assert categories.most_frequent(train, "categories") == ()
     assert categories.most_frequent(train[:1], "categories") == ("A", "B")
     assert categories.most_frequent(train, "category") in (("A",), ("B",), ())
+
+
+def predicted(train: list[Record], texts: list[str], exclusive: bool) -> list[list[str]]:
+    return [record.categories for record in categories.tfidf_regression(train, texts, exclusive)]
+
+
+def test_the_regression_on_tfidf_learns_from_characters() -> None:
+    train = [
+        Record(
+            text=f"{name} {verb} Hooli", cats={"DEAL": int(verb == "acquired"), "OTHER": int(verb == "sued")}
+        )
+        for name in ("Velto", "Anker", "Brass")
+        for verb in ("acquired", "sued")
+    ]
+    texts = ["they acquire it", "they sued it"]
+    assert predicted(train, texts, exclusive=True) == [["DEAL"], ["OTHER"]]
+    assert predicted(train, texts, exclusive=False) == [["DEAL"], ["OTHER"]]
+
+
+def test_the_regression_on_tfidf_needs_no_second_category() -> None:
+    train = [Record(text=f"text {n}", cats={"A": 1}) for n in range(3)]
+    for exclusive in (True, False):
+        assert predicted(train, ["x"], exclusive) == [["A"]]
+    assert predicted([Record(text="x")], ["x"], exclusive=False) == [[]]
