@@ -30,6 +30,8 @@ from ie.status.terminal import print_next_step
 
 # Texts with the most errors in the report, and timed runs of each system.
 WORST, REPEATS = 30, 3
+# Where trained conditional random fields are kept.
+CRF_CACHE = Path(".cache/crf")
 
 
 def main(
@@ -115,14 +117,19 @@ def baselines(
     train: Sequence[Record],
     rules: dict[str, Any],
 ) -> list[Callable[[], SystemResult]]:
-    """The baselines that can predict what is scored: rules and a dictionary, or constant categories."""
+    """The baselines that can predict what is scored: rules, a dictionary and a conditional random field, or
+    a regression on TF-IDF and constant categories."""
     texts = [record.text for record in gold]
     if labels.scored != "spans":
         constant = systems.constant_systems(train, labels.categories, labels.scored, texts)
-        return [lambda result=result: result for result in constant]
+        return [
+            lambda: systems.run_tfidf(train, labels.scored, texts),
+            *(lambda result=result: result for result in constant),
+        ]
     return [
         lambda: systems.run_rules(settings.blank(), gold, **rules, repeats=REPEATS),
         lambda: systems.run_dictionary(settings.blank(), train, texts, repeats=REPEATS),
+        lambda: systems.run_crf(settings.blank(), train, texts, cache=CRF_CACHE, repeats=REPEATS),
     ]
 
 

@@ -64,7 +64,7 @@ def test_systems_are_scored_side_by_side(project, capsys):
     metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
     f = {name: scores["all"]["f"] for name, scores in metrics["systems"].items()}
     # The rules miss a third of the companies; the dictionary has them all, and no amount.
-    assert f == {"llm": 1.0, "rules": 0.9116, "memoriser": 0.6667, "both": 0.2979}
+    assert f == {"llm": 1.0, "rules": 0.9116, "memoriser": 0.6667, "crf": 1.0, "both": 0.2979}
     assert metrics["systems"]["llm"]["mb"] == 253
     assert set(metrics["missing"]) == {"silver", "reviewed"}
     assert "Pipeline, silver only is missing" in outcome.output
@@ -77,7 +77,7 @@ def test_systems_are_scored_side_by_side(project, capsys):
     assert (scores["f"], scores["llm_f"], scores["n"]) == (0.2979, 1.0, 40)
     assert scores["f_low"] <= scores["f"] <= scores["f_high"]
     speed = json.loads((project / "out" / "speed.json").read_text(encoding="utf-8"))
-    assert set(speed) == {"rules", "memoriser", "both"}
+    assert set(speed) == {"rules", "memoriser", "crf", "both"}
 
 
 def test_a_second_run_writes_the_same_bytes(project, capsys):
@@ -92,7 +92,7 @@ def test_everything_optional_may_be_absent(project, capsys):
     outcome = evaluate(project, capsys, "--gazetteer", "", "--patterns", "", "--models", project / "none")
     assert outcome.status == 0
     metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
-    assert set(metrics["systems"]) == {"memoriser"}
+    assert set(metrics["systems"]) == {"memoriser", "crf"}
     assert json.loads((project / "out" / "scores.json").read_text(encoding="utf-8")) == {"n": 40}
     assert set(metrics["missing"]) == {"llm", "rules", "silver", "reviewed", "both"}
 

@@ -26,7 +26,7 @@ from ie.data.splits import SIDES
 # Of the texts that the LLM is asked about: those that measure it, that pick checkpoints, and the silver.
 TEST, DEV = 0.45, 0.15
 # Systems whose F is told.
-SYSTEMS = ("llm", "silver", "reviewed")
+SYSTEMS = ("llm", "crf", "silver", "reviewed")
 # What a user's edits are counted in; assets are the data themselves, and dvc.yaml follows from project.yml.
 EDITED = ("project.yml", "configs")
 # Public sets have faults, and a user would have to say so.
@@ -108,6 +108,7 @@ HEADER = (
     "init's lines",
     "n",
     "LLM",
+    "CRF",
     "Silver",
     "Reviewed",
     "Words/s",

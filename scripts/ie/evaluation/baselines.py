@@ -122,7 +122,7 @@ def build_dictionary(
     its text determines the fold of a record.
     """
     tokens = [[token.text for token in tokenize(record.text)] for record in train]
-    gold = [_token_spans(record, tokenize) for record in train]
+    gold = [token_spans(record, tokenize) for record in train]
     fold = [int(hashlib.sha256(r.text.encode()).hexdigest()[:8], 16) % folds for r in train]
     annotated = {tuple(words[s:e]) for words, spans in zip(tokens, gold, strict=True) for s, e, _ in spans}
     occurrences = [_occurrences(words, annotated) for words in tokens]
@@ -154,7 +154,7 @@ def build_dictionary(
     return Dictionary(tokenize, _filter(known, *best), *best)
 
 
-def _token_spans(record: Record, tokenize: Callable[[str], Any]) -> set[tuple[int, int, str]]:
+def token_spans(record: Record, tokenize: Callable[[str], Any]) -> set[tuple[int, int, str]]:
     """(first token, last token + 1, label) of the spans that align with tokens; others are left out."""
     doc = tokenize(record.text)
     aligned = ((doc.char_span(span.start, span.end), span.label) for span in record.spans)

@@ -14,7 +14,6 @@ from ie.data.records import Record
 from ie.data.scheme import Scored
 from ie.evaluation import scoring
 
-
 # Of the TF-IDF baseline: shortest and longest character n-gram, and the inverse of L2 regularisation.
 NGRAMS, STRENGTH = (2, 5), 10.0
 

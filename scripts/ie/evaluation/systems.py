@@ -1,4 +1,4 @@
-"""The systems that `evaluate` compares on the test texts: LLM, rules, dictionary, pipelines."""
+"""The systems that `evaluate` compares on the test texts: LLM, baselines, pipelines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ from spacy.language import Language
 from ie.core.errors import UserError
 from ie.core.files import json_text, read_jsonl
 from ie.core.pipelines import load_pipeline
+from ie.core.text import counted
 from ie.data import records
 from ie.data.records import Record
 from ie.data.scheme import Scored
-from ie.evaluation import baselines, categories
+from ie.evaluation import baselines, categories, crf
 
 # Folders that `train` writes, with their titles.
 PIPELINES = {
@@ -189,6 +190,38 @@ def run_dictionary(
         "(thresholds chosen on those texts)."
     )
     return result
+
+
+def run_crf(
+    nlp: Language, train: Sequence[Record], texts: Sequence[str], *, cache: Path, repeats: int
+) -> SystemResult:
+    """Run the conditional random field (see `crf`); it is missing where no training text has a span."""
+    name, title = "crf", "Conditional random field"
+    if not any(record.spans for record in train):
+        return SystemResult(name, title, missing="no training text has a span; review some that do.")
+    model = crf.load_or_train(train, nlp.make_doc, cache)
+    result = run_system(
+        name, title, crf.Crf(nlp.make_doc, model), texts, repeats=repeats, mb=megabytes(model)
+    )
+    result.notes.append(
+        f"trained on {counted(len(train), 'text')}: words, affixes and shapes of a token and of two on each "
+        "side."
+    )
+    return result
+
+
+def run_tfidf(train: Sequence[Record], scored: Scored, texts: Sequence[str]) -> SystemResult:
+    """Run the baseline of categories: a logistic regression on TF-IDF of character n-grams."""
+    predicted = categories.tfidf_regression(train, texts, exclusive=scored == "category")
+    return SystemResult(
+        "tfidf",
+        "TF-IDF, regression",
+        [
+            Record(text=text, cats=dict.fromkeys(labels, 1.0))
+            for text, labels in zip(texts, predicted, strict=True)
+        ],
+        notes=[f"trained on {counted(len(train), 'text')}: character n-grams, logistic regression."],
+    )
 
 
 def constant_systems(

@@ -25,6 +25,8 @@ SYSTEMS = {
     "llm": "the LLM",
     "rules": "rules",
     "memoriser": "the dictionary",
+    "crf": "the conditional random field",
+    "tfidf": "TF-IDF with a regression",
     "majority": "the most frequent category",
     "reviewed": "reviewed only",
     "silver": "silver only",
@@ -32,7 +34,7 @@ SYSTEMS = {
     "distilled": "the distilled pipeline",
 }
 NOTHING = "nothing stands out"
-BASELINES = ("llm", "rules", "memoriser", "majority")
+BASELINES = ("llm", "rules", "memoriser", "crf", "tfidf", "majority")
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,8 @@ def _baseline_better(now: Snapshot) -> NextStep | None:
     weakest = f"the pipeline: {name}{f} {does} better"
     if not _diagnosed(now):
         return NextStep(_standing(now), weakest, DIAGNOSE, "is anything broken?")
+    if best == "crf":
+        return NextStep(_standing(now), weakest, "weasel run compare", "try vectors, transfer, pretraining")
     if now.scored == "spans" and now.llm and now.unreviewed and now.train_on != "distilled":
         return NextStep(
             _standing(now), weakest, "weasel run distill", f"learn from {name} on unreviewed texts"

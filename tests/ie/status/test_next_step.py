@@ -126,6 +126,9 @@ SITUATIONS = {
     "rules beat the model, diagnosis found nothing": replace(
         DIAGNOSED, scores=beaten("rules", reviewed=0.88, rules=0.94, llm=0.73)
     ),
+    "a conditional random field beats the model": replace(
+        DIAGNOSED, scores=beaten("crf", reviewed=0.86, crf=0.91)
+    ),
     "the LLM beats the model, all texts reviewed": replace(
         DIAGNOSED, scores=beaten("llm", reviewed=0.78, llm=0.84), unreviewed=0
     ),
