@@ -1,10 +1,12 @@
 """Train the pipeline on reviewed examples, on silver, and on both, to see which serves it best."""
 
+import math
 import shutil
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import spacy
 import typer
 from wasabi import msg
@@ -14,7 +16,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_files
 from ie.core.processes import cores, pool
-from ie.core.stats import Estimate, format_score, intervals
+from ie.core.stats import difference, format_score, intervals
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs
@@ -22,6 +24,7 @@ from ie.data.scheme import Scored, load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import scoring
 from ie.evaluation.baselines import predict_with
+from ie.evaluation.comparison import silver_sentence
 from ie.training import loop
 
 
@@ -79,8 +82,8 @@ def main(
             "with --vars.workers 1."
         ) from error
     scored = load_scheme(scheme).scored
-    f = {name: score(output / name / "model-best", dev, scored) for name in results}
-    save(output, results, f, loop.count_examples(dev))
+    counts = {name: count(output / name / "model-best", dev, scored) for name in results}
+    save(output, results, counts, loop.count_examples(dev))
 
 
 def has_examples(path: Path, folder: Path) -> bool:
@@ -93,18 +96,19 @@ def has_examples(path: Path, folder: Path) -> bool:
     return False
 
 
-def score(model: Path, dev: Path, scored: Scored) -> Estimate | None:
-    """F on dev with its interval; None for a pipeline without entities where spans are scored."""
+def count(model: Path, dev: Path, scored: Scored) -> np.ndarray | None:
+    """Counts (documents, 3) on dev; None for a pipeline without entities where spans are scored."""
     nlp = spacy.load(model)
     if scored == "spans" and not any(name.endswith("ner") for name in nlp.pipe_names):
         return None
     gold = scoring.view(map(from_doc, read_docs(dev)), scored)
     predicted = scoring.view(predict_with(nlp)([record.text for record in gold]), scored)
-    return intervals(scoring.count(gold, predicted, scoring.labels_of(gold)).sum(axis=1))[2]
+    return scoring.count(gold, predicted, scoring.labels_of(gold)).sum(axis=1)
 
 
-def save(output: Path, results: dict[str, Any], f: dict[str, Estimate | None], n: int) -> None:
+def save(output: Path, results: dict[str, Any], counts: dict[str, np.ndarray | None], n: int) -> None:
     """Write scores on dev and how they grew, without timings; show them on the terminal and in wandb."""
+    f = {name: None if table is None else intervals(table)[2] for name, table in counts.items()}
     scores = {
         name: {
             "examples": result["examples"],
@@ -125,6 +129,13 @@ def save(output: Path, results: dict[str, Any], f: dict[str, Estimate | None], n
         for name, result in results.items()
         for entry in result["history"]
     ]
+    silver = {name: counts.get(name) for name in ("reviewed", "both")}
+    warning = ""
+    if all(table is not None for table in silver.values()):
+        behind = difference(*silver.values())
+        warning = silver_sentence(behind, n, "dev")
+        if not math.isnan(behind.value):  # as it is where dev has no label
+            scores["both"]["behind_reviewed"] = behind.as_dict()
     write_files(output, {"train.json": scores, "history.json": history})
     columns = ("Trained on", "Examples", "Best step", "F on dev")
     rows = [
@@ -138,6 +149,8 @@ def save(output: Path, results: dict[str, Any], f: dict[str, Estimate | None], n
     ]
     msg.table(rows, header=columns, divider=True, aligns=("l", "r", "r", "r"))
     msg.info("Dev picked these checkpoints, so its scores flatter them: `evaluate` measures on test.")
+    if warning:
+        msg.warn(warning)
     with tracking.run("train", name="train: pipelines side by side") as tracker:
         tracker.table("pipelines", columns, rows)
         tracker.summary({f"{name}.dev_score": r["score"] for name, r in results.items()})

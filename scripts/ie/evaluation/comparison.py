@@ -191,6 +191,32 @@ def closest_sentence(comparison: SystemComparison) -> str:
     )
 
 
+def silver_sentence(reviewed_minus_both: Estimate, n: int, part: str) -> str:
+    """A warning where training on silver as well scores lower than on reviewed texts alone; "" elsewhere.
+
+    Args:
+        reviewed_minus_both: the difference of their F.
+        n: number of texts of the part ("dev" or "test") that it was measured on.
+    """
+    if not reviewed_minus_both.value > 0:
+        return ""
+    apart = stats.format_difference(reviewed_minus_both, n)
+    verdict = "the silver harms" if reviewed_minus_both.low > 0 else "a gain by the silver isn't shown"
+    return (
+        f"Trained on reviewed texts alone, F is {apart} higher than with silver "
+        f"({part}, n={n:,}): {verdict}; keep vars.train_on at reviewed."
+    )
+
+
+def silver_note(comparison: SystemComparison) -> str:
+    """The same warning from the scores on test; "" if there is nothing to warn of."""
+    names = ("reviewed", "both")
+    if not all(name in comparison.counts for name in names):
+        return ""
+    counts = (comparison.counts[name][ALL] for name in names)
+    return silver_sentence(stats.difference(*counts), len(comparison.gold), "test")
+
+
 def metrics(comparison: SystemComparison) -> dict[str, Any]:
     """The scores as a JSON object, without timings, so that the same inputs give the same bytes."""
     gold = dict.fromkeys(comparison.labels, 0)

@@ -278,7 +278,12 @@ def _untrainable(now: Snapshot) -> NextStep | None:
 
 
 def _silver_harms(now: Snapshot) -> NextStep | None:
-    if now.train_on not in ("silver", "both") or ("reviewed", now.train_on) not in _scores(now).better:
+    """Silver makes the pipeline worse beyond noise: on test, or on dev if test does not show the opposite."""
+    if now.train_on not in ("silver", "both"):
+        return None
+    better, behind = _scores(now).better, now.silver_behind
+    on_dev = now.train_on == "both" and behind is not None and behind.low > 0
+    if ("reviewed", now.train_on) not in better and not (on_dev and (now.train_on, "reviewed") not in better):
         return None
     return NextStep(
         _standing(now),

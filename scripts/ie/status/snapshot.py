@@ -103,6 +103,7 @@ class Snapshot:
             differ from these.
         train_on: the training data of the packaged pipeline.
         trained: whether that pipeline is there and is of the present split.
+        silver_behind: F on dev of the pipeline trained on reviewed texts minus that of both; None if unknown.
         package: name of the newest package, "" if there is none. package_stale: it holds another pipeline.
         components: whether the scheme has relations or categories beside spans, and the assembled pipeline
             is there: None, False or True.
@@ -123,6 +124,7 @@ class Snapshot:
     scores: Scores | None = None
     train_on: str = "reviewed"
     trained: bool = False
+    silver_behind: Estimate | None = None
     diagnosis: Diagnosis | None = None
     package: str = ""
     package_stale: bool = False
@@ -183,6 +185,7 @@ def read_results(paths: ProjectPaths, scheme: Scheme, train_on: str = "") -> Sna
         scores=_read_scores(paths, train_on, trained),
         train_on=train_on,
         trained=trained,
+        silver_behind=_silver_behind(paths.training) if trained else None,
         diagnosis=_read_diagnosis(paths.training, split),
     )
 
@@ -397,6 +400,12 @@ def _changed_since_scores(paths: ProjectPaths, systems: dict[str, Any]) -> str:
         if recorded and train.is_file() and sha256_file(train) != recorded:
             return "the training set changed since"
     return ""
+
+
+def _silver_behind(training: Path) -> Estimate | None:
+    stored = _nested(_read_json(training / "train.json"), "both", "behind_reviewed")
+    numbers = [_nested(stored, key) for key in ("value", "low", "high")]
+    return Estimate(*numbers) if all(isinstance(n, int | float) for n in numbers) else None
 
 
 def _trained(training: Path, train_on: str, split: dict[str, int] | None) -> bool:

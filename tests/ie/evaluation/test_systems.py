@@ -274,3 +274,21 @@ def test_categories_are_scored_beside_constant_answers():
     assert "spurious: B" in page
     assert "annotated spans" not in page
     assert "Accuracy" in overall_table(result)
+
+
+def test_silver_that_harms_is_named_with_the_interval() -> None:
+    reviewed, both = (
+        SystemResult(name, name, records) for name, records in (("reviewed", GOLD), ("both", HALF.predicted))
+    )
+    (note,) = [note for note in scores_notes(run(reviewed, both)) if "silver" in note]
+    assert "higher than with silver (test, n=60): the silver harms; keep vars.train_on at reviewed." in note
+    assert "95 % interval" in note
+    better = SystemResult("both", "both", GOLD), SystemResult("reviewed", "reviewed", HALF.predicted)
+    assert not [note for note in scores_notes(run(*better)) if "silver" in note]
+
+
+def test_silver_that_may_be_noise_is_not_said_to_harm() -> None:
+    sentence = comparison.silver_sentence(stats.Estimate(0.01, -0.02, 0.04), 100, "dev")
+    assert "a gain by the silver isn't shown" in sentence
+    for value in (-0.01, 0.0, float("nan")):
+        assert comparison.silver_sentence(stats.Estimate(value, value, value), 100, "dev") == ""

@@ -190,6 +190,14 @@ def test_a_pipeline_of_another_split(evaluated: Path) -> None:
     assert not now().trained
 
 
+def test_how_far_silver_is_behind_on_dev(evaluated: Path) -> None:
+    assert now().silver_behind is None
+    path = Path("training/efficient/train.json")
+    behind = {"value": 0.03, "low": 0.01, "high": 0.05}
+    write_json(str(path), json.loads(path.read_text()) | {"both": {"behind_reviewed": behind}})
+    assert now().silver_behind.as_dict() == behind
+
+
 def test_a_package_of_another_pipeline(evaluated: Path) -> None:
     Path("training/efficient/reviewed/model-best/ner/model").write_bytes(b"other weights")
     assert now().package_stale
