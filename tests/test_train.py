@@ -67,7 +67,7 @@ def test_three_pipelines_and_their_scores(corpus: Path, capsys: pytest.CaptureFi
     # the same data in the main process and in the others gives the same pipeline
     behind = scores["both"].pop("behind_reviewed")
     assert scores["both"] == scores["reviewed"]
-    assert behind == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert behind["low"] <= behind["value"] == 0 <= behind["high"]
     history = json.loads((out / "history.json").read_text())
     assert {(entry["trained_on"], entry["step"]) for entry in history} >= {("both", 0), ("silver", 0)}
     assert "LOSS NER" in outcome.output
