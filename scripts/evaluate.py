@@ -20,6 +20,7 @@ from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import comparison, history, scoring, systems
+from ie.evaluation.baselines import names as gazetteer_names
 from ie.evaluation.comparison import SystemComparison
 from ie.evaluation.report import evaluation_page, overall_table, scores_notes, scores_table
 from ie.evaluation.systems import SystemResult
@@ -93,6 +94,7 @@ def main(
         scored=labels.scored,
         words=words,
         meta_key=settings.texts.slice_by,
+        listed=(gazetteer_label, set(gazetteer_names(known_names))) if known_names else None,
         seed=seed,
     )
     inspected = next((name for name in (inspect, *pipelines) if name in result.scores), None)

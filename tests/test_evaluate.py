@@ -80,6 +80,19 @@ def test_systems_are_scored_side_by_side(project, capsys):
     assert set(speed) == {"rules", "memoriser", "crf", "both"}
 
 
+def test_names_in_no_list_and_no_training_text_are_scored_apart(project, capsys):
+    rows = [row(n, "{} bought a harbour for € {}.") for n in range(100, 130)]
+    write_lines(project / "train.jsonl", [r for r in rows if "Anker" not in r["text"]])
+    outcome = evaluate(project, capsys)
+    # Anker is neither in the list nor in train; Velto and Hooli are
+    assert "F on the 13 spans of COMPANY, in no list and no training text" in " ".join(outcome.output.split())
+    slices = json.loads((project / "out" / "analysis.json").read_text(encoding="utf-8"))["slices"]
+    part = "COMPANY, in no list and no training text"
+    assert slices["rules"][part]["f"] == 0
+    assert slices["llm"][part]["f"] == 1
+    assert part in (project / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_second_run_writes_the_same_bytes(project, capsys):
     assert evaluate(project, capsys).status == 0
     before = {name: (project / "out" / name).read_bytes() for name in STABLE}

@@ -18,6 +18,8 @@ from ie.evaluation.systems import SystemResult
 
 # If more than this many times the present texts would be needed, no number is recommended.
 FAR = 10
+# The slice of names that neither the gazetteer nor a training text has.
+NEW = "in no list and no training text"
 
 
 @dataclass
@@ -68,6 +70,7 @@ def compare_systems(
     words: Sequence[int],
     scored: Scored = "spans",
     meta_key: str = "",
+    listed: tuple[str, set[str]] | None = None,
     seed: int = 0,
 ) -> SystemComparison:
     """Score every system that has predictions, and compare every pair of them.
@@ -79,6 +82,7 @@ def compare_systems(
         scored: what is scored.
         words: number of words of each test text.
         meta_key: key of the records' `meta` by which to slice (writer, genre); "" for none.
+        listed: the label of the gazetteer's names, and these; None where there is no gazetteer.
         seed: seed of bootstrap and randomisation.
     """
     gold, train = scoring.view(gold, scored), scoring.view(train, scored)
@@ -106,6 +110,9 @@ def compare_systems(
         parts = scoring.by_novelty(gold, predicted, labels, known) if scored == "spans" else {}
         parts = {f"{novelty} in training": part for novelty, part in parts.items()}
         parts |= {cut.name: micro[name][cut.documents] for cut in cuts}
+        if listed and scored == "spans":
+            label, names = listed
+            parts[f"{label}, {NEW}"] = scoring.new_names(gold, predicted, label, train, names)
         slices[name] = {part: _slice(c, seed) for part, c in parts.items()}
         by_slice = scoring.kinds_by_slice(gold, predicted, cuts, known)
         kinds[name] = {part: errors for part, errors in by_slice.items() if part in parts}
@@ -208,6 +215,19 @@ def silver_sentence(reviewed_minus_both: Estimate, n: int, part: str) -> str:
     )
 
 
+def new_names_note(comparison: SystemComparison) -> str:
+    """F of each system on names in no list and no training text; "" where there are no such names."""
+    for part in comparison.slices[comparison.present[0].name] if comparison.present else ():
+        entries = {s.title: comparison.slices[s.name][part] for s in comparison.present}
+        n = next(iter(entries.values()))["spans"]
+        if part.endswith(NEW) and n:
+            scores = (
+                f"{title} {stats.format_score(e['f'], n=e['documents'])}" for title, e in entries.items()
+            )
+            return f"F on the {n:,} spans of {part}: {'; '.join(scores)}."
+    return ""
+
+
 def silver_note(comparison: SystemComparison) -> str:
     """The same warning from the scores on test; "" if there is nothing to warn of."""
     names = ("reviewed", "both")
@@ -279,7 +299,7 @@ def analysis(comparison: SystemComparison) -> dict[str, Any]:
             name: {
                 part: entry["f"].flat("f")
                 | {"documents": entry["documents"], "spans": entry["spans"]}
-                | {"errors": comparison.kinds[name][part]}
+                | ({"errors": kinds[part]} if part in (kinds := comparison.kinds[name]) else {})
                 for part, entry in parts.items()
             }
             for name, parts in comparison.slices.items()

@@ -115,8 +115,7 @@ def scores_notes(result: SystemComparison) -> list[str]:
             f"Holm-corrected over {len(result.pairs)} pairs, p ≥ .05, n={n:,})."
         )
         notes.append(comparison.closest_sentence(result))
-    if warning := comparison.silver_note(result):
-        notes.append(warning)
+    notes += filter(None, (comparison.new_names_note(result), comparison.silver_note(result)))
     places = stats.resolved_digits(n)
     digits = f"{'supports' if n == 1 else 'support'} {places or 'no'} digit{'s' if places > 1 else ''}"
     need = f"; {places + 1} {'take' if places else 'takes'} about {stats.documents_for(places + 1):,}"

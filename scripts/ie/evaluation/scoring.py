@@ -226,6 +226,28 @@ def known_strings(train: Iterable[Record]) -> Known:
     return {(normal_string(record, span), span.label) for record in train for span in record.spans}
 
 
+def new_names(
+    gold: Sequence[Record], predicted: Sequence[Record], label: str, train: Sequence[Record], listed: set[str]
+) -> np.ndarray:
+    """Counts (documents, 3) of the spans of a label whose string is in no list and in no training text.
+
+    Annotated and predicted spans count by their own string; case and runs of whitespace make no difference.
+
+    Args:
+        listed: names and aliases of the list.
+    """
+    names = {_folded(name) for name in listed}
+    texts = "\n".join(_folded(record.text) for record in train)
+    strings = {
+        normal_string(record, span)
+        for record in (*gold, *predicted)
+        for span in record.spans
+        if span.label == label
+    }
+    known = {(string, label) for string in strings if string in names or string in texts}
+    return by_novelty(gold, predicted, [label], known)["unseen"]
+
+
 def by_novelty(
     gold: Sequence[Record], predicted: Sequence[Record], labels: Sequence[str], known: Known
 ) -> dict[str, np.ndarray]:
@@ -358,4 +380,8 @@ def _keys(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
 
 def normal_string(record: Record, span: Span) -> str:
     """The text of a span in one case, with single spaces."""
-    return " ".join(record.text[span.start : span.end].casefold().split())
+    return _folded(record.text[span.start : span.end])
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

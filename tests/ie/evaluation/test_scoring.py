@@ -171,3 +171,17 @@ def test_a_wrong_category_is_an_error_of_type():
     gold, answer = (Record(text="Velto", cats={name: 1.0}) for name in "AB")
     (error,) = scoring.errors(*scoring.view([gold, answer], "category"))
     assert (error.kind, error.gold.label, error.predicted.label) == ("type", "A", "B")
+
+
+def test_new_names_are_in_no_list_and_in_no_training_text():
+    names = ("Hooli", "Anker Power", "Velto", "Brass")
+    gold = [record(f"{name} raises $5m", (name, "COMPANY"), ("$5m", "MONEY")) for name in names]
+    # one is in the list in another case, one in a training text that nobody annotated
+    train, listed = [record("They met at ANKER  power.")], {"HOOLI", "Berlin"}
+    missed = [*gold[:2], record(gold[2].text), gold[3]]
+    assert scoring.new_names(gold, missed, "COMPANY", train, listed).sum(axis=0).tolist() == [1, 0, 1]
+    # a listed name predicted where there is none is no error on new names, another string is one
+    wrong = [*gold[:3], record("Brass raises $5m", ("Brass", "COMPANY"), ("$5m", "COMPANY"))]
+    assert scoring.new_names(gold, wrong, "COMPANY", train, listed).sum(axis=0).tolist() == [2, 1, 0]
+    listed |= {"$5m"}
+    assert scoring.new_names(gold, wrong, "COMPANY", train, listed).sum(axis=0).tolist() == [2, 0, 0]
