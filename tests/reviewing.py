@@ -11,9 +11,10 @@ from ie.data.records import Record, RecordFile, blank, read_records
 from ie.data.scheme import Scheme
 from ie.data.splits import Sides
 from ie.review.answer_files import Gold, Journal
+from ie.review.answers import ReviewAnswer
 from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.settings import ReviewSettings, units
-from ie.review.state import ReviewAnswer, ReviewState
+from ie.review.state import ReviewState
 from ie.review.suggestion_sources import SuggestionSources
 
 SCHEME = Scheme(

@@ -321,7 +321,7 @@ def test_two_tabs_lose_nothing_and_double_nothing(server: Server, open_page: Cal
     one, other = open_page(server, "tabs"), open_page(server, "tabs")
     accept(one)
     press(other, "a")
-    other.get_by_text("answered meanwhile").wait_for()
+    other.get_by_text("since been answered").wait_for()
     assert other.locator("#question").text_content() == "Mark every MONEY"
     entries = (server.folder / "log.jsonl").read_text("utf-8").splitlines()
     assert len([e for e in entries if json.loads(e)["annotator"] == "tabs"]) == 1

@@ -19,12 +19,14 @@ from ie.data.records import Record, RecordFile, blank, read_records
 from ie.data.scheme import Scheme
 from ie.data.splits import Sides
 from ie.review.answer_files import Gold, Journal
+from ie.review.answers import ReviewAnswer
 from ie.review.cells import cells
 from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.learned_suggestions import LearnedSuggestions
 from ie.review.settings import ReviewSettings, units
-from ie.review.state import ReviewAnswer, ReviewState, text_key
+from ie.review.state import ReviewState
 from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, uncertainty
+from ie.review.text_search import text_key
 
 NAME = "scripted"
 

@@ -17,7 +17,8 @@ from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.data.scheme import Scheme
 from ie.review.answer_files import Changed
-from ie.review.state import ReviewAnswer, ReviewState
+from ie.review.answers import ReviewAnswer
+from ie.review.state import ReviewState
 
 OWN = Path(__file__).parent / "static"
 MAX_BODY = 1_000_000
@@ -127,9 +128,9 @@ class ReviewPage:
 
     async def answer(self, request: Request) -> Response:
         """Take an answer; returns the next question."""
-        given = await web.parse(request, ReviewAnswer, MAX_BODY)
-        self._engine.answer(given)
-        return self._shown(self._engine.next(given.annotator), given.annotator)
+        answer = await web.parse(request, ReviewAnswer, MAX_BODY)
+        self._engine.answer(answer)
+        return self._shown(self._engine.next(answer.annotator), answer.annotator)
 
 
 def make_app(

@@ -89,11 +89,12 @@ class ReviewQueue:
 
     def _start(self) -> Iterator[int]:
         if self._settings.then == "file":
-            return iter(range(len(self._texts)))
+            yield from range(len(self._texts))
+            return
         # by a hash of the text, so that new texts don't shuffle the old
         seed = str(self._settings.seed).encode()
         keys = [hashlib.blake2b(t.encode(), key=seed, digest_size=8).digest() for t in self._texts]
-        return iter(sorted(range(len(keys)), key=keys.__getitem__))
+        yield from sorted(range(len(keys)), key=keys.__getitem__)
 
     @property
     def _scored(self) -> bool:

@@ -19,9 +19,10 @@ Key = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suggested span: characters and label, who suggests it, and how sure it is to be meant.
+    """A suggested span: characters, label and source.
 
-    `alignment`: how the source found it in the text ("exact", "fuzzy", "normalised", "snapped"; "" unknown).
+    `alignment`: how the source's string was matched in the text ("exact", "fuzzy", "normalised", "snapped";
+    "" unknown).
     `score`: its confidence between 0 and 1, where the source gives one.
     """
 
@@ -43,16 +44,16 @@ class TextSuggestions:
     """All that is suggested for a text, the first source first.
 
     `relations`: head (start, end), child (start, end), label, source. `cats`: of the first source with any;
-    `cats_votes`: who suggests each. `said`: the sources that looked at the text, whatever they found.
-    `doubts`: answers that a source gave and that couldn't be used.
+    `cats_votes`: the sources of each. `sources`: those that read the text, with or without suggestions.
+    `dropped`: answers of a source that couldn't be used.
     """
 
     spans: list[Suggestion] = field(default_factory=list)
     relations: list[tuple[tuple[int, int], tuple[int, int], str, str]] = field(default_factory=list)
     cats: dict[str, float] = field(default_factory=dict)
     cats_votes: dict[str, list[str]] = field(default_factory=dict)
-    said: set[str] = field(default_factory=set)
-    doubts: int = 0
+    sources: set[str] = field(default_factory=set)
+    dropped: int = 0
     failed: bool = False
 
     def preset(self) -> list[Suggestion]:
@@ -65,10 +66,10 @@ class TextSuggestions:
 
     def by_source(self) -> dict[str, set[Key]]:
         """The spans of each source that has any."""
-        found: dict[str, set[Key]] = {}
+        spans: dict[str, set[Key]] = {}
         for span in self.spans:
-            found.setdefault(span.source, set()).add(span.key)
-        return found
+            spans.setdefault(span.source, set()).add(span.key)
+        return spans
 
 
 class SuggestionSources:
@@ -83,7 +84,7 @@ class SuggestionSources:
     ) -> None:
         """Args:
         load_model: loads the pipeline when the first text needs it.
-        report: told of each record that can't be used.
+        report: called with a sentence about each record that can't be used.
         """
         self.files, self.learned = files, learned
         self._load_model = load_model
@@ -102,16 +103,16 @@ class SuggestionSources:
             name
             for file in self.files.values()
             for text in file.texts[:texts]
-            for name in self.get(text, model=False).said
+            for name in self.get(text, model=False).sources
         }
 
     def get(self, text: str, *, model: bool = True) -> TextSuggestions:
         """What is suggested for a text.
 
         Args:
-            model: whether sources that must read the text first are asked too.
+            model: whether to ask the sources that must read the text first.
         """
-        found = TextSuggestions()
+        suggested = TextSuggestions()
         for name, file in self.files.items():
             try:
                 record = file.get(text)
@@ -119,13 +120,13 @@ class SuggestionSources:
                 self._report(str(error))
                 continue
             if record is not None:
-                add(found, record, name)
+                add(suggested, record, name)
         if model and self._load_model:
             self._model = self._model or self._load_model()
-            add(found, from_doc(self._model(text)), "model")
+            add(suggested, from_doc(self._model(text)), "model")
         for name, record in self.learned.suggest(text) if model and self.learned else ():
-            add(found, record, name)
-        return found
+            add(suggested, record, name)
+        return suggested
 
 
 class WatchedFiles:
@@ -154,18 +155,18 @@ class WatchedFiles:
         return {name: self._files[name] for name in self._paths if name in self._files}
 
 
-def add(found: TextSuggestions, record: Record, source: str) -> None:
-    """Take over a record's annotation; a span's own `source` counts more than the file's name."""
-    known = {(*span.key, span.source) for span in found.spans}
-    said: set[str] = set()
+def add(suggested: TextSuggestions, record: Record, source: str) -> None:
+    """Take over a record's annotation; a span's own `source` takes precedence over `source`."""
+    known = {(*span.key, span.source) for span in suggested.spans}
+    sources: set[str] = set()
     for span in record.spans:
         extra = span.model_extra or {}
         score = extra.get("score")
-        # "rules+llm" is said by both
+        # "rules+llm" is suggested by both
         for name in str(extra.get("source") or source).split("+"):
-            said.add(name)
+            sources.add(name)
             if (span.start, span.end, span.label, name) not in known:
-                found.spans.append(
+                suggested.spans.append(
                     Suggestion(
                         span.start,
                         span.end,
@@ -175,17 +176,17 @@ def add(found: TextSuggestions, record: Record, source: str) -> None:
                         float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None,
                     )
                 )
-    found.said |= said or {source}
+    suggested.sources |= sources or {source}
     for relation in record.relations:
         head, child = (record.spans[i] for i in (relation.head, relation.child))
         named = str((relation.model_extra or {}).get("source") or source)
-        found.relations.append(((head.start, head.end), (child.start, child.end), relation.label, named))
-    found.cats = found.cats or dict(record.cats)
+        suggested.relations.append(((head.start, head.end), (child.start, child.end), relation.label, named))
+    suggested.cats = suggested.cats or dict(record.cats)
     for name in record.categories:
-        found.cats_votes.setdefault(name, []).append(source)
-    told: dict[str, Any] = (record.model_extra or {}).get("llm") or {}
-    found.doubts += len(told.get("dropped") or ())
-    found.failed |= bool(told.get("error"))
+        suggested.cats_votes.setdefault(name, []).append(source)
+    llm: dict[str, Any] = (record.model_extra or {}).get("llm") or {}
+    suggested.dropped += len(llm.get("dropped") or ())
+    suggested.failed |= bool(llm.get("error"))
 
 
 def best_order(speakers: int) -> Literal["disagreement", "uncertainty", "diversity"]:
@@ -210,7 +211,7 @@ def load_model(path: Path) -> Language:
 def disagreement(suggested: TextSuggestions) -> float:
     """How little the sources agree: one minus F of exact spans, mean over every two of them; 0 to 1."""
     by_source = suggested.by_source()
-    names = sorted(suggested.said)
+    names = sorted(suggested.sources)
     apart = [_distance(by_source.get(a, set()), by_source.get(b, set())) for a, b in combinations(names, 2)]
     return sum(apart) / len(apart) if apart else 0.0
 
@@ -218,10 +219,10 @@ def disagreement(suggested: TextSuggestions) -> float:
 def agreed(suggested: TextSuggestions) -> set[Key] | None:
     """The spans that all sources suggest, if there are two or more and they agree on all; else None.
 
-    Strings and rules from the answers don't count: they know too little for their silence to mean anything.
+    Strings and rules from the answers don't count: they know too little.
     """
     by_source = suggested.by_source()
-    spans = [by_source.get(name, set()) for name in sorted(suggested.said - {STRINGS, RULES})]
+    spans = [by_source.get(name, set()) for name in sorted(suggested.sources - {STRINGS, RULES})]
     if suggested.failed or len(spans) < 2 or any(other != spans[0] for other in spans):
         return None
     return spans[0]
@@ -235,13 +236,13 @@ def uncertainty(suggested: TextSuggestions) -> float:
     """How unsure the sources are of the text, 0 to 1.
 
     One minus the lowest confidence, where the sources give any. Else the share of a model's answers that
-    weren't found in the text as they were given, or not at all.
+    aren't in the text exactly, or not at all.
     """
     scores = [span.score for span in suggested.spans if span.score is not None]
     if suggested.failed:
         return 1.0
     if scores:
         return 1 - min(scores)
-    answers = len(suggested.spans) + suggested.doubts
+    answers = len(suggested.spans) + suggested.dropped
     inexact = sum(span.alignment not in ("", "exact") for span in suggested.spans)
-    return (inexact + suggested.doubts) / answers if answers else 0.0
+    return (inexact + suggested.dropped) / answers if answers else 0.0

@@ -360,7 +360,7 @@ class TestSuggestions:
         found = suggested((0, 5, "A", {"source": "rules+llm"}))
         add(found, Record(text="x" * 50, spans=[{"start": 0, "end": 5, "label": "A"}]), "llm")
         assert [span.source for span in found.spans] == ["rules", "llm"]
-        assert found.said == {"rules", "llm"}
+        assert found.sources == {"rules", "llm"}
 
 
 class TestSelection:
@@ -416,7 +416,7 @@ class TestSelection:
         (found,) = selection.disagreements(Path("d.jsonl"), records)
         assert found.why == "spurious A (lower-case word)"
         assert [s.start for s in found.agreed()] == [0]
-        assert found.suggested.said == {"ann", "bob"}
+        assert found.suggested.sources == {"ann", "bob"}
 
     @pytest.mark.parametrize(
         "answers", [None, [1], {"ann": {"spans": [{"start": 0, "end": 9, "label": "A"}]}}]

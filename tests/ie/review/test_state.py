@@ -13,8 +13,8 @@ from reviewing import NLP, Project, texts
 from running import write_lines
 
 from ie.core.errors import RequestError
+from ie.review.drafts import MAX_SECONDS
 from ie.review.selection import SelectedText
-from ie.review.state import MAX_SECONDS
 from ie.review.suggestion_sources import Suggestion, TextSuggestions
 
 ONE_LABEL = ["spans:COMPANY", "spans:MONEY", "relations:RAISED", "categories"]
@@ -154,7 +154,7 @@ class TestTwoPeople:
         project = Project(tmp_path, texts(1))
         first, second = project.engine.next("ann"), project.engine.next("ann")
         project.engine.answer(project.answer(first))
-        with pytest.raises(RequestError, match="answered meanwhile"):
+        with pytest.raises(RequestError, match="since been answered"):
             project.engine.answer(project.answer(second))
 
     def test_independently_each_has_all_texts_and_a_file(self, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
         ({"unit": "spans:CITY"}, "labels have changed"),
         ({"text": "0" * 16}, "isn't in this review"),
         ({"annotator": "../x"}, "A name has"),
-        ({"base": "zz"}, "answered meanwhile"),
+        ({"base": "zz"}, "since been answered"),
         ({"unit": "categories", "cats": {"FUNDING": 1, "OTHER": 1}}, "Choose one"),
         ({"unit": "categories", "cats": {"NEWS": 1}}, "no category"),
         (
@@ -373,7 +373,7 @@ def test_of_two_answers_only_the_relation_of_both_is_taken(tmp_path: Path) -> No
     edges += [((22, 35), (13, 16), "RAISED", "bob")]
     marks = [(0, 5, "COMPANY"), (13, 16, "MONEY"), (22, 35, "COMPANY")]
     spans = [Suggestion(*mark, who) for mark in marks for who in ("ann", "bob")]
-    chosen = SelectedText(DEAL, "relation", TextSuggestions(spans, edges, said={"ann", "bob"}))
+    chosen = SelectedText(DEAL, "relation", TextSuggestions(spans, edges, sources={"ann", "bob"}))
     project = Project(tmp_path, [DEAL], chosen=[chosen], selection="file.jsonl")
     project.step("cid"), project.step("cid")
     assert [(r["head"], r["child"]) for r in project.engine.next("cid")["relations"]] == [(0, 1)]
@@ -446,7 +446,7 @@ class TestTextsByHand:
         project = Project(tmp_path, lines, settings={"review": {"tasks": ["categories"], "batch": 40}})
         here = project.engine.next("ann")
         project.engine.next("ben")
-        held = {project.engine.texts[i] for i in project.engine._desks["ben"].batch}
+        held = {project.engine.texts[i] for i in project.engine._group("").desks.of("ben").batch}
         count = project.engine.more_like("ann", here["text"])
         project.step()
         shown = []
