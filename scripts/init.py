@@ -44,9 +44,6 @@ def main(
     gazetteer_label: Annotated[str, typer.Option(help="Label of these names.")] = "",
     money_label: Annotated[str, typer.Option(help="Label of the amounts of money.")] = "",
     name: Annotated[str, typer.Option(help="Name of the project; empty for that of the file.")] = "",
-    lang: Annotated[
-        str, typer.Option(help="Language, by spaCy's code; empty for that of the data settings.")
-    ] = "",
     scheme: options.Scheme = Path("configs/llm.cfg"),
     data: options.Data = Path("configs/data.cfg"),
     overwrite: Annotated[str, typer.Option(help="yes: replace gold that isn't the demo's.")] = "no",
@@ -55,8 +52,6 @@ def main(
     if not texts and not annotations:
         raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
     settings = load_data_config(data)
-    if lang:
-        settings.texts.lang = lang
     sources = Sources(
         texts=Path(texts) if texts else None,
         annotations=Path(annotations) if annotations else None,

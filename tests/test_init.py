@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import srsly
-from running import ROOT, run_command, write_lines
+from running import ROOT, data_config, run_command, write_lines
 from weasel.cli.document import MARKER_END, MARKER_START
 
 from ie.data.records import read_records
@@ -161,7 +161,8 @@ def test_what_people_write_is_begun(project, sales, capsys):
 def test_its_config_can_be_prompted_with(project, tmp_path, sales, capsys):
     words = tmp_path / "words.cfg"
     words.write_text('[label_names]\nSELLER = "Sellers"\n[label_definitions]\nSELLER = "who sells"\n')
-    assert init(capsys, annotations=sales, definitions=words, lang="de").status == 0
+    german = data_config(tmp_path / "data.cfg", lang="de")
+    assert init(capsys, annotations=sales, definitions=words, data=german).status == 0
     nlp = pipeline.assemble(pipeline.load_config(Path("configs/llm.cfg")), Path("configs/llm.cfg"))
     assert nlp.lang == "de"
     assert nlp.get_pipe("spans").task.names == {"BUYER": "Buyer", "SELLER": "Sellers"}
