@@ -1,4 +1,4 @@
-"""How far two annotators, or gold and a model, agree; and the agenda of the meeting that settles the rest."""
+"""Agreement of two annotators, or of gold and a model, and an agenda to settle the disagreements."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,14 +23,14 @@ from ie.review import agenda, agreement, disagreements
 
 
 def main(
-    first: Annotated[Path, typer.Option(help="Answers of one side.")] = Path("assets/reviewed.jsonl"),
-    second: Annotated[Path, typer.Option(help="Answers of the other; may be the same file.")] = Path(
+    first: Annotated[Path, typer.Option(help="Answers of the first side.")] = Path("assets/reviewed.jsonl"),
+    second: Annotated[Path, typer.Option(help="Answers of the second side; may be the same file.")] = Path(
         "corpus/llm.jsonl"
     ),
-    first_name: Annotated[str, typer.Option(help="Name of the one: an annotator's, or any.")] = "gold",
-    second_name: Annotated[str, typer.Option(help="Name of the other.")] = "LLM",
+    first_name: Annotated[str, typer.Option(help="Name of the first side: an annotator, or any.")] = "gold",
+    second_name: Annotated[str, typer.Option(help="Name of the second side.")] = "LLM",
     sides: Annotated[
-        str, typer.Option(help="Parts of the split to look at, with commas; empty for all texts.")
+        str, typer.Option(help="Parts of the split to compare, separated by commas; empty for all texts.")
     ] = "dev",
     scheme: options.Scheme = Path("configs/llm.cfg"),
     guidelines: options.Guidelines = Path("assets/guidelines.md"),
@@ -51,21 +51,23 @@ def main(
     only = None
     if wanted := names_in(sides):
         if unknown := [side for side in wanted if side not in SIDES]:
-            raise UserError(f"--sides {unknown[0]!r} is no part of the split; there are {', '.join(SIDES)}.")
+            raise UserError(
+                f"--sides {unknown[0]!r} is no part of the split; choose from {', '.join(SIDES)}."
+            )
         split = config.assign(config.reader(labels, nlp).read_reviewed(reviewed), [])
         only = {record.text for side in wanted for record in getattr(split, side)}
     matched = agreement.match(*both, only)
     span_labels = labels_of([*matched.first, *matched.second], labels.span_labels)
     known = [*span_labels, *labels.relation_labels, *labels.categories]
     names = (both[0].name, both[1].name)
-    found = disagreements.find(matched, names, nlp)
+    differences = disagreements.find(matched, names, nlp)
     result = agenda.Agenda(
         sides=both,
         matched=matched,
         spans=agreement.spans(matched, span_labels, nlp, seed),
         relations=agreement.relations(matched, labels.relation_labels, seed),
         categories=agreement.categories(matched, labels.categories, seed),
-        groups=disagreements.group(found, rules, known),
+        groups=disagreements.group(differences, rules, known),
         guidelines=rules,
         patterns=patterns,
         examples=examples,
@@ -76,7 +78,7 @@ def main(
         print(table(part["rows"], header=header, divider=True, aligns=["l", "r", "r", "r"] + ["l"] * 4))
     for note in agenda.notes(result):
         print(note)
-    msg.good(f"{output / 'agenda.html'}: {len(found):,} disagreements in {len(matched.first):,} texts")
+    msg.good(f"{output / 'agenda.html'}: {len(differences):,} disagreements in {len(matched.first):,} texts")
     with tracking.run("agreement", config={"texts": len(matched.first)}) as tracker:
         tracker.summary(scores(result))
 

@@ -16,7 +16,7 @@ from ie.core.processes import one_thread_each, pool
 from ie.core.settings import load_settings
 from ie.core.text import counted
 from ie.data import options, splits
-from ie.data.config import load_data_config
+from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Reader, RecordFile
 from ie.data.scheme import KINDS, Scheme, load_scheme
 from ie.review import app, first_model, progress, selection
@@ -24,21 +24,15 @@ from ie.review.answer_files import Gold, Journal
 from ie.review.guidelines_panel import read_guidelines
 from ie.review.learned_suggestions import LearnedSuggestions
 from ie.review.selection import SelectedText
-from ie.review.settings import OrderSection, ReviewSettings, units
+from ie.review.settings import ReviewSettings, units
 from ie.review.state import ReviewState
-from ie.review.suggestion_sources import (
-    SuggestionSources,
-    WatchedFiles,
-    best_order,
-    disagreement,
-    load_model,
-    uncertainty,
-)
+from ie.review.suggestion_sources import SuggestionSources, WatchedFiles, load_model
 from ie.status.snapshot import ProjectPaths, after_answers, read_snapshot
 from ie.status.terminal import print_lines, started_by_name
 
 # Files of up to so many lines are checked before the page opens, larger ones while it is in use.
 CHECKED_FIRST = 5000
+KEY = Path(".cache/review/key")  # of the page; it stays the same, so that an open page works after a restart
 
 
 def main(
@@ -50,96 +44,60 @@ def main(
         Path, typer.Option(help="Log of all answers, each on disk before the next question")
     ] = Path("assets/review-log.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    settings: Annotated[Path, typer.Option(help="What is asked, in which order")] = Path(
-        "configs/review.cfg"
-    ),
+    settings: Annotated[Path, typer.Option(help="Settings of the review")] = Path("configs/review.cfg"),
     guidelines: options.Guidelines = Path("assets/guidelines.md"),
     select: Annotated[
         str,
         typer.Option(help='"errors", or a file of disagreements: what to review again; empty for new texts'),
     ] = "",
-    config: Annotated[
-        str, typer.Option(help="Name of the training config, whose results are used")
-    ] = "efficient",
-    train_on: Annotated[splits.TrainOn, typer.Option(help="Which of its pipelines suggests")] = "reviewed",
+    config: Annotated[str, typer.Option(help="Training config whose results are used")] = "efficient",
+    train_on: Annotated[
+        splits.TrainOn, typer.Option(help="Which of its pipelines makes suggestions")
+    ] = "reviewed",
     port: options.Port = 8080,
     hosts: options.Hosts = "",
-    annotator: Annotated[
-        str, typer.Option(help="Who answers, unless the address has ?annotator=")
-    ] = "reviewer",
-    cache: Annotated[Path, typer.Option(help="Folder for the page's key")] = Path(".cache/review"),
+    annotator: Annotated[str, typer.Option(help="Name if the address has no ?annotator=")] = "reviewer",
     data: options.Data = Path("configs/data.cfg"),
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
     labels, wanted = load_scheme(scheme), load_settings(settings, ReviewSettings)
-    data_config = load_data_config(data)
-    nlp, reading = data_config.blank(), data_config.reading
-    questions = units(wanted, labels)
-    rules = {"labels": labels, "tokenizer": nlp.tokenizer}
-    rules |= {"duplicates": reading.duplicates, "bad_relations": reading.bad_relations}
+    data_config, folder, faults = load_data_config(data), Path("training") / config, Faults()
+    paths = ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=folder)
+    nlp, questions = data_config.blank(), units(wanted, labels)
     reader = data_config.reader(labels, nlp)
-    folder = Path("training") / config
-    model = folder / train_on / "model-best"
-    faults = Faults()
+    rules = {"labels": labels, "tokenizer": nlp.tokenizer, **data_config.reading.model_dump()}
+    all_labels = [label for kind in KINDS for label in labels.labels(kind)]
     check_writable(reviewed)
     # From here on nobody else writes the gold.
     with closing(Journal(journal)) as log, one_thread_each(), pool(1, abandon=True) as executor:
-        gold = Gold(reviewed, reader.read(reviewed, allow_empty=True) if reviewed.exists() else [])
-        raw = RecordFile(texts, misaligned=reading.misaligned, **rules)
-        watched = WatchedFiles(
-            {name: Path(path) for name, path in wanted.sources.items()},
-            lambda path: RecordFile(path, misaligned="snap", **rules),
-        )
-        files = watched.read()
-        for name in wanted.sources.keys() - files.keys():
-            msg.warn(f"{wanted.sources[name]}: there is no such file yet; {name} suggests once it is there.")
-        waiting = check_small([raw, *files.values()])
+        gold, raw = read_gold(reviewed, reader), RecordFile(texts, **rules)
+        files = {name: Path(path) for name, path in wanted.sources.items()}
+        watched = WatchedFiles(files, lambda path: RecordFile(path, **(rules | {"misaligned": "snap"})))
+        unchecked = check_small([raw, *watched.read().values()])
         learned = LearnedSuggestions(
             nlp.tokenizer, data_config.lang, wanted.learn, executor=executor, report=faults.report
         )
-        load = (lambda: load_model(model)) if wanted.model.use else None
-        sources = SuggestionSources(files, load, faults.report, learned)
-        if wanted.model.use:
-            sources.get("")  # loads it before somebody waits for it
-        settle_order(wanted.order, sources)
-        measure = disagreement if wanted.order.then == "disagreement" else uncertainty
-        chosen: list[SelectedText] = []
-        if select == "errors":
-            split = data_config.assign(gold.records.values(), [])
-            chosen = selection.likely_errors(folder / "label-errors.jsonl", model, split)
-        elif select:
-            chosen = selection.disagreements(Path(select), reader.read(Path(select)))
+        model = folder / train_on / "model-best"
+        sources = open_sources(wanted, watched, model, learned, faults.report)
         engine = ReviewState(
-            settings=wanted,
+            settings=with_settled_order(wanted, sources),
             units=questions,
             tokenizer=nlp.tokenizer,
             texts=raw.texts,
             record=raw.get,
             sources=sources,
-            guidelines=read_guidelines(
-                guidelines, [label for kind in KINDS for label in labels.labels(kind)]
-            ),
+            guidelines=read_guidelines(guidelines, all_labels),
             journal=log,
             gold=gold,
-            own_gold=lambda name: own_gold(reviewed.parent / "annotators" / f"{name}.jsonl", reader),
-            sides=lambda found: splits.Sides(
-                list(found), **data_config.split.model_dump(), scored=labels.scored
+            own_gold=lambda name: read_gold(reviewed.parent / "annotators" / f"{name}.jsonl", reader),
+            sides=lambda records: splits.Sides(
+                list(records), **data_config.split.model_dump(), scored=labels.scored
             ),
-            score=lambda text: measure(sources.get(text, model=False)),
-            chosen=chosen,
+            chosen=select_texts(select, gold, reader, data_config, model),
             selection=select,
         )
-        if engine.repaired:
-            msg.info(
-                f"{counted(engine.repaired, 'finished text')} of {journal} had no line in {reviewed} and "
-                "got it back; to take a text out, reject it on the page."
-            )
-        if select:
-            msg.info(f"{select}: {len(chosen):,} texts to look at again")
-        else:
-            warn_of_gaps(engine, wanted.order, texts=texts, data=data)
-        sock = web.listen(port, "scripts/review.py")
-        secret = web.session_secret(cache / "key")
+        print_start(engine, paths, journal)
+        sock, secret = web.listen(port, "scripts/review.py"), web.session_secret(KEY)
         page = app.make_app(
             engine,
             labels,
@@ -147,18 +105,17 @@ def main(
             port=sock.getsockname()[1],
             hosts=hosts,
             annotator=annotator,
-            progress=progress_of(engine, wanted.order, folder, select),
+            progress=progress_of(engine, folder),
             faults=faults.sentences,
-            idle=in_background(engine, waiting, faults.report),
+            idle=in_background(engine, unchecked, faults.report),
             refresh=lambda: refresh(sources, watched, faults.report),
         )
-        paths = ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=folder)
         note = f"Answers go to {journal}, finished texts to {reviewed}."
         web.run_page(page, sock, secret, note, on_stop=what_is_next(engine, labels, paths, train_on))
 
 
 class Faults:
-    """What goes wrong while the page is open: printed, and kept for the page, each once."""
+    """Faults while the page is open: each is printed once, and kept for the page."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -178,33 +135,67 @@ def check_small(files: Sequence[RecordFile]) -> list[RecordFile]:
     return [file for file in files if len(file) > CHECKED_FIRST]
 
 
-def settle_order(order: OrderSection, sources: SuggestionSources) -> None:
-    """Replace an order that has too few sources, or "auto", by the best there is."""
-    best = best_order(len(sources.speakers()))
-    if order.then == "disagreement" and best != "disagreement":
-        msg.info(f"There are no two sources of suggestions to disagree: texts are ordered by {best}.")
-        order.then = best
-    if order.then == "auto":
-        order.then = best
+def open_sources(
+    wanted: ReviewSettings,
+    watched: WatchedFiles,
+    model: Path,
+    learned: LearnedSuggestions,
+    report: Callable[[str], None],
+) -> SuggestionSources:
+    """The sources of suggestions; a trained pipeline is loaded now, before somebody waits for it."""
+    files = watched.read()
+    for name in wanted.sources.keys() - files.keys():
+        msg.warn(f"{wanted.sources[name]} does not exist yet; {name} makes suggestions as soon as it does.")
+    load = (lambda: load_model(model)) if wanted.model.use else None
+    sources = SuggestionSources(files, load, report, learned)
+    if load:
+        sources.get("")
+    return sources
 
 
-def warn_of_gaps(engine: ReviewState, order: OrderSection, *, texts: Path, data: Path) -> None:
-    """Say if a part of the split can't get the texts that a first model needs."""
-    missing, left = first_model.missing(order.begin, engine.sides.counts), engine.unreviewed()
+def with_settled_order(wanted: ReviewSettings, sources: SuggestionSources) -> ReviewSettings:
+    """The settings, with an order for which there are enough sources."""
+    order = sources.settled_order(wanted.order)
+    if wanted.order.then == "disagreement" and order.then != "disagreement":
+        msg.info(f"Disagreement needs two sources of suggestions: texts are ordered by {order.then}.")
+    return wanted.model_copy(update={"order": order})
+
+
+def select_texts(
+    select: str, gold: Gold, reader: Reader, data_config: DataConfig, model: Path
+) -> list[SelectedText]:
+    """The texts to review again, if any."""
+    if select == "errors":
+        split = data_config.assign(gold.records.values(), [])
+        return selection.likely_errors(model.parents[1] / "label-errors.jsonl", model, split)
+    return selection.disagreements(Path(select), reader.read(Path(select))) if select else []
+
+
+def print_start(engine: ReviewState, paths: ProjectPaths, journal: Path) -> None:
+    """Print what is unusual: repaired gold, texts that are reviewed again, too few texts for a model."""
+    if engine.repaired:
+        msg.info(
+            f"{counted(engine.repaired, 'finished text')} of {journal} had no line in {paths.reviewed} and "
+            "got it back; to take a text out, reject it on the page."
+        )
+    if engine.selection:
+        msg.info(f"{engine.selection}: {len(engine.texts):,} texts to look at again")
+        return
+    missing = first_model.missing(engine.settings.order.begin, engine.sides.counts)
+    left = engine.unreviewed()
     if any(not left[part] for part in missing):
-        msg.warn(first_model.need(missing, left, engine.sides.shares, texts=texts, data=data))
+        msg.warn(first_model.need(missing, left, engine.sides.shares, texts=paths.texts, data=paths.data))
 
 
-def progress_of(
-    engine: ReviewState, order: OrderSection, folder: Path, select: str
-) -> Callable[[], dict[str, Any]]:
-    """What the header of the page says, whenever it is asked."""
+def progress_of(engine: ReviewState, folder: Path) -> Callable[[], dict[str, Any]]:
+    """What the header of the page shows, up to date at each call."""
     closest, metrics = progress.read_closest(folder / "analysis.json"), folder / "metrics.json"
+    begin = engine.settings.order.begin
     return lambda: progress.progress(
         engine.sides.counts,
         closest,
-        begin=None if select or metrics.exists() else order.begin,
-        left=None if select else engine.unreviewed(),
+        begin=None if engine.selection or metrics.exists() else begin,
+        left=None if engine.selection else engine.unreviewed(),
     )
 
 
@@ -233,8 +224,8 @@ def what_is_next(
     return say
 
 
-def own_gold(path: Path, reader: Reader) -> Gold:
-    """What an annotator reviewed independently."""
+def read_gold(path: Path, reader: Reader) -> Gold:
+    """A file of reviewed texts, which may not exist yet."""
     return Gold(path, reader.read(path, allow_empty=True) if path.exists() else [])
 
 

@@ -71,7 +71,7 @@ def options(folder: Path, port: int = 0) -> list[object]:
         *("--texts", folder / "texts.jsonl", "--reviewed", folder / "reviewed.jsonl"),
         *("--journal", folder / "log.jsonl", "--guidelines", folder / "guidelines.md"),
         *("--scheme", folder / "llm.cfg", "--settings", folder / "review.cfg"),
-        *("--data", folder / "data.cfg", "--cache", folder / "cache", "--port", port),
+        *("--data", folder / "data.cfg", "--port", port),
     ]
 
 

@@ -119,7 +119,7 @@ def test_annotators_who_agree_have_nothing_to_decide(project, capsys):
     write_lines(project / "ben.jsonl", [row(n, "ben") for n in range(20)])
     outcome = agree(project, capsys)
     assert "0 disagreements in 20 texts" in outcome.output
-    assert "there is nothing to decide" in (project / "out" / "agenda.html").read_text(encoding="utf-8")
+    assert "no disagreements to decide" in (project / "out" / "agenda.html").read_text(encoding="utf-8")
     assert (project / "out" / "disagreements.jsonl").read_bytes() == b""
 
 
@@ -128,12 +128,12 @@ def test_annotators_who_agree_have_nothing_to_decide(project, capsys):
     [
         (["{broken"], "ben.jsonl:1: not valid JSON"),
         ([], "ben.jsonl: the file is empty"),
-        ([{"text": "other"}], "anna and ben have no text in common; give both the same texts"),
+        ([{"text": "other"}], "anna and ben have no text in common; have both annotate the same texts"),
         ([{"text": "x", "answer": "reject"}], "ben.jsonl: no accepted answer of 'ben'"),
         ([{"text": "x"}, {"text": "Velto", "spans": [{"start": 0, "end": 5, "label": "CITY"}]}],
          "ben.jsonl:2: span label 'CITY' isn't in the scheme"),
         ([{"text": "x", "meta": {"annotator": who}} for who in ("cleo", "dan")],
-         "ben.jsonl: holds answers of cleo, dan, and of none called 'ben'"),
+         "ben.jsonl: has answers of cleo, dan, but none of 'ben'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, lines, fault):

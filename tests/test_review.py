@@ -467,11 +467,11 @@ def test_the_order_follows_the_suggestions_there_are(
     assert not sources or first["id"] == "t0"
 
 
-def test_missing_suggestions_are_told_and_reviewing_goes_on(tmp_path: Path, start: Callable) -> None:
+def test_missing_suggestions_are_reported_and_reviewing_goes_on(tmp_path: Path, start: Callable) -> None:
     (make_project(tmp_path) / "rules.jsonl").unlink()
     started = start(tmp_path)
     started.stop()
-    assert "rules.jsonl: there is no such file yet; rules suggests once it is there." in " ".join(
+    assert "rules.jsonl does not exist yet; rules makes suggestions as soon as it does." in " ".join(
         started.output.split()
     )
 

@@ -25,7 +25,7 @@ from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.learned_suggestions import LearnedSuggestions
 from ie.review.settings import ReviewSettings, units
 from ie.review.state import ReviewState
-from ie.review.suggestion_sources import SuggestionSources, best_order, disagreement, uncertainty
+from ie.review.suggestion_sources import SuggestionSources
 from ie.review.text_search import text_key
 
 NAME = "scripted"
@@ -159,14 +159,9 @@ def _open(
     begun: Sequence[Record],
 ) -> ReviewState:
     """The state of the page, as `weasel run review` opens it."""
-    best = best_order(len(sources.speakers()))
-    order = settings.order
-    if order.then == "auto" or (order.then == "disagreement" and best != "disagreement"):
-        settings = settings.model_copy(update={"order": order.model_copy(update={"then": best})})
-    measure = disagreement if settings.order.then == "disagreement" else uncertainty
     split = data.split.model_dump()
     return ReviewState(
-        settings=settings,
+        settings=settings.model_copy(update={"order": sources.settled_order(settings.order)}),
         units=units(settings, scheme),
         tokenizer=data.blank().tokenizer,
         texts=[record.text for record in gold],
@@ -177,7 +172,6 @@ def _open(
         gold=Gold(folder / "reviewed.jsonl", list(begun)),
         own_gold=lambda name: Gold(folder / f"{name}.jsonl", []),
         sides=lambda records: Sides(list(records), **split, scored=scheme.scored),
-        score=lambda text: measure(sources.get(text, model=False)),
     )
 
 

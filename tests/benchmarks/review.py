@@ -154,7 +154,7 @@ class ReviewServer:
         options = ["--texts", "texts.jsonl", "--reviewed", "reviewed.jsonl", "--journal", "log.jsonl"]
         options += ["--scheme", "llm.cfg", "--settings", "review.cfg", "--guidelines", "guidelines.md"]
         self._process = subprocess.Popen(
-            [sys.executable, "-u", str(COMMAND), *options, "--cache", "cache", "--port", str(self.port)],
+            [sys.executable, "-u", str(COMMAND), *options, "--port", str(self.port)],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

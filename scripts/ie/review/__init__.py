@@ -1,1 +1,1 @@
-"""Reviewing texts in the browser: what is asked, in which order, and how each answer gets on disk."""
+"""Review in the browser: questions, order of the texts, answers on disk, and agreement."""

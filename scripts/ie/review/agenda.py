@@ -18,7 +18,7 @@ STEPS = (
     "Add each decision to the list at the end of {path}, one numbered item each: what is marked, what isn't, "
     "and an example. Correct the sentence above it where it says otherwise.",
     "Commit the file. Its version is the start of its SHA-256; it was {version} for this agenda, and each "
-    "later answer carries the version it was given under as meta.guidelines.",
+    "later answer records its version as meta.guidelines.",
     "Settle the texts of disagreements.jsonl in `review`; what is decided becomes gold.",
     "Run `weasel run agreement` again: fewer disagreements of a pattern show that its decision is clear.",
 )
@@ -26,7 +26,7 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Agenda:
-    """All that both forms show.
+    """The content of the page and of the Markdown file.
 
     Attributes:
         patterns: how many groups of a kind are shown, and `examples` how many differences of a group.
@@ -44,12 +44,12 @@ class Agenda:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the sides are called."""
+        """Names of the sides."""
         return self.sides[0].name, self.sides[1].name
 
 
 def content(agenda: Agenda) -> dict[str, Any]:
-    """What is shown, as plain data for templates."""
+    """The content as plain data for templates."""
     n = len(agenda.matched.first)
     total = sum(len(group.differences) for group in agenda.groups)
     texts = len({d.text for group in agenda.groups for d in group.differences})
@@ -71,10 +71,12 @@ def html(agenda: Agenda, links: Sequence[PageLink] = ()) -> str:
     shown = content(agenda)
     total, n = shown.pop("total"), len(agenda.matched.first)
     headline = f"{agenda.names[0]} and {agenda.names[1]} agree on all of {n:,} texts."
-    following = "Nowhere do they differ: there is nothing to decide."
+    following = "There are no disagreements to decide."
     if total:
         headline = f"{agenda.names[0]} and {agenda.names[1]}: {shown['summary'].partition('. ')[0]}."
-        following = "Decide the patterns below, the most frequent first; then `weasel run agreement` again."
+        following = (
+            "Decide the patterns below, the most frequent first; then run `weasel run agreement` again."
+        )
     overall = [
         f"{part['title']}: {part['header'][4]} {row[4]}"
         for part in shown["tables"]
@@ -94,7 +96,7 @@ def markdown(agenda: Agenda) -> str:
     lines = [f"# Agenda for the annotation meeting: {_text(' and '.join(shown['names']))}", ""]
     for sentence in (shown["summary"], *shown["notes"]):
         lines += [_text(sentence), ""]
-    lines += ["## How far they agree", ""]
+    lines += ["## Agreement", ""]
     for part in shown["tables"]:
         lines += [f"### {part['title']}", "", _row(part["header"]), _row(["---"] * len(part["header"]))]
         lines += [*(_row(map(_text, row)) for row in part["rows"]), "", part["note"], ""]
@@ -129,21 +131,21 @@ def tables(agenda: Agenda) -> list[dict[str, Any]]:
             "Spans",
             agenda.spans,
             {"exact": "F, exact", "overlap": "F, overlapping", "kappa": "κ, tokens", "alpha": "α, tokens"},
-            "F is that of either side against the other: same edges and label, or the same label and a "
-            "character in common. Cohen's κ and Krippendorff's α are of the tokens' labels, corrected for "
+            "F is the same in both directions. Exact: same edges and label. Overlapping: the same label and "
+            "a common character. Cohen's κ and Krippendorff's α are of the tokens' labels, corrected for "
             f"chance; {ends}.",
         ),
         (
             "Relations",
             agenda.relations,
             {"exact": "F", "shared": "F, spans that both marked"},
-            f"Alike are relations with the same label between the same two spans; {ends}.",
+            f"Two relations are the same if they have the same label and spans; {ends}.",
         ),
         (
             "Categories",
             agenda.categories,
             {"kappa": "κ", "alpha": "α"},
-            f"Each category against the rest; all: the one that was chosen; {ends}.",
+            f"Each category against the rest; all: the chosen category; {ends}.",
         ),
     ]
     return [
@@ -193,10 +195,10 @@ def notes(agenda: Agenda) -> list[str]:
         )
     for name, what in (("relations", "Relations"), ("cats", "Categories")):
         silent = [
-            side for side, has_some in zip(agenda.names, matched.given(name), strict=True) if not has_some
+            side for side, has_some in zip(agenda.names, matched.has_any(name), strict=True) if not has_some
         ]
         if len(silent) == 1:
-            sentences.append(f"{what} can't be compared: {silent[0]} gave none in these texts.")
+            sentences.append(f"{what} can't be compared: {silent[0]} has none in these texts.")
     return sentences
 
 
@@ -237,14 +239,14 @@ def _example(agenda: Agenda, difference: Difference) -> dict[str, Any]:
     # both answers with the same context, so that the difference is easy to see
     low, high = _window(text, edges)
     answers = []
-    for name, said, own in zip(
+    for name, words, own in zip(
         agenda.names,
         (difference.first, difference.second),
         (difference.first_edges, difference.second_edges),
         strict=True,
     ):
         start, end = own or (high, high)
-        # for spans the label stands in the mark; a relation or category is said in words
+        # For spans, the label is in the mark; a relation or category is in words.
         spans = difference.kind not in ("relation", "category")
         answers.append(
             {
@@ -252,8 +254,8 @@ def _example(agenda: Agenda, difference: Difference) -> dict[str, Any]:
                 "before": ("…" if low else "") + text[low:start],
                 "marked": text[start:end],
                 "after": text[end:high] + ("…" if high < len(text) else ""),
-                "label": said[: -(end - start) - 1] if said and spans else "",
-                "said": "" if said and spans else said or "nothing",
+                "label": words[: -(end - start) - 1] if words and spans else "",
+                "words": "" if words and spans else words or "nothing",
             }
         )
     return {"id": record.id, "answers": answers}
@@ -273,8 +275,8 @@ def _window(text: str, edges: Sequence[tuple[int, int]]) -> tuple[int, int]:
 def _answer(answer: dict[str, Any]) -> str:
     marked = f"**{_text(answer['marked'])}**" if answer["marked"] else ""
     label = f" _{_text(answer['label'])}_" if answer["label"] else ""
-    said = f" [{_text(answer['said'])}]" if answer["said"] else ""
-    return f"{_text(answer['before'])}{marked}{label}{_text(answer['after'])}{said}"
+    words = f" [{_text(answer['words'])}]" if answer["words"] else ""
+    return f"{_text(answer['before'])}{marked}{label}{_text(answer['after'])}{words}"
 
 
 def _text(text: str) -> str:

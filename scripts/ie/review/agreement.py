@@ -1,8 +1,7 @@
-"""How far two sets of answers to the same texts agree: spans, tokens, relations, categories.
+"""Agreement between two sets of answers to the same texts: spans, tokens, relations, categories.
 
-Neither side is the right one: F is the same whichever is taken for gold. Kappa and alpha are corrected for
-what chance would give (Cohen 1960; Krippendorff 2018, Content Analysis, chapter 12). All
-intervals resample texts.
+Neither side is gold: F is the same for both directions. Kappa and alpha are corrected for chance (Cohen 1960;
+Krippendorff 2018, Content Analysis, chapter 12). All intervals resample texts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +27,7 @@ SpanKey = tuple[int, int, str]
 class Side:
     """One annotator's (or model's) accepted answers, by text; of several answers to a text the last.
 
-    `revised` counts the earlier answers, `aside` those with another answer than accept.
+    `revised` counts earlier answers to the same text, `aside` texts with another answer than accept.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Side:
 class Matched:
     """Texts that both sides answered, in the order of the first, and how many only one did.
 
-    `moved` counts ids that both have with different texts; `outside` texts that weren't asked for.
+    `moved` counts ids that both sides have with different texts; `outside` texts of other parts of the split.
     """
 
     first: list[Record]
@@ -52,15 +51,15 @@ class Matched:
     moved: int
     outside: int
 
-    def given(self, name: str) -> tuple[bool, bool]:
-        """Whether each side says anything in a field (`relations`, `cats`) in any of the texts."""
+    def has_any(self, name: str) -> tuple[bool, bool]:
+        """Whether each side has annotations in a field (`relations`, `cats`) of any text."""
         first, second = (any(getattr(r, name) for r in side) for side in (self.first, self.second))
         return first, second
 
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Agreement on one label: how many each side gave (`first`, `second`) in `n` texts, and the scores."""
+    """Agreement on one label: its number on each side (`first`, `second`) in `n` texts, and the scores."""
 
     label: str
     first: int
@@ -73,14 +72,14 @@ def sides(first: Path, second: Path, names: tuple[str, str], scheme: Scheme) -> 
     """The two sides: whole files, or annotators (`meta.annotator`) in files that name several.
 
     Args:
-        names: what the sides are called; a name that is an annotator's takes that one's answers alone. For
-            one file given twice, two annotators need no names.
+        names: of the sides. The name of an annotator selects only the answers of that annotator. If both
+            files are the same and have two annotators, no names are needed.
 
     Raises:
-        UserError: a side can't be told apart or has no accepted answer.
+        UserError: it isn't clear which answers a side consists of, or it has no accepted answer.
     """
     answers = {path: read_answers(path, scheme) for path in (first, second)}
-    found = []
+    both = []
     for place, (path, name) in enumerate(zip((first, second), names, strict=True)):
         annotators = sorted({record.annotator for record in answers[path] if record.annotator})
         if first == second and name not in annotators:
@@ -89,20 +88,20 @@ def sides(first: Path, second: Path, names: tuple[str, str], scheme: Scheme) -> 
             elif len(annotators) < 2:
                 raise UserError(
                     f"{path}: all its answers are of one annotator ({' '.join(annotators) or 'not named'}); "
-                    "give a second file, or add answers with another meta.annotator."
+                    "name a second file, or add answers with another meta.annotator."
                 )
         if name in annotators:
-            found.append(_side(name, path, [r for r in answers[path] if r.annotator == name]))
+            both.append(_side(name, path, [r for r in answers[path] if r.annotator == name]))
         elif len(annotators) > 1:
             raise UserError(
-                f"{path}: holds answers of {', '.join(annotators)}, and of none called {name!r}; name the "
-                "one that you want."
+                f"{path}: has answers of {', '.join(annotators)}, but none of {name!r}; name one of "
+                "these annotators."
             )
         else:
-            found.append(_side(name, path, answers[path]))
-    if found[0].name == found[1].name:
-        raise UserError(f"{found[0].name!r} can't be compared with itself; give the sides different names.")
-    return found[0], found[1]
+            both.append(_side(name, path, answers[path]))
+    if both[0].name == both[1].name:
+        raise UserError(f"{both[0].name!r} can't be compared with itself; give the sides different names.")
+    return both[0], both[1]
 
 
 def _side(name: str, path: Path, answers: Iterable[Record]) -> Side:
@@ -122,7 +121,7 @@ def match(first: Side, second: Side, only: set[str] | None = None) -> Matched:
     """Pair the answers by text.
 
     Args:
-        only: texts to look at; None for all.
+        only: texts to compare; None for all.
 
     Raises:
         UserError: there is no text in common.
@@ -137,7 +136,7 @@ def match(first: Side, second: Side, only: set[str] | None = None) -> Matched:
         among = "" if only is None else " among those asked for (agreement_sides)"
         raise UserError(
             f"{first.path}, {second.path}: {first.name} and {second.name} have no text in common{among}; "
-            "give both the same texts to annotate."
+            "have both annotate the same texts."
         )
     lone = {r.id for text, r in mine.items() if text not in theirs}
     return Matched(
@@ -151,7 +150,7 @@ def match(first: Side, second: Side, only: set[str] | None = None) -> Matched:
 
 
 def kappa(table: np.ndarray) -> np.ndarray:
-    """Cohen's kappa of contingency tables (..., k, k); NaN where chance alone would agree always."""
+    """Cohen's kappa of contingency tables (..., k, k); NaN where agreement by chance is certain."""
     n = table.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
         seen = np.trace(table, axis1=-2, axis2=-1) / n
@@ -205,19 +204,19 @@ def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0)
 def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[LabelAgreement]:
     """F of relations (`exact`: both spans and the label alike), and of those between spans both have.
 
-    A side that gave none in any text wasn't asked for them: nothing is compared.
+    If one side has no relation in any text, it did not annotate them, and nothing is compared.
 
     Args:
         known: labels of the scheme, shown first; others that occur follow.
     """
-    if not all(matched.given("relations")):
+    if not all(matched.has_any("relations")):
         return []
-    labels = _with_found(known, (e.label for r in (*matched.first, *matched.second) for e in r.relations))
+    labels = _with_other(known, (e.label for r in (*matched.first, *matched.second) for e in r.relations))
     counts = np.zeros((2, len(matched.first), len(labels), 3), dtype=np.int64)
     for i, (mine, theirs) in enumerate(zip(matched.first, matched.second, strict=True)):
         shared = span_keys(mine) & span_keys(theirs)
         edges = [{edge_key(record, edge) for edge in record.relations} for record in (mine, theirs)]
-        for way, (a, b) in enumerate((edges, [_within(found, shared) for found in edges])):
+        for way, (a, b) in enumerate((edges, [_within(own, shared) for own in edges])):
             for column, keys in ((TP, a & b), (FP, b - a), (FN, a - b)):
                 for _, _, label in keys:
                     counts[way, i, labels.index(label), column] += 1
@@ -233,12 +232,12 @@ def relations(matched: Matched, known: Sequence[str], seed: int = 0) -> list[Lab
 def categories(matched: Matched, known: Sequence[str], seed: int = 0) -> list[LabelAgreement]:
     """Kappa and alpha of each category, and of the choice among them where both sides always choose one.
 
-    Only texts for which both sides say something about the category count.
+    Only texts for which both sides have a value for the category count.
 
     Args:
         known: labels of the scheme, shown first; others that occur follow.
     """
-    labels = _with_found(known, (c for r in (*matched.first, *matched.second) for c in r.cats))
+    labels = _with_other(known, (c for r in (*matched.first, *matched.second) for c in r.cats))
     pairs = [
         (mine.cats, theirs.cats)
         for mine, theirs in zip(matched.first, matched.second, strict=True)
@@ -293,16 +292,16 @@ def as_json(rows: Iterable[LabelAgreement]) -> dict[str, Any]:
     }
 
 
-def _with_found(known: Sequence[str], found: Iterable[str]) -> list[str]:
-    return [*known, *sorted(set(found) - set(known))]
+def _with_other(known: Sequence[str], others: Iterable[str]) -> list[str]:
+    return [*known, *sorted(set(others) - set(known))]
 
 
 def _category_row(label: str, chosen: Sequence[tuple[int, int]], k: int, seed: int) -> LabelAgreement:
     tables = np.zeros((len(chosen), k, k), dtype=np.int64)
     for i, (a, b) in enumerate(chosen):
         tables[i, int(a), int(b)] = 1
-    given = [len(chosen) if label == ALL else sum(bool(pair[side]) for pair in chosen) for side in (0, 1)]
-    return LabelAgreement(label, given[0], given[1], len(chosen), _chance_corrected(tables, seed))
+    counts = [len(chosen) if label == ALL else sum(bool(pair[side]) for pair in chosen) for side in (0, 1)]
+    return LabelAgreement(label, counts[0], counts[1], len(chosen), _chance_corrected(tables, seed))
 
 
 def _chance_corrected(tables: np.ndarray, seed: int) -> dict[str, Estimate]:
@@ -340,9 +339,9 @@ def _token_tables(matched: Matched, labels: Sequence[str], nlp: Language) -> np.
 
 
 def _of_tokens(record: Record, tokens: Sequence[tuple[int, int]], index: dict[str, int]) -> list[int]:
-    found = [0] * len(tokens)
+    labels = [0] * len(tokens)
     for span in record.spans:
         for i, (start, end) in enumerate(tokens):
             if start < span.end and span.start < end:
-                found[i] = index.get(span.label, 0)
-    return found
+                labels[i] = index.get(span.label, 0)
+    return labels

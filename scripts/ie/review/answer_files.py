@@ -1,10 +1,10 @@
-"""How answers get on disk: a journal of all of them, and the gold file with one line a finished text.
+"""Answers on disk: a journal of all answers, and the gold file with one line per finished text.
 
-The journal (`assets/review-log.jsonl`) is append-only and flushed to the disk before an answer counts as
-given. Each line is one answer to one question: who, when, how long, and all that is marked in the text so
-far. The answer that finishes a text also carries the gold record, and the hash of the gold line that it
-replaces: should the power fail between the two files, the next start finds the record in the journal and
-writes it. A gold line that somebody edited by hand since then is never overwritten.
+The journal (`assets/review-log.jsonl`) is append-only, and flushed to disk before an answer is acknowledged.
+Each line is one answer to one question: annotator, time, duration, and all that is marked in the text so far.
+The answer that finishes a text also has the gold record, and the hash of the gold line that it replaces.
+After a crash between the two writes, the next start takes the record from the journal and writes it. A gold
+line that somebody has edited since then is never overwritten.
 """
 
 import errno
@@ -22,7 +22,7 @@ from ie.data.records import Record
 
 
 class Changed(Exception):
-    """The gold file isn't what this server last wrote or read."""
+    """Another program changed the gold file."""
 
 
 class Journal:
@@ -63,9 +63,9 @@ class Journal:
         end = os.fstat(self._file).st_size
         while end:
             start = max(0, end - 65536)
-            found = os.pread(self._file, end - start, start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
+            newline = os.pread(self._file, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
             end = start
         return 0
 
@@ -73,7 +73,7 @@ class Journal:
         """All answers, in order.
 
         Raises:
-            UserError: a line that no journal has.
+            UserError: a line is no answer of a review.
         """
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -90,17 +90,17 @@ class Journal:
                 yield entry
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write an answer and wait until it is on the disk; all of the line or nothing of it.
+        """Write an answer and wait until it is on disk; the whole line or nothing.
 
         Raises:
-            OSError: the disk is full, say. Nothing is written then.
+            OSError: the disk is full, for example. Nothing is written then.
         """
-        # ASCII, so that every tool that splits lines splits them where we do
+        # ASCII only: some tools also split lines at other Unicode characters.
         append(self._file, self._size, (json_text(entry, ensure_ascii=True) + "\n").encode())
         self._size = os.fstat(self._file).st_size
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         os.close(self._file)
 
 
@@ -108,10 +108,10 @@ class Gold:
     """A file of reviewed records, of which one line at a time is added or replaced."""
 
     def __init__(self, path: Path, records: list[Record]) -> None:
-        """Take over a file that was read.
+        """Use a file that was read.
 
         Args:
-            records: its content, by text; as read, so that what the reading changed isn't written by itself.
+            records: its content as read. What the reader changed is not written until a text is answered.
         """
         self.path = path
         self.records = {record.text: record for record in records}
@@ -119,22 +119,22 @@ class Gold:
 
     def _stat(self) -> tuple[int, int] | None:
         try:
-            found = self.path.stat()
+            stat = self.path.stat()
         except FileNotFoundError:
             return None
-        return found.st_size, found.st_mtime_ns
+        return stat.st_size, stat.st_mtime_ns
 
     def put(self, record: Record) -> None:
         """Add a record, or replace that of the same text where it stands, so that no split moves.
 
         Raises:
-            Changed: somebody else wrote to the file.
+            Changed: another program wrote to the file.
             OSError, UserError: it can't be written. The file is as before then.
         """
         if self._stat() != self._state:
             raise Changed(
-                f"{self.path} was changed by another program. Your answer is in the journal: stop review and "
-                "start it again, and it gets there as well."
+                f"{self.path} was changed by another program. Your answer is in the journal: stop and start "
+                "review, and it is written here as well."
             )
         if record.text in self.records:
             self._replace(record)
@@ -149,7 +149,7 @@ class Gold:
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(file).st_size
-            # an editor may have left the last line without its end
+            # An editor may have left the last line without a line break.
             glue = b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
             append(file, size, glue + (record.to_line() + "\n").encode())
         finally:
@@ -169,7 +169,7 @@ class Gold:
 
 
 def line_hash(record: Record | None) -> str | None:
-    """What tells whether a gold record is still the one that an answer was given on."""
+    """A hash that shows whether a gold record has changed since an answer."""
     if record is None:
         return None
     content = json_text(record.model_dump(exclude_defaults=True), sort_keys=True, ensure_ascii=True)
@@ -177,7 +177,7 @@ def line_hash(record: Record | None) -> str | None:
 
 
 def repair(entries: list[dict[str, Any]], gold: Gold) -> int:
-    """Write the finished texts that a crash kept from the gold file.
+    """Write the finished texts that are missing from the gold file after a crash.
 
     Args:
         entries: the answers of one journal that finished a text of this file, in order.
@@ -189,8 +189,8 @@ def repair(entries: list[dict[str, Any]], gold: Gold) -> int:
     missing = 0
     for entry in last.values():
         record = Record.model_validate(entry["record"])
-        found = line_hash(gold.records.get(record.text))
-        if found != line_hash(record) and found == entry["before"]:
+        current = line_hash(gold.records.get(record.text))
+        if current != line_hash(record) and current == entry["before"]:
             gold.put(record)
             missing += 1
     return missing

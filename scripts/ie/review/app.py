@@ -1,4 +1,4 @@
-"""The web server of the review page; `ie.core.web` decides who may speak to it."""
+"""The web server of the review page; `ie.core.web` checks who may send requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,7 +26,7 @@ REFRESH_SECONDS = 5
 
 
 class SimilarTo(BaseModel):
-    """The text that others should resemble, and who asks for them."""
+    """A request for texts that are similar to one."""
 
     annotator: str
     text: str
@@ -62,7 +62,7 @@ class ReviewPage:
         return request.query_params.get("annotator") or self._annotator
 
     def _shown(self, item: dict[str, Any] | None, annotator: str) -> JSONResponse:
-        """A question, or that none is left, with what stands around it."""
+        """A question, or that none is left, with progress, faults and session."""
         around = {"progress": self._progress(), "faults": self._faults}
         around["session"] = self._engine.session(annotator)
         return JSONResponse((item or {"done": True, "annotator": annotator}) | around)
@@ -150,7 +150,7 @@ def make_app(
 
     Args:
         hosts: names, separated by commas, of a proxy in front of this server.
-        annotator: who answers if the address names nobody.
+        annotator: name of the annotator if the address has none.
         faults: what went wrong in the background, shown on the page.
         idle: work to do, step by step, while there are no requests.
         refresh: called every few seconds, in a thread.

@@ -1,7 +1,7 @@
-"""What can be marked: a text's tokens, none of them ending within what a reader sees as one character.
+"""Cells: the parts of a text that can be marked: tokens, joined where an edge would split a grapheme.
 
-A browser counts UTF-16 units where Python counts characters, so offsets never leave this side: the page is
-sent the cells as strings, and answers with their numbers.
+A browser counts UTF-16 units, Python counts code points. So the page gets no character offsets: the server
+sends the cells as strings, and the page answers with their numbers.
 """
 
 import unicodedata
@@ -27,11 +27,11 @@ class Cells:
 
     def pieces(self) -> list[str]:
         """The text in parts: gap, cell, gap, cell, ..., gap. Gaps hold whitespace, or nothing."""
-        found, last = [], 0
+        pieces, last = [], 0
         for start, end in zip(self.starts, self.ends, strict=True):
-            found += [self.text[last:start], self.text[start:end]]
+            pieces += [self.text[last:start], self.text[start:end]]
             last = end
-        return [*found, self.text[last:]]
+        return [*pieces, self.text[last:]]
 
     def offsets(self, first: int, end: int) -> tuple[int, int]:
         """Characters of the cells `first` (included) to `end` (excluded).
@@ -44,7 +44,7 @@ class Cells:
         return self.starts[first], self.ends[end - 1]
 
     def covering(self, start: int, end: int) -> tuple[int, int] | None:
-        """The cells (first, end) that characters `start` to `end` touch; None if they are but whitespace."""
+        """The cells (first, end) that characters `start` to `end` touch; None if they are only whitespace."""
         first, last = bisect_right(self.ends, start), bisect_left(self.starts, end)
         return (first, last) if first < last else None
 
@@ -66,7 +66,7 @@ def cells(text: str, tokenizer: Callable[[str], Doc]) -> Cells:
 
 
 def joined(text: str, at: int) -> bool:
-    """Whether the characters before and after a place make one that is seen (UAX #29, its main rules)."""
+    """Whether the characters before and after a position form one grapheme (main rules of UAX #29)."""
     before, after = text[at - 1], text[at]
     if before == JOINER or after == JOINER or unicodedata.category(after).startswith("M"):
         return True

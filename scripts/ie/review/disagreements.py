@@ -1,4 +1,4 @@
-"""Where two sets of answers differ: grouped by kind and by what the difference is made of, worst first."""
+"""Disagreements between two sets of answers, grouped by kind and pattern, most frequent first."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from ie.data.records import Record, Span
 from ie.evaluation import scoring
 from ie.review.agreement import Matched, edge_key, span_keys
 
-# scoring's kinds of errors take one side for gold; here nobody is.
+# The kinds of errors of `scoring`, for two sides of which neither is gold.
 KINDS = {
     "boundary": "Other edges, same label",
     "label": "Same edges, other label",
@@ -27,10 +27,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference in text number `text`: what each side said (None: nothing) and where it is.
+    """One difference in text number `text`: the answer of each side (None: nothing) and where it is.
 
-    `parts` are the strings that the difference is made of, `shapes` what kind of tokens these are, and
-    `about` how each is put into words, {} standing for it; without parts, all there is to say.
+    `parts` are the strings in which the answers differ, and `shapes` the kinds of their tokens. `about` has a
+    description for each part, with {} in its place; without parts, it describes the whole difference.
     """
 
     kind: str
@@ -66,16 +66,16 @@ def find(matched: Matched, names: tuple[str, str], nlp: Language) -> list[Differ
 
     A relation whose spans aren't marked alike by both isn't listed: it follows from its spans.
     """
-    found: list[Difference] = []
-    related = all(matched.given("relations"))  # else one side wasn't asked for them
+    differences: list[Difference] = []
+    related = all(matched.has_any("relations"))  # else one side did not annotate them
     for i, (mine, theirs) in enumerate(zip(matched.first, matched.second, strict=True)):
         for error in scoring.errors(mine, theirs):
-            found.append(_of_spans(i, mine, error, names, nlp))
+            differences.append(_of_spans(i, mine, error, names, nlp))
         if related:
-            found += _of_relations(i, mine, theirs, names)
+            differences += _of_relations(i, mine, theirs, names)
         if category := _of_categories(i, mine, theirs):
-            found.append(category)
-    return found
+            differences.append(category)
+    return differences
 
 
 def group(
@@ -86,13 +86,13 @@ def group(
     repeats: int = 3,
     least: float = 0.1,
 ) -> list[Group]:
-    """Differences by kind, label and pattern; the kind with the most first, and within it the pattern.
+    """Differences by kind, label and pattern: the most frequent kind first, and within it the pattern.
 
-    What is the same string at least `repeats` times is a pattern of its own, the rest goes by shape.
+    A string that occurs at least `repeats` times is a pattern of its own; the others are grouped by shape.
 
     Args:
-        labels: all there are; what the guidelines say of another one decides nothing.
-        least: cosine that a sentence of the guidelines must have with the pattern.
+        labels: all labels; a sentence of the guidelines about another label is never chosen.
+        least: lowest cosine similarity between a pattern and a sentence of the guidelines for it.
     """
     everything, scheme = list(differences), set(labels)
     strings = Counter((d.kind, d.label, d.about, d.parts) for d in everything)
@@ -106,12 +106,12 @@ def group(
         groups.setdefault(key, Group(*key)).differences.append(difference)
     for item in groups.values():
         strings_of = " ".join(part for difference in item.differences for part in difference.parts)
-        said = strings_of or " ".join(d.first or d.second or "" for d in item.differences)
-        # Edges are decided by a sentence that speaks of what is inside or outside, not of the label alone.
+        words_of = strings_of or " ".join(d.first or d.second or "" for d in item.differences)
+        # For edges, the sentence must name what is inside or outside the span, not only the label.
         about = strings_of if item.kind in ("boundary", "both") else ""
         labels = set(item.label.split(" or "))
         item.sentence = guidelines.find(
-            f"{item.label} {said}", least, about=about, topics=labels, elsewhere=scheme - labels
+            f"{item.label} {words_of}", least, about=about, topics=labels, elsewhere=scheme - labels
         )
     totals = Counter(difference.kind for difference in everything)
     return sorted(
@@ -126,7 +126,7 @@ def to_records(
     """A record for each text with a difference, most differences first, for adjudication in `review`.
 
     Its spans are those that both marked. `answers` maps each side's name to its spans, relations and cats;
-    `disagreements` lists what differs. The answer is "ignore", so that nobody takes it for gold.
+    `disagreements` lists the differences. The answer is "ignore", so that no command takes it for gold.
     """
     by_text: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in groups:
@@ -140,11 +140,11 @@ def to_records(
                     "guideline": item.sentence.text if item.sentence else None,
                 }
             )
-    found = []
+    records = []
     for i in sorted(by_text, key=lambda i: (-len(by_text[i]), i)):
         mine, theirs = matched.first[i], matched.second[i]
         shared = span_keys(mine) & span_keys(theirs)
-        found.append(
+        records.append(
             Record(
                 text=mine.text,
                 spans=[s for s in mine.spans if (s.start, s.end, s.label) in shared],
@@ -157,7 +157,7 @@ def to_records(
                 disagreements=by_text[i],
             )
         )
-    return found
+    return records
 
 
 def shape(text: str, nlp: Language) -> str:
@@ -170,7 +170,7 @@ def shape(text: str, nlp: Language) -> str:
                 kinds[-1] = kind if kind.endswith("s") else f"{kind}s"
             else:
                 kinds.append(kind)
-    return " + ".join(kinds) or "blank"
+    return " + ".join(kinds) or "whitespace"
 
 
 def _kind(token: Token) -> str:
@@ -204,8 +204,8 @@ def _of_spans(
         kind,
         i,
         label,
-        _said(text, mine),
-        _said(text, theirs),
+        _described(text, mine),
+        _described(text, theirs),
         (mine.start, mine.end) if mine else None,
         (theirs.start, theirs.end) if theirs else None,
         tuple(part.casefold() for part in parts),
@@ -228,22 +228,22 @@ def _edges(text: str, mine: Span, theirs: Span, names: tuple[str, str]) -> tuple
 def _of_relations(i: int, mine: Record, theirs: Record, names: tuple[str, str]) -> list[Difference]:
     shared = span_keys(mine) & span_keys(theirs)
     edges = [{edge_key(record, edge) for edge in record.relations} for record in (mine, theirs)]
-    found = []
+    differences = []
     for edge in sorted(edges[0] ^ edges[1]):
         head, child, label = edge
         if head not in shared or child not in shared:
             continue
-        said = f"{mine.text[head[0] : head[1]]} → {label} → {mine.text[child[0] : child[1]]}"
+        relation = f"{mine.text[head[0] : head[1]]} → {label} → {mine.text[child[0] : child[1]]}"
         here = edge in edges[0]
         where = (min(head[0], child[0]), max(head[1], child[1]))
         about = f"{names[here]} has none from {head[2]} to {child[2]}"
-        found.append(
+        differences.append(
             Difference(
                 "relation",
                 i,
                 label,
-                said if here else None,
-                None if here else said,
+                relation if here else None,
+                None if here else relation,
                 where if here else None,
                 None if here else where,
                 (),
@@ -251,7 +251,7 @@ def _of_relations(i: int, mine: Record, theirs: Record, names: tuple[str, str]) 
                 (about,),
             )
         )
-    return found
+    return differences
 
 
 def _of_categories(i: int, mine: Record, theirs: Record) -> Difference | None:
@@ -264,7 +264,7 @@ def _of_categories(i: int, mine: Record, theirs: Record) -> Difference | None:
     return Difference("category", i, "", chosen[0], chosen[1], None, None, (), (), (about,))
 
 
-def _said(text: str, span: Span | None) -> str | None:
+def _described(text: str, span: Span | None) -> str | None:
     return f"{span.label} {text[span.start : span.end]}" if span else None
 
 

@@ -1,4 +1,4 @@
-"""What a first model needs: some reviewed texts of each part of the split, and where they come from."""
+"""What a first model needs: some reviewed texts of each part of the split."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from ie.review.settings import BeginSection
 
 
 def missing(begin: BeginSection, counts: Mapping[str, int]) -> dict[str, int]:
-    """How many texts more each part needs, of the parts that are counted; those with enough are left out."""
+    """How many more texts each part in `counts` needs; parts with enough texts are left out."""
     aims = begin.model_dump()
-    # a part without any text can't be used, whatever the settings say
+    # Each part needs at least one text, whatever the settings are.
     return {part: max(1, aims[part]) - n for part, n in counts.items() if n < max(1, aims[part])}
 
 

@@ -1,4 +1,4 @@
-"""The annotation guidelines for the side panel: safe HTML, and which parts speak of which label."""
+"""The annotation guidelines for the side panel: safe HTML in blocks, each with the labels that it names."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ def read_guidelines(path: Path, labels: Sequence[str]) -> GuidelinesPanel:
         source = content.decode("utf-8")
     except OSError as error:
         raise UserError(
-            f"{path}: can't be read ({error.strerror}); write down what decides in doubt."
+            f"{path}: can't be read ({error.strerror}); create it, with a rule for each label."
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8.") from None
@@ -45,18 +45,18 @@ def read_guidelines(path: Path, labels: Sequence[str]) -> GuidelinesPanel:
 def _blocks(source: str, labels: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Headings, paragraphs and the items of outer lists, one by one."""
     markdown = MarkdownIt("commonmark", {"html": False})
-    found = []
+    blocks = []
     for tokens, before, after in _parts(markdown.parse(source)):
         html = before + markdown.renderer.render(tokens, markdown.options, {}) + after
-        # the source, since a label with an underscore may be cut into several parts of text
+        # The parser may split a label with an underscore into several tokens of text.
         words = " ".join(token.content for token in tokens if token.type == "inline")
         named = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}s?(?!\w)", words)]
-        found.append((html, tuple(named)))
-    return found
+        blocks.append((html, tuple(named)))
+    return blocks
 
 
 def _parts(tokens: list[Token]) -> list[tuple[list[Token], str, str]]:
-    """Tokens of each block, and the tags that must be put around it."""
+    """Tokens of each block, and the tags to put around it."""
     parts: list[tuple[list[Token], str, str]] = []
     current: list[Token] = []
     depth, start, tag = 0, 1, ""

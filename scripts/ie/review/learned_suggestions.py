@@ -17,9 +17,9 @@ STRINGS, RULES, MODEL = "marked before", "mined rules", "quick model"
 
 
 class LearnedSuggestions:
-    """What the answers of this project suggest for its other texts.
+    """Suggestions that are learned from the answers of this project.
 
-    A training runs in another process. While it does, nothing waits for it; answers that come in between are
+    A training runs in another process, and nothing waits for it. Answers that arrive in the meantime are used
     in the next one.
     """
 
@@ -34,7 +34,7 @@ class LearnedSuggestions:
     ) -> None:
         """Args:
         executor: where trainings run.
-        report: told if they can't.
+        report: called with a sentence if a training fails.
         """
         self._lang, self._every, self._executor, self._report = lang, settings.every, executor, report
         self._strings = MarkedStrings(tokenizer) if settings.strings else None
@@ -57,7 +57,7 @@ class LearnedSuggestions:
         self._begin()
 
     def suggest(self, text: str) -> Iterator[tuple[str, Record]]:
-        """The sources and what they suggest for a text."""
+        """Each source with its suggestions for a text."""
         if self._strings:
             yield STRINGS, self._strings.suggest(text)
         for name, pipeline in ((RULES, self._rules), (MODEL, self._model)):
@@ -66,12 +66,12 @@ class LearnedSuggestions:
 
     @property
     def names(self) -> list[str]:
-        """The sources that suggest something by now."""
+        """The sources that can make suggestions now."""
         sources = ((STRINGS, self._strings), (RULES, self._rules), (MODEL, self._model))
         return [name for name, source in sources if source is not None]
 
     def _begin(self) -> None:
-        # A multiple of `every`, so that what is learned doesn't depend on how long a training takes.
+        # A multiple of `every`, so that the result doesn't depend on how long a training takes.
         answers = len(self._answers) // self._every * self._every if self._every else 0
         if self._running or answers <= self._trained:
             return

@@ -7,8 +7,8 @@ from spacy.tokens import Doc
 
 from ie.data.records import Record, Span
 
-LONGEST = 6  # tokens; longer spans seldom occur again
-# A string is suggested if so many of its occurrences in answered texts were marked, all with one label.
+LONGEST = 6  # tokens; longer spans rarely occur twice
+# A string is suggested if this share of its occurrences in answered texts was marked with one label.
 MARKED = 0.75
 Counts = tuple[Counter[str], Counter[tuple[str, str]]]
 

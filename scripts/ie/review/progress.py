@@ -1,4 +1,4 @@
-"""How far reviewing has come: not a share of all texts, but what is missing for the next decision."""
+"""Progress of the review: not a share of all texts, but what is missing for the next decision."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ def progress(
 
     Args:
         counts: reviewed and accepted texts of train, dev and test.
-        closest: of the evaluation: the two systems that are hardest to tell apart.
+        closest: of the evaluation: the two systems whose difference is least certain.
         begin: texts of each part for a first model; None if there is a model.
         left: unreviewed texts of each part; no aim asks for more. None if that isn't known.
     """
@@ -97,10 +97,10 @@ def _rest(part: str, n: int, left: int) -> dict[str, Any]:
 def read_closest(path: Path) -> dict[str, Any] | None:
     """The closest pair of the last evaluation, None where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8")).get("closest")
+        closest = json.loads(path.read_text(encoding="utf-8")).get("closest")
     except (OSError, ValueError, AttributeError):
         return None
-    return found if isinstance(found, dict) and {"first", "second", "more"} <= set(found) else None
+    return closest if isinstance(closest, dict) and {"first", "second", "more"} <= set(closest) else None
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Which text is asked next. First the part of the split it is for, then the text; nothing is scored early."""
+"""The order of the texts. The next part of the split is chosen first, then a text of it."""
 
 import hashlib
 from collections import Counter
@@ -57,8 +57,7 @@ class ReviewQueue:
     """The texts of a project in the order that the settings ask for.
 
     Texts of dev and test are drawn at random, so that scores on them hold for all texts; those of train by
-    what they would teach. A large corpus is read and scored piece by piece: a draw takes the best of what was
-    scored so far.
+    score. A large corpus is scored in steps: a draw takes the best of the texts that were scored so far.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class ReviewQueue:
         suggested: Callable[[str], bool] = lambda text: False,
     ) -> None:
         """Args:
-        part: where a text falls if it is reviewed now: a part of the split, or "bridge".
+        part: the part of the split that a text gets if it is reviewed now, or "bridge".
         counts: what has been reviewed, and what is being reviewed.
         shares: of the parts of the split.
         score: disagreement or uncertainty of a text; the highest comes first.
@@ -83,7 +82,7 @@ class ReviewQueue:
         self._part, self._counts, self._score, self._suggested = part, counts, score, suggested
         self._sequence = self._start()
         self._rank = 0
-        # of each part the texts that were read, as (minus the score, place in the sequence, number)
+        # For each part, the scored texts: (minus the score, position in the sequence, number).
         self._pools: dict[str, list[tuple[float, int, int]]] = {part: [] for part in PARTS}
         self._seen: Counter[str] = Counter()
 
@@ -91,7 +90,7 @@ class ReviewQueue:
         if self._settings.then == "file":
             yield from range(len(self._texts))
             return
-        # by a hash of the text, so that new texts don't shuffle the old
+        # By a hash of the text: new texts do not change the order of the old ones.
         seed = str(self._settings.seed).encode()
         keys = [hashlib.blake2b(t.encode(), key=seed, digest_size=8).digest() for t in self._texts]
         yield from sorted(range(len(keys)), key=keys.__getitem__)
@@ -104,15 +103,15 @@ class ReviewQueue:
         """The next text, by number, and why it was chosen; None if there is no other.
 
         Args:
-            usable: whether a text may be drawn: not one that is answered, or that somebody works on.
+            usable: whether a text may be drawn: it is not answered, and nobody else works on it.
         """
         counts = self._counts()
         for part, reason in wanted(self._settings, counts, self._shares):
-            found = self._take((part,) if part else PARTS, usable, counts)
-            if found is not None:
-                return found, reason
-        found = self._take(PARTS, usable, counts)
-        return None if found is None else (found, REASONS[self._settings.then])
+            number = self._take((part,) if part else PARTS, usable, counts)
+            if number is not None:
+                return number, reason
+        number = self._take(PARTS, usable, counts)
+        return None if number is None else (number, REASONS[self._settings.then])
 
     def learn(self, text: str) -> None:
         """Count the words of a text that was answered, for diversity."""
@@ -160,7 +159,7 @@ class ReviewQueue:
                 continue
             if self._part(self._texts[number]) == part:
                 return number
-            self._push(number)  # it resembles a text that was reviewed since
+            self._push(number)  # since then, a similar text was reviewed
 
     def _pop(self, part: str, counts: PartCounts) -> int:
         pool = self._pools[part]
@@ -169,7 +168,7 @@ class ReviewQueue:
             if self._settings.then == "diversity":
                 first = max(nsmallest(POOL, pool), key=lambda item: self._novelty(self._texts[item[2]]))
             if counts.labelled[part] < self._settings.begin.train:
-                # a first model has most to learn from texts with labels
+                # A first model learns most from texts with labels.
                 ahead = (item for item in nsmallest(POOL, pool) if self._suggested(self._texts[item[2]]))
                 first = next(ahead, first)
         if first is pool[0]:
@@ -181,5 +180,5 @@ class ReviewQueue:
 
     def _novelty(self, text: str) -> float:
         words = set(normalise(text))
-        # The exact sum, since the order of a set's words is another one in every process.
+        # An exact sum, as the order of the words in a set differs between processes.
         return fsum(1 / (1 + self._seen[word]) for word in words) / len(words)

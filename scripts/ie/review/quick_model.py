@@ -1,4 +1,4 @@
-"""A small model and rules made from the answers so far, within seconds."""
+"""A small model and rules that are trained on the answers so far, within seconds."""
 
 import os
 import random
@@ -19,7 +19,7 @@ WIDTH, DEPTH, BATCH, DROPOUT, LEARN_RATE = 64, 3, 8, 0.2, 0.002
 STEPS, MORE_STEPS = 120, 60  # updates without the newest answers, then with them
 # The newest answers judge the model: this share of them, at least so many texts.
 HELD_OUT, HELD_OUT_TEXTS = 0.2, 5
-# Wrong suggestions cost more keys than right ones save; so many of a label must have been judged.
+# A wrong suggestion costs more keys than a right one saves. A label needs this many suggestions to be judged.
 PRECISION, SUGGESTED = 0.5, 3
 MODEL = {
     "@architectures": "spacy.TransitionBasedParser.v2",
@@ -51,10 +51,10 @@ MODEL = {
 
 @dataclass(frozen=True)
 class QuickTraining:
-    """What was learned from so many `answers`: rules, and a model as spaCy's bytes, empty if there is none.
+    """The result of a training on a number of `answers`: rules, and a model as bytes, empty if there is none.
 
-    The model suggests `labels` alone: those of whose suggestions half were right in the newest answers.
-    `right` and `suggested` count these suggestions by label.
+    The model suggests only `labels`: those for which at least half of its suggestions in the newest answers
+    were right. `right` and `suggested` count these suggestions by label.
     """
 
     answers: int
@@ -68,7 +68,7 @@ class QuickTraining:
 def train(answers: Sequence[Record], lang: str, priority: int = 19) -> QuickTraining:
     """Train on answers, oldest first; the same answers give the same model.
 
-    The model learns from all but the newest answers first, is judged by those, and then learns from all.
+    The model is first trained on all but the newest answers and evaluated on these, then trained on all.
 
     Args:
         priority: added to the process's niceness.
@@ -102,7 +102,7 @@ def train(answers: Sequence[Record], lang: str, priority: int = 19) -> QuickTrai
 
 
 def empty(lang: str) -> Language:
-    """The pipeline before its training, to which the bytes of a trained one belong."""
+    """An untrained pipeline; the bytes of a trained model are loaded into it."""
     nlp = blank(lang)
     nlp.add_pipe("ner", config={"model": MODEL})
     return nlp

@@ -1,4 +1,4 @@
-"""Texts to look at again, and why: likely errors, or what annotators disagree on."""
+"""Texts to review again, and why: likely errors, or disagreements between annotators."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -44,20 +44,20 @@ def likely_errors(errors: Path, model: Path, split: Split) -> list[SelectedText]
     Raises:
         UserError: no such text is known.
     """
-    found = label_errors(errors, [*split.train, *split.dev, *split.test])
+    likely = label_errors(errors, [*split.train, *split.dev, *split.test])
     if model.exists():
         nlp = load_model(model)
-        found += model_errors(split.dev, lambda texts: [from_doc(doc) for doc in nlp.pipe(texts)], "model")
-    if not found:
+        likely += model_errors(split.dev, lambda texts: [from_doc(doc) for doc in nlp.pipe(texts)], "model")
+    if not likely:
         raise UserError(
             f"{model.parents[1]}: no likely errors are known; run `weasel run all` or `weasel run diagnose` "
             "first, and then review errors."
         )
-    return once(found)
+    return once(likely)
 
 
 def label_errors(path: Path, gold: Iterable[Record]) -> list[SelectedText]:
-    """Texts whose annotation the other texts contradict, as `diagnose` lists them; none without its file.
+    """Texts whose annotation contradicts that of other texts, as listed by `diagnose`; none without its file.
 
     Raises:
         UserError: the file isn't what `diagnose` writes.
@@ -67,8 +67,8 @@ def label_errors(path: Path, gold: Iterable[Record]) -> list[SelectedText]:
     texts = {record.id: record.text for record in gold}
 
     def chosen(error: dict[str, Any]) -> SelectedText | None:
-        given, likelier = error["label"] or "unmarked", error["likelier"] or "no span"
-        why = f"diagnosis: {error['string']!r} is {given}; {likelier} is likelier"
+        current, likelier = error["label"] or "unmarked", error["likelier"] or "no span"
+        why = f"diagnosis: {error['string']!r} is {current}; {likelier} is likelier"
         return SelectedText(texts[error["id"]], why) if error["id"] in texts else None
 
     fault = "not a line of label errors; run `weasel run diagnose` again"
@@ -105,7 +105,7 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[SelectedText]:
     Raises:
         UserError: a record without such answers.
     """
-    found = []
+    selected = []
     for record in records:
         extra: dict[str, Any] = record.model_extra or {}
         suggested = TextSuggestions()
@@ -116,20 +116,20 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[SelectedText]:
         except (KeyError, TypeError, IndexError, AttributeError, ValidationError):
             raise UserError(
                 f"{path}: the record {record.id!r} must have `answers` with the spans of each side, by name; "
-                "make the file again with `weasel run agreement`."
+                "run `weasel run agreement` again."
             ) from None
         size = len(record.text)
         for span in suggested.spans:
             if not 0 <= span.start < span.end <= size:
                 raise UserError(
                     f"{path}: the record {record.id!r} has an answer with a span {span.start}-{span.end} "
-                    "outside its text; make the file again."
+                    "outside its text; run `weasel run agreement` again."
                 )
-        suggested.cats = {}  # no vote is preset
-        found.append(
+        suggested.cats = {}  # no category is preset
+        selected.append(
             SelectedText(record.text, "; ".join(dict.fromkeys(reasons)) or "answers differ", suggested)
         )
-    return once(found)
+    return once(selected)
 
 
 def _reason(difference: dict[str, Any]) -> str:

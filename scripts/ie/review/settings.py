@@ -1,4 +1,4 @@
-"""The settings of reviewing, from configs/review.cfg, and the questions that follow from them."""
+"""The settings of the review (configs/review.cfg), and the questions that follow from them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Side = Literal["train", "dev", "test"]
 
 
 class ReviewSection(Section):
-    """`[review]`: how texts are asked about."""
+    """`[review]`: which questions are asked about a text."""
 
     tasks: list[Task] = Field(["spans", "relations", "categories"])
     mode: Literal["one label", "all labels"] = "all labels"
@@ -78,7 +78,7 @@ class ReviewSettings(Section):
 
 @dataclass(frozen=True)
 class Unit:
-    """One question about a text: a task and the labels it is asked for, named "spans:COMPANY" or "spans"."""
+    """One question about a text: a task and its labels; named "spans:COMPANY" or "spans", for example."""
 
     task: str
     labels: tuple[str, ...]
@@ -86,7 +86,7 @@ class Unit:
 
     @property
     def parts(self) -> frozenset[str]:
-        """What is settled by an answer, the same in every mode: a label of a task, or all categories."""
+        """What an answer settles, the same in every mode: labels of a task, or all categories."""
         if self.task == "categories":
             return frozenset({"categories"})
         return frozenset(f"{self.task}:{label}" for label in self.labels)
@@ -113,18 +113,18 @@ def units(settings: ReviewSettings, scheme: Scheme) -> tuple[Unit, ...]:
     Raises:
         UserError: the scheme has no label for any of the tasks.
     """
-    found: list[Unit] = []
+    questions: list[Unit] = []
     for task, kind in TASKS.items():
         labels = scheme.labels(kind)
         if task not in settings.review.tasks or not labels:
             continue
         if task == "categories" or settings.review.mode == "all labels":
-            found.append(Unit(task, labels, task))
+            questions.append(Unit(task, labels, task))
         else:
-            found += [Unit(task, (label,), f"{task}:{label}") for label in labels]
-    if not found:
+            questions += [Unit(task, (label,), f"{task}:{label}") for label in labels]
+    if not questions:
         raise UserError(
             f"{scheme.path}: no label for any of the tasks {', '.join(settings.review.tasks)}; add labels, "
-            "or correct tasks in the settings of reviewing."
+            "or correct tasks in configs/review.cfg."
         )
-    return tuple(found)
+    return tuple(questions)

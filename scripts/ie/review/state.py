@@ -67,7 +67,6 @@ class ReviewState:
         gold: Gold,
         own_gold: Callable[[str], Gold],
         sides: Callable[[Iterable[Record]], Sides],
-        score: Callable[[str], float] = lambda text: 0.0,
         chosen: Sequence[SelectedText] = (),
         selection: str = "",
         clock: Callable[[], float] = time.time,
@@ -76,14 +75,13 @@ class ReviewState:
         texts, record: the texts that may be asked about, and the raw record of each.
         gold, own_gold: the reviewed records of all, and of an annotator who works independently.
         sides: makes the split of reviewed records.
-        score: what orders the texts, see `ReviewQueue`.
         chosen, selection: for another review: the texts in this order, reviewed or not, and a name for it.
 
         Raises:
             UserError: the journal is broken.
         """
         self.settings, self.units, self.guidelines = settings, tuple(units), guidelines
-        self._tokenizer, self._record, self.sources, self._score = tokenizer, record, sources, score
+        self._tokenizer, self._record, self.sources = tokenizer, record, sources
         self._journal, self._own_gold, self._clock = journal, own_gold, clock
         self.gold, self._make_sides = gold, sides
         self.sides = sides(gold.records.values())
@@ -451,7 +449,7 @@ class ReviewState:
                 part=self.side,
                 counts=lambda: self._part_counts(self._groups[name]),
                 shares=self.sides.shares,
-                score=self._score,
+                score=lambda text: self.sources.score(text, order.then),
                 suggested=lambda text: bool(self.sources.get(text, model=False).spans),
             )
             self._groups[name] = AnnotatorGroup(drafts, desks, queue)

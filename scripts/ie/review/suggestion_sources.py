@@ -13,6 +13,7 @@ from ie.core.pipelines import load_pipeline
 from ie.data.docs import from_doc
 from ie.data.records import Record, RecordFile
 from ie.review.learned_suggestions import RULES, STRINGS, LearnedSuggestions
+from ie.review.settings import OrderSection
 
 Key = tuple[int, int, str]
 
@@ -97,14 +98,32 @@ class SuggestionSources:
         learned = self.learned.names if self.learned else []
         return [*self.files, *(["model"] if self._load_model else []), *learned]
 
-    def speakers(self, texts: int = 100) -> set[str]:
-        """The sources that suggest something for the first texts of each file; one file may hold several."""
-        return {
+    def best_order(self, texts: int = 100) -> Literal["disagreement", "uncertainty", "diversity"]:
+        """The best order of the texts for the number of sources, as seen in the first texts of each file.
+
+        The trained pipeline does not count: it would have to read every text first.
+        """
+        names = {
             name
             for file in self.files.values()
             for text in file.texts[:texts]
             for name in self.get(text, model=False).sources
         }
+        if len(names) > 1:
+            return "disagreement"
+        return "uncertainty" if names else "diversity"
+
+    def settled_order(self, order: OrderSection) -> OrderSection:
+        """An order of "auto", or of "disagreement" with fewer than two sources, becomes the best one."""
+        best = self.best_order()
+        if order.then == "auto" or (order.then == "disagreement" and best != "disagreement"):
+            return order.model_copy(update={"then": best})
+        return order
+
+    def score(self, text: str, order: str) -> float:
+        """What texts of train are ordered by: disagreement or uncertainty, the highest first."""
+        measure = disagreement if order == "disagreement" else uncertainty
+        return measure(self.get(text, model=False))
 
     def get(self, text: str, *, model: bool = True) -> TextSuggestions:
         """What is suggested for a text.
@@ -187,16 +206,6 @@ def add(suggested: TextSuggestions, record: Record, source: str) -> None:
     llm: dict[str, Any] = (record.model_extra or {}).get("llm") or {}
     suggested.dropped += len(llm.get("dropped") or ())
     suggested.failed |= bool(llm.get("error"))
-
-
-def best_order(speakers: int) -> Literal["disagreement", "uncertainty", "diversity"]:
-    """By what texts are ordered, given the number of sources that suggest something.
-
-    The trained pipeline does not count: it would have to read every text first.
-    """
-    if speakers > 1:
-        return "disagreement"
-    return "uncertainty" if speakers else "diversity"
 
 
 def load_model(path: Path) -> Language:

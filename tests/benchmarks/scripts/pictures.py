@@ -98,7 +98,7 @@ def server(folder: Path, scheme: Path, guidelines: Path) -> Iterator[str]:
     command = [sys.executable, "-u", str(Path(__file__).parents[3] / "scripts" / "review.py")]
     command += ["--texts", str(folder / "texts.jsonl"), "--reviewed", str(folder / "reviewed.jsonl")]
     command += ["--journal", str(folder / "log.jsonl"), "--settings", str(folder / "review.cfg")]
-    command += ["--cache", str(folder / "cache"), "--port", "0"]
+    command += ["--port", "0"]
     command += ["--scheme", str(scheme), "--guidelines", str(guidelines)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:

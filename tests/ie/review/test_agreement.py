@@ -132,7 +132,7 @@ class TestSides:
         path = self.file(tmp_path, "a.jsonl", *rows)
         first, second = agreement.sides(path, path, ("cleo", "anna"), SCHEME)
         assert (first.name, second.name) == ("cleo", "anna")
-        with pytest.raises(UserError, match=r"a.jsonl: holds answers of anna, ben, cleo, and of none"):
+        with pytest.raises(UserError, match=r"a.jsonl: has answers of anna, ben, cleo, but none of"):
             agreement.sides(path, path, ("anna", "LLM"), SCHEME)
 
     def test_prodigy_s_sessions_are_annotators(self, tmp_path):

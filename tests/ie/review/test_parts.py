@@ -29,7 +29,6 @@ from ie.review.suggestion_sources import (
     SuggestionSources,
     TextSuggestions,
     add,
-    best_order,
     disagreement,
     uncertainty,
 )
@@ -338,7 +337,7 @@ class TestSuggestions:
                 ]
                 path = write_lines(tmp_path / f"{name}.jsonl", lines)
                 files[name] = RecordFile(path, labels=SCHEME, tokenizer=NLP.tokenizer)
-            return best_order(len(SuggestionSources(files).speakers()))
+            return SuggestionSources(files).best_order()
 
         assert best() == "diversity"
         assert best("") == best("llm", "llm") == "uncertainty"
