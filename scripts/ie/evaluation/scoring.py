@@ -23,7 +23,7 @@ KINDS = ("boundary", "type", "both", "missing", "spurious")
 Known = set[tuple[str, str]]
 # Shown wherever the LLM's score on dev stands alone.
 LLM_ON_DEV = (
-    "If the LLM's prompt was chosen on dev, as by compare-prompts, its score there is too high; evaluate "
+    "If the LLM's prompt was chosen on dev, as by tune-prompt, its score there is too high; evaluate "
     "gives it on test."
 )
 

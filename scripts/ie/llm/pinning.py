@@ -117,6 +117,23 @@ def pin_and_price(
     """
     before = answered(nlp, texts, stretch)
     pin(nlp, examples)
+    return price(nlp, before, texts, stretch, stats, timings)
+
+
+def price(
+    nlp: Language,
+    before: dict[str, list[Answer]],
+    texts: Sequence[Record],
+    stretch: int,
+    stats: Path,
+    timings: Path,
+) -> str:
+    """What asking again about answered texts with the prompts of a pipeline takes, in a sentence.
+
+    Args:
+        before: the answers so far (`answered`), by text.
+        stats, timings: what `llm-annotate` wrote in its last run.
+    """
     after = answered(nlp, [record for record in texts if record.text in before], stretch)
     again = [record for record in texts if record.text in before.keys() - after.keys()]
     if not again:

@@ -53,6 +53,23 @@ class ConfigFile:
                 raise UserError(f"{self.path}: [{section}] has no setting {name}; take the template's file.")
             self._config[section][name].value = json_text(value)
 
+    def put(self, section: str, name: str, value: Any) -> None:
+        """Set a setting, at the end of its section if it isn't there yet.
+
+        Raises:
+            UserError: there is no such section.
+        """
+        if self.has(section, name):
+            self._config[section][name].value = json_text(value)
+            return
+        if section not in self.sections:
+            raise UserError(f"{self.path}: there is no section [{section}] for {name}; add one.")
+        settings = self._config[section].option_blocks()
+        if settings:
+            settings[-1].add_after.option(name, json_text(value))
+        else:
+            self._config[section][name] = json_text(value)
+
     def replace(self, section: str, names: list[str], values: Mapping[str, Any]) -> None:
         """Put other settings in the place of the first of `names`; none of these need be there."""
         present = [name for name in names if self.has(section, name)]

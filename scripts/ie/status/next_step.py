@@ -198,7 +198,7 @@ def _llm_failed(now: Snapshot) -> NextStep | None:
         return NextStep(
             f"LLM: {run.texts - run.failed:,} of {run.texts:,} answers can be used",
             "the answers don't have the form that the prompt asks for",
-            "weasel run compare-prompts",
+            "weasel run tune-prompt",
             "or set another model: --vars.provider NAME",
         )
     return None

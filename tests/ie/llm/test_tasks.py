@@ -14,17 +14,19 @@ from running import ROOT
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from ie.core.errors import UserError
+from ie.core.settings import read_config
 from ie.data.records import Record, blank
 from ie.llm import pipeline
 from ie.llm.examples import FewShotExamples
 from ie.llm.tasks import BLANKS, categories_task, one_line, relations_task, spans_task, split_sentences, trace
 from ie.llm.types import Answer, Prompt, estimate_tokens
+from ie.training.prompts.candidates import flat
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = deals.SCHEME
 LINES, JSON = (str(ROOT / "configs" / "prompts" / f"{name}.jinja") for name in ("lines", "json"))
 FORMS = re.findall(
-    r"^\[([^.\n]+)\]$", (ROOT / "configs" / "forms.cfg").read_text(encoding="utf-8"), re.MULTILINE
+    r"^\[([^.\n]+)\]$", (ROOT / "tests" / "configs" / "forms.cfg").read_text(encoding="utf-8"), re.MULTILINE
 )
 TALK = "Hooli raises $5m to revolutionize search, led by ACME Ventures"
 NLP = blank("en")
@@ -96,12 +98,10 @@ def reasons(doc):
 def test_golden_prompts(form, capsys):
     """To renew them: delete the files of tests/ie/llm/golden that should change, run this, look at the diff.
 
-    They show the scheme of tests/configs/llm.cfg and the forms of configs/forms.cfg on a few examples.
+    They show the scheme of tests/configs/llm.cfg and the forms of tests/configs/forms.cfg on a few examples.
     """
-    from runpy import run_path
-
-    forms = run_path(str(ROOT / "scripts" / "compare-prompts.py"))["read_forms"]
-    overrides = forms(ROOT / "configs" / "forms.cfg", form)[form]
+    forms = read_config(ROOT / "tests" / "configs" / "forms.cfg", interpolate=False)
+    overrides = dict(flat(forms[form]))
     overrides |= {"paths.reviewed": str(GOLDEN / "reviewed.jsonl"), "paths.examples": ""}
     overrides["prompt.template"] = str(ROOT / overrides.get("prompt.template", "configs/prompts/lines.jinja"))
     config = pipeline.load_config(CONFIG, None, overrides)
