@@ -288,7 +288,7 @@ def confirm(config: Path, examples: Path, *, yes: bool, provider: str) -> None:
 
 
 def keep(best: Prompt, result: Result, config: Path, file: Path | None) -> None:
-    """Write the settings into the provider's file where it has them, as that takes effect; else the config."""
+    """Write each setting where it takes effect: in the provider's file if that has it, else in the config."""
     files = {path: ConfigFile(path) for path in (file, config) if path}
     for name, value in best.settings.items():
         section, _, key = name.rpartition(".")

@@ -126,12 +126,12 @@ def test_the_better_prompt_is_written_with_its_evidence(project, server):
     assert (scores["best"], scores["settings"]) == ("examples.two", {"prompt.examples.n": 2})
     assert scores["before"][0] == pytest.approx(0.6667, abs=1e-4)
     assert scores["after"][0] == 1.0
-    assert "F .7 ±.1 → 1.0 ±.1 (examples.two), gain .33 (95 % interval" in outcome.output
+    assert "(examples.two), gain .33 (95 % interval" in outcome.output
     text = CONFIG.read_text()
     assert "\nn = 2\n" in text
     [evidence] = re.findall(r"^\[prompt\]\n(# Chosen by tune-prompt: .*)\n# Kept\.$", text, re.MULTILINE)
     assert re.fullmatch(
-        r"# Chosen by tune-prompt: F \.7 ±\.1 -> 1\.0 ±\.1 on \d\d texts it didn't see; "
+        r"# Chosen by tune-prompt: F \.7 ±\.1 -> \.\d\d to 1\.00 on \d\d texts it didn't see; "
         r"gain \.33 \(95 % interval \.\d\d to \.\d\d\)\.",
         evidence,
     )
@@ -142,7 +142,7 @@ def test_the_better_prompt_is_written_with_its_evidence(project, server):
     assert again.status == 0
     assert "No candidate is better than the current prompt" in again.output
     assert CONFIG.read_text() == text
-    assert len(server.requests) > asked
+    assert len(server.requests) == asked, "all of its answers are stored"
 
 
 def test_the_halves_are_apart_and_no_example_is_scored(project, server):
@@ -158,7 +158,8 @@ def test_the_halves_are_apart_and_no_example_is_scored(project, server):
     )
     examples = {text for p in server.prompts for text in re.findall(r"^Text: (.*)$", p, re.MULTILINE)[:-1]}
     assert not examples & (held_out | searched | {record.text for record in project.split.test})
-    assert dev & held_out and dev & searched
+    assert dev & held_out
+    assert dev & searched
 
 
 def test_halving_asks_few(project, server):

@@ -1,7 +1,7 @@
 """The search: stages of successive halving, each from the best prompt so far.
 
-Successive halving (Jamieson and Talwalkar 2016) asks all candidates about a few texts, and the better half about
-twice as many, until the last ones have been asked about all. Poor candidates cost little.
+Successive halving (Jamieson and Talwalkar 2016) asks all candidates about a few texts, and the better half
+about twice as many, until the last ones have been asked about all. Poor candidates cost little.
 """
 
 from collections.abc import Callable, Sequence
