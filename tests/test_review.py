@@ -138,7 +138,7 @@ def test_only_labels_of_the_question_are_given(server: Server, open_page: Callab
     assert in_text(page) == [("COMPANY", "Hooli")] == [row[:2] for row in marked(page)]
     press(page, "d")
     assert in_text(page) == [] == marked(page)
-    assert page.locator("#foundtitle").inner_text() == "No COMPANY marked"
+    assert page.locator("#annotation-title").inner_text() == "No COMPANY marked"
     press(page, "m")
     accept(page)
     # that of the question before stands in the text, and no key relabels it

@@ -28,11 +28,8 @@ class Changed(Exception):
 class Journal:
     """The append-only log of answers; held by one server at a time."""
 
-    def __init__(self, path: Path, owner: str = "") -> None:
+    def __init__(self, path: Path) -> None:
         """Open and lock the journal; a last line that was cut off by a crash, never acknowledged, is removed.
-
-        Args:
-            owner: how others may find the server that holds it, for their error message.
 
         Raises:
             UserError: another server holds it, or it can't be written.

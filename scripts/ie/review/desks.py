@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ie.review.drafts import GoldDrafts
 from ie.review.text_search import ReviewTexts
@@ -44,7 +45,7 @@ class Desks:
         desk = self._by_name.get(annotator)
         if desk is None:
             desk = self._by_name[annotator] = Desk()
-            for number, last in self._unfinished():
+            for number, last in self._drafted(finished=False):
                 if last == annotator:
                     desk.add(number, "you began it")
         desk.touched = self._clock()
@@ -63,8 +64,14 @@ class Desks:
         """The texts on the desks of others, and those that are unfinished since before a restart."""
         return [
             *(i for other in self._others(desk) for i in other.batch),
-            *(number for number, _ in self._unfinished()),
+            *(number for number, _ in self._drafted(finished=False)),
         ]
+
+    @cached_property
+    def reopened(self) -> list[int]:
+        """The finished texts that are asked again, as the label scheme has a new label."""
+        numbers = [] if self._drafts.selection else [number for number, _ in self._drafted(finished=True)]
+        return [number for number in numbers if self._drafts.is_unreviewed(self._texts.texts[number])]
 
     def take(self, desk: Desk, number: int, reason: str) -> None:
         """Put a text on a desk, and take it from another one."""
@@ -76,10 +83,10 @@ class Desks:
     def _others(self, desk: Desk) -> list[Desk]:
         return [other for other in self._by_name.values() if other is not desk]
 
-    def _unfinished(self) -> list[tuple[int, str]]:
-        """Unfinished texts, each with the annotator who answered last."""
+    def _drafted(self, *, finished: bool) -> list[tuple[int, str]]:
+        """Finished or unfinished texts, each with the annotator who answered last."""
         return [
             (number, draft.annotators[-1])
             for key, draft in self._drafts.by_key.items()
-            if not draft.finished and (number := self._texts.find(key)) is not None
+            if draft.finished == finished and (number := self._texts.find(key)) is not None
         ]

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,15 +39,11 @@ IN_FILE_ORDER = {"begin": BeginSection(train=0, dev=0, test=0), "first": "", "th
 
 @dataclass
 class AnnotatorGroup:
-    """The annotators who share a gold file: its drafts, their desks, and the order of the texts.
-
-    `reopened` are finished texts that have to be asked again, once they were looked up.
-    """
+    """The annotators who share a gold file: its drafts, their desks, and the order of the texts."""
 
     drafts: GoldDrafts
     desks: Desks
     queue: ReviewQueue
-    reopened: list[int] | None = None
 
 
 class ReviewState:
@@ -93,7 +89,7 @@ class ReviewState:
         self._entries: set[str] = set()
         self._history: dict[str, list[tuple[str, str]]] = {}  # annotator -> key of the text, unit
         self._skipped: set[str] = set()
-        self._sessions: dict[str, ReviewSession] = {}
+        self._sessions: defaultdict[str, ReviewSession] = defaultdict(ReviewSession)
         self.repaired = self._replay()
         self._learn(self.gold.records.values())
         self._left: Counter[str] | None = None  # unreviewed texts by part, once they were counted
@@ -204,7 +200,7 @@ class ReviewState:
             free = i not in held and i not in desk.batch and group.drafts.is_unreviewed(self.texts[i])
             return free and not self._skip(group.drafts, self.texts[i])
 
-        if (number := next(filter(usable, self._reopened(group)), None)) is not None:
+        if (number := next(filter(usable, group.desks.reopened), None)) is not None:
             drawn = number, "asked again, for a new label"
         elif (from_queue := group.queue.draw(usable)) is not None:
             drawn = from_queue
@@ -214,18 +210,6 @@ class ReviewState:
             return False
         group.desks.take(desk, *drawn)
         return True
-
-    def _reopened(self, group: AnnotatorGroup) -> list[int]:
-        """The finished texts that are asked again, as the label scheme has a new label."""
-        if self.selection:
-            return []
-        if group.reopened is None:
-            by_key = group.drafts.by_key.items()
-            finished = [self._texts.find(key) for key, draft in by_key if draft.finished]
-            group.reopened = [
-                i for i in finished if i is not None and group.drafts.is_unreviewed(self.texts[i])
-            ]
-        return group.reopened
 
     def _skip(self, drafts: GoldDrafts, text: str) -> bool:
         """Whether a text is left out as its sources agree; one of those shown to measure the cost isn't."""
@@ -300,10 +284,7 @@ class ReviewState:
         checked = [right for group in self._groups.values() for right in group.drafts.agreed.values()]
         skipped = len(self._skipped - self.gold.records.keys())
         cost = skip_cost(len(checked), checked.count(False), skipped if self.settings.skip.agreed else None)
-        return {**vars(self._session(annotator)), "labels": labels, "skipped": cost}
-
-    def _session(self, annotator: str) -> ReviewSession:
-        return self._sessions.setdefault(annotator, ReviewSession())
+        return {**vars(self._sessions[annotator]), "labels": labels, "skipped": cost}
 
     # What the page shows
 
@@ -365,7 +346,7 @@ class ReviewState:
         entry = self._entry(answer, unit, text, after, group.drafts)
         self._journal.append(entry)
         self._apply(entry)
-        self._session(answer.annotator).add(answer.seconds, finished="record" in entry)
+        self._sessions[answer.annotator].add(answer.seconds, finished="record" in entry)
         if "record" in entry:
             group.drafts.unwritten.append(entry)
         self._write_gold(group)

@@ -1,5 +1,5 @@
-// The review page. Texts come as cells (what can be marked) with gaps between them; everything here counts
-// cells, never characters, so that no emoji or combining mark can shift an offset.
+// The review page. A text comes as cells (what can be marked) with gaps between them. The page counts cells, never
+// characters, so that emoji and combining marks can't shift an offset.
 
 const $ = (id) => document.getElementById(id);
 const name = new URLSearchParams(location.search).get("annotator") || "";
@@ -11,13 +11,13 @@ let relations = []; // {head, child: spans, label, source}
 let cats = {};
 let cursor = 0; // the cell where the keyboard is
 let anchor = null; // other end of a selection, a cell
-let moved = false; // whether the keyboard is on a word that nothing was done with yet
+let moved = false; // whether the cursor is on a new word, with no action on it so far
 let chosen = null; // the selected span
 let head = null; // the span from which a relation is drawn
 let edge = null; // the selected relation
 let label = ""; // what M marks with
 let steps = 0; // how far undo has gone back
-let entry = ""; // name of the answer about to be given: sent again, it counts once
+let entry = ""; // id of the next answer: if it is sent twice, it counts once
 let sending = false;
 let dragging = false;
 let watch = { since: 0, sum: 0 }; // time in front of this question, while the page is visible
@@ -29,20 +29,20 @@ async function ask(path, body) {
     ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }
     : {};
   const response = await fetch(path, options);
-  const found = await response.json().catch(async () => ({ error: "The server's answer can't be read." }));
-  if (!response.ok) throw Object.assign(new Error(found.error || response.statusText), { status: response.status });
-  return found;
+  const content = await response.json().catch(async () => ({ error: "The server's answer can't be read." }));
+  if (!response.ok) throw Object.assign(new Error(content.error || response.statusText), { status: response.status });
+  return content;
 }
 
 const query = (more = {}) => new URLSearchParams({ annotator: name, ...more });
 
 async function load(path) {
   try {
-    const found = await ask(path);
+    const next = await ask(path);
     warn("");
-    show(found);
+    show(next);
   } catch (error) {
-    warn(error.status ? error.message : "The server doesn't answer. Start it again; nothing is lost.");
+    warn(error.status ? error.message : "The server doesn't answer. Restart it; nothing is lost.");
   }
 }
 
@@ -66,9 +66,9 @@ async function answer(kind) {
   } catch (error) {
     if (error.status === 409) {
       await load(`/api/next?${query()}`);
-      warn(`${error.message} It is shown as it stands now, or the next one is.`);
+      warn(`${error.message} Its current state is shown, or the next text.`);
     } else {
-      warn(error.status ? error.message : "The server doesn't answer, so this isn't saved yet. Start it again, then press the key again.");
+      warn(error.status ? error.message : "The server doesn't answer, so this isn't saved yet. Restart it, then press the key again.");
     }
   } finally {
     sending = false;
@@ -111,18 +111,18 @@ document.addEventListener("visibilitychange", () => {
 
 // Showing a question
 
-function show(found) {
-  item = found.done ? null : found;
+function show(next) {
+  item = next.done ? null : next;
   $("task").hidden = !item;
   $("empty").hidden = !!item;
-  showProgress(found.progress);
-  showSession(found.session);
-  $("who").textContent = `as ${found.annotator}`;
-  if (found.faults.length) warn(found.faults.join(" "));  // of files read in the background
+  showProgress(next.progress);
+  showSession(next.session);
+  $("who").textContent = `as ${next.annotator}`;
+  if (next.faults.length) warn(next.faults.join(" "));  // of files read in the background
   if (!item) {
     $("emptytext").textContent = project.selection
-      ? "Every text of this selection was looked at again."
-      : "Every text is answered, skipped, or in somebody else's hands. Add texts, or review errors.";
+      ? "Every text of this selection was reviewed again."
+      : "Every text is answered, skipped, or with another annotator. Add texts, or review errors.";
     return;
   }
   spans = item.spans.map((s) => ({ ...s }));
@@ -176,17 +176,17 @@ function showQuestion() {
   $("question").replaceChildren(...titles[task]);
   $("definition").textContent = one ? project.definitions[labels[0]] || "" : "";
   $("notice").hidden = !item.blind;
-  $("notice").textContent = `This text is for ${item.side}: no suggestions are shown, so that they don't sway you.`;
+  $("notice").textContent = `This text is for ${item.side}: suggestions are hidden, so that they don't influence you.`;
   $("origin").textContent = [
     `Text ${item.id}`,
-    item.side === "bridge" ? "close to texts of two sides, so used for none" : `for ${item.side}`,
+    item.side === "bridge" ? "similar to texts of two parts of the split, so used for neither" : `for ${item.side}`,
     item.why && `shown because: ${item.why}`,
     item.sources.length ? `suggestions: ${item.sources.join(", ")}` : "no suggestions",
   ].filter(Boolean).join(" · ");
 }
 
-// Every key: the questions it is for ("" for all), whether it is shown below each question, and whether it does
-// something now (always, if that isn't given).
+// Every key: its questions ("" for all), whether it is shown below the question, and a function that says whether
+// it does something now; without one, it always does.
 const several = () => item.unit.labels.length > 1;
 const offered = () => item.others.find((o) => !spans.some((s) => same(s, o)));
 const suggested = () => spans.some((s) => asked(s) && s.sources.length);
@@ -210,7 +210,7 @@ const HELP = [
   ["1–9", "choose a category", "categories", true],
   ["1–9", "choose the label", "relations", true, several],
   ["L", "next label; Shift+L the previous one", ""],
-  ["Esc", "drop the selection", "spans relations"],
+  ["Esc", "clear the selection", "spans relations"],
   ["A Enter", "accept", ""],
   ["X", "reject the text", ""],
   ["S Space", "ignore the text", ""],
@@ -245,7 +245,7 @@ function help() {
 function showGuidelines() {
   const { blocks, version } = project.guidelines;
   const about = blocks.filter((b) => b.labels.some((l) => item.unit.labels.includes(l)));
-  // made of Markdown by the server, which lets no HTML through
+  // The server makes this HTML from Markdown, and escapes HTML in it.
   $("about").innerHTML = about.map((b) => b.html).join("") || "<p>The guidelines don't name this label.</p>";
   if (!$("all").firstChild) $("all").innerHTML = blocks.map((b) => b.html).join("");
   $("guidetitle").textContent = item.unit.labels.length === 1 ? `Guidelines: ${item.unit.labels[0]}` : "Guidelines";
@@ -255,13 +255,13 @@ function showGuidelines() {
 // Drawing
 
 function element(tag, attributes, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (value !== false && value !== null) made.setAttribute(key, value === true ? "" : value);
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (value !== false && value !== null) node.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
 const colour = (l) => `l${Math.max(0, project.colours.indexOf(l)) % 8}`;
@@ -272,7 +272,7 @@ const range = () => (anchor === null ? [cursor, cursor] : [Math.min(anchor, curs
 
 function draw() {
   drawText();
-  drawFound();
+  drawAnnotation();
   drawLabels();
   drawKeys();
   setButtons();
@@ -309,11 +309,11 @@ function drawMark(span) {
   return element("mark", { class: classes.filter(Boolean).join(" ") });
 }
 
-function drawFound() {
+function drawAnnotation() {
   const { task } = item.unit;
   const mine = spans.filter(asked);
-  $("found").hidden = task === "categories";
-  $("foundtitle").textContent = task === "relations" ? count(relations, "relation") : count(mine, "span");
+  $("annotation").hidden = task === "categories";
+  $("annotation-title").textContent = task === "relations" ? count(relations, "relation") : count(mine, "span");
   const rows = task === "relations" ? relations.map(relationRow) : mine.map(spanRow);
   $("marks").replaceChildren(...rows);
   const others = item.others.filter((o) => !spans.some((s) => same(s, o)));
@@ -325,7 +325,7 @@ function drawFound() {
   );
 }
 
-// Spans of other questions stand in the text as well, so that of one label is named.
+// Spans of other questions stand in the text as well, so the label is named if there is only one.
 const count = (list, what) => {
   if (list.length) return `${list.length} ${what}${list.length === 1 ? "" : "s"}`;
   return several() ? "Nothing marked" : `No ${item.unit.labels[0]} marked`;
@@ -333,8 +333,8 @@ const count = (list, what) => {
 const same = (a, b) => a.first === b.first && a.end === b.end && a.label === b.label;
 
 function from(span, gold = false) {
-  const told = span.sources.map((s) => [s.name, s.alignment, s.score === null ? "" : s.score.toFixed(2)].filter(Boolean).join(", "));
-  return element("span", { class: "from" }, [...new Set([...(gold ? ["gold"] : []), ...told])].join(" + ") || "yours");
+  const sources = span.sources.map((s) => [s.name, s.alignment, s.score === null ? "" : s.score.toFixed(2)].filter(Boolean).join(", "));
+  return element("span", { class: "from" }, [...new Set([...(gold ? ["gold"] : []), ...sources])].join(" + ") || "yours");
 }
 
 function spanRow(span) {
@@ -362,7 +362,7 @@ function drawLabels() {
   $("categories").replaceChildren(...labels.map((l, i) => element("li", {},
     element("button", { type: "button", "aria-pressed": String(!!cats[l]), onclick: () => choose(i) },
       ...(i < 10 ? [element("kbd", {}, String((i + 1) % 10))] : []), element("strong", {}, l), element("span", {}, project.definitions[l] || ""),
-      element("span", { class: "said" }, (item.votes[l] || []).join(", "))))));
+      element("span", { class: "votes" }, (item.votes[l] || []).join(", "))))));
 }
 
 function setButtons() {
@@ -432,7 +432,7 @@ function remove(span) {
   cursor = chosen ? chosen.end - 1 : span.first;
   moved = !chosen;
   draw();
-  say(`${written(span)} is no span any more.${chosen ? ` Next: ${written(chosen)}, ${chosen.label}.` : ""}`);
+  say(`${written(span)} is no longer a span.${chosen ? ` Next: ${written(chosen)}, ${chosen.label}.` : ""}`);
 }
 
 // A suggestion that was neither kept nor deleted.
@@ -561,7 +561,7 @@ function names() {
       else break;
     }
     runs.push([i, end]);
-    // the first word of a sentence has a capital whatever it is
+    // The first word of a sentence always has a capital.
     if (end - i > 1 && (i === 0 || /[.!?:]$/.test(cell(i - 1)))) runs.push([i + 1, end]);
     i = end - 1;
   }
@@ -681,7 +681,7 @@ document.addEventListener("keydown", (event) => {
     $("text").focus();
     return;
   }
-  // a button or a summary with the focus is pressed as everywhere
+  // Enter and Space press a focused button, as usual.
   if ((key === "enter" || key === " ") && at.closest("button, summary, a")) return;
   if (!item) {
     if (key === "u") undo();
