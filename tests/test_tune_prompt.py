@@ -225,7 +225,8 @@ def test_the_price_of_asking_all_texts_again_comes_first(project, server):
 def test_pinned_examples_stay_where_a_candidate_doesnt_concern_them(project, server):
     mine = project.split.train[:2]
     write_lines(EXAMPLES, [json.loads(record.to_line()) for record in mine])
-    project.search(WORDS)
+    # The form is the current one, so nothing is asked for `x.joint`.
+    project.search(WORDS + '[x]\n\n[x.joint]\nprompt.form = "joint"\n')
     assert project.tune().status == 0
     assert {tuple(re.findall(r"^Text: (.*)$", p, re.MULTILINE)[:-1]) for p in server.prompts} == {
         tuple(record.text for record in mine)

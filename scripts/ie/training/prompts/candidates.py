@@ -31,12 +31,11 @@ class Candidate:
     name: str
     settings: dict[str, Any]
 
-    @property
-    def chooses_examples(self) -> bool:
-        """Whether the prompt needs other examples than the one it changes."""
-        return any(name.startswith(("prompt.examples.", DRAW)) for name in self.settings) or (
-            "prompt.form" in self.settings
-        )
+    def chooses_examples(self, form: str) -> bool:
+        """Whether the prompt needs other examples than the one it changes, which has that form."""
+        if self.settings.get("prompt.form", form) != form:
+            return True
+        return any(name.startswith(("prompt.examples.", DRAW)) for name in self.settings)
 
     def overrides(self, labels: Sequence[str], names: dict[str, str], task: str) -> dict[str, Any]:
         """Overrides of the LLM's config.

@@ -123,7 +123,7 @@ class PromptSearch:
         section = next(name for name, pipe in best.nlp.pipeline if getattr(pipe, "task", None) is task)
         changes = candidate.overrides(task.labels, task.names, f"components.{section}.task")
         examples: list[Record] | None = best.examples
-        if candidate.chooses_examples:
+        if candidate.chooses_examples(task.form):
             examples = None
         if candidate.settings.get(ORDER):
             examples = examples and examples[::-1]
