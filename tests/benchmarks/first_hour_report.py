@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from benchmarks.first_hour import POLICIES
 from benchmarks.first_hour_sets import LLMCost
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.stats import t
 from wasabi import table
@@ -173,20 +174,20 @@ def picture(sets: Sequence[SetResults]) -> Figure:
     """F against key presses, a panel per set, a line per policy."""
     columns = min(2, len(sets))
     lines = ceil(len(sets) / columns)
-    drawn = figures.figure(3.4 * columns + 0.4, 2.5 * lines + 0.5)
-    for number, results in enumerate(sets):
-        axes = drawn.add_subplot(lines, columns, number + 1)
-        for policy, colour in zip(POLICIES, figures.COLOURS, strict=False):
-            _line(axes, results, policy.name, colour)
-        axes.set_title(
-            f"{results.name} (n={results.test:,}, {counted(len(results.seeds), 'seed')})", fontsize=9
-        )
-        axes.set_xlabel("key presses")
-        axes.set_ylabel("F")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-    handles, names = drawn.axes[0].get_legend_handles_labels()
-    drawn.legend(handles, names, loc="outside lower center", ncols=len(POLICIES), frameon=False)
+    drawn = figures.figure(3.4 * columns + 0.4, 2.4 * lines + 0.4)
+    with rc_context(figures.STYLE):
+        for number, results in enumerate(sets):
+            axes = drawn.add_subplot(lines, columns, number + 1)
+            for policy, colour in zip(POLICIES, figures.COLOURS, strict=False):
+                _line(axes, results, policy.name, colour)
+            seeds = counted(len(results.seeds), "seed")
+            axes.set_title(f"{results.name} (n={results.test:,}, {seeds})", fontsize=9)
+            axes.set_xlabel("key presses")
+            axes.set_ylabel("F")
+            axes.set_xlim(left=0)
+            axes.set_ylim(bottom=0)
+        handles, names = drawn.axes[0].get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside lower center", ncols=len(POLICIES), frameon=False)
     return drawn
 
 
@@ -195,4 +196,5 @@ def _line(axes: Any, results: SetResults, policy: str, colour: str) -> None:
     x = [row["keys"][0] for row in found]
     y = [row["f"] for row in found]
     low, high = ([abs(row["f"] - row[name]) for row in found] for name in ("f_low", "f_high"))
-    axes.errorbar(x, y, yerr=[low, high], color=colour, marker="o", markersize=3, linewidth=1, label=policy)
+    style = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2, "elinewidth": 0.6}
+    axes.errorbar(x, y, yerr=[low, high], label=policy, **style)
