@@ -185,7 +185,8 @@ def test_means_have_t_intervals_and_gains_are_paired():
     assert first_hour_report.mean([5]).half_width == 0
 
     def result(policy: str, seed: int, right: int) -> HourResult:
-        return HourResult(policy, 12, seed, 10, 5, ((right, 0, 10 - right),) * 50)
+        keys = 100 - (40 + 10 * seed) * (policy == "default")
+        return HourResult(policy, 12, seed, keys, 5, ((right, 0, 10 - right),) * 50)
 
     cells = [result(p.name, seed, 5 + seed + 2 * (p.name == "default")) for p in POLICIES for seed in (0, 1)]
     results = SetResults("fire", 60, 50, tuple(cells), LLMCost())
@@ -193,6 +194,10 @@ def test_means_have_t_intervals_and_gains_are_paired():
     difference = first_hour_report.gain(results, 12)
     assert 0.1 < difference.value < 0.2
     assert difference.low <= difference.value <= difference.high
+    saved = first_hour_report.saving(results, 12)
+    assert np.isclose(saved.value, 0.45)
+    assert np.isclose(saved.half_width, t.ppf(0.975, 1) * 0.05)
+    assert "45% fewer key presses" in " ".join(first_hour_report.shown(results).split())
     one = SetResults("fire", 60, 50, tuple(cell for cell in cells if not cell.seed), LLMCost())
     assert first_hour_report.gain(one, 12) is None
     assert "can't be compared" in first_hour_report.verdict(one)
