@@ -13,6 +13,7 @@ from ie.core.settings import read_config
 from ie.data.config import DataConfig
 from ie.data.records import Record, RecordFile, read_records, write_records
 from ie.data.scheme import Scheme
+from ie.data.splits import NearDuplicateIndex, normalise
 from ie.llm import pinning, pipeline
 from ie.setup.inputs import Inputs
 from ie.setup.llm_config import llm_config
@@ -62,8 +63,12 @@ def load(
     """
     if name == DEMO:
         records = [Record(text=r.text, spans=r.spans) for r in read_records(reviewed) if r.answer == "accept"]
-        split = config.assign(records, [])
-        pool, test = [*split.train, *split.dev], split.test
+        # By another hash than the project's split, so that the pool has texts of train, dev and test.
+        test = list(_drawn(records, min(sizes[1], len(records) // 2)))
+        index = NearDuplicateIndex([], config.split.near_duplicate)
+        for record in test:
+            index.add(normalise(record.text))
+        pool = [record for record in records if not index.near(normalise(record.text))]
         labels, words = scheme.span_labels, None
     else:
         if not (data / name / "train.jsonl").exists():

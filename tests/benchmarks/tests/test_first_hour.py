@@ -20,6 +20,7 @@ from ie.core.errors import UserError
 from ie.core.settings import load_settings
 from ie.data.config import DataConfig
 from ie.data.records import Record, Span, write_records
+from ie.data.scheme import Scheme
 from ie.review.settings import ReviewSettings
 
 LABEL = "FASHION_BRAND"
@@ -201,6 +202,22 @@ def test_means_have_t_intervals_and_gains_are_paired():
     one = SetResults("fire", 60, 50, tuple(cell for cell in cells if not cell.seed), LLMCost())
     assert first_hour_report.gain(one, 12) is None
     assert "can't be compared" in first_hour_report.verdict(one)
+
+
+def test_the_pool_of_the_demo_has_all_parts_and_no_text_like_those_of_test(tmp_path):
+    gold = texts(150, 6)
+    # each text twice, but for a digit
+    copies = [Record(text=f"{record.text} {i}", spans=record.spans) for record in gold for i in (1, 2)]
+    write_records(tmp_path / "reviewed.jsonl", copies)
+    scheme, config = Scheme(span_labels=(LABEL,)), DataConfig()
+    found = first_hour_measurement.first_hour_sets.load(
+        "demo", tmp_path, tmp_path / "reviewed.jsonl", tmp_path, scheme, config, (200, 60)
+    )
+    split = config.assign(found.pool, [])
+    assert min(len(split.train), len(split.dev), len(split.test)) > 0
+    assert len(found.test) == 60
+    cut = {record.text[:-2] for record in found.test}
+    assert not cut & {record.text[:-2] for record in found.pool}
 
 
 def test_an_unknown_set_is_refused(tmp_path):
