@@ -44,8 +44,6 @@ def main(
     if recipe not in asked.recipes:
         raise UserError(f"{settings}: has no recipe {recipe!r}; choose from {', '.join(asked.recipes)}.")
     methods = asked.recipes[recipe]
-    for path in (corpus / "distilled.jsonl", corpus / "distilled.spacy", output / "distill.json"):
-        check_writable(path)
     with open_distillation(
         asked,
         corpus,
@@ -59,6 +57,8 @@ def main(
         gpu_id=gpu_id,
         cache=cache,
     ) as distillation:
+        for path in (corpus / "distilled.jsonl", corpus / "distilled.spacy", output / "distill.json"):
+            check_writable(path)
         for note in distillation.data.notes if "rules" in methods else ():
             msg.warn(note)
         kept = distillation.distil({recipe: methods})[recipe].kept

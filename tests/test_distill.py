@@ -123,6 +123,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, more, fau
     assert "Traceback" not in outcome.output
     assert not distilled(project)
     assert not (project / "out" / "model-best").exists()
+    assert not Path("nowhere").exists()
 
 
 def test_no_silver_is_told_with_its_remedy(project, capsys):

@@ -183,8 +183,8 @@ def test_a_killed_search_goes_on_where_it_was(project, server):
     process.wait()
     before = len(server.requests)
     assert project.tune("--yes").status == 0
-    # Those in flight when it was killed may have had no time to be stored.
-    assert len(server.requests) <= len(set(server.prompts)) + 8
+    # Lost are at most the eight in flight when it was killed, and as many answers that were not stored yet.
+    assert len(server.requests) <= len(set(server.prompts)) + 16
     assert before >= 60
 
 
