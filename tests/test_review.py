@@ -684,6 +684,7 @@ class TestOtherTexts:
         accept(page)
         assert self.text(page) == self.LINES[2]
         press(page, "h")
+        page.locator("#list .from", has_text="1 span").wait_for()  # the list of before is shown until then
         self.rows(page, "2 texts answered by you")
         assert page.locator("#list .from").all_inner_texts() == ["1 span", "rejected"]
 
