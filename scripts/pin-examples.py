@@ -1,13 +1,12 @@
 """Choose the examples that prompts show again, or take one out; says first what asking again costs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from wasabi import msg
 
-from ie.core.cli import run
+from ie.core.cli import confirm_change, run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
 from ie.data import options
@@ -74,14 +73,8 @@ def main(
     for model in pipeline.llm_models(nlp):
         model.close()
     msg.info(price)
-    if not yes and not sys.stdin.isatty():
-        raise UserError(
-            f"{examples}: stays as it is, as there is no terminal to ask in; to change it, run: python "
-            f"scripts/pin-examples.py --yes{f' --retire {retire!r}' * bool(retire)}"
-        )
-    if not yes and not typer.confirm(f"Change {examples}?"):
-        msg.info(f"{examples} stays as it is.")
-        return
+    command = f"python scripts/pin-examples.py --yes{f' --retire {retire!r}' * bool(retire)}"
+    confirm_change(examples, command=command, yes=yes)
     write_records(examples, chosen)
     msg.good(f"{examples}: {len(chosen):,} examples. `weasel run llm-annotate` asks with them.")
 

@@ -1,6 +1,5 @@
 """Search for a better prompt on reviewed texts; it must prove better on texts that the search didn't see."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from spacy.language import Language
 from wasabi import msg, table
 
 from ie.core import tracking
-from ie.core.cli import run
+from ie.core.cli import confirm_change, run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, check_writable, write_json
 from ie.core.stats import Estimate, difference, format_difference, format_score, intervals
@@ -80,7 +79,8 @@ def main(
     if not result.better:
         return
     msg.info(wrapped(price_again(assemble, best, read_pinned(examples), split)))
-    confirm(config, examples, yes=yes, provider=provider)
+    command = f"python scripts/tune-prompt.py --yes{f' --provider {provider}' * bool(provider)}"
+    confirm_change(config, examples, command=command, yes=yes)
     keep(best, result, config, file)
     if best.examples:
         chosen = pinning.choose(best.nlp, split.train) if best.similar else best.examples
@@ -265,26 +265,6 @@ def price_again(
     for model in (*pipeline.llm_models(before), *pipeline.llm_models(after)):
         model.close()
     return price
-
-
-def confirm(config: Path, examples: Path, *, yes: bool, provider: str) -> None:
-    """Let the user agree to the change.
-
-    Raises:
-        UserError: there is no terminal to ask in.
-        Exit: the user doesn't agree.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        option = f" --provider {provider}" if provider else ""
-        raise UserError(
-            f"{config}: stays as it is, as there is no terminal to ask in; to change it, run: python "
-            f"scripts/tune-prompt.py --yes{option}"
-        )
-    if not typer.confirm(f"Change {config} and {examples}?"):
-        msg.info(f"{config} and {examples} stay as they are.")
-        raise typer.Exit
 
 
 def keep(best: Prompt, result: Result, config: Path, file: Path | None) -> None:

@@ -139,3 +139,27 @@ def check_overrides(arguments: list[str], project: Path) -> None:
         # weasel replaces hyphens by underscores only in the form with "="
         if name.removeprefix("vars.").replace("-", "_") not in known:
             raise UserError(f"--{name} is no variable of {project}; it has: {', '.join(sorted(known))}.")
+
+
+def confirm_change(*paths: Path, command: str, yes: bool) -> None:
+    """Let the user agree to a change of files.
+
+    Args:
+        paths: the files; an error names the first.
+        command: what makes the change without asking.
+        yes: whether the user has agreed already.
+
+    Raises:
+        UserError: there is no terminal to ask in.
+        Exit: the user doesn't agree.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"{paths[0]}: stays as it is, as there is no terminal to ask in; to change it, run: {command}"
+        )
+    names = " and ".join(map(str, paths))
+    if not typer.confirm(f"Change {names}?"):
+        msg.info(f"{names} {'stays as it is' if len(paths) == 1 else 'stay as they are'}.")
+        raise typer.Exit

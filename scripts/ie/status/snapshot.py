@@ -14,7 +14,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from ie.core.errors import UserError
-from ie.core.files import sha256_file
+from ie.core.files import read_jsonl, sha256_file
 from ie.core.stats import Estimate
 from ie.data import splits
 from ie.data.config import DataConfig, load_data_config
@@ -233,22 +233,13 @@ def _read_gold(path: Path, settings: DataConfig, scheme: Scheme, problems: list[
 
 def _read_texts(path: Path, problems: list[str]) -> set[str]:
     """The raw texts. Their other fields are not checked: `check` does that."""
-    texts, number = set(), 0
+    if not path.exists():
+        return set()
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for line in file:
-                number += 1
-                if line.strip():
-                    texts.add(str(json.loads(line)["text"]))
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        problems.append(f"{path}: can't be read ({error.strerror}).")
-    except UnicodeDecodeError:
-        problems.append(f"{path}: isn't UTF-8.")
-    except (ValueError, KeyError, TypeError):
-        problems.append(f"{path}:{number}: isn't a JSON object with a text.")
-    return texts
+        return set(read_jsonl(path, lambda row: str(row["text"]), "isn't a JSON object with a text"))
+    except UserError as error:
+        problems.append(str(error))
+        return set()
 
 
 def _parts(gold: Sequence[Record], settings: DataConfig) -> dict[str, list[Record]]:
@@ -328,9 +319,9 @@ def _read_llm(path: Path) -> LlmRun | None:
     return LlmRun(texts, sum(counts.values()), unavailable)
 
 
-def _estimate(content: Any, name: str = "f") -> Estimate | None:
-    """The score of that name with its interval, as results store them."""
-    numbers = [_nested(content, f"{name}{end}") for end in ("", "_low", "_high")]
+def _estimate(content: Any, keys: Sequence[str] = ("f", "f_low", "f_high")) -> Estimate | None:
+    """A number with its interval, below these keys; None where one of them is missing."""
+    numbers = [_nested(content, key) for key in keys]
     return Estimate(*numbers) if all(isinstance(n, int | float) for n in numbers) else None
 
 
@@ -404,8 +395,7 @@ def _changed_since_scores(paths: ProjectPaths, systems: dict[str, Any]) -> str:
 
 def _silver_behind(training: Path) -> Estimate | None:
     stored = _nested(_read_json(training / "train.json"), "both", "behind_reviewed")
-    numbers = [_nested(stored, key) for key in ("value", "low", "high")]
-    return Estimate(*numbers) if all(isinstance(n, int | float) for n in numbers) else None
+    return _estimate(stored, ("value", "low", "high"))
 
 
 def _trained(training: Path, train_on: str, split: dict[str, int] | None) -> bool:
