@@ -48,12 +48,7 @@ def main(
     check_writable(examples)
     overrides = pipeline.example_overrides(reviewed, examples, data_config)
     nlp = pipeline.assemble(pipeline.load_config(config, pipeline.provider_file(provider), overrides), config)
-    tasks = pinning.pinned_tasks(nlp)
-    if not tasks:
-        raise UserError(
-            f"{config}: no task has pinned examples; set pinned = ${{paths.examples}} in [prompt.examples], "
-            'and examples = "assets/examples.jsonl" in [paths].'
-        )
+    tasks = pinning.require_pinned_tasks(nlp, config)
     if number and any(task.shots.select == "similar" for task in tasks):
         raise UserError(
             f'--number: with select = "similar" each text has its own examples; set n in {config}.'

@@ -132,13 +132,7 @@ def shows_similar(nlp: Language, config: Path) -> bool:
     Raises:
         UserError: its examples aren't pinned.
     """
-    tasks = pinning.pinned_tasks(nlp)
-    if not tasks:
-        raise UserError(
-            f"{config}: no task has pinned examples; set pinned = ${{paths.examples}} and n in "
-            '[prompt.examples], and examples = "assets/examples.jsonl" in [paths].'
-        )
-    return any(task.shots.select == "similar" for task in tasks)
+    return any(task.shots.select == "similar" for task in pinning.require_pinned_tasks(nlp, config))
 
 
 def describe(search: PromptSearch, current: Prompt, stages: dict[str, list[Candidate]]) -> None:

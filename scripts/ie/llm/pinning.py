@@ -9,6 +9,7 @@ from pathlib import Path
 from spacy.language import Language
 from wasabi import msg
 
+from ie.core.errors import UserError
 from ie.data.pinned import pinned_record
 from ie.data.records import Record, write_records
 from ie.llm import pipeline
@@ -20,6 +21,20 @@ def pinned_tasks(nlp: Language) -> list[Task]:
     """The tasks of a pipeline whose examples are pinned."""
     tasks = [getattr(pipe, "task", None) for _, pipe in nlp.pipeline]
     return [task for task in tasks if isinstance(task, Task) and task.shots.pinned and task.shots.n]
+
+
+def require_pinned_tasks(nlp: Language, config: Path) -> list[Task]:
+    """The tasks of a pipeline whose examples are pinned.
+
+    Raises:
+        UserError: there are none.
+    """
+    if tasks := pinned_tasks(nlp):
+        return tasks
+    raise UserError(
+        f"{config}: no task has pinned examples; set pinned = ${{paths.examples}} in [prompt.examples], with "
+        'an n above 0, and examples = "assets/examples.jsonl" in [paths].'
+    )
 
 
 def choose(nlp: Language, train: Sequence[Record], number: int = 0) -> list[Record]:
