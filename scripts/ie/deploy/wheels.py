@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import spacy.cli
 import srsly
 from packaging.version import InvalidVersion, Version
 from spacy.util import load_config
@@ -91,35 +90,24 @@ def build(
         UserError: no such pipeline, or one that can't be packaged.
     """
     check_name(name, version)
-    try:
-        modules = own_modules(model)
-        meta = read_meta(model)
-        needs = {need for module in modules for need in module.REQUIREMENTS}
-        meta["requirements"] = sorted({*meta.get("requirements", []), *needs})
-        meta |= about or {}
-        srsly.write_json(folder / "meta.json", meta)
-        if card:
-            model = Path(shutil.copytree(model, folder / "model"))
-            text = card(meta | {"name": name, "version": version})
-            (model / "README.md").write_text(text, encoding="utf-8")
-        output = folder / "package"
-        output.mkdir()
-        spacy.cli.package(
-            model,
-            output,
-            meta_path=folder / "meta.json",
-            code_paths=[Path(module.__file__) for module in modules],
-            name=name,
-            version=version,
-            create_sdist=False,
-            create_wheel=False,
-            require_parent=True,
-            silent=True,
-        )
-    except (SystemExit, ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"{model}: spaCy can't package this pipeline ({error}); run `weasel run train` again."
-        ) from error
+    meta = read_meta(model)
+    modules = own_modules(model)
+    needs = {need for module in modules for need in module.REQUIREMENTS}
+    meta["requirements"] = sorted({*meta.get("requirements", []), *needs})
+    meta |= about or {}
+    srsly.write_json(folder / "meta.json", meta)
+    if card:
+        model = Path(shutil.copytree(model, folder / "model"))
+        text = card(meta | {"name": name, "version": version})
+        (model / "README.md").write_text(text, encoding="utf-8")
+    output = folder / "package"
+    output.mkdir()
+    # In a process of its own: spaCy imports the code files, which would register their factories again.
+    command = [sys.executable, "-m", "spacy", "package", str(model), str(output), "--build", "none"]
+    command += ["--meta", str(folder / "meta.json"), "--name", name, "--version", version]
+    if modules:
+        command += ["--code", ",".join(str(module.__file__) for module in modules)]
+    call(command, f"{model}: spaCy can't package this pipeline", "run `weasel run train` again")
     (project,) = output.iterdir()
     # A fixed date for the files in the wheel, or each build would differ from the last.
     environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
@@ -131,8 +119,17 @@ def build(
 
 
 def own_modules(model: Path) -> list[ModuleType]:
-    """The modules of our own components that a pipeline uses: each is named after its factory."""
-    pipes = load_config(model / "config.cfg")["components"].values()
+    """The modules of our own components that a pipeline uses: each is named after its factory.
+
+    Raises:
+        UserError: the pipeline's config can't be read.
+    """
+    try:
+        pipes = load_config(model / "config.cfg")["components"].values()
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{model}: spaCy can't read the config of this pipeline ({error}); run `weasel run train` again."
+        ) from error
     factories = sorted({pipe["factory"] for pipe in pipes if "factory" in pipe})
     return [import_module(f"components.{name}") for name in factories if find_spec(f"components.{name}")]
 

@@ -212,14 +212,10 @@ def run_crf(
 
 def run_tfidf(train: Sequence[Record], scored: Scored, texts: Sequence[str]) -> SystemResult:
     """Run the baseline of categories: a logistic regression on TF-IDF of character n-grams."""
-    predicted = categories.tfidf_regression(train, texts, exclusive=scored == "category")
     return SystemResult(
         "tfidf",
         "TF-IDF, regression",
-        [
-            Record(text=text, cats=dict.fromkeys(labels, 1.0))
-            for text, labels in zip(texts, predicted, strict=True)
-        ],
+        categories.tfidf_regression(train, texts, exclusive=scored == "category"),
         notes=[f"trained on {counted(len(train), 'text')}: character n-grams, logistic regression."],
     )
 
