@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from wasabi import msg, table
+from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, finite, json_text
-from ie.core.text import names_in
+from ie.core.text import names_in, print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.guidelines import GuidelineIndex
@@ -74,8 +74,8 @@ def main(
     )
     write(result, output)
     for part in agenda.tables(result):
-        header = part["header"]
-        print(table(part["rows"], header=header, divider=True, aligns=["l", "r", "r", "r"] + ["l"] * 4))
+        aligns = "lrrr".ljust(len(part["header"]), "l")
+        print_table(part["rows"], part["header"], aligns)
     for note in agenda.notes(result):
         print(note)
     msg.good(f"{output / 'agenda.html'}: {len(differences):,} disagreements in {len(matched.first):,} texts")

@@ -9,6 +9,7 @@ from wasabi import msg
 
 from ie.core import ray_cluster
 from ie.core.cli import run
+from ie.core.text import print_table
 from ie.data import options
 from ie.deploy.apply import shard_runner
 from ie.deploy.apply.pipeline_worker import ApplySettings, Format, PipelineWorker
@@ -48,7 +49,7 @@ def main(
             ("time", f"{seconds:.0f} s for {summary.new_texts:,} texts, including the start"),
             ("memory", f"up to {max(summary.peak_mb.values()):.0f} MB in a worker"),
         ]
-    msg.table(rows, aligns=("l", "r"))
+    print_table(rows, aligns="lr")
     msg.good(str(output / shard_runner.RESULTS))
 
 

@@ -10,6 +10,7 @@ from wasabi import color, msg
 
 from ie.core.cli import escaped, run
 from ie.core.errors import UserError
+from ie.core.text import print_table
 from ie.data import options
 from ie.database import sqlite_file
 from ie.database.evidence import SourceText
@@ -67,7 +68,7 @@ def print_answer(answer: SqlAnswer, limit: int) -> None:
         msg.warn("No rows: the database holds no answer to that SQL.")
         return
     rows = [["" if value is None else formatted(value) for value in row] for row in answer.rows]
-    msg.table(rows, header=[escaped(column) for column in answer.columns], divider=True)
+    print_table(rows, [escaped(column) for column in answer.columns])
     if answer.truncated:
         msg.warn(f"Only the first {len(answer.rows):,} rows are shown (at most {limit:,}, see [ask.limits]).")
     for source in answer.sources:

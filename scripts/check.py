@@ -1,6 +1,5 @@
 """Look for mistakes in data and settings before any time or money is spent on them."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.core.settings import load_settings, read_config
-from ie.core.text import counted
+from ie.core.text import counted, print_table
 from ie.data import options, splits
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -30,9 +29,6 @@ from ie.status.terminal import print_next_step
 
 # With more texts than this, it says at once that they take a while.
 MANY = 20_000
-
-# Characters of a line about a file, so that the table fits 80 columns.
-CELL = 52
 
 
 def main(
@@ -98,10 +94,7 @@ def main(
             f"{scheme}: no definition of {', '.join(undefined)}; a few words each help the LLM and the "
             "annotators."
         )
-    cells = [
-        ("" if i else name, line) for name, found in rows for i, line in enumerate(textwrap.wrap(found, CELL))
-    ]
-    msg.table(cells, header=("checked", "found"), divider=True, max_col=CELL)
+    print_table(rows, ("checked", "found"))
     begin = load_settings(review, ReviewSettings).order.begin
     try:
         check_amount(gold, split, labels, begin, settings, train_on=train_on, files=(reviewed, texts, data))

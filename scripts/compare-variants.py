@@ -9,6 +9,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import write_files
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs
@@ -106,7 +107,7 @@ def show(
     }
     write_files(output, contents)
     rows = report.cells(compared, costs, dev)
-    print(f"\n{report.text_table(rows)}\n")
+    print_table(rows, report.HEADER, report.ALIGNS)
     for sentence in (*notes, *advice):
         print(sentence)
     msg.good(", ".join(str(output / name) for name in contents))

@@ -12,6 +12,7 @@ from ie.core import stats, tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable, write_files
+from ie.core.text import print_table
 from ie.data import options, records
 from ie.data.docs import docbin, to_doc
 from ie.training.distill import recipes
@@ -106,7 +107,7 @@ def save(
         "f": f.rounded(),
     }
     write_files(output, {"distill.json": summary})
-    msg.table([(name.replace("_", " "), str(value)) for name, value in summary.items() if name != "f"])
+    print_table([(name.replace("_", " "), str(value)) for name, value in summary.items() if name != "f"])
     msg.info(f"F on dev {stats.format_score(f, len(result['counts']))}; dev picked the checkpoint.")
     msg.good(f"{corpus / 'distilled.jsonl'}, {corpus / 'distilled.spacy'}, {output / 'model-best'}")
     return summary

@@ -12,7 +12,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import write_json, write_jsonl
-from ie.core.text import names_among
+from ie.core.text import names_among, print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -83,8 +83,8 @@ def main(
 def publish(name: str, report: component_scores.ComponentReport, output: Path) -> None:
     """Print, write and track the scores of one part."""
     msg.divider(name)
-    aligns = ["l", *("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])]
-    msg.table(report.rows, header=report.header, divider=True, aligns=aligns)
+    aligns = "l" + "".join("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])
+    print_table(report.rows, report.header, aligns)
     for note in report.notes:
         print(note)
     write_json(output / f"{name}.json", report.figures)

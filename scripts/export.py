@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from wasabi import msg, table
+from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.formats import interchange, labelstudio
@@ -37,7 +38,7 @@ def main(
     job = Conversion(load_data_config(data).blank(), labels)
     n = interchange.write(target, format, read_answers(source, labels), job)
     rows = [("records", f"{n:,}"), *((f"lost: {name}", f"{m:,}") for name, m in interchange.losses(job))]
-    print(table(rows, aligns=("l", "r"), max_col=60))
+    print_table(rows, aligns="lr")
     if not interchange.losses(job):
         print("Nothing is lost.")
     if format == "labelstudio" and labels:

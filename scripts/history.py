@@ -1,23 +1,30 @@
 """Record each distinct result in a file under git, and compare it with the previous one and a baseline."""
 
 import json
-import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from wasabi import msg, table
+from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import sha256_file
+from ie.core.text import print_table, wrapped
 from ie.data import options
 from ie.data.splits import TrainOn
 from ie.evaluation import history
 
 COLUMNS = ("Result", "Date (UTC)", "System", "F", "to previous", "to baseline", "What changed")
+NOTE = (
+    "F of exact spans or of categories, ± the 95 % interval over n test texts. Differences are paired on the "
+    "texts whose gold is the same in both results (n where these are fewer); noise: p ≥ .05 by approximate "
+    "randomisation, Holm-corrected over the table. Seeds of training add noise that no test shows (`weasel "
+    "run robustness`)."
+)
 
 
 def main(
@@ -57,21 +64,27 @@ def main(
     else:
         msg.info(f"{log}: {new['id']} is there already")
     rows = history.rows(past, first, now=new["id"], last=last, seed=seed)
-    print(table(rows, header=COLUMNS, divider=True, max_col=max(30, shutil.get_terminal_size().columns // 3)))
-    n = new["documents"]
-    print(
-        "F of exact spans or of categories, ± the 95 % interval over n test texts. Differences are paired on "
-        "the texts whose gold is the same in both results (n where these are fewer); noise: p ≥ .05 by "
-        "approximate randomisation, Holm-corrected over the table. Seeds of training add noise that no test "
-        "shows (`weasel run robustness`)."
-    )
+    print_table(terminal_rows(rows), ("Result", *COLUMNS[3:6]))
+    print(wrapped(NOTE))
     (to_baseline,) = history.compare([(new, first)], seed=seed)
-    with tracking.run("history", config={"texts": n}) as tracker:
+    with tracking.run("history", config={"texts": new["documents"]}) as tracker:
         tracker.summary({"systems": scores["systems"]})
         tracker.table("history", COLUMNS, rows)
         if to_baseline:
             figures = to_baseline.difference.flat("difference") | {"verdict": to_baseline.verdict()}
             tracker.summary({"baseline": {"id": first["id"], **figures}})
+
+
+def terminal_rows(rows: Sequence[Sequence[str]]) -> list[Sequence[str] | str]:
+    """The cells of COLUMNS on two lines per result: its figures, then its date, system and changes."""
+    lines: list[Sequence[str] | str] = []
+    for name, date, system, f, to_previous, to_baseline, changes in rows:
+        identity, _, marks = name.partition(" ")
+        lines.append((identity, f, to_previous, to_baseline))
+        lines.append(
+            "  " + "; ".join(filter(None, (f"{date} UTC", system, marks.replace(" ", ", "), changes)))
+        )
+    return lines
 
 
 def read_metrics(path: Path) -> dict:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from wasabi import msg, table
+from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.formats import interchange
@@ -50,7 +51,7 @@ def main(
         *((f"not read, may be annotation: {name}", f"in {n:,}") for name, n in job.unread.most_common()),
         *((f"kept as it is: {name}", f"in {n:,}") for name, n in job.other_keys.most_common()),
     ]
-    print(table(rows, aligns=("l", "r"), max_col=60))
+    print_table(rows, aligns="lr")
     if job.unread:
         print("What was not read is kept in the records, but no command uses it as annotation.")
     elif not interchange.losses(job):

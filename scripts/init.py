@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from wasabi import msg, table
+from wasabi import msg
 from weasel.cli.document import project_document
 
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.core.settings import load_settings
+from ie.core.text import print_table
 from ie.data import options, splits
 from ie.data.config import DataConfig, load_data_config
 from ie.data.formats import interchange
@@ -75,7 +76,7 @@ def main(
     warn_uncommitted(plan)
     write(plan)
     rows = [*inputs.findings, *plan.summary]
-    print(table(rows, header=("What", "Found or written"), divider=True, max_col=90))
+    print_table(rows, ("What", "Found or written"))
     if plan.linked:
         msg.warn(
             f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."

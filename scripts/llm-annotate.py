@@ -11,6 +11,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import check_writable, write_json, write_jsonl
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
 from ie.data.pinned import outdated, read_pinned, refuse_held_out
@@ -147,7 +148,7 @@ def report(counts: dict, models: list[Model], seconds: float) -> None:
     """Print what was annotated, what was dropped and why, and the cost."""
     stored = sum(model.stats.hits for model in models)
     sent = sum(model.stats.misses for model in models)
-    msg.table(
+    print_table(
         [
             ("texts", f"{counts['texts']:,}"),
             *((kind, listed(counts[kind])) for kind in ("spans", "categories") if counts[kind]),
@@ -180,7 +181,7 @@ def report_plan(models: list[Model], texts: int) -> None:
     """Print the prompts, tokens and cost of a run."""
     stats = [model.stats for model in models]
     to_send = sum(s.misses for s in stats)
-    msg.table(
+    print_table(
         [
             ("texts", f"{texts:,}"),
             ("prompts", f"{to_send:,} to ask, {sum(s.hits for s in stats):,} kept from before"),

@@ -10,6 +10,7 @@ from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.pinned import read_pinned
@@ -70,7 +71,7 @@ def main(
             ("cost", f"${sum(model.stats.cost for model in models):.2f}"),
             ("time", f"{time.perf_counter() - started:.0f} s for {summary.new_texts:,} texts"),
         ]
-    msg.table(rows, aligns=("l", "r"))
+    print_table(rows, aligns="lr")
     failed = Counter({reason: n for reason, n in summary.rejected.items() if llm_worker.has_failed(reason)})
     if failed:
         shown = ", ".join(f"{n:,} {reason}" for reason, n in failed.most_common(3))

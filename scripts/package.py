@@ -13,7 +13,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.core.settings import load_settings
-from ie.core.text import names_in
+from ie.core.text import names_in, print_table
 from ie.data import options
 from ie.deploy import model_card, wheels
 from ie.deploy.example import EXAMPLE, read_example
@@ -88,7 +88,7 @@ def main(
         columns = wheels.COLUMNS
         used = [i for i in range(len(columns)) if i < 2 or any(entity[i] for entity in entities)]
         rows = [[entity[i] for i in used] for entity in entities or [("(nothing)", "")]]
-        msg.table(rows, header=[columns[i] for i in used], divider=True)
+        print_table(rows, [columns[i] for i in used])
     # DVC sets DVC_STAGE for the commands that it runs itself; it doesn't notice runs of weasel.
     if Path(".dvc").is_dir() and "DVC_STAGE" not in os.environ:
         msg.info("Until `weasel run record`, `dvc status` shows the new outputs as changed.")

@@ -9,6 +9,7 @@ from wasabi import msg
 from ie.core.cli import confirm_change, run
 from ie.core.errors import UserError
 from ie.core.files import check_writable
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.pinned import read_pinned
@@ -100,11 +101,10 @@ def show_changes(current: list[Record], chosen: list[Record]) -> None:
             for i, example in enumerate(chosen, 1)
         ),
     ]
-    msg.table(
+    print_table(
         [(what, line, " ".join(text.split())[:SHOWN_CHARACTERS]) for what, line, text in rows],
-        header=("", "line", "example"),
-        divider=True,
-        aligns=("l", "r", "l"),
+        ("", "line", "example"),
+        "lrl",
     )
 
 

@@ -12,6 +12,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_files
 from ie.core.pipelines import load_pipeline
+from ie.core.text import print_table
 from ie.data import options, records
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -109,9 +110,9 @@ def show(result: Robustness, output: Path) -> None:
     }
     write_files(output, contents)
     rows = report.rows(result)
-    print(f"\n{report.text_table(report.CHANGES_HEADER, rows, 'llrllll')}\n")
+    print_table([row.values() for row in rows], report.CHANGES_HEADER, "llrllll")
     if not result.seedless:
-        print(f"{report.text_table(report.SEEDS_HEADER, report.seed_rows(result), 'lrrr')}\n")
+        print_table([row.values() for row in report.seed_rows(result)], report.SEEDS_HEADER, "lrrr")
     for reason in result.missing.values():
         msg.warn(reason)
     for sentence in [*result.notes, *robustness_scores.summary(result)]:

@@ -11,6 +11,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, write_json
 from ie.core.stats import expected_half_width, half_width, resolved_digits
+from ie.core.text import print_table
 from ie.data import options, records, splits
 from ie.data.config import load_data_config
 from ie.data.docs import docbin, to_doc
@@ -85,12 +86,9 @@ def show(summary: dict[str, Any], labels: Scheme) -> None:
     spans, names = labels.scored == "spans", labels.scored_labels
     kind = "span" if spans else "category"
     totals = ["documents", "spans"] if spans else ["documents"]
-    rows = [
-        [side, *(part[total] for total in totals), *(part["labels"][kind][name] for name in names)]
-        for side, part in counts.items()
-    ]
-    header = ["", *totals, *names]
-    msg.table(rows, header=header, divider=True, aligns=["l"] + ["r"] * (len(header) - 1))
+    rows = [[total, *(part[total] for part in counts.values())] for total in totals]
+    rows += [[name, *(part["labels"][kind][name] for part in counts.values())] for name in names]
+    print_table(rows, ("", *counts), "l" + "r" * len(counts))
     if unlearned := [label for label, n in counts["train"]["labels"][kind].items() if not n]:
         msg.warn(f"train: no example of {', '.join(unlearned)}, so no pipeline will find that")
     for side in ("dev", "test"):

@@ -11,6 +11,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable, write_json
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.records import Reader, accepted, write_records
@@ -88,7 +89,7 @@ def report(scored: LabelScores, n: int) -> None:
         msg.warn("There is no dev text, so nothing was scored; review some texts and run `weasel run split`.")
         return
     header = ("source", "label", "n", "P", "R", "F")
-    msg.table(scored.rows(), header=header, divider=True, aligns=("l", "l", "r", "l", "l", "l"))
+    print_table(scored.rows(), header, "llrlll")
     msg.info(f"Exact spans on {n:,} dev texts; n = annotated spans, ± = 95 % bootstrap interval over texts.")
     if "model" in scored.counts:
         msg.info("The pipeline's best step was chosen on these texts, so its score is slightly too high.")

@@ -9,7 +9,7 @@ from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.files import write_json
-from ie.core.text import names_among
+from ie.core.text import names_among, print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
@@ -69,7 +69,8 @@ def main(
         msg.divider(name)
         summary = trainings[name](output / name)
         write_json(output / name / "train.json", summary)
-        msg.table([(key.replace("_", " "), str(value)) for key, value in summary.items()])
+        rows = [(key.replace("_", " "), value) for key, value in summary.items()]
+        print_table(rows)
         msg.good(str(output / name / "model-best"))
     # `assemble` depends on the folder, which must be there even if nothing in it is.
     write_json(output / "left_out.json", missing)

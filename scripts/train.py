@@ -17,6 +17,7 @@ from ie.core.errors import UserError
 from ie.core.files import write_files
 from ie.core.processes import cores, pool
 from ie.core.stats import difference, format_score, intervals
+from ie.core.text import print_table
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs
@@ -147,7 +148,7 @@ def save(output: Path, results: dict[str, Any], counts: dict[str, np.ndarray | N
         )
         for name, result in results.items()
     ]
-    msg.table(rows, header=columns, divider=True, aligns=("l", "r", "r", "r"))
+    print_table(rows, columns, "lrrr")
     msg.info("Dev picked these checkpoints, so its scores flatter them: `evaluate` measures on test.")
     if warning:
         msg.warn(warning)

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from spacy.language import Language
-from wasabi import msg, table
+from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import confirm_change, run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, check_writable, write_json
 from ie.core.stats import Estimate, difference, format_difference, format_score, intervals
-from ie.core.text import counted, names_in, wrapped
+from ie.core.text import counted, names_in, print_table, wrapped
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
 from ie.data.pinned import outdated, read_pinned, refuse_held_out
@@ -187,7 +187,7 @@ def report(search: PromptSearch, result: Result) -> None:
         for row in search.rows
     ]
     header = ("candidate", "texts", "F", "examples", "")
-    print(table(rows, header=header, divider=True, aligns=("l", "r", "l", "r", "l")))
+    print_table(rows, header, "lrlrl")
     if search.skipped:
         msg.warn(wrapped(f"The limits left no room for: {', '.join(search.skipped)}."))
     before, after = (format_score(f, documents=result.texts) for f in (result.before, result.after))

@@ -64,10 +64,11 @@ def data_config(path: Path, **settings: object) -> Path:
 
 
 class Outcome:
-    """How a command ended; `output` has its line breaks and colours taken out."""
+    """How a command ended; `output` is its lines joined by spaces."""
 
     def __init__(self, status: int, output: str):
         self.status = status
+        self.lines = output.splitlines()
         self.output = " ".join(output.split())
 
 

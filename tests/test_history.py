@@ -77,3 +77,14 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
     assert outcome.status == 1
     assert fault in outcome.output
     assert not (project / "kept").exists()
+
+
+def test_the_table_fits_80_columns(project, capsys):
+    for step in range(3):
+        evaluated(project, [[1, 0, 0], [2 + step, 1, 0], [0, 0, 1]])
+        settings = [f"--setting={name}={'long ' * 4}{step}" for name in ("provider", "train_on", "max_steps")]
+        lines = log(project, capsys, *settings).lines
+    table = lines[next(i for i, line in enumerate(lines) if line.startswith("Result")) :]
+    assert max(map(len, table)) <= 80
+    assert "max_steps long long long long 1 → long long long long 2" in " ".join(" ".join(table).split())
+    assert len([line for line in table if " UTC; both; " in line]) == 3

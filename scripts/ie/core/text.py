@@ -1,9 +1,14 @@
-"""Short strings: lists in options, messages of other libraries, counts."""
+"""Short strings: lists in options, messages of other libraries, counts; tables for the terminal."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from ie.core.errors import UserError
+
+TERMINAL_WIDTH = 80
+GAP = "   "  # between the columns of a table
+UNBROKEN = 24
 
 
 def names_in(text: str) -> list[str]:
@@ -24,7 +29,7 @@ def one_line(message: object, most: int | None = None) -> str:
     return " ".join(str(message).split())[:most]
 
 
-def wrapped(text: str, indent: str = "", width: int = 80) -> str:
+def wrapped(text: str, indent: str = "", width: int = TERMINAL_WIDTH) -> str:
     """A sentence on lines that fit a terminal; the first one isn't indented."""
     return textwrap.fill(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
@@ -34,3 +39,55 @@ def wrapped(text: str, indent: str = "", width: int = 80) -> str:
 def counted(n: int, noun: str = "example") -> str:
     """`1 example`, `1,200 examples`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def print_table(rows: Iterable[Sequence[object] | str], header: Sequence[str] = (), aligns: str = "") -> None:
+    """Print the table between two empty lines."""
+    print(f"\n{text_table(rows, header, aligns)}\n")
+
+
+def text_table(
+    rows: Iterable[Sequence[object] | str],
+    header: Sequence[str] = (),
+    aligns: str = "",
+    width: int = TERMINAL_WIDTH,
+) -> str:
+    """Rows as a table that fits a terminal: cells of the widest columns are continued on the next lines.
+
+    Args:
+        rows: cells; or a string, which stands across all columns.
+        aligns: "l" or "r" for each column; all "l" without it.
+        width: words of up to UNBROKEN characters are broken only where the columns would exceed it otherwise.
+    """
+    rows = [row if isinstance(row, str) else [str(cell) for cell in row] for row in rows]
+    cells = [header, *rows] if header else rows
+    columns = list(zip(*(row for row in cells if not isinstance(row, str)), strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    longest_words = [min(max(map(len, " ".join(column).split()), default=1), UNBROKEN) for column in columns]
+    for least in (longest_words, [1] * len(columns)):
+        while sum(widths) + len(GAP) * (len(widths) - 1) > width:
+            reducible = [i for i, size in enumerate(widths) if size > least[i]]
+            if not reducible:
+                break
+            widths[max(reducible, key=widths.__getitem__)] -= 1
+    lines = [_row_lines(row, widths, aligns) for row in rows]
+    if header:
+        lines = [_row_lines(header, widths, aligns), [GAP.join("-" * size for size in widths)], *lines]
+    return "\n".join(line for row in lines for line in row)
+
+
+def _row_lines(row: Sequence[str] | str, widths: Sequence[int], aligns: str) -> list[str]:
+    """The lines of one row, each cell wrapped to the width of its column."""
+    if isinstance(row, str):
+        return wrapped(row, "    ").split("\n")
+    continued = [
+        [cell] if len(cell) <= size else textwrap.wrap(cell, size, break_on_hyphens=False)
+        for cell, size in zip(row, widths, strict=True)
+    ]
+    return [
+        GAP.join(
+            cell.rjust(size) if align == "r" else cell.ljust(size)
+            for cell, size, align in zip(line, widths, aligns or "l" * len(widths), strict=True)
+        ).rstrip()
+        for line in zip_longest(*continued, fillvalue="")
+    ]

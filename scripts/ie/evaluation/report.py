@@ -7,10 +7,9 @@ from typing import Any
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from wasabi import table
 
 from ie.core import stats
-from ie.core.text import counted
+from ie.core.text import counted, text_table
 from ie.data.records import Record
 from ie.evaluation import comparison, scoring
 from ie.evaluation.comparison import SystemComparison
@@ -53,25 +52,20 @@ def annotated(result: SystemComparison, label: str) -> int:
 def scores_table(result: SystemComparison) -> str:
     """The systems one below the other, as a table for a terminal of 80 columns."""
     n, total = len(result.gold), sum(result.words)
-    rows: list[list[str]] = []
-    headings: dict[int, str] = {}  # lines that stand before a row
+    rows: list[list[str] | str] = []
     for system in result.present:
         facts = [f"group {result.letters(system.name)}"]
         if rates := system.words_per_second(total):
             facts.append(f"{format_rate(rates)} words/s")
         if system.mb is not None:
             facts.append(f"{format_megabytes(system.mb)} MB")
-        headings[len(rows)] = f"{system.title} ({'; '.join(facts)})"
+        rows.append(f"{system.title} ({'; '.join(facts)})")
         for label in (*result.labels, ALL):
             tp, _, fn = result.counts[system.name][label].sum(axis=0)
             scores = [stats.format_score(e, documents=n) for e in result.scores[system.name][label]]
             rows.append([f"  {label}", f"{tp + fn:,}", *scores])
-    header, aligns = ("System, label", "n", "P", "R", "F"), ("l", "r", "l", "l", "l")
-    lines = table(rows, header=header, divider=True, aligns=aligns).strip("\n").split("\n")
-    for row, heading in reversed(headings.items()):
-        lines.insert(row + 2, heading)  # after the header and its line
-    missing = [f"{system.title}: missing" for system in result.systems if system.predicted is None]
-    return "\n".join([*lines, *missing])
+    rows += [f"{system.title}: missing" for system in result.systems if system.predicted is None]
+    return text_table(rows, ("System, label", "n", "P", "R", "F"), "lrlll")
 
 
 OVERALL_HEADER = ("System", "Macro F", "Accuracy")
@@ -88,7 +82,7 @@ def overall_rows(result: SystemComparison) -> list[tuple[str, ...]]:
 
 def overall_table(result: SystemComparison) -> str:
     """The same as a table for the terminal."""
-    return table(overall_rows(result), header=OVERALL_HEADER, divider=True).strip("\n")
+    return text_table(overall_rows(result), OVERALL_HEADER)
 
 
 def unit_of_n(result: SystemComparison) -> str:

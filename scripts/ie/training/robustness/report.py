@@ -1,12 +1,10 @@
 """Robustness as people see it: tables for the terminal, a figure, and a self-contained page."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from wasabi import table
 
 from ie.core import stats
 from ie.reports import figures, html
@@ -62,12 +60,6 @@ def seed_rows(result: Robustness) -> list[dict[str, str]]:
             }
         )
     return shown
-
-
-def text_table(header: Sequence[str], shown: Sequence[dict[str, str]], aligns: Sequence[str]) -> str:
-    """Rows as text for a terminal."""
-    cells = [tuple(row.values()) for row in shown]
-    return table(cells, header=header, divider=True, aligns=tuple(aligns)).strip("\n")
 
 
 def changes_figure(result: Robustness) -> Figure:

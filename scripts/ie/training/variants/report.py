@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from wasabi import table
 
 from ie.core import stats
 from ie.core.text import counted
@@ -28,6 +27,7 @@ HEADER = (
     "Training, s",
     "Memory, MB",
 )
+ALIGNS = "lrlrllrrrr"
 
 
 def cells(
@@ -63,12 +63,6 @@ def _drop(estimate: stats.Estimate, dev: int) -> str:
 
 def _rates(cost: VariantCost) -> tuple[float, float, float]:
     return median(cost.rates), min(cost.rates), max(cost.rates)
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows of `cells` for a terminal."""
-    aligns = ("l", "r", "l", "r", "l", "l", "r", "r", "r", "r")
-    return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
 
 
 def notes(compared: Sequence[VariantComparison], seeds: int, dev: int) -> list[str]:

@@ -1,0 +1,33 @@
+"""Tables for the terminal."""
+
+import pytest
+from running import ROOT
+
+from ie.core.text import text_table
+
+
+def test_columns_are_as_wide_as_their_cells():
+    table = text_table([("a", 1), "across", ("bb", 20)], ("name", "n"), "lr")
+    assert table.split("\n") == ["name    n", "----   --", "a       1", "across", "bb     20"]
+    assert text_table([("a", "b")]) == "a   b"
+    assert text_table([]) == ""
+
+
+@pytest.mark.parametrize(("cell", "columns"), [("some words " * 20, 2), ("x" * 200, 2), ("1 234", 18)])
+def test_a_table_fits_the_terminal_and_loses_nothing(cell, columns):
+    table = text_table([[cell] * columns, "and " * 40], [f"column {i}" for i in range(columns)])
+    assert max(map(len, table.split("\n"))) <= 80
+    kept = "".join(table.split())
+    assert sum(kept.count(letter) for letter in set(cell) - {" "}) >= columns * len("".join(cell.split()))
+
+
+def test_only_the_widest_column_is_wrapped():
+    lines = text_table([("short", "word " * 30)], ("", "text")).split("\n")
+    assert [line[:5] for line in lines[2:]] == ["short", *[" " * 5] * (len(lines) - 3)]
+
+
+def test_commands_print_no_other_tables():
+    """wasabi's tables are as wide as their cells."""
+    scripts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "scripts").rglob("*.py")}
+    assert len(scripts) > 100
+    assert not [path for path, code in scripts.items() if "msg.table(" in code or "import msg, table" in code]
