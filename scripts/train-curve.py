@@ -27,10 +27,13 @@ from ie.training import jobs, loop
 from ie.training.curve import learning_curve, projection, report, review_speed
 from ie.training.curve.learning_curve import CurveVerdict
 from ie.training.curve.projection import Projection, ReviewCost
+from ie.training.curve.shot_curve import ShotCurve, read_shots
 
 # The sizes that the curve is projected to, in percent of the largest portion.
 BEYOND = (125, 150, 200)
 REVIEW_LOG = Path("assets/review-log.jsonl")
+# What `tune-prompt --shots` measured, drawn where it is there.
+SHOTS = Path("training/prompts/shots.json")
 # Finished trainings, for a run that was interrupted.
 CACHE = Path(".cache/train-curve")
 
@@ -79,6 +82,7 @@ def main(
         range(seed, seed + seeds),
     )
     llm, llm_note = llm_counts(corpus / "llm.jsonl", dev, labels)
+    shots, shots_note = read_shots(SHOTS, dev)
     trained = sorted({cell.percent for cell in cells})
     print(f"Training {len(cells)} times with {', '.join(f'{p:g}%' for p in trained)} of the data")
     results = jobs.train_portions(
@@ -100,14 +104,14 @@ def main(
     notes = [
         *projection.sentences(further, rows[-1]["examples"], reviewing=cost, dev=len(dev)),
         *learning_curve.overtaking(rows, llm, further),
-        *([llm_note] if llm_note else []),
+        *filter(None, [llm_note, shots.sentence() if shots else shots_note]),
         *learning_curve.training_notes(rows),
         *learning_curve.left_out(percents, cells, len(docs)),
         *learning_curve.data_notes(train, dev, labels.scored_labels, cells),
     ]
     verdict = learning_curve.verdict(rows, len(dev))
     prompted = None if llm is None else stats.intervals(llm)[2]
-    content = write(output, rows, len(dev), verdict, notes, further, prompted)
+    content = write(output, rows, len(dev), verdict, notes, further, prompted, shots)
     print(f"\n{report.table(rows, len(dev), 'ner' if labels.scored == 'spans' else 'cats')}\n")
     level = learning_curve.level(rows[-1]["f"], rows[-1]["examples"], len(dev))
     for note in [level, *content["notes"]]:
@@ -169,10 +173,11 @@ def write(
     notes: Sequence[str],
     further: Projection | None = None,
     llm: Estimate | None = None,
+    shots: ShotCurve | None = None,
 ) -> dict[str, Any]:
     """Write curve.json (its content is returned), curve.png and curve.html; the verdict is the first note."""
     notes = [verdict.text, *notes]
-    picture = figures.png(report.figure(rows, dev, projection=further, llm=llm))
+    picture = figures.png(report.figure(rows, dev, projection=further, llm=llm, shots=shots))
     page = report.page(
         rows,
         dev=dev,
@@ -180,6 +185,7 @@ def write(
         notes=notes,
         projection=further,
         llm=llm,
+        shots=shots,
         kind=verdict.kind,
         links=page_links(output / "curve.html", output.parent),
     )

@@ -12,7 +12,6 @@ from wasabi import msg
 
 from ie.core import tracking
 from ie.core.cli import confirm_change, run
-from ie.core.errors import UserError
 from ie.core.files import atomic_write, check_writable, write_json
 from ie.core.stats import Estimate, difference, format_difference, format_score, intervals
 from ie.core.text import counted, names_in, print_table, wrapped
@@ -25,9 +24,11 @@ from ie.data.splits import Split
 from ie.data.tokenizer import STRETCH
 from ie.llm import pinning, pipeline
 from ie.setup.config_file import ConfigFile
+from ie.training.curve.shot_curve import SELECTS, ShotCurve
 from ie.training.prompts.candidates import Candidate, read_stages
 from ie.training.prompts.search import Limits, Prompt, PromptSearch
-from ie.training.prompts.texts import divide
+from ie.training.prompts.shots import measure_shots, parse_shots
+from ie.training.prompts.texts import dev_sample, divide
 
 EVIDENCE = "Chosen by tune-prompt:"
 CURRENT = "current"
@@ -49,6 +50,9 @@ def main(
     max_calls: Annotated[int, typer.Option(help="Calls at most; 0 for no limit.", min=0)] = 2000,
     max_cost: Annotated[float, typer.Option(help="Dollars at most; 0 for no limit.", min=0)] = 0.0,
     only: Annotated[str, typer.Option(help="Stages to run, separated by commas; empty for all.")] = "",
+    shots: Annotated[
+        str, typer.Option(help='Instead: F by number of examples ("0,2,4,8,16,32"), for train-curve.')
+    ] = "",
     yes: Annotated[bool, typer.Option(help="Change the files without asking.")] = False,
 ) -> None:
     """Try the prompts of --candidates on one half of dev, and measure the best one on the other half."""
@@ -62,6 +66,11 @@ def main(
         return pipeline.assemble(pipeline.load_config(config, file, {**common, **overrides}), config)
 
     similar = shows_similar(assemble({}), config)
+    if shots:
+        numbers, dev = parse_shots(shots), dev_sample(split, settings.texts, reviewed)
+        search = PromptSearch(scheme, dev, assemble, settings.first_texts, Limits(max_calls, max_cost))
+        report_shots(measure_shots(search, numbers), output / "shots.json")
+        return
     shown = [] if similar else [record.text for record in pinned]
     tuning = divide(split, shown, data_config, settings.texts, reviewed)
     if similar:
@@ -137,23 +146,11 @@ def shows_similar(nlp: Language, config: Path) -> bool:
 
 def describe(search: PromptSearch, current: Prompt, stages: dict[str, list[Candidate]]) -> None:
     """Print what is asked about, and what it takes at most."""
-    tuning, limits = search.texts, search.limits
-    models = pipeline.llm_models(current.nlp)
-    priced = any(model.prices.input or model.prices.output for model in models)
-    free = all(model.provider.megabytes for model in models)
-    if limits.cost and not priced:
-        raise UserError(
-            f"--max-cost {limits.cost:g}: the model has no prices; add [model.prices] to its file in "
-            "configs/providers, or limit the search by --max-calls."
-        )
-    calls, cost = search.most(current, stages)
-    dollars = f", ${cost:.2f}" if priced else "" if free else ", dollars unknown (the model has no prices)"
-    allowed = [f"{limits.calls:,} calls"] * bool(limits.calls) + [f"${limits.cost:g}"] * bool(limits.cost)
+    tuning = search.texts
     msg.info(
         wrapped(
             f"{counted(sum(map(len, stages.values())), 'candidate')} on {len(tuning.search)} texts, and the "
-            f"result on {len(tuning.held_out)} others: about {calls:,} calls{dollars} at most; the limit is "
-            f"{' and '.join(allowed) or 'not set'}. Stored answers take none."
+            f"result on {len(tuning.held_out)} others: {search.price(*search.most(current, stages))}"
         )
     )
     if tuning.from_train:
@@ -244,6 +241,21 @@ def save(search: PromptSearch, current: Prompt, best: Prompt, result: Result, ou
         header = ["stage", "candidate", "texts", "f", "low", "high"]
         rows = [[row["stage"], row["candidate"], row["texts"], *(row["f"] or [None] * 3)] for row in rounds]
         tracker.table("prompts", header, rows)
+
+
+def report_shots(curve: ShotCurve, path: Path) -> None:
+    """Print the scores by number of examples, and write them for `train-curve`."""
+    found = {(score.select, score.shots): score.f for score in curve.scores}
+    rows = []
+    for n in sorted({shots for _, shots in found}):
+        f = [found.get((select, n)) for select in (SELECTS if n else SELECTS[:1])]
+        rows.append((f"{n:,}", *(format_score(x, documents=len(curve.texts)) if x else "" for x in f)))
+    rows = [row + ("",) * (3 - len(row)) for row in rows]
+    header = ("examples", *(f"F, {select}" for select in SELECTS))
+    print(table(rows, header=header, divider=True, aligns=("r", "l", "l")))
+    print(wrapped(curve.sentence()))
+    write_json(path, curve.to_json())
+    msg.good(wrapped(f"{path}: `weasel run train-curve . --force` draws it beside the learning curve."))
 
 
 def price_again(

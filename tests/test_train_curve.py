@@ -11,6 +11,7 @@ import pytest
 from running import ROOT, Outcome, data_config, run_command, scheme, write_docbin, write_lines
 
 from ie.data.records import Record, Span, blank, read_records, write_records
+from ie.training.curve.shot_curve import text_hash
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
 SCHEME = scheme("COMPANY", "CITY")
@@ -100,6 +101,32 @@ def test_the_llms_own_score_stands_beside_the_curve(project, capsys):
     assert written(project)["llm"] is None
     assert "No score of the LLM: " in outcome.output
     assert "3 of 12 dev texts have no annotation" in outcome.output
+
+
+def test_the_llms_score_by_number_of_examples_is_drawn(project, capsys):
+    shots = project / "training/prompts/shots.json"
+    shots.parent.mkdir(parents=True)
+    f = {"f": 0.4, "f_low": 0.3, "f_high": 0.5}
+    scores = [{"select": "fixed", "shots": n, **f} for n in (0, 2)] + [{"select": "similar", "shots": 2, **f}]
+    content = {"model": "m", "pool": 24, "scores": scores, "texts": [text_hash(examples(1, 103)[0])]}
+    shots.write_text(json.dumps(content), encoding="utf-8")
+    short = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
+    outcome = curve(project, capsys, *short)
+    assert outcome.status == 0
+    sentence = "LLM by number of examples in the prompt, on 1 dev text: F is highest with 0, "
+    assert sentence in outcome.output
+    page = (project / "out" / "curve.html").read_text(encoding="utf-8")
+    assert "LLM, same examples for all texts (n=1)" in page
+    assert "LLM, most similar of 24 examples (n=1)" in page
+    # Another dev: the scores can't be compared.
+    shots.write_text(json.dumps(content | {"texts": ["0"]}), encoding="utf-8")
+    outcome = curve(project, capsys, *short)
+    assert "shots.json: dev has changed since it was measured, so it isn't shown" in outcome.output
+    assert "same examples" not in (project / "out" / "curve.html").read_text(encoding="utf-8")
+    shots.write_text("[]", encoding="utf-8")
+    outcome = curve(project, capsys, *short)
+    assert outcome.status == 0
+    assert "shots.json: isn't what `tune-prompt` wrote" in outcome.output
 
 
 def test_hours_follow_the_log_of_reviewing(project, capsys, monkeypatch):

@@ -351,3 +351,54 @@ def test_the_candidates_that_are_shipped_can_all_be_read():
     settings, stages = read_stages(ROOT / "configs/tune-prompt.cfg")
     assert (settings.first_texts, settings.texts) == (20, 80)
     assert {"empty", "examples", "choice", "form", "words"} == set(stages)
+
+
+def test_f_by_number_of_examples_is_for_the_learning_curve(project, server):
+    config = CONFIG.read_bytes()
+    outcome = project.tune(shots="0,2,6")
+    assert outcome.status == 0, outcome.output
+    written = json.loads(Path("training/prompts/shots.json").read_text())
+    f = {(score["select"], score["shots"]): score["f"] for score in written["scores"]}
+    assert f == {
+        key: 1.0 if key[1] == 2 else pytest.approx(0.6667, abs=1e-4)
+        for key in [("fixed", 0), ("fixed", 2), ("fixed", 6), ("similar", 2), ("similar", 6)]
+    }
+    assert "2 .91 to 1.00 .91 to 1.00 6 .7 ±.1 .7 ±.1 " in outcome.output
+    asked = set(texts_asked(server))
+    assert asked <= {record.text for record in project.split.dev}
+    assert len(written["texts"]) == len(asked) == 40
+    examples = {text for p in server.prompts for text in re.findall(r"^Text: (.*)$", p, re.MULTILINE)[:-1]}
+    assert examples <= {record.text for record in project.split.train}
+    assert len(server.requests) == 5 * 40
+    assert "5 prompts on 40 dev texts: about 200 calls" in outcome.output
+    assert CONFIG.read_bytes() == config
+    assert not EXAMPLES.exists()
+    project.tune(shots="0,2,6")
+    assert len(server.requests) == 5 * 40, "all answers are stored"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shots": "two"}, "--shots 'two': must be numbers of examples, such as \"0,2,4,8,16,32\""),
+        ({"shots": "2,-1"}, "--shots '2,-1': must be numbers of examples"),
+        ({"shots": "0,2", "max_calls": 3}, "--max-calls 3: 3 prompts take 120 calls; nothing was asked"),
+        ({"shots": "0,2", "dev_percent": 5}, "reviewed texts, and a score needs 20; review more texts"),
+    ],
+)
+def test_shots_that_cannot_be_measured_are_one_sentence(project, server, changes, message):
+    if percent := changes.get("dev_percent"):
+        data_config(project.folder / "configs/data.cfg", **SHARES | {"dev_percent": percent})
+    outcome = project.tune(**{name: value for name, value in changes.items() if name != "dev_percent"})
+    assert outcome.status == 1
+    assert message in outcome.output
+    assert not server.requests
+
+
+def test_numbers_of_examples_that_cannot_be_shown_are_left_out(project, server):
+    project.provider(PROVIDER.replace("URL", server.url).replace("4096", "700"))
+    outcome = project.tune(shots="2,90")
+    assert outcome.status == 0, outcome.output
+    assert "[fixed.90] is left out: " in outcome.output
+    written = json.loads(Path("training/prompts/shots.json").read_text())
+    assert {score["shots"] for score in written["scores"]} == {2}

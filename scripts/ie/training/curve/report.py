@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ie.core import stats
@@ -13,6 +15,7 @@ from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
 from ie.training.curve import projection as projections
 from ie.training.curve.projection import INTERVAL, Projection
+from ie.training.curve.shot_curve import SELECTS, ShotCurve
 
 # What the page says first, by the kind of the verdict, and the next step.
 HEADLINES = {
@@ -32,6 +35,8 @@ HEADLINES = {
     "untrained": ("Nothing was trained.", "`weasel run review`: review some texts."),
 }
 
+SHOT_NAMES = {"fixed": "same examples for all texts", "similar": "most similar of {pool:,} examples"}
+
 
 def places(dev: int) -> int:
     """Digits after the point of a score on `dev` texts: the talk's two, or one, which the arrows need."""
@@ -44,6 +49,7 @@ def figure(
     *,
     projection: Projection | None = None,
     llm: Estimate | None = None,
+    shots: ShotCurve | None = None,
 ) -> Figure:
     """F on dev by the share of the training data: seeds, mean, interval, and where the curve may go on.
 
@@ -53,6 +59,8 @@ def figure(
         dev: number of dev texts.
         projection: drawn dashed beyond 100 %, its interval shaded, unless it was refused.
         llm: score of the language model on the same texts, a horizontal line.
+        shots: scores of the language model by number of examples in the prompt. The axis then gives small
+            numbers more room.
     """
     shown = projection if projection and not projection.refused else None
     with matplotlib.rc_context(STYLE):
@@ -63,8 +71,12 @@ def figure(
             axis.axhspan(llm.low, llm.high, color=COLOURS[1], alpha=0.15, linewidth=0)
             name = f"LLM as prompted {stats.format_score(llm, documents=dev)}"
             axis.axhline(llm.value, color=COLOURS[1], linewidth=1.2, label=name)
+        measured = trained if shots else rows
         axis.plot(
-            [row["percent"] for row in rows], [row["f"].value for row in rows], color=COLOURS[0], label="mean"
+            [row["percent"] for row in measured],
+            [row["f"].value for row in measured],
+            color=COLOURS[0],
+            label="trained pipeline, mean" if shots else "mean",
         )
         seeds = [(row["percent"], score) for row in trained for score in row.get("scores", ())]
         if len(seeds) > len(trained):
@@ -83,6 +95,9 @@ def figure(
             label="95 % interval",
         )
         ticks = [(row["percent"], row["examples"]) for row in rows]
+        if shots:
+            axis.set_xscale("function", functions=(np.cbrt, lambda x: x**3))
+            _draw_shots(axis, shots, rows[-1])
         if shown:
             size = rows[-1]["examples"]
             # No farther than the last point that is given: the labels of the portions need the room.
@@ -92,15 +107,40 @@ def figure(
             axis.fill_between(percents, low, high, color=COLOURS[2], alpha=0.2, linewidth=0)
             name = f"projection, {INTERVAL}"
             axis.plot(percents, shown.f[:end], "--", color=COLOURS[2], label=name)
-            ticks += [(rows[-1]["percent"] * p.examples / size, p.examples) for p in shown.points]
-        axis.set_xticks([p for p, _ in ticks], [f"{p:.4g} %\n{n:,}" for p, n in ticks])
-        axis.set_xlabel("share and number of training examples")
+            # The other scale has room for the last one only.
+            points = shown.points[-1:] if shots else shown.points
+            ticks += [(rows[-1]["percent"] * p.examples / size, p.examples) for p in points]
+        names = [f"{p:.4g} %\n{n:,}" for p, n in ticks]
+        numbers = sorted({s.shots for s in shots.scores} - {n for _, n in ticks}) if shots else []
+        ticks += [(rows[-1]["percent"] * n / rows[-1]["examples"], n) for n in numbers]
+        axis.set_xticks([p for p, _ in ticks], [*names, *(f"\n{n:,}" for n in numbers)])
+        prompts = ", and number of examples in a prompt; cube-root scale" if shots else ""
+        axis.set_xlabel(f"share and number of training examples{prompts}")
         axis.set_ylabel(f"F on dev (n={dev:,} texts), 95 % interval")
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)
         axis.legend(loc="lower right", frameon=False)
         axis.set_title(f"Score by amount of training data (dev n={dev:,})", fontsize=10)
     return drawing
+
+
+def _draw_shots(axis: Axes, shots: ShotCurve, last: dict[str, Any]) -> None:
+    """Draw F by number of examples in the prompt. `last`: the largest portion, for the place on the axis."""
+    for select, colour, marker in zip(SELECTS, (COLOURS[5], COLOURS[3]), "s^", strict=True):
+        if len(scores := shots.series(select)) < 2:
+            continue
+        f = [score.f for score in scores]
+        axis.errorbar(
+            [last["percent"] * score.shots / last["examples"] for score in scores],
+            [x.value for x in f],
+            yerr=[[x.value - x.low for x in f], [x.high - x.value for x in f]],
+            color=colour,
+            fmt=f"{marker}-",
+            markersize=4,
+            linewidth=1.2,
+            capsize=2,
+            label=f"LLM, {SHOT_NAMES[select].format(pool=shots.pool)} (n={len(shots.texts)})",
+        )
 
 
 def table(rows: Sequence[dict[str, Any]], dev: int, component: str = "ner") -> str:
@@ -148,6 +188,7 @@ def page(
     notes: Sequence[str],
     projection: Projection | None = None,
     llm: Estimate | None = None,
+    shots: ShotCurve | None = None,
     kind: str = "",
     links: Sequence[html.PageLink] = (),
 ) -> str:
@@ -155,10 +196,10 @@ def page(
 
     Args:
         notes: sentences, the verdict first.
-        projection, llm: as for `figure`.
+        projection, llm, shots: as for `figure`.
         kind: that of the verdict. links: to other pages.
     """
-    drawing = figure(rows, dev, projection=projection, llm=llm)
+    drawing = figure(rows, dev, projection=projection, llm=llm, shots=shots)
     labels = list(rows[-1]["labels"])
 
     def shown(row: dict[str, Any], estimate: Estimate, sd: float) -> str:

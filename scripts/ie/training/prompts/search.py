@@ -127,16 +127,32 @@ class PromptSearch:
             examples = None
         if candidate.settings.get(ORDER):
             examples = examples and examples[::-1]
+        drawn = None
+        if (draw := candidate.settings.get(DRAW)) is not None:
+            drawn = half_by_hash(self.texts.examples, draw)
+        return self.viable(candidate.name, best.settings | changes, examples, drawn)
+
+    def viable(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        examples: list[Record] | None = None,
+        pool: Sequence[Record] | None = None,
+    ) -> Prompt | None:
+        """The prompt of some settings; None, with a warning, if the config or the model's context refuses it.
+
+        Args:
+            examples: what it shows; None to choose.
+            pool: choose from these instead of all training texts.
+        """
         try:
-            settings = best.settings | changes
-            if (draw := candidate.settings.get(DRAW)) is not None:
-                drawn = half_by_hash(self.texts.examples, draw)
-                examples = pinning.choose(self.assemble(settings), drawn)
-            prompt = self.prompt(candidate.name, settings, examples)
+            if pool is not None:
+                examples = pinning.choose(self.assemble(settings), pool)
+            prompt = self.prompt(name, settings, examples)
             # A prompt that is longer than the model's context is noticed before anything is sent.
             self.missing(prompt, self.texts.search)
         except UserError as error:
-            msg.warn(f"[{candidate.name}] is left out: {error}")
+            msg.warn(f"[{name}] is left out: {error}")
             return None
         return prompt
 
@@ -212,8 +228,44 @@ class PromptSearch:
             best = self.halve(stage, best, prompts)
             tried += 1
         if not tried and self.skipped:
-            raise UserError(self._too_small(needed))
+            raise UserError(self._too_small(needed, "a search takes at least"))
         return best
+
+    def require_budget(self, prompts: Sequence[Prompt]) -> tuple[int, float]:
+        """Calls and dollars of asking with all of some prompts about the texts of the search.
+
+        Raises:
+            UserError: the limits don't allow them.
+        """
+        missing = [self.missing(prompt, self.texts.search) for prompt in prompts]
+        needs = sum(calls for calls, _ in missing), sum(cost for _, cost in missing)
+        if not self._allowed(needs):
+            raise UserError(self._too_small(needs, f"{counted(len(prompts), 'prompt')} take"))
+        return needs
+
+    def price(self, calls: int, cost: float) -> str:
+        """What that many calls take at most, and the limits, in a sentence.
+
+        Raises:
+            UserError: there is a limit on dollars, and the model has no prices.
+        """
+        models = pipeline.llm_models(self.assemble({}))
+        priced = any(model.prices.input or model.prices.output for model in models)
+        if self.limits.cost and not priced:
+            raise UserError(
+                f"--max-cost {self.limits.cost:g}: the model has no prices; add [model.prices] to its file "
+                "in configs/providers, or limit the calls by --max-calls."
+            )
+        free = all(model.provider.megabytes for model in models)
+        dollars = (
+            f", ${cost:.2f}" if priced else "" if free else ", dollars unknown (the model has no prices)"
+        )
+        allowed = [f"{self.limits.calls:,} calls"] * bool(self.limits.calls)
+        allowed += [f"${self.limits.cost:g}"] * bool(self.limits.cost)
+        return (
+            f"about {calls:,} calls{dollars} at most; the limit is {' and '.join(allowed) or 'not set'}. "
+            "Stored answers take none."
+        )
 
     def _same(self, prompt: Prompt, other: Prompt) -> bool:
         """Whether a candidate changes nothing about what is asked."""
@@ -260,12 +312,12 @@ class PromptSearch:
             or (self.limits.cost and float(self.spending.cost) + cost > self.limits.cost)
         )
 
-    def _too_small(self, needs: tuple[int, float]) -> str:
+    def _too_small(self, needs: tuple[int, float], what: str) -> str:
         calls, cost = needs
         limit = f"--max-calls {self.limits.calls}" if self.limits.calls else ""
         if self.limits.cost and (not limit or calls <= self.limits.calls):
-            return f"--max-cost {self.limits.cost:g}: a search takes at least ${cost:.2f}; nothing was asked."
-        return f"{limit}: a search takes at least {counted(calls, 'call')}; nothing was asked."
+            return f"--max-cost {self.limits.cost:g}: {what} ${cost:.2f}; nothing was asked."
+        return f"{limit}: {what} {counted(calls, 'call')}; nothing was asked."
 
     def halve(self, stage: str, best: Prompt, candidates: Sequence[Prompt]) -> Prompt:
         """The best of a prompt and some candidates, by successive halving."""

@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 
 from ie.core.errors import UserError
+from ie.core.text import counted
 from ie.data.config import DataConfig
 from ie.data.records import Record
 from ie.data.splits import Split, near_earlier, normalise
@@ -71,6 +72,21 @@ def divide(split: Split, shown: Collection[str], config: DataConfig, texts: int,
     search, held_out = (_mixed([records[i] for i in half]) for half in halves)
     examples = [r for i, r in enumerate(records) if i >= first_train and groups[i] not in scored]
     return TuningTexts(search, held_out, examples, sum(i >= first_train for half in halves for i in half))
+
+
+def dev_sample(split: Split, texts: int, path: Path) -> TuningTexts:
+    """Up to that many dev texts to search with, nothing held out, and all training texts as examples.
+
+    Raises:
+        UserError: there are too few dev texts.
+    """
+    if len(split.dev) < FEWEST:
+        raise UserError(
+            f"{path}: dev has {counted(len(split.dev), 'reviewed text')}, and a score needs {FEWEST}; review "
+            "more texts, or raise dev_percent in configs/data.cfg."
+        )
+    chosen = sorted(split.dev, key=lambda record: _hash(record.text))[:texts]
+    return TuningTexts(_mixed(chosen), [], split.train, 0)
 
 
 def _groups(records: Sequence[Record], near_duplicate: float) -> list[str]:
