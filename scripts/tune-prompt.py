@@ -252,7 +252,7 @@ def report_shots(curve: ShotCurve, path: Path) -> None:
         rows.append((f"{n:,}", *(format_score(x, documents=len(curve.texts)) if x else "" for x in f)))
     rows = [row + ("",) * (3 - len(row)) for row in rows]
     header = ("examples", *(f"F, {select}" for select in SELECTS))
-    print(table(rows, header=header, divider=True, aligns=("r", "l", "l")))
+    print_table(rows, header, "rll")
     print(wrapped(curve.sentence()))
     write_json(path, curve.to_json())
     msg.good(wrapped(f"{path}: `weasel run train-curve . --force` draws it beside the learning curve."))
