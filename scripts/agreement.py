@@ -18,7 +18,7 @@ from ie.data.records import write_records
 from ie.data.scheme import load_scheme
 from ie.data.splits import SIDES
 from ie.evaluation.scoring import labels_of
-from ie.reports.html import PageLink, page_links
+from ie.reports.html import links_to_evaluated
 from ie.review import agenda, agreement, disagreements
 
 
@@ -100,17 +100,11 @@ def scores(result: agenda.Agenda) -> dict:
     }
 
 
-def links(output: Path) -> list[PageLink]:
-    """Links to the pages about the first training config that has been evaluated."""
-    reports = sorted(output.parent.glob("*/report.html"))
-    return page_links(output / "agenda.html", reports[0].parent) if reports else []
-
-
 def write(result: agenda.Agenda, output: Path) -> None:
     """Write the four files."""
     for name, text in {
         "agreement.json": json_text(finite(scores(result)), indent=2) + "\n",
-        "agenda.html": agenda.html(result, links(output)),
+        "agenda.html": agenda.html(result, links_to_evaluated(output / "agenda.html")),
         "agenda.md": agenda.markdown(result),
     }.items():
         with atomic_write(output / name) as file:

@@ -9,12 +9,13 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import write_files
-from ie.core.text import print_table
+from ie.core.text import print_table, wrapped
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs
 from ie.data.scheme import load_scheme
 from ie.reports import figures
+from ie.reports.html import links_to_evaluated
 from ie.training import loop
 from ie.training.curve import learning_curve
 from ie.training.jobs import read_gold
@@ -89,9 +90,9 @@ def show(
 ) -> list[list[str]]:
     """Choose on dev, then score that choice on test; write the files and print them. Returns the table."""
     mb = {name: cost.mb for name, cost in costs.items()}
-    tested = variant_comparison.on_test(variant_comparison.recommended(compared[-1], mb), results)
-    advice = [
-        report.advice(compared, costs, dev),
+    tested = variant_comparison.on_test(report.choice(compared, costs), results)
+    basis = [
+        report.reason(compared, costs, dev),
         report.on_test(tested),
         *report.small_data(compared, dev),
     ]
@@ -102,14 +103,23 @@ def show(
         "costs.json": variant_comparison.costs_json(costs),
         "variants.png": figures.png(drawing),
         "variants.html": report.page(
-            compared, costs, dev=dev, sentences=advice, remarks=notes, drawing=drawing
+            compared,
+            costs,
+            dev=dev,
+            sentences=basis,
+            remarks=notes,
+            drawing=drawing,
+            links=links_to_evaluated(output / "variants.html"),
         ),
     }
     write_files(output, contents)
     rows = report.cells(compared, costs, dev)
-    print_table(rows, report.HEADER, report.ALIGNS)
-    for sentence in (*notes, *advice):
-        print(sentence)
+    # The page has the last columns, too.
+    print_table(
+        [row[: len(report.ALIGNS)] for row in rows], report.HEADER[: len(report.ALIGNS)], report.ALIGNS
+    )
+    for sentence in (*notes, *basis, report.headline(compared, costs)):
+        print(wrapped(sentence))
     msg.good(", ".join(str(output / name) for name in contents))
     return rows
 

@@ -26,8 +26,8 @@ from ie.setup import demo
 from ie.setup.inputs import Inputs, Sources, read_inputs
 from ie.setup.plan import GOLD, TEXTS, Plan, Target, make_plan
 from ie.setup.project_file import md5
-from ie.status.next_step import decide
 from ie.status.snapshot import ProjectPaths, read_snapshot
+from ie.status.terminal import print_lines
 
 REVIEW = Path("configs/review.cfg")
 
@@ -83,7 +83,7 @@ def main(
         )
     msg.good("`git diff` shows every change; `git checkout .` undoes all but the removal of outputs.")
     say_what_is_missing(inputs, settings, data)
-    print("\n".join(decide(read_snapshot(ProjectPaths(scheme=scheme, data=data))).lines()))
+    print_lines(read_snapshot(ProjectPaths(scheme=scheme, data=data)))
 
 
 def say_what_is_missing(inputs: Inputs, settings: DataConfig, data: Path) -> None:

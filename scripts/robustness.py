@@ -12,13 +12,14 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_files
 from ie.core.pipelines import load_pipeline
-from ie.core.text import print_table
+from ie.core.text import print_table, wrapped
 from ie.data import options, records
 from ie.data.config import load_data_config
 from ie.data.scheme import load_scheme
 from ie.data.splits import TrainOn
 from ie.evaluation import perturbations, scoring, systems
 from ie.reports import figures
+from ie.reports.html import page_links
 from ie.training import loop
 from ie.training.robustness import report, robustness_scores
 from ie.training.robustness.robustness_scores import Robustness
@@ -106,7 +107,7 @@ def show(result: Robustness, output: Path) -> None:
     contents = {
         "robustness.json": robustness_scores.to_json(result),
         "robustness.png": figures.png(report.changes_figure(result)),
-        "robustness.html": report.page(result),
+        "robustness.html": report.page(result, page_links(output / "robustness.html", output.parent)),
     }
     write_files(output, contents)
     rows = report.rows(result)
@@ -116,7 +117,7 @@ def show(result: Robustness, output: Path) -> None:
     for reason in result.missing.values():
         msg.warn(reason)
     for sentence in [*result.notes, *robustness_scores.summary(result)]:
-        print(sentence)
+        print(wrapped(sentence))
     msg.good(", ".join(str(output / name) for name in contents))
     with tracking.run("robustness", config={"texts": len(result.gold)}) as tracker:
         tracker.table("robustness", list(rows[0]), [list(row.values()) for row in rows])

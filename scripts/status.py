@@ -7,9 +7,8 @@ import typer
 
 from ie.core.cli import run
 from ie.data import options
-from ie.status.next_step import decide
 from ie.status.snapshot import ProjectPaths, read_snapshot
-from ie.status.terminal import commands_map
+from ie.status.terminal import commands_map, print_lines
 
 
 def main(
@@ -28,8 +27,8 @@ def main(
     )
     if commands := commands_map(project):
         print("Commands, each started by `weasel run NAME` (project.yml says what they do):")
-        print("\n".join(commands), end="\n\n")
-    print("\n".join(decide(read_snapshot(paths, train_on)).lines()))
+        print("\n".join(commands))
+    print_lines(read_snapshot(paths, train_on))
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def test_texts_come_in_several_forms(project, tmp_path, capsys, name, content):
     (tmp_path / name).write_bytes(content.encode())
     outcome = init(capsys, texts=tmp_path / name, labels="PRODUCT,BRAND")
     assert outcome.status == 0, outcome.output
-    assert "2 texts, 1 empty, 1 there twice left out" in outcome.output.replace(
+    assert "2 texts, 1 empty, 1 repeated left out" in outcome.output.replace(
         "1 empty left out, 1", "1 empty, 1"
     )
     assert {record.text for record in read_records(Path("assets/texts.jsonl"))} == {
@@ -255,12 +255,12 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[dict, str]]:
         "no text": ({"texts": tmp_path / "empty.txt", "labels": "A"}, "there is no text in it"),
         "no labels": ({"texts": texts}, "there are no labels"),
         "odd character": ({"texts": texts, "labels": "A, B:C"}, "'B:C' can't be a label"),
-        "label twice": ({"texts": texts, "labels": "Brand,BRAND"}, "'brand' is there twice"),
+        "label twice": ({"texts": texts, "labels": "Brand,BRAND"}, "'brand' is listed twice"),
         "reserved": ({"texts": texts, "labels": "ALL"}, "'ALL' can't be a label"),
         "odd in annotations": ({"annotations": odd}, "'A=B' can't be a label"),
         "label not in list": (
             {"annotations": good, "labels": "SELLER"},
-            "aren't in the list given: BUYER (30)",
+            "aren't in the list: BUYER (30)",
         ),
         "misaligned": ({"annotations": off}, 'or set misaligned = "snap" in configs/data.cfg'),
         "duplicates": ({"annotations": repeated}, "1 duplicates (first: line 2: repeats line 1"),

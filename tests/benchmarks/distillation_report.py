@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import matplotlib
 from benchmarks.distillation_comparison import RecipeComparison, RecipeScore
 from matplotlib.figure import Figure
-from wasabi import table
 
 from ie.core import stats
 from ie.core.stats import Pair
@@ -30,6 +29,7 @@ HEADER = (
     "to the LLM",
     "Seconds",
 )
+ALIGNS = "lrrrllllrllr"
 TITLES = {REVIEWED: "reviewed alone", SILVER: "silver alone", LLM: "LLM as prompted"}
 
 
@@ -75,12 +75,6 @@ def _short(pair: Pair | None, n: int) -> str:
     return f"{stats.decimals(d.value, places)} ({low} to {high}){' *' if pair.differs() else ''}"
 
 
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows of `cells` for a terminal."""
-    aligns = ("l", "r", "r", "r", "l", "l", "l", "l", "r", "l", "l", "r")
-    return table(rows, header=HEADER, divider=True, aligns=aligns).strip("\n")
-
-
 def notes(compared: RecipeComparison, reviewed: int, silver: int, gold: int, seeds: int) -> list[str]:
     """What must be sentences beside the table, one sentence each."""
     sentences = [
@@ -110,22 +104,25 @@ def notes(compared: RecipeComparison, reviewed: int, silver: int, gold: int, see
     return sentences
 
 
-def advice(compared: RecipeComparison) -> list[str]:
+def answer(compared: RecipeComparison) -> html.Answer:
     """Which recipe to take, what that rests on, and what it scores on test."""
     best = compared.rows[compared.recommended]
     n = compared.test_texts
     if best.name == REVIEWED:
-        sentences = [
-            "No way of using the silver is surely better than the reviewed texts alone (dev "
-            f"n={compared.dev_texts:,}): leave it out, or review more dev texts to see smaller differences."
-        ]
+        headline = "Leave the silver out: no recipe is better than the reviewed texts alone beyond noise."
+        sentences = [f"With more than {counted(compared.dev_texts, 'dev text')}, smaller gains would show."]
+        following = "`weasel run review`: answer more texts."
     else:
         gain = compared.pair(best.name, REVIEWED)
         moved = stats.format_difference(gain.difference, compared.dev_texts)
+        headline = f"Take {title(best.name)}{_means(best)}."
         sentences = [
-            f"Take {title(best.name)}{_means(best)}: of all rows its gain over the reviewed texts alone is "
-            f"the surest, {moved} on dev (n={compared.dev_texts:,})."
+            "Of all recipes its gain over the reviewed texts alone has the highest lower bound: "
+            f"{moved} on dev (n={compared.dev_texts:,})."
         ]
+        following = f"`python scripts/distill.py --recipe {best.name}`"
+        if best.name == SILVER:
+            following = "`weasel run train . --vars.train_on silver`"
         if compared.as_good:
             sentences.append(f"Not told from it on dev: {', '.join(map(title, compared.as_good))}.")
     scores = "; ".join(
@@ -139,7 +136,7 @@ def advice(compared: RecipeComparison) -> list[str]:
             f"{stats.format_difference(pair.difference, n)}, {verdict} (p "
             f"{stats.format_p(pair.holm)}, Holm-corrected)."
         )
-    return sentences
+    return html.Answer(headline, sentences, following)
 
 
 def _means(row: RecipeScore) -> str:
@@ -177,7 +174,6 @@ def figure(compared: RecipeComparison) -> Figure:
 def page(
     compared: RecipeComparison,
     rows: Sequence[Sequence[str]],
-    sentences: Sequence[str],
     remarks: Sequence[str],
     drawing: Figure,
 ) -> str:
@@ -199,9 +195,9 @@ def page(
     ]
     return html.page(
         "distillation.html.j2",
+        answer=answer(compared),
         header=HEADER,
         rows=rows,
-        sentences=sentences,
         remarks=remarks,
         pairs=pairs,
         means=[(title(row.name), ", ".join(row.recipe)) for row in compared.rows.values() if row.recipe],

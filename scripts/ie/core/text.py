@@ -7,8 +7,9 @@ from itertools import zip_longest
 from ie.core.errors import UserError
 
 TERMINAL_WIDTH = 80
-GAP = "   "  # between the columns of a table
 UNBROKEN = 24
+GAPS = ("   ", "  ")  # between the columns of a table, and of one that is too wide
+KEPT = {" ±": "\0±", " %": "\0%"}  # no line ends here: the \0 becomes a space again
 
 
 def names_in(text: str) -> list[str]:
@@ -59,24 +60,31 @@ def text_table(
         aligns: "l" or "r" for each column; all "l" without it.
         width: words of up to UNBROKEN characters are broken only where the columns would exceed it otherwise.
     """
-    rows = [row if isinstance(row, str) else [str(cell) for cell in row] for row in rows]
-    cells = [header, *rows] if header else rows
+    rows = [row if isinstance(row, str) else [_unbroken(str(cell)) for cell in row] for row in rows]
+    cells = [[_unbroken(name) for name in header], *rows] if header else rows
     columns = list(zip(*(row for row in cells if not isinstance(row, str)), strict=True))
     widths = [max(map(len, column)) for column in columns]
     longest_words = [min(max(map(len, " ".join(column).split()), default=1), UNBROKEN) for column in columns]
+    gap = GAPS[sum(widths) + len(GAPS[0]) * (len(widths) - 1) > width]
     for least in (longest_words, [1] * len(columns)):
-        while sum(widths) + len(GAP) * (len(widths) - 1) > width:
+        while sum(widths) + len(gap) * (len(widths) - 1) > width:
             reducible = [i for i, size in enumerate(widths) if size > least[i]]
             if not reducible:
                 break
             widths[max(reducible, key=widths.__getitem__)] -= 1
-    lines = [_row_lines(row, widths, aligns) for row in rows]
+    lines = [_row_lines(row, widths, aligns, gap) for row in cells]
     if header:
-        lines = [_row_lines(header, widths, aligns), [GAP.join("-" * size for size in widths)], *lines]
-    return "\n".join(line for row in lines for line in row)
+        lines.insert(1, [gap.join("-" * size for size in widths)])
+    return "\n".join(line for row in lines for line in row).replace("\0", " ")
 
 
-def _row_lines(row: Sequence[str] | str, widths: Sequence[int], aligns: str) -> list[str]:
+def _unbroken(cell: str) -> str:
+    for text, kept in KEPT.items():
+        cell = cell.replace(text, kept)
+    return cell
+
+
+def _row_lines(row: Sequence[str] | str, widths: Sequence[int], aligns: str, gap: str) -> list[str]:
     """The lines of one row, each cell wrapped to the width of its column."""
     if isinstance(row, str):
         return wrapped(row, "    ").split("\n")
@@ -85,7 +93,7 @@ def _row_lines(row: Sequence[str] | str, widths: Sequence[int], aligns: str) -> 
         for cell, size in zip(row, widths, strict=True)
     ]
     return [
-        GAP.join(
+        gap.join(
             cell.rjust(size) if align == "r" else cell.ljust(size)
             for cell, size, align in zip(line, widths, aligns or "l" * len(widths), strict=True)
         ).rstrip()

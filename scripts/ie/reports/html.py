@@ -66,6 +66,12 @@ def page_links(page: Path, training: Path) -> list[PageLink]:
     ]
 
 
+def links_to_evaluated(page: Path) -> list[PageLink]:
+    """Links from a page about no single training config to those of the first config that was evaluated."""
+    reports = sorted(page.parent.parent.glob("*/report.html"))
+    return page_links(page, reports[0].parent) if reports else []
+
+
 def page(
     template: str, *, answer: Answer | None = None, links: Sequence[PageLink] = (), **values: Any
 ) -> str:

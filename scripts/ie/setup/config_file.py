@@ -1,4 +1,4 @@
-"""Configs edited in place: comments and layout stay, byte by byte, around the values that change."""
+"""Edit configs in place: all bytes but those of changed values stay, comments and layout included."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from ie.core.text import one_line
 
 
 class ConfigFile:
-    """A config of the project, to be edited and taken as text; nothing is written.
+    """A config of the project. Its edited text is `str(config)`; nothing is written.
 
     Raises:
         UserError: no such file, or not a config.
@@ -20,7 +20,7 @@ class ConfigFile:
 
     def __init__(self, path: Path):
         self.path = path
-        # As confection reads configs: names keep their case, and only = separates them from values.
+        # As in confection: names are case-sensitive, and only = separates them from values.
         self._config = ConfigUpdater(delimiters=("=",), comment_prefixes=("#",))
         self._config.optionxform = str
         try:
@@ -43,7 +43,7 @@ class ConfigFile:
         return self._config.has_option(section, name)
 
     def set(self, section: str, **values: Any) -> None:
-        """Set settings that are there, each on its line.
+        """Change existing settings, each on its line.
 
         Raises:
             UserError: the section has no such setting.
@@ -71,7 +71,7 @@ class ConfigFile:
             self._config[section][name] = json_text(value)
 
     def replace(self, section: str, names: list[str], values: Mapping[str, Any]) -> None:
-        """Put other settings in the place of the first of `names`; none of these need be there."""
+        """Replace those of `names` that exist by other settings; without any of them, change nothing."""
         present = [name for name in names if self.has(section, name)]
         for name, value in values.items() if present else ():
             self._config[section][present[0]].add_before.option(name, json_text(value))
@@ -79,10 +79,10 @@ class ConfigFile:
             self._config.remove_option(section, name)
 
     def remove(self, section: str) -> None:
-        """Remove a section if it is there, with the comment above it, which belongs to the one before."""
+        """Remove a section, if it exists, with the comment above it."""
         if not self._config.has_section(section):
             return
-        before = self._config[section].previous_block
+        before = self._config[section].previous_block  # the parser puts the comment there
         last = [*before.iter_blocks()][-1:] if isinstance(before, Section) else [before]
         for block in last:
             if isinstance(block, Comment):

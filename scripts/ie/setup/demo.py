@@ -1,19 +1,19 @@
-"""What of the template is about its demo, and goes when the project is set up for other data."""
+"""The files of the demo, which `init` removes."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 # MD5 of the demo's assets/reviewed.jsonl: annotations that may be replaced.
 GOLD_MD5 = "e9dcaee921e5dd6b601309b730fdd51f"
-# Tests and pages about the demo, its history of scores, and what weasel and DVC remember of its outputs.
+# Tests and pages about the demo, its history of scores, and the lock files with hashes of its outputs.
 PATHS = ("tests/demo", "docs/demo.md", "training/history.jsonl", "project.lock", "dvc.lock")
 PICTURES = (".png", ".svg")
 
 
 def paths() -> Iterator[Path]:
-    """Files and folders of the project in the current folder that are about the demo alone.
+    """The demo's files and folders, below the current folder.
 
-    Pictures of docs/ are among them if no page that stays shows them.
+    They include the pictures in docs/ that none of the remaining pages shows.
     """
     removed = [path for name in PATHS if (path := Path(name)).exists()]
     yield from removed

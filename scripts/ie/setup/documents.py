@@ -1,4 +1,4 @@
-"""Texts about the user's project, from the templates beside this module: README, guidelines, cards."""
+"""README, guidelines and cards of the user's project, from the templates next to this module."""
 
 import re
 from collections.abc import Mapping
@@ -31,16 +31,16 @@ def render(template: str, **values: Any) -> str:
 
 
 def purpose(inputs: Inputs) -> str:
-    """What a pipeline of this project does, as the end of a sentence."""
+    """What the project's pipeline does, as the end of a sentence."""
     work = {"finds": inputs.labels["span"], "classifies texts as": inputs.labels["category"]}
     return " and ".join(f"{verb} {', '.join(labels)}" for verb, labels in work.items() if labels)
 
 
 def readme(inputs: Inputs, split: Split, *, title: str, scheme: Path, config: str, pages: list[Path]) -> str:
-    """README.md, whose generated part `weasel document` is to fill.
+    """README.md; `weasel document` fills its generated part.
 
     Args:
-        split: of the reviewed texts. config: the training config. pages: of the documentation.
+        split: the reviewed texts by part. config: the training config. pages: the documentation.
     """
     return render(
         "README.md.j2",
@@ -69,7 +69,7 @@ def readme(inputs: Inputs, split: Split, *, title: str, scheme: Path, config: st
 
 
 def sizes(split: Split) -> str:
-    """How many reviewed texts each side of the split has."""
+    """The number of reviewed texts in each part of the split."""
     return ", ".join(f"{len(getattr(split, side)):,} {side}" for side in SIDES)
 
 
@@ -83,7 +83,7 @@ def page_summary(page: Path) -> Mapping[str, str]:
 
 
 def guidelines(inputs: Inputs, name: str) -> str:
-    """assets/guidelines.md, to be extended by people."""
+    """assets/guidelines.md, for people to extend."""
     titles = {"span": "Spans", "relation": "Relations", "category": "Categories"}
     groups = {titles[kind]: inputs.labels[kind] for kind in KINDS}
     return render("guidelines.md.j2", name=name, groups=groups, definitions=inputs.definitions)
@@ -95,5 +95,5 @@ def data_card(inputs: Inputs, name: str) -> str:
 
 
 def model_card(inputs: Inputs) -> str:
-    """assets/model_card.md, to be completed by people."""
+    """assets/model_card.md, for people to complete."""
     return render("model_card.md.j2", purpose=purpose(inputs))

@@ -1,4 +1,4 @@
-"""What users bring for a project of their own: texts, annotations and labels, read and checked."""
+"""Read and check the texts, annotations and labels that users bring for a project of their own."""
 
 import re
 from collections import Counter
@@ -18,15 +18,15 @@ from ie.data.records import ReadReport, Record, accepted, read_records
 from ie.data.scheme import KINDS
 from ie.setup.raw_texts import read_texts, without_annotations
 
-# Labels stand in configs, prompts, tables and column names: what all of these can hold.
+# A label must be valid in configs, prompts, tables and names of columns.
 LABEL = re.compile(r"\w(?:[\w .&/+-]*\w)?")
-# What a data setting may be instead of "error".
+# The value to set instead of "error", by data setting.
 LENIENT = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
 
 
 @dataclass
 class Sources:
-    """Where a user's data are: files, and lists of labels separated by commas."""
+    """The user's files, and lists of labels separated by commas."""
 
     texts: Path | None = None
     annotations: Path | None = None
@@ -47,12 +47,12 @@ class Inputs:
     """A user's data, read and checked.
 
     Attributes:
-        texts: raw texts, those of the annotations included, each once.
+        texts: raw texts, each once; those of the annotations are among them.
         gold: annotated records, in the order of their file.
         labels: by kind ("span", "relation", "category").
         exclusive: whether each text has exactly one category.
-        label_names, definitions: by label, where given. `instructions`: by kind.
-        findings: (subject, what was found) for a table.
+        label_names, definitions: by label, for those that have one. `instructions`: by kind.
+        findings: (subject, observation) for a table.
     """
 
     texts: list[Record] = field(default_factory=list)
@@ -127,22 +127,22 @@ def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
 def read_annotations(
     path: Path, form: interchange.Format, job: Conversion, data: DataConfig
 ) -> tuple[list[Record], ReadReport]:
-    """Annotated records in the data contract, and what had to be changed in them.
+    """Annotated records as the project keeps them, and a report of what had to be changed in them.
 
     Args:
         job: counts what was lost.
-        data: its [reading] says what is forgiven. Where it is nothing, all faults of a kind are counted
-            before they are refused.
+        data: its [reading] says which faults are corrected. Those of the other kinds are counted, then
+            refused.
 
     Raises:
-        UserError: naming file, line, fault and remedy.
+        UserError: names file, line, fault and remedy.
     """
     if form == "prodigy":
         originals = [record for _, record in prodigy.read(path, job)]
     else:
         intake = interchange.read(path, form, job)
         originals = intake.records
-        job.lost["texts that are there twice"] += intake.repeated + intake.otherwise
+        job.lost["repeated texts"] += intake.repeated + intake.otherwise
     if not originals:
         raise UserError(f"{path}: no record in it; is {form} its format?")
     report = ReadReport()
@@ -197,7 +197,7 @@ def read_definitions(path: Path) -> dict[str, dict[str, str]]:
     """Prompt words by section: `[label_definitions]`, `[label_names]`, `[instruction]` (by kind).
 
     Raises:
-        UserError: no such file, another section, a value that is no text.
+        UserError: the file is missing, or has another section or a value that is no text.
     """
     config = read_config(path, interpolate=False, missing="create it, or leave the definitions out")
     sections = ("label_definitions", "label_names", "instruction")
@@ -209,27 +209,16 @@ def read_definitions(path: Path) -> dict[str, dict[str, str]]:
     return {name: dict(config.get(name, {})) for name in sections}
 
 
-def parse_labels(text: str, what: str) -> list[str]:
-    """`"PRODUCT,BRAND"` as a list.
-
-    Raises:
-        UserError: a label that configs, prompts or tables can't hold, or one that is there twice.
-    """
-    labels = names_in(text)
-    check_labels(labels, what)
-    return labels
-
-
 def check_labels(labels: Sequence[str], what: str) -> None:
-    """Refuse labels that a config, a prompt or a table can't hold."""
+    """Refuse labels that aren't valid in configs, prompts or tables, and those that are listed twice."""
     for label in labels:
         if not LABEL.fullmatch(label) or label.lower() in ("all", "none"):
             raise UserError(
-                f"{what}: {label!r} can't be a label; use letters, digits, _ . & / + - and single blanks "
+                f"{what}: {label!r} can't be a label; use letters, digits, _ . & / + - and single spaces "
                 "inside, and neither all nor none."
             )
     if twice := [label for label, n in Counter(label.casefold() for label in labels).items() if n > 1]:
-        raise UserError(f"{what}: the label {twice[0]!r} is there twice, case aside; keep one.")
+        raise UserError(f"{what}: the label {twice[0]!r} is listed twice, ignoring case; keep one.")
 
 
 def _refuse_shared_ids(texts: Iterable[Record]) -> None:
@@ -244,17 +233,19 @@ def _refuse_shared_ids(texts: Iterable[Record]) -> None:
 
 def _set_labels(inputs: Inputs, sources: Sources) -> None:
     listed = {
-        "span": parse_labels(sources.labels, "init_labels"),
+        "span": names_in(sources.labels),
         "relation": [],
-        "category": parse_labels(sources.categories, "init_categories"),
+        "category": names_in(sources.categories),
     }
+    check_labels(listed["span"], "init_labels")
+    check_labels(listed["category"], "init_categories")
     for kind in KINDS:
         counts = inputs.label_counts(kind)
         ordered = sorted(counts, key=lambda label: (-counts[label], label))
         if unknown := [label for label in ordered if listed[kind] and label not in listed[kind]]:
             shown = ", ".join(f"{label} ({counts[label]:,})" for label in unknown)
             raise UserError(
-                f"the annotations have {kind} labels that aren't in the list given: {shown}; add them to "
+                f"the annotations have {kind} labels that aren't in the list: {shown}; add them to "
                 "it, or take them out of the annotations."
             )
         labels = inputs.labels[kind] = listed[kind] or ordered

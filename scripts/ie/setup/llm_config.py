@@ -1,4 +1,4 @@
-"""The LLM's config for the user's labels: its tasks, and what the number of labels asks for."""
+"""The LLM's config for the user's labels: its tasks, and settings that depend on the number of labels."""
 
 import re
 from pathlib import Path
@@ -14,16 +14,16 @@ MANY_LABELS = 4
 
 
 def llm_config(path: Path, inputs: Inputs, lang: str) -> str:
-    """The config at `path` with the tasks of these labels instead of its own; model and prompt are kept.
+    """The config at `path` with tasks for these labels in place of its own; model and prompt are kept.
 
     Raises:
-        UserError: the config lacks a setting of the template's.
+        UserError: the config lacks a setting that the template's config has.
     """
     config = ConfigFile(path)
     pipeline = "categories" if inputs.categories_only else "spans"
     config.set("nlp", lang=lang, pipeline=[pipeline])
     if inputs.categories_only and not inputs.exclusive:
-        # Many texts have none of the categories, and examples must show that.
+        # Many texts have none of the categories, so half of the examples may have none.
         config.set("prompt.examples", max_empty=0.5)
     if len(inputs.labels["span"]) > MANY_LABELS:
         config.set("prompt", max_tokens=32)

@@ -1,4 +1,4 @@
-"""A project for the user's own texts and labels: the new content of every file that `init` changes.
+"""Plan a project for the user's own texts and labels: the new content of every file that `init` changes.
 
 Nothing here writes: all files of a `Plan` are written together, or none.
 """
@@ -44,7 +44,7 @@ ASSETS = {
 
 @dataclass(frozen=True)
 class Target:
-    """What the project becomes: its language, the name of its data, and labels of names and of money."""
+    """The new project: its language, the name of its data, and the labels of names and of money."""
 
     lang: str
     name: str
@@ -63,9 +63,9 @@ class Plan:
     """New content by path (None removes the file or folder), and what to print.
 
     Attributes:
-        outputs: those of the removed paths that commands wrote.
-        linked: outputs that stay, as a link leads out of the project.
-        summary: (subject, what is done) for a table.
+        outputs: the removed paths that commands had written.
+        linked: outputs that stay because a link leads out of the project.
+        summary: (subject, change) for a table.
     """
 
     files: dict[Path, str | None] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
     """The new content of every file of the project in the current folder.
 
     Raises:
-        UserError: a file of the project is missing, or isn't as the template ships it.
+        UserError: a file of the project is missing or lacks what the template's has.
     """
     plan = Plan()
     split = data.assign(inputs.gold, inputs.texts)
@@ -139,7 +139,7 @@ def _plan_data(plan: Plan, inputs: Inputs, split: Split, nlp: Language) -> None:
 
 
 def _fit(examples: Sequence[Record], inputs: Inputs) -> bool:
-    """Whether pinned examples are about these texts and labels, as of a project that is set up again."""
+    """Whether the pinned examples have only these texts and labels: then the project is set up again."""
     texts = {record.text for record in inputs.texts}
     labels = {*inputs.labels["span"], *inputs.labels["category"]}
     return all(
@@ -149,7 +149,7 @@ def _fit(examples: Sequence[Record], inputs: Inputs) -> bool:
 
 
 def _plan_names(plan: Plan, inputs: Inputs, source: Path | None, target: Target) -> str:
-    """The list of known names; its label, or "" without a list."""
+    """Plan the list of known names; return its label, or "" without a list."""
     if source is None:
         plan.files[NAMES] = "id,name,aliases\n"
         plan.summary.append((NAMES.as_posix(), "no known names"))
@@ -182,7 +182,7 @@ def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, 
         if one.has("nlp", "lang"):
             one.set("nlp", lang=target.lang)
     config("data").set("texts", lang=target.lang)
-    # The demo's; author and address are those of the person who works here.
+    # Author and address stay: they are those of the person who works here.
     config("package").set("package", description="", license="")
     if inputs.labels["category"]:
         config("review").set("review", one_category=inputs.exclusive)
@@ -194,7 +194,7 @@ def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, 
 
 
 def _drop_deals(database: ConfigFile, ask: ConfigFile, relations: Sequence[str]) -> None:
-    """Without the demo's relations the database has no deals, and questions are about mentions."""
+    """Without the demo's relations, leave deals out of the database and let questions be about mentions."""
     section = str(database).partition("\n[deals]\n")[2].partition("\n[")[0]
     if section and not set(re.findall(r'"(\w+)": "(?:head|child)"', section)) & {*relations}:
         database.remove("deals")
@@ -202,10 +202,10 @@ def _drop_deals(database: ConfigFile, ask: ConfigFile, relations: Sequence[str])
 
 
 def _plan_removals(plan: Plan, user_files: Sequence[Path]) -> None:
-    """What is about the demo goes, and what commands wrote of other texts: scores would be compared with it.
+    """Remove the demo and all outputs about earlier texts, so that no new score is compared with them.
 
-    Outputs stay where a link leads out of the project, and where a file of the user is. The log of earlier
-    reviewing is renamed, as `review` would take answers about other texts from it.
+    Outputs stay if a link leads out of the project, or if one of the user's files is in them. The log of
+    earlier reviewing is renamed, as `review` would read answers about other texts from it.
     """
     home = Path().resolve()
     kept = [path.resolve() for path in user_files]
@@ -251,7 +251,7 @@ def _rules_summary(rules: Sequence[mined_rules.MinedRule], dev: Sequence[Record]
 
 
 def example_text(records: Sequence[Record]) -> str:
-    """The text that package and service are tried on: many labels in one line, as short as that allows."""
+    """The text that `package` and `serve` try: a short line with as many labels as possible."""
     lines = [r for r in records if SHORTEST <= len(r.text) <= LONGEST and "\n" not in r.text]
     best = max(
         lines,

@@ -1,4 +1,4 @@
-"""project.yml edited in place: comments and layout stay, byte by byte, around the values that change."""
+"""Edit project.yml in place: all bytes but those of changed values stay, comments and layout included."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from ie.core.errors import UserError
 
 
 def md5(text: str) -> str:
-    """MD5 of a file of that content, as weasel takes it."""
+    """MD5 of a file with this content, as weasel computes it."""
     return hashlib.md5(text.encode()).hexdigest()
 
 
@@ -32,7 +32,7 @@ def edited(
 
     Args:
         assets: descriptions by path.
-        checksums: MD5 of assets by path; one that has an entry here and none in the file stays without.
+        checksums: MD5 of assets by path, for those that have a checksum in the file.
 
     Raises:
         UserError: it has no such variable.
@@ -60,16 +60,17 @@ def edited(
 
 
 def _replace_block(project: Any, name: str, text: str) -> None:
-    """Replace a block of text; what follows it in the file (blank lines, comments) is kept with it."""
+    """Replace a block of text, and keep the blank lines and comments that follow it in the file."""
     block = LiteralScalarString(text.rstrip("\n") + "\n")
     block.comment = getattr(project[name], "comment", None)
     project[name] = block
 
 
 def outputs(text: str) -> list[str]:
-    """What the commands of project.yml write, as patterns: a `*` for each var, whatever its value was.
+    """The outputs of the commands in project.yml, as patterns with a `*` for each var.
 
-    A path that is a var as a whole is that var's value. Outputs of `import` are the user's and left out.
+    A path that consists of a var alone is given as its value. Outputs of `import` belong to the user and are
+    left out.
     """
     project = srsly.yaml_loads(text)
     patterns = []

@@ -1,4 +1,4 @@
-"""Raw texts as users have them: JSONL, Parquet, CSV, TSV, a text file, or a folder of text files."""
+"""Read raw texts from JSONL, Parquet, CSV, TSV, a text file, or a folder of text files."""
 
 import csv
 import io
@@ -16,14 +16,14 @@ from ie.data.records import Record
 
 
 def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
-    """The texts of a file or folder, without annotations, and how many were left out, by reason.
+    """Read the texts of a file or folder, without annotations; count those left out, by reason.
 
-    `.jsonl` has one object with `text` per line and `.parquet` a column `text` (their other keys are kept),
-    `.csv` and `.tsv` have a column `text` (the others become `meta`), `.txt` has one text per line. In a
-    folder each `.txt` is one text, and its name the id.
+    `.jsonl` has one object with the key `text` per line, `.parquet` a column `text` (other keys are kept).
+    `.csv` and `.tsv` have a column `text` (other columns become `meta`). `.txt` has one text per line. In a
+    folder, each `.txt` file is one text, and its name is the id.
 
     Raises:
-        UserError: naming file, place and remedy.
+        UserError: names file, place and remedy.
     """
     kind = path.suffix.lower()
     if path.is_dir():
@@ -47,12 +47,12 @@ def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
     unique = list({record.text: record for record in reversed(full)}.values())[::-1]
     if not unique:
         raise UserError(f"{path}: there is no text in it; add some.")
-    left_out = {"empty": len(texts) - len(full), "there twice": len(full) - len(unique)}
+    left_out = {"empty": len(texts) - len(full), "repeated": len(full) - len(unique)}
     return unique, {reason: n for reason, n in left_out.items() if n}
 
 
 def without_annotations(record: Record, extra: Mapping[str, Any] | None = None) -> Record:
-    """The text with its meta, and with other keys if they are given."""
+    """The record with text and meta alone, and with the keys of `extra`."""
     return Record(**{"text": record.text, **({"meta": record.meta} if record.meta else {}), **(extra or {})})
 
 
@@ -71,7 +71,7 @@ def _read_folder(path: Path) -> list[Record]:
 
 
 def _read_table(path: Path, separators: str) -> list[Record]:
-    """The rows of a file with a separator between columns, the first of `separators` that the header has."""
+    """The rows of a file of separated columns; the separator is the first of `separators` in the header."""
     text = read_text(path)
     if not text.strip():
         raise UserError(f"{path}: the file is empty; its first line must name the columns, one of them text.")
@@ -96,7 +96,7 @@ def _header(path: Path, text: str, separators: str) -> tuple[str, list[str]]:
     """The separator, and the names of the columns, one of which is `text`.
 
     Raises:
-        UserError: no separator makes such a column, or quotes are wrong in the first line.
+        UserError: no separator gives such a column, or the first line has wrong quotes.
     """
     headers, faults = {}, []
     for separator in separators:
@@ -121,7 +121,7 @@ def _rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str
     """(line, fields) of each row that isn't empty, the header included.
 
     Raises:
-        UserError: a quote that doesn't belong to the format.
+        UserError: quotes aren't as the format has them.
     """
     if separator == "\t" and not _has_quoted_fields(text):
         for number, line in enumerate(_unix(text).split("\n"), start=1):
@@ -148,10 +148,10 @@ def _reader(text: str, separator: str) -> Any:
 
 
 def _has_quoted_fields(text: str) -> bool:
-    """Whether the fields between tabs are quoted as in CSV; else quotes are part of the texts.
+    """Whether the fields between tabs are quoted as in CSV; if not, quotes are part of the texts.
 
-    They are if the file can be read so, and its writer quoted either all fields that aren't numbers, or only
-    those that need it (Excel also quotes those with a comma).
+    They are if the file can be read that way, and if its writer quoted either all fields that aren't
+    numbers or only those that need it (Excel also quotes those with a comma).
     """
     if '"' not in text:
         return False

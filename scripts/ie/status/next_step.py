@@ -1,4 +1,4 @@
-"""From what the files say to three lines: where you stand, the weakest spot, the command to run."""
+"""Decide the next step of a project: where it stands, its weakest spot, the command to run."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -10,17 +10,17 @@ from ie.data.splits import SIDES
 from ie.evaluation.scoring import ALL
 from ie.status.snapshot import Curve, Scores, Snapshot
 
-# F from which a pipeline is called good: the score to which `train-curve` projects by default.
+# A pipeline is good from this F on, to which `train-curve` projects by default.
 GOOD = 0.9
-# Test texts below which a comparison of scores helps nobody: they support one digit.
+# Fewer test texts support one digit only, too little to compare scores.
 FEW_TEST = stats.documents_for(2)
-# A label this much below the overall F, beyond its interval, is what holds the pipeline back.
+# A label holds the pipeline back if its whole interval is this much below the overall F.
 WEAK = 0.1
 WIDTH = 80
 REVIEW, ALL_STEPS, CHECK = "weasel run review", "weasel run all", "weasel run check"
 DIAGNOSE = "weasel run diagnose"
 AGAIN = "weasel run review . --vars.review_select errors"
-# How the systems of an evaluation are called.
+# Names of the systems of an evaluation.
 SYSTEMS = {
     "llm": "the LLM",
     "rules": "rules",
@@ -39,7 +39,7 @@ BASELINES = ("llm", "rules", "memoriser", "crf", "tfidf", "majority")
 
 @dataclass(frozen=True)
 class NextStep:
-    """What is said: where the project stands, its weakest spot, the command to run, and why that one."""
+    """Where the project stands, its weakest spot, the command to run, and the reason for it."""
 
     standing: str
     weakest: str
@@ -47,7 +47,7 @@ class NextStep:
     reason: str
 
     def lines(self, width: int = WIDTH) -> list[str]:
-        """The three lines for the terminal; a long one goes on below."""
+        """The three lines for the terminal; long ones are wrapped."""
         rows = (
             ("Status", self.standing),
             ("Weakest", self.weakest),
@@ -68,7 +68,7 @@ def decide(snapshot: Snapshot) -> NextStep:
 
 
 def answer(results: Snapshot) -> tuple[str, list[str], str]:
-    """What the page of an evaluation says first: is it good enough, how sure is that, and what is next?"""
+    """The headline, its certainty and the next step, for the page of an evaluation."""
     scores = _scores(results)
     if results.train_on not in scores.f:
         measured = f"No pipeline is among the systems scored on {counted(scores.documents, 'test text')}."
@@ -240,16 +240,13 @@ def _not_evaluated(now: Snapshot) -> NextStep | None:
 
 
 def _broken(now: Snapshot) -> NextStep | None:
-    found = now.diagnosis
-    if not found or found.stale or not found.broken:
+    diagnosis = now.diagnosis
+    if not diagnosis or diagnosis.stale or not diagnosis.broken:
         return None
-    command = AGAIN if found.suspects else ALL_STEPS
-    reason = (
-        f"{counted(found.suspects, 'doubtful span')}"
-        if found.suspects
-        else "after you fixed it; diagnosis.html says how"
-    )
-    return NextStep(_standing(now), f"diagnosis: {_shortened(found.broken, 55)}", command, reason)
+    weakest = f"diagnosis: {_shortened(diagnosis.broken, 55)}"
+    if diagnosis.suspects:
+        return NextStep(_standing(now), weakest, AGAIN, counted(diagnosis.suspects, "doubtful span"))
+    return NextStep(_standing(now), weakest, ALL_STEPS, "after you fixed it; diagnosis.html says how")
 
 
 def _few_test(now: Snapshot) -> NextStep | None:
@@ -339,10 +336,7 @@ def _weak_label(now: Snapshot) -> NextStep | None:
         return NextStep(_standing(now), _label_line(now), DIAGNOSE, "are its annotations consistent?")
     if now.diagnosis and now.diagnosis.suspects:
         return NextStep(
-            _standing(now),
-            _label_line(now),
-            AGAIN,
-            f"{counted(now.diagnosis.suspects, 'doubtful span')}",
+            _standing(now), _label_line(now), AGAIN, counted(now.diagnosis.suspects, "doubtful span")
         )
     reason = _how_to_review(now, f"more texts with {_shortened(label, 20)}")
     return NextStep(_standing(now), _label_line(now), REVIEW, reason)
@@ -376,7 +370,7 @@ def _ship(now: Snapshot) -> NextStep:
     return NextStep(standing, weakest, "weasel run serve", "or `weasel run apply` for many texts at once")
 
 
-# Those that need nothing but results.
+# The rules that need results alone.
 RESULT_RULES: tuple[Rule, ...] = (
     _broken,
     _few_test,
@@ -402,13 +396,13 @@ RULES: tuple[Rule, ...] = (
 
 
 def _scores(now: Snapshot) -> Scores:
-    """The scores, which are there once `_not_made` has passed."""
+    """The scores, which exist once `_not_made` has passed."""
     assert now.scores
     return now.scores
 
 
 def _curve(now: Snapshot) -> Curve | None:
-    """The training curve, unless it is of other data."""
+    """The training curve, unless it was measured on other data."""
     return now.curve if now.curve and not now.curve.stale else None
 
 
@@ -418,7 +412,7 @@ def _diagnosed(now: Snapshot) -> bool:
 
 
 def _shortened(text: str, width: int = 40) -> str:
-    """A name or sentence that may be of any length, on one line."""
+    """A name or sentence on one line, cut off after `width` characters."""
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
@@ -441,15 +435,15 @@ def _score(scores: Scores, system: str, label: str = ALL) -> str:
 
 
 def _standing(now: Snapshot) -> str:
-    """F of the pipeline, beside the two things it has to beat."""
+    """F of the pipeline, with that of the systems it has to beat."""
     scores = _scores(now)
-    said = f"F {_score(scores, now.train_on)} on {counted(scores.documents, 'test text')}"
+    own = f"F {_score(scores, now.train_on)} on {counted(scores.documents, 'test text')}"
     beside = _beside(scores)
-    return f"{said} ({beside})" if beside else said
+    return f"{own} ({beside})" if beside else own
 
 
 def _beside(scores: Scores) -> str:
-    """F of what needs no training."""
+    """F of the systems that need no training."""
     others = [name for name in ("rules", "llm", "majority") if name in scores.f]
     return "; ".join(
         f"{SYSTEMS.get(name, name).removeprefix('the ')} {_score(scores, name)}" for name in others

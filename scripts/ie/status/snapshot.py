@@ -1,7 +1,7 @@
-"""What the files of a project say about its progress.
+"""Read the state of a project from its files.
 
-Results are compared with what they were made from by content, as times change with every checkout. A file
-that is missing or broken never raises: it counts as not made, or becomes a sentence of `problems`.
+Whether a result is up to date is decided by the content of files, since their times change with every
+checkout. A missing or broken file never raises: it counts as missing, or adds a sentence to `problems`.
 """
 
 import json
@@ -27,7 +27,7 @@ from ie.evaluation.scoring import ALL
 
 @dataclass(frozen=True)
 class ProjectPaths:
-    """Where the files of a project are; `training` is the folder of one training config."""
+    """The files and folders of a project; `training` is the folder of one training config."""
 
     texts: Path = Path("assets/texts.jsonl")
     reviewed: Path = Path("assets/reviewed.jsonl")
@@ -42,7 +42,7 @@ class ProjectPaths:
 
 @dataclass(frozen=True)
 class LlmRun:
-    """The last run of `llm-annotate`: texts, those without a usable answer, those that got no answer."""
+    """The last run of `llm-annotate`: texts, those without a usable answer, those without any answer."""
 
     texts: int
     failed: int = 0
@@ -70,7 +70,7 @@ class Scores:
         f: F by system, then by label or "all".
         spans: number of annotated spans (or categories) by label.
         better: pairs of systems (better, worse) whose difference is beyond noise.
-        stale: what changed since, a clause; empty if nothing did.
+        stale: a clause that says what has changed since; "" if nothing has.
     """
 
     documents: int
@@ -82,7 +82,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The last diagnosis: the first cause of what is broken, "" if nothing is, and the doubtful spans."""
+    """The last diagnosis: the first cause ("" if nothing is broken), and the number of doubtful spans."""
 
     broken: str = ""
     suspects: int = 0
@@ -91,10 +91,10 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that the next step depends on.
+    """Everything that the next step depends on.
 
     Attributes:
-        problems: files that can't be read, a sentence each.
+        problems: one sentence for each file that can't be read.
         texts: number of raw texts; unreviewed: those without an answer, None if that isn't known.
         scored: what is measured, "spans" or a form of categories. labels: those that are scored.
         answers: reviewed texts by answer. parts: accepted ones by part of the split.
@@ -102,11 +102,11 @@ class Snapshot:
         split: texts by part as `split` wrote them, None if it has not run. changed: reviewed texts that
             differ from these.
         train_on: the training data of the packaged pipeline.
-        trained: whether that pipeline is there and is of the present split.
+        trained: whether that pipeline exists and was trained on the current split.
         silver_behind: F on dev of the pipeline trained on reviewed texts minus that of both; None if unknown.
         package: name of the newest package, "" if there is none. package_stale: it holds another pipeline.
-        components: whether the scheme has relations or categories beside spans, and the assembled pipeline
-            is there: None, False or True.
+        components: whether the assembled pipeline exists; None if the scheme has neither relations nor
+            categories besides spans.
     """
 
     problems: tuple[str, ...] = ()
@@ -167,7 +167,7 @@ def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
 
 
 def read_results(paths: ProjectPaths, scheme: Scheme, train_on: str = "") -> Snapshot:
-    """What split, training and evaluation left; texts and gold are not read.
+    """Read the results of split, training and evaluation, without texts and gold.
 
     Args:
         train_on: as for `read_snapshot`.
@@ -254,7 +254,7 @@ def _parts(gold: Sequence[Record], settings: DataConfig) -> dict[str, list[Recor
 
 
 def _read_json(path: Path) -> Any:
-    """The content of a JSON file; None if there is none or it is broken."""
+    """The content of a JSON file; None if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -262,7 +262,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _nested(content: Any, *keys: Any) -> Any:
-    """What is below these keys; None where one of them is missing."""
+    """The value below these keys; None if one of them is missing."""
     for key in keys:
         try:
             content = content[key]
@@ -291,7 +291,7 @@ def _changed(
             continue  # the file holds no reviewed text
         now = {history.gold_key(record) for record in parts[side]}
         then = _gold_keys(corpus / f"{side}.jsonl")
-        # with silver in the file, a text that is only there tells nothing
+        # With silver in the file, a text that is only there may be silver.
         more = set() if side == "train" and train_on == "both" else then - now
         changed += max(len(now - then), len(more))
     return changed
@@ -320,7 +320,7 @@ def _read_llm(path: Path) -> LlmRun | None:
 
 
 def _estimate(content: Any, keys: Sequence[str] = ("f", "f_low", "f_high")) -> Estimate | None:
-    """A number with its interval, below these keys; None where one of them is missing."""
+    """The number and its interval below these keys; None if one of them is missing."""
     numbers = [_nested(content, key) for key in keys]
     return Estimate(*numbers) if all(isinstance(n, int | float) for n in numbers) else None
 
@@ -374,7 +374,7 @@ def _read_scores(paths: ProjectPaths, train_on: str, trained: bool) -> Scores | 
 
 
 def _changed_since_scores(paths: ProjectPaths, systems: dict[str, Any]) -> str:
-    """What changed since the evaluation; "" where nothing did or that can't be known."""
+    """What has changed since the evaluation; "" if nothing has, or if it can't be known."""
     try:
         _, keys = history.read_documents(paths.training / "documents.jsonl")
     except UserError:

@@ -52,8 +52,8 @@ def commands_map(project: Path) -> list[str]:
         return []
     groups: dict[str, list[str]] = {}
     for line in text.splitlines():
-        if found := HEADING.match(line):
-            heading, name = found.groups()
+        if match := HEADING.match(line):
+            heading, name = match.groups()
             if heading:
                 groups[heading] = []
             elif groups:

@@ -11,6 +11,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import check_writable, write_files
+from ie.core.text import print_table, wrapped
 from ie.data import options
 from ie.reports import figures
 from ie.training.distill import recipes
@@ -62,18 +63,18 @@ def main(
         compared = comparison.compare(distillation, seeds=seeds, llm=corpus / "llm.jsonl")
     rows = report.cells(compared, len(source.hidden))
     notes = report.notes(compared, len(source.reviewed), len(source.silver), len(source.hidden), seeds)
-    advice = report.advice(compared)
+    answer = report.answer(compared)
     drawing = report.figure(compared)
     contents = (
         comparison.to_json(compared),
         comparison.seconds(compared),
         figures.png(drawing),
-        report.page(compared, rows, advice, notes, drawing),
+        report.page(compared, rows, notes, drawing),
     )
     write_files(output, dict(zip(names, contents, strict=True)))
-    print(f"\n{report.text_table(rows)}\n")
-    for sentence in (*notes, *advice):
-        print(sentence)
+    print_table(rows, report.HEADER, report.ALIGNS)
+    for sentence in (*notes, *answer.certainty, answer.headline):
+        print(wrapped(sentence))
     msg.good(", ".join(str(output / name) for name in names))
     config_of_run = {"seeds": seeds, "reviewed": len(source.reviewed)}
     with tracking.run("compare-distillation", config=config_of_run) as tracker:

@@ -26,6 +26,10 @@ def test_only_the_widest_column_is_wrapped():
     assert [line[:5] for line in lines[2:]] == ["short", *[" " * 5] * (len(lines) - 3)]
 
 
+def test_a_number_and_its_interval_stay_on_one_line():
+    assert ".91 ±.02\n" in text_table([("word " * 30, "F is .91 ±.02")], width=40) + "\n"
+
+
 def test_commands_print_no_other_tables():
     """wasabi's tables are as wide as their cells."""
     scripts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "scripts").rglob("*.py")}

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ie.core import stats
 from ie.core.stats import Estimate
+from ie.core.text import TERMINAL_WIDTH
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
 from ie.training.curve import projection as projections
@@ -146,7 +147,8 @@ def _draw_shots(axis: Axes, shots: ShotCurve, last: dict[str, Any]) -> None:
 def table(rows: Sequence[dict[str, Any]], dev: int, component: str = "ner") -> str:
     """The talk's table, as Prodigy's train-curve prints it: percent, score, score of the component.
 
-    Where several seeds were run, their standard deviation and the score of each label follow.
+    Where several seeds were run, their standard deviation follows, and the score of each label if that fits
+    the terminal.
 
     Args:
         rows: `percent` and `score` in order, from 0 %; an arrow shows how the score moved from the row above.
@@ -175,6 +177,8 @@ def table(rows: Sequence[dict[str, Any]], dev: int, component: str = "ner") -> s
     widths = [4]
     for column in range(1, len(header)):
         widths.append(max(6, *(len(line[column]) for line in lines if column < len(line))))
+    if sum(widths) + 3 * (len(widths) - 1) > TERMINAL_WIDTH:
+        widths = widths[: 3 + several]  # the page has the labels
     lines.insert(1, ["-" * width for width in widths])
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=False)] for line in lines]
     return "\n".join("   ".join(line).rstrip() for line in padded)

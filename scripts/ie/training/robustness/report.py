@@ -1,6 +1,7 @@
 """Robustness as people see it: tables for the terminal, a figure, and a self-contained page."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -13,6 +14,21 @@ from ie.training.robustness.robustness_scores import Change, Robustness
 
 CHANGES_HEADER = ("System", "Texts", "changed", "F", "Change in F", "p, Holm", "Verdict")
 SEEDS_HEADER = ("Seeds", "F", "mean", "sd")
+# What to do where F falls most, by perturbation; for the others, and where the texts to come are like that.
+_CASE = (
+    "If your texts come like that, raise the shares in `[corpora.train.augmenter]` of the config, and "
+    "`weasel run train` again."
+)
+REMEDIES = {
+    "lower": _CASE,
+    "upper": _CASE,
+    "names": "The pipeline knows names rather than their context: review texts with other names "
+    "(`weasel run review`), and train again.",
+}
+REVIEW_SUCH = (
+    "If your texts come like that, add such texts to assets/texts.jsonl, review some (`weasel run review`), "
+    "and train again."
+)
 
 
 def rows(result: Robustness) -> list[dict[str, str]]:
@@ -96,15 +112,33 @@ def changes_figure(result: Robustness) -> Figure:
     return drawing
 
 
-def page(result: Robustness) -> str:
-    """The report, with everything in one file."""
+def answer(result: Robustness) -> html.Answer:
+    """What the page says first."""
+    titles = {each.name: each.title for each in result.perturbed}
+    if result.blind:
+        headline, following = "The pipeline finds nothing.", "`weasel run diagnose` looks for the reason."
+    elif falls := result.falls:
+        headline = f"Not robust: F falls with {', '.join(titles[name] for name in falls)}."
+        following = REMEDIES.get(falls[0], REVIEW_SUCH)
+    elif not stats.digits(len(result.gold)):
+        headline = "Too few test texts to say whether the pipeline is robust."
+        following = "`weasel run review`: answer more test texts."
+    else:
+        headline = "Robust, as far as these test texts show: no change of the texts lowers F beyond noise."
+        following = "`weasel run status` names the next step."
+    return html.Answer(headline, robustness_scores.summary(result), following)
+
+
+def page(result: Robustness, links: Sequence[html.PageLink] = ()) -> str:
+    """The report, with everything in one file; `links` lead to other pages."""
     n = len(result.gold)
     return html.page(
         "robustness.html.j2",
+        answer=answer(result),
+        links=links,
         result=result,
         n=n,
         spans=sum(len(record.spans) for record in result.gold),
-        summary=robustness_scores.summary(result),
         picture=figures.svg(
             changes_figure(result), "robustness", f"F under each perturbation, {n} test texts"
         ),

@@ -67,6 +67,22 @@ class Robustness:
     seedless: str = ""
 
     @property
+    def own(self) -> dict[str, Change]:
+        """The changes of the inspected system, without that of the original texts."""
+        return {name: c for name, c in self.changes[self.inspected].items() if name != "original"}
+
+    @property
+    def falls(self) -> list[str]:
+        """The perturbations in which the inspected system falls beyond noise, the largest fall first."""
+        falls = [name for name, change in self.own.items() if change.verdict() == "falls"]
+        return sorted(falls, key=lambda name: self.own[name].difference.value)
+
+    @property
+    def blind(self) -> bool:
+        """Whether the inspected system finds nothing, in the original texts and in the changed ones."""
+        return all(change.verdict() == "finds nothing either way" for change in self.own.values())
+
+    @property
     def notes(self) -> list[str]:
         """What the perturbations could not change."""
         return [f"{each.title}: {note}" for each in self.perturbed for note in each.notes]
@@ -188,18 +204,15 @@ def to_json(result: Robustness) -> dict[str, Any]:
 def summary(result: Robustness) -> list[str]:
     """What the tables say, one sentence each."""
     n = len(result.gold)
-    own = {name: c for name, c in result.changes[result.inspected].items() if name != "original"}
     titles = {each.name: each.title for each in result.perturbed}
-    falls = [name for name in own if own[name].verdict() == "falls"]
     start = f"{result.titles[result.inspected]} (n={n:,} texts)"
-    if all(c.verdict() == "finds nothing either way" for c in own.values()):
+    if result.blind:
         sentences = [f"{start} finds nothing, so nothing can be said of its robustness."]
-    elif falls:
-        worst = min(falls, key=lambda name: own[name].difference.value)
-        moved = stats.format_difference(own[worst].difference, n)
+    elif falls := result.falls:
+        moved = stats.format_difference(result.own[falls[0]].difference, n)
         sentences = [
-            f"{start} loses most to {titles[worst]}: F changes by {moved}. It falls beyond noise in "
-            f"{len(falls)} of {len(own)} perturbations."
+            f"{start} loses most to {titles[falls[0]]}: F changes by {moved}. It falls beyond noise in "
+            f"{len(falls)} of {len(result.own)} perturbations."
         ]
     elif not stats.digits(n):
         sentences = [f"{start}: so few texts can't show what a perturbation does; review more for test."]

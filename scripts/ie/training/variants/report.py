@@ -27,7 +27,7 @@ HEADER = (
     "Training, s",
     "Memory, MB",
 )
-ALIGNS = "lrlrllrrrr"
+ALIGNS = "lrlrllrr"  # of the columns that the terminal shows: without time and memory
 
 
 def cells(
@@ -92,26 +92,37 @@ def notes(compared: Sequence[VariantComparison], seeds: int, dev: int) -> list[s
     return sentences
 
 
-def advice(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> str:
-    """Which variant to take, and what that rests on, in a few sentences."""
-    last = compared[-1]
-    name = variant_comparison.recommended(last, {other: cost.mb for other, cost in costs.items()})
+def choice(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost]) -> str:
+    """The name of the variant to take."""
+    return variant_comparison.recommended(compared[-1], {name: cost.mb for name, cost in costs.items()})
+
+
+def headline(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost]) -> str:
+    """Which variant to take."""
+    if len(costs) == 1:
+        return f"Only {choice(compared, costs)} was trained, so there is no choice."
+    return f"With {counted(compared[-1].examples)}, take {choice(compared, costs)}."
+
+
+def reason(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> str:
+    """What the choice of the variant rests on."""
+    last, name = compared[-1], choice(compared, costs)
     size = f"{format_megabytes(costs[name].mb)} MB"
     if len(costs) == 1:
-        return f"There is nothing to compare {name} ({size}) with; list more variants."
-    reason = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
+        return f"{name} takes {size}; to compare it, list more variants."
+    basis = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
     if others := [other for other in last.candidates if other != last.best]:
-        reason += f"; {_list(others)} can't be told from it. Of these {name} is the smallest ({size})"
+        basis += f"; {_list(others)} can't be told from it. Of these {name} is the smallest ({size})"
         fastest = max(last.candidates, key=lambda other: median(costs[other].rates))
         if fastest == name:
-            reason += " and the fastest"
+            basis += " and the fastest"
         # A variant counts as faster only if all its runs were.
         elif min(costs[fastest].rates) > max(costs[name].rates):
-            reason += f", while {fastest} is faster ({format_rate(_rates(costs[fastest]))} words/s against "
-            reason += f"{format_rate(_rates(costs[name]))})"
+            basis += f", while {fastest} is faster ({format_rate(_rates(costs[fastest]))} words/s against "
+            basis += f"{format_rate(_rates(costs[name]))})"
     else:
-        reason += ", and every other variant is worse beyond noise"
-    return f"{reason}. With {counted(last.examples)}, take {name}."
+        basis += ", and every other variant is worse beyond noise"
+    return f"{basis}."
 
 
 def small_data(compared: Sequence[VariantComparison], dev: int) -> list[str]:
@@ -211,11 +222,13 @@ def page(
     sentences: Sequence[str],
     remarks: Sequence[str],
     drawing: Figure,
+    links: Sequence[html.PageLink] = (),
 ) -> str:
     """The report in one file.
 
     Args:
-        sentences: the advice, for the top. remarks: what the table means, for below it.
+        sentences: what the choice rests on, for the top. remarks: what the table means, for below it.
+        links: to other pages.
     """
     pairs: list[dict[str, Any]] = [
         {
@@ -231,9 +244,14 @@ def page(
     ]
     return html.page(
         "variants.html.j2",
+        answer=html.Answer(
+            headline(compared, costs),
+            sentences,
+            f"`weasel run all . --vars.config {choice(compared, costs)}`",
+        ),
+        links=links,
         header=HEADER,
         rows=cells(compared, costs, dev),
-        sentences=sentences,
         remarks=remarks,
         pairs=pairs,
         picture=figures.svg(drawing, "variants", "score of each variant by its size and its speed"),

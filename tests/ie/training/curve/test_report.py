@@ -85,6 +85,17 @@ def test_many_dev_texts_keep_the_talks_two_digits():
     assert report.table(SEEDS, 5000) == report.table(SEEDS, 120)
 
 
+def test_labels_that_do_not_fit_the_terminal_are_left_to_the_page():
+    names = [f"LABEL_{i}" for i in range(9)]
+    many = [
+        r | {"labels": dict.fromkeys(names, r["f"]), "label_sd": dict.fromkeys(names, r["sd"])} for r in SEEDS
+    ]
+    lines = report.table(many, 120).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["%", "Score", "ner", "±", "sd"]
+    assert [line.split()[0] for line in lines[2:]] == ["0%", "25%", "50%", "75%", "100%"]
+
+
 def text_of(figure) -> str:
     return " ".join("".join(ET.fromstring(figures.svg(figure, "curve", "")).itertext()).split())
 

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 from corpora import write_split
+from pages import check_page
 from running import ROOT
 
 from ie.core.errors import UserError
@@ -132,6 +133,37 @@ def test_a_seed_that_was_killed_is_one_sentence(tmp_path, monkeypatch):
     shared = {"config": ROOT / "configs" / "efficient.cfg", "labels": ("COMPANY",), "overrides": {}}
     with pytest.raises(UserError, match=r"one of 2 trainings at a time was killed, .* --vars.workers 1\.$"):
         robustness_scores.over_seeds([], seeds=[1, 2], workers=2, **files, **shared)
+
+
+@pytest.mark.parametrize(
+    ("counted", "n", "headline", "following"),
+    [
+        (
+            {"lower": table(20, 40), "names": table(10, 50)},
+            60,
+            "Not robust: F falls with unseen names, lower",
+            "review",
+        ),
+        (
+            {"lower": table(20, 40), "names": table(59, 1)},
+            60,
+            "Not robust: F falls with lower case.",
+            "augmenter",
+        ),
+        ({"lower": table(59, 1), "names": table(60, 0)}, 60, "Robust, as far as", "status"),
+        ({"lower": table(0, 1, 1)}, 1, "Too few test texts", "review"),
+    ],
+)
+def test_the_page_answers_first(browser, counted, n, headline, following):
+    page = report.page(result({"original": table(n, 0, n)} | counted, n))
+    assert f'<p class="headline">{headline}' in page
+    assert following in page[page.index('class="next"') :].partition("</p>")[0]
+    check_page(browser, page)
+
+
+def test_finding_nothing_is_no_robustness():
+    nothing = report.answer(result({"original": table(0, 60), "lower": table(0, 60)}))
+    assert nothing.headline == "The pipeline finds nothing."
 
 
 def test_what_has_no_seeds_by_design_says_why():

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import check_page
 from running import ROOT
 
 from ie.core.errors import UserError
@@ -146,7 +147,7 @@ class TestOnTest:
         assert "for this one alone (n=100): F small .89 ±" in report.on_test(tested)
 
 
-class TestAdvice:
+class TestChoice:
     def test_the_smallest_of_those_like_the_best(self) -> None:
         found = comparison(
             {"small": 0.89, "tiny": 0.5, "large": 0.91},
@@ -157,26 +158,32 @@ class TestAdvice:
         mb = {"small": 3.7, "tiny": 0.5, "large": 6.3}
         assert variant_comparison.recommended(found, mb) == "small"
         costs = {name: cost(size, 9000 - size) for name, size in mb.items()}
-        assert report.advice([found], costs, 512) == (
+        assert report.headline([found], costs) == "With 400 examples, take small."
+        assert report.reason([found], costs, 512) == (
             "large has the highest F, .91 ±.02 (n=512); small can't be told from it. Of these small is the "
-            "smallest (3.7 MB) and the fastest. With 400 examples, take small."
+            "smallest (3.7 MB) and the fastest."
         )
 
     def test_one_that_is_better_beyond_noise(self) -> None:
         found = comparison({"small": 0.7, "large": 0.9}, {frozenset(("small", "large"))})
         costs = {"small": cost(3.7, 9000), "large": cost(6.3, 4000)}
-        assert report.advice([found], costs, 512) == (
-            "large has the highest F, .90 ±.02 (n=512), and every other variant is worse beyond noise. With "
-            "400 examples, take large."
+        assert report.headline([found], costs) == "With 400 examples, take large."
+        assert report.reason([found], costs, 512) == (
+            "large has the highest F, .90 ±.02 (n=512), and every other variant is worse beyond noise."
         )
+
+    def test_a_single_one_is_no_choice(self) -> None:
+        found, costs = comparison({"small": 0.9}), {"small": cost(3.7, 9000)}
+        assert report.headline([found], costs) == "Only small was trained, so there is no choice."
+        assert "list more variants" in report.reason([found], costs, 512)
 
     def test_a_faster_one_is_named_only_if_no_run_contradicts(self) -> None:
         found = comparison({"small": 0.9, "large": 0.9})
         mb = {"small": 3.7, "large": 6.3}
         clear = {"small": cost(3.7, 4000), "large": cost(6.3, 9000)}
-        assert "while large is faster (9,000 ±180" in report.advice([found], clear, 512)
+        assert "while large is faster (9,000 ±180" in report.reason([found], clear, 512)
         close = {"small": cost(3.7, 9000), "large": cost(6.3, 9100)}
-        assert "faster" not in report.advice([found], close, 512)
+        assert "faster" not in report.reason([found], close, 512)
         assert variant_comparison.recommended(found, mb) == "small"
 
     def test_of_equal_sizes_the_first_listed(self) -> None:
@@ -213,6 +220,22 @@ def test_the_table_holds_each_figure_with_its_noise() -> None:
         "41",
         "510",
     ]
+
+
+def test_the_page_answers_first(browser: object) -> None:
+    compared = [comparison({"small": 0.89, "large": 0.91}, {frozenset(("small", "large"))})]
+    costs = {"small": cost(3.7, 9000), "large": cost(6.3, 4000)}
+    page = report.page(
+        compared,
+        costs,
+        dev=512,
+        sentences=[report.reason(compared, costs, 512)],
+        remarks=report.notes(compared, 3, 512),
+        drawing=report.figure(compared, costs, 512),
+    )
+    assert '<p class="headline">With 400 examples, take large.</p>' in page
+    assert "<code>weasel run all . --vars.config large</code>" in page
+    check_page(browser, page)
 
 
 @pytest.mark.parametrize(("test", "drop", "sd"), [(2, "-.1 ±.1", ".0"), (60, "-.1 ±.1", ".00")])
