@@ -29,7 +29,8 @@ HEADER = (
     "to the LLM",
     "Seconds",
 )
-ALIGNS = "lrrrllllrllr"
+# The terminal shows these columns, the page all of them.
+SHOWN = ("Recipe", "Silver texts", "F on dev", "to reviewed alone", "to the LLM")
 TITLES = {REVIEWED: "reviewed alone", SILVER: "silver alone", LLM: "LLM as prompted"}
 
 

@@ -72,7 +72,8 @@ def main(
         report.page(compared, rows, notes, drawing),
     )
     write_files(output, dict(zip(names, contents, strict=True)))
-    print_table(rows, report.HEADER, report.ALIGNS)
+    shown = [report.HEADER.index(name) for name in report.SHOWN]
+    print_table([[row[i] for i in shown] for row in rows], report.SHOWN, "lrlll")
     for sentence in (*notes, *answer.certainty, answer.headline):
         print(wrapped(sentence))
     msg.good(", ".join(str(output / name) for name in names))
