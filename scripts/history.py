@@ -18,7 +18,16 @@ from ie.data import options
 from ie.data.splits import TrainOn
 from ie.evaluation import history
 
-COLUMNS = ("Result", "Date (UTC)", "System", "F", "to previous", "to baseline", "What changed")
+COLUMNS = (
+    "Result",
+    "Date (UTC)",
+    "System",
+    "F",
+    "to previous",
+    "to baseline",
+    "What changed",
+    "In production",
+)
 NOTE = (
     "F of exact spans or of categories, ± the 95 % interval over n test texts. Differences are paired on the "
     "texts whose gold is the same in both results (n where these are fewer); noise: p ≥ .05 by approximate "
@@ -45,6 +54,9 @@ def main(
     log: Annotated[Path, typer.Option(help="File that gets a line for each new result")] = Path(
         "training/history.jsonl"
     ),
+    production: Annotated[Path, typer.Option(help="Scores on applied texts, by `watch`")] = Path(
+        "training/production.jsonl"
+    ),
 ) -> None:
     """Append the result unless it is there, and print the last ones."""
     past = history.read(log)
@@ -63,7 +75,8 @@ def main(
         msg.good(f"{log}: {new['id']} is new; commit it with git")
     else:
         msg.info(f"{log}: {new['id']} is there already")
-    rows = history.rows(past, first, now=new["id"], last=last, seed=seed)
+    applied = history.read_production(production)
+    rows = history.rows(past, first, now=new["id"], last=last, production=applied, seed=seed)
     print_table(terminal_rows(rows), ("Result", *COLUMNS[3:6]))
     print(wrapped(NOTE))
     (to_baseline,) = history.compare([(new, first)], seed=seed)
@@ -76,14 +89,14 @@ def main(
 
 
 def terminal_rows(rows: Sequence[Sequence[str]]) -> list[Sequence[str] | str]:
-    """The cells of COLUMNS on two lines per result: its figures, then its date, system and changes."""
+    """The cells of COLUMNS on two lines per result: its figures, then all else."""
     lines: list[Sequence[str] | str] = []
-    for name, date, system, f, to_previous, to_baseline, changes in rows:
+    for name, date, system, f, to_previous, to_baseline, changes, applied in rows:
         identity, _, marks = name.partition(" ")
         lines.append((identity, f, to_previous, to_baseline))
-        lines.append(
-            "  " + "; ".join(filter(None, (f"{date} UTC", system, marks.replace(" ", ", "), changes)))
-        )
+        in_production = applied and f"F in production {applied}"
+        parts = (f"{date} UTC", system, marks.replace(" ", ", "), in_production, changes)
+        lines.append("  " + "; ".join(filter(None, parts)))
     return lines
 
 

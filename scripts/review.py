@@ -48,7 +48,9 @@ def main(
     guidelines: options.Guidelines = Path("assets/guidelines.md"),
     select: Annotated[
         str,
-        typer.Option(help='"errors", or a file of disagreements: what to review again; empty for new texts'),
+        typer.Option(
+            help='"errors", "watch" or a file of disagreements: what to review; empty for new texts'
+        ),
     ] = "",
     config: Annotated[str, typer.Option(help="Training config whose results are used")] = "efficient",
     train_on: Annotated[
@@ -168,6 +170,8 @@ def select_texts(
     if select == "errors":
         split = data_config.assign(gold.records.values(), [])
         return selection.likely_errors(model.parents[1] / "label-errors.jsonl", model, split)
+    if select == "watch":
+        return selection.applied_sample(model.parents[1] / "watch" / "sample.jsonl")
     return selection.disagreements(Path(select), reader.read(Path(select))) if select else []
 
 

@@ -88,3 +88,16 @@ def test_the_table_fits_80_columns(project, capsys):
     assert max(map(len, table)) <= 80
     assert "max_steps long long long long 1 → long long long long 2" in " ".join(" ".join(table).split())
     assert len([line for line in table if " UTC; both; " in line]) == 3
+
+
+def test_a_score_on_applied_texts_stands_beside_the_one_on_test(project, capsys):
+    log(project, capsys)
+    (entry,) = history.read(project / "kept" / "history.jsonl")
+    score = {"date": "2026-05-01 10:00", "results": "corpus/applied", "texts": 50, "verdict": "worse"}
+    score |= {"counts": entry["counts"]["both"], "f": 0.7, "f_low": 0.65, "f_high": 0.75}
+    path = write_lines(project / "production.jsonl", [score | {"counts": "of another pipeline"}, score])
+    assert "F in production .7" in log(project, capsys, "--production", path).output
+    write_lines(path, [score, {"date": "today"}])
+    broken = log(project, capsys, "--production", path)
+    assert broken.status == 1
+    assert "production.jsonl:2: isn't a score as `watch` writes it; delete the line" in broken.output

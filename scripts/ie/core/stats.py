@@ -186,6 +186,28 @@ def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Estim
     return _percentile(float(values[0] - values[1]), drawn[:, 0] - drawn[:, 1], n, (-1.0, 1.0))
 
 
+def unpaired_difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> tuple[Estimate, float]:
+    """F on some documents minus F on others, and the two-sided p of no difference.
+
+    The documents of both are resampled independently of each other. p is Wald's, with the standard error of
+    the bootstrap: an exchange of documents would also test whether both have equally many spans.
+
+    Args:
+        first, second: counts (documents, 3) of different documents.
+    """
+    value = float(prf(first.sum(axis=0))[2] - prf(second.sum(axis=0))[2])
+    # F is 0 in a resample without any span
+    drawn = np.nan_to_num(bootstrap(first, seed=seed)[:, 2])
+    drawn = drawn - np.nan_to_num(bootstrap(second, seed=seed + 1)[:, 2])
+    n = min(_informative([first]), _informative([second]))
+    estimate = _percentile(value, drawn, n, (-1.0, 1.0))
+    if np.isnan(value):
+        return estimate, 1.0
+    # where all documents of a side are alike, the interval is wider than the bootstrap's spread
+    error = max(float(drawn.std()), estimate.half_width / _quantile(1 - CONFIDENCE, inf), 1e-12)
+    return estimate, float(2 * stats.norm.sf(abs(value) / error))
+
+
 @dataclass(frozen=True)
 class SeedNoise:
     """How much trainings with other seeds differ, on the same documents.

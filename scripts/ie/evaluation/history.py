@@ -26,6 +26,7 @@ from ie.evaluation.scoring import ALL
 
 KEY_LENGTH = 8
 KEYS = ("id", "date", "system", "settings", "data", "documents", "scores", "counts")
+PRODUCTION_KEYS = ("date", "counts", "results", "texts", "f", "f_low", "f_high", "verdict")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,27 @@ def read(path: Path) -> list[dict[str, Any]]:
         # git's union of two branches repeats what both have recorded
         entries.setdefault(entry["id"], entry)
     return list(entries.values())
+
+
+def read_production(path: Path) -> list[dict[str, Any]]:
+    """The scores on applied texts that `watch` measured, in order; none if there is no file yet."""
+    if not path.exists():
+        return []
+
+    def whole(score: dict[str, Any]) -> dict[str, Any]:
+        return {key: score[key] for key in PRODUCTION_KEYS}
+
+    return read_jsonl(path, whole, "isn't a score as `watch` writes it; delete the line")
+
+
+def production_of(one: dict[str, Any], production: Sequence[dict[str, Any]]) -> str:
+    """The last score on applied texts of an entry's pipeline, which has its counts on test; "" for none."""
+    counts = one["counts"][one["system"]]
+    last = next((score for score in reversed(production) if score["counts"] == counts), None)
+    if last is None:
+        return ""
+    f = Estimate(*(math.nan if last[key] is None else last[key] for key in ("f", "f_low", "f_high")))
+    return f"{stats.format_score(f, last['texts'])} {last['verdict']}"
 
 
 def entry(
@@ -202,12 +224,17 @@ def rows(
     *,
     now: str = "",
     last: int = 10,
+    production: Sequence[dict[str, Any]] = (),
     seed: int = 0,
 ) -> list[tuple[str, ...]]:
-    """The last entries as text: id, date, system, F, differences from the previous and the baseline, changes.
+    """The last entries as text.
 
     Args:
         now: id of the current result, which is marked.
+        production: scores on applied texts.
+
+    Returns:
+        Id, date, system, F, differences from the previous and the baseline, changes, F on applied texts.
     """
     start = max(0, len(history) - last)
     shown = range(start, len(history))
@@ -230,6 +257,7 @@ def rows(
                 _shown(to_previous, one["documents"]) or other,
                 _shown(to_baseline, one["documents"]),
                 changed_settings(one, before[k]),
+                production_of(one, production),
             )
         )
     return table

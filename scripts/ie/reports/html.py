@@ -24,6 +24,7 @@ PAGES = {
     "Robustness": "robustness/robustness.html",
     "Agenda": "../agreement/agenda.html",
     "Variants": "../variants/variants.html",
+    "Watch": "watch/watch.html",
 }
 ALWAYS = ("report.html", "curve/curve.html")
 SECTION = re.compile(r'<summary><h2>(.*?)</h2></summary>\s*<div id="([^"]+)">')

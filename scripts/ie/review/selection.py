@@ -1,4 +1,4 @@
-"""Texts to review again, and why: likely errors, or disagreements between annotators."""
+"""Texts chosen for review, and why: likely errors, disagreements, or a random sample of applied texts."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,16 @@ from ie.review.suggestion_sources import Suggestion, TextSuggestions, add, load_
 
 @dataclass(frozen=True)
 class SelectedText:
-    """A text to review again: the reason, and the answers to choose from, if there are any."""
+    """A text to review again: the reason, and the answers to choose from, if there are any.
+
+    Attributes:
+        origin: added to the `meta` of its record; such a text is reviewed without suggestions.
+    """
 
     text: str
     why: str
     suggested: TextSuggestions | None = None
+    origin: dict[str, Any] | None = None
 
     def agreed(self) -> list[Suggestion]:
         """Spans that are in all answers."""
@@ -130,6 +135,21 @@ def disagreements(path: Path, records: Iterable[Record]) -> list[SelectedText]:
             SelectedText(record.text, "; ".join(dict.fromkeys(reasons)) or "answers differ", suggested)
         )
     return once(selected)
+
+
+def applied_sample(path: Path) -> list[SelectedText]:
+    """The random sample of applied texts that `watch` drew, to be reviewed without suggestions.
+
+    Raises:
+        UserError: there is none.
+    """
+
+    def chosen(row: dict[str, Any]) -> SelectedText:
+        origin = row["meta"]["watch"]
+        return SelectedText(str(row["text"]), f"random sample of {origin['file']}", origin=row["meta"])
+
+    fault = "isn't a text that `watch` drew; run `weasel run watch` again"
+    return once(read_jsonl(path, chosen, fault, "run `weasel run watch` first"))
 
 
 def _reason(difference: dict[str, Any]) -> str:

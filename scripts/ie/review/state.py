@@ -293,7 +293,8 @@ class ReviewState:
         desk, draft = group.desks.of(annotator), group.drafts.draft(text)
         side, selected = self.side(text), self._chosen.get(text)
         own_suggestions = selected.suggested if selected else None
-        blind = side in self.settings.review.blind and not own_suggestions
+        of_sample = selected is not None and selected.origin is not None
+        blind = of_sample or (side in self.settings.review.blind and not own_suggestions)
         known = TextSuggestions() if blind else own_suggestions or self.sources.get(text)
         divided = cells(text, self._tokenizer)
         return {
@@ -437,8 +438,13 @@ class ReviewState:
         return self._groups[name]
 
     def _base(self, text: str) -> Record:
-        """The gold record of a text, else the raw one."""
-        return self.gold.records.get(text) or self._record(text) or Record(text=text)
+        """The gold record of a text, else the raw one, with the origin of a chosen text."""
+        if record := self.gold.records.get(text):
+            return record
+        record, selected = self._record(text) or Record(text=text), self._chosen.get(text)
+        if not selected or not selected.origin:
+            return record
+        return record.model_copy(update={"meta": record.meta | selected.origin})
 
     def _number(self, key: str) -> int:
         number = self._texts.find(key)

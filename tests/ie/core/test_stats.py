@@ -373,3 +373,22 @@ def test_a_mean_of_nothing_claims_nothing():
     found = stats.mean_over_seeds([np.zeros((5, 3), dtype=int)] * 3)
     assert found.value == 0
     assert found.high > 0.9
+
+
+def test_a_difference_on_different_documents_is_found_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    alarms = sum(
+        stats.unpaired_difference(random_counts(rng, 50), random_counts(rng, 200), seed=i)[1] < 0.05
+        for i in range(200)
+    )
+    assert 2 <= alarms <= 20
+    difference, p = stats.unpaired_difference(random_counts(rng, 100, 0.4), random_counts(rng, 200, 0.9))
+    assert p < 0.001
+    assert difference.low < difference.value < difference.high < 0
+
+
+def test_a_difference_of_systems_that_are_always_right_or_wrong():
+    right, wrong = single_spans(20, 20), single_spans(0, 20)
+    assert stats.unpaired_difference(right, right)[1] == 1
+    assert stats.unpaired_difference(right, wrong)[1] < 0.001
+    assert stats.unpaired_difference(right, np.zeros((5, 3), dtype=int))[1] == 1

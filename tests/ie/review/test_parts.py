@@ -386,6 +386,18 @@ class TestSelection:
         with pytest.raises(UserError, match=r"label-errors\.jsonl:1: not a line of label errors"):
             selection.label_errors(path, gold)
 
+    def test_the_sample_of_watch(self, tmp_path: Path) -> None:
+        path = tmp_path / "sample.jsonl"
+        with pytest.raises(UserError, match=r"there is no such file; run `weasel run watch` first"):
+            selection.applied_sample(path)
+        origin = {"watch": {"results": "corpus/applied", "file": "b.jsonl", "row": 3}}
+        path.write_text(json.dumps({"text": "a", "spans": [], "meta": origin}) + "\n", encoding="utf-8")
+        (chosen,) = selection.applied_sample(path)
+        assert (chosen.text, chosen.why, chosen.origin) == ("a", "random sample of b.jsonl", origin)
+        path.write_text('{"text": "a"}\n', encoding="utf-8")
+        with pytest.raises(UserError, match=r"sample\.jsonl:1: isn't a text that `watch` drew"):
+            selection.applied_sample(path)
+
     def test_the_worst_texts_come_first(self) -> None:
         gold = [Record(text=t, spans=[{"start": 0, "end": 1, "label": "A"}]) for t in ("a a", "b b", "c c")]
         answers = [

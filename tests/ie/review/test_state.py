@@ -16,6 +16,7 @@ from ie.core.errors import RequestError
 from ie.review.drafts import MAX_SECONDS
 from ie.review.selection import SelectedText
 from ie.review.suggestion_sources import Suggestion, TextSuggestions
+from ie.review.text_search import text_key
 
 ONE_LABEL = ["spans:COMPANY", "spans:MONEY", "relations:RAISED", "categories"]
 DEAL = "Hooli raised $5m from ACME Ventures."
@@ -79,6 +80,21 @@ def test_a_change_of_mode_asks_for_the_rest_only(tmp_path: Path) -> None:
     assert [unit for _, unit in project.run()] == ["spans:MONEY", "categories"]
     project.settings.review.mode = "one label"
     assert project.restart().next("ann") is None
+
+
+def test_a_sample_of_applied_texts_is_reviewed_blind_and_keeps_its_origin(tmp_path: Path) -> None:
+    origin = {"watch": {"results": "corpus/applied", "file": "news.jsonl", "row": 7}}
+    chosen = [SelectedText(text, "random sample", origin=origin) for text in ("Hooli is new here.", DEAL)]
+    project = Project(
+        tmp_path, [DEAL], suggested=[suggestion(DEAL)], chosen=chosen, selection="watch",
+        settings={"review": {"mode": "all labels", "blind": [], "batch": 1}},
+    )  # fmt: skip
+    item = project.engine.item("ann", text_key(DEAL), "spans")
+    assert (item["blind"], item["spans"]) == (True, [])
+    project.run()
+    new, raw = project.gold()
+    assert (new.text, new.meta["watch"]) == ("Hooli is new here.", origin["watch"])
+    assert (raw.text, raw.meta["watch"], raw.meta["id"]) == (DEAL, origin["watch"], "t0")
 
 
 def test_fewer_tasks_leave_no_text_behind(tmp_path: Path) -> None:

@@ -1,0 +1,175 @@
+"""How good the pipeline is on the applied texts: a random sample is reviewed, without its answers in view.
+
+The sample has the texts with the smallest hashes, so it is uniform over all distinct texts, takes constant
+memory, and changes little when more texts are applied.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ie.core import stats
+from ie.core.files import write_jsonl
+from ie.core.stats import Estimate
+from ie.core.text import counted
+from ie.data import records
+from ie.data.records import Record
+from ie.data.scheme import Scheme
+from ie.deploy.watch.applied import AppliedText
+from ie.deploy.watch.reference import Reference, text_hash
+from ie.evaluation import history, scoring
+
+# Reviewed texts of the sample from which on a score is given.
+FEWEST = 10
+
+
+class RandomSample:
+    """A random sample of the texts that are added, each text once."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._heap: list[tuple[int, str]] = []  # negated hashes, as the largest one goes first
+        self._kept: dict[str, AppliedText] = {}
+
+    def add(self, applied: AppliedText) -> None:
+        """Take in a text, or not."""
+        key = text_hash(applied.record.text)
+        rank = -int(key, 16)
+        if key in self._kept or not self.size or (len(self._heap) == self.size and rank < self._heap[0][0]):
+            return
+        heapq.heappush(self._heap, (rank, key))
+        self._kept[key] = applied
+        if len(self._heap) > self.size:
+            _, gone = heapq.heappop(self._heap)
+            del self._kept[gone]
+
+    def texts(self) -> list[AppliedText]:
+        """The sample, in the order of the hashes, which is random."""
+        return [self._kept[key] for _, key in sorted(self._heap, reverse=True)]
+
+
+def write_sample(path: Path, results: Path, sample: Sequence[AppliedText]) -> None:
+    """Write the texts that `review` asks about, each with its answer by the pipeline and its origin."""
+    write_jsonl(
+        path,
+        (
+            applied.record.model_dump(exclude_unset=True)
+            | {"meta": {"watch": {"results": results.as_posix(), "file": applied.file, "row": applied.row}}}
+            for applied in sample
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class LabelDifference:
+    """F of a label on the sample minus F on test. `holm`: p of no difference, corrected over the labels."""
+
+    label: str
+    difference: Estimate
+    holm: float
+
+
+@dataclass(frozen=True)
+class ProductionScore:
+    """The pipeline on the reviewed part of the sample, beside its score on test.
+
+    Attributes:
+        texts: reviewed texts. sample: all texts of the sample.
+        difference: F on the sample minus F on test. p: of no difference.
+        labels: of each label, the largest loss first.
+    """
+
+    texts: int
+    sample: int
+    f: Estimate
+    test_texts: int
+    test: Estimate
+    difference: Estimate
+    p: float
+    labels: tuple[LabelDifference, ...]
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `noise`."""
+        if not self.p < 1 - stats.CONFIDENCE:
+            return "noise"
+        return "better" if self.difference.value > 0 else "worse"
+
+    def worse_labels(self) -> list[LabelDifference]:
+        """The labels that are worse beyond noise."""
+        return [one for one in self.labels if one.holm < 1 - stats.CONFIDENCE and one.difference.value < 0]
+
+
+def score(
+    sample: Sequence[Record], gold: Iterable[Record], reference: Reference, scheme: Scheme
+) -> ProductionScore | None:
+    """The score on the texts of the sample that people accepted; None if these are fewer than `FEWEST`."""
+    answers = {record.text: record for record in records.accepted(list(gold))}
+    pairs = [(answers[record.text], record) for record in sample if record.text in answers]
+    if len(pairs) < FEWEST or not len(reference.counts):
+        return None
+    right, predicted = (scoring.view(side, scheme.scored) for side in zip(*pairs, strict=True))
+    counts = scoring.count(right, predicted, reference.labels)
+    (_, _, f), (_, _, test) = (stats.intervals(c.sum(axis=1)) for c in (counts, reference.counts))
+    difference, p = stats.unpaired_difference(counts.sum(axis=1), reference.counts.sum(axis=1))
+    return ProductionScore(
+        len(pairs), len(sample), f, len(reference.counts), test, difference, p, _by_label(counts, reference)
+    )
+
+
+def _by_label(counts: np.ndarray, reference: Reference) -> tuple[LabelDifference, ...]:
+    both = {
+        label: stats.unpaired_difference(counts[:, i], reference.counts[:, i])
+        for i, label in enumerate(reference.labels)
+        if counts[:, i].any() and reference.counts[:, i].any()
+    }
+    corrected = stats.holm([p for _, p in both.values()])
+    labels = [
+        LabelDifference(label, difference, holm)
+        for (label, (difference, _)), holm in zip(both.items(), corrected, strict=True)
+    ]
+    return tuple(sorted(labels, key=lambda one: one.difference.value))
+
+
+def sentences(score: ProductionScore) -> list[str]:
+    """The score in words, and the label that fell."""
+    f = stats.format_score(score.f, documents=score.texts)
+    test = stats.format_score(score.test, documents=score.test_texts)
+    n = min(score.texts, score.test_texts)
+    verdicts = {
+        "noise": "the difference is noise",
+        "worse": f"worse beyond noise: {stats.format_difference(score.difference, n)}",
+        "better": f"better beyond noise: {stats.format_difference(score.difference, n)}",
+    }
+    lines = [
+        f"F on {counted(score.texts, 'reviewed text')} of these is {f}, on "
+        f"{counted(score.test_texts, 'test text')} {test}; {verdicts[score.verdict]}."
+    ]
+    if worse := score.worse_labels():
+        changes = "; ".join(
+            f"{one.label} by {stats.format_difference(one.difference.absolute(), n)}" for one in worse
+        )
+        lines.append(f"Worse beyond noise, by label: {changes}.")
+    return lines
+
+
+def log(path: Path, score: ProductionScore, reference: Reference, results: Path, date: str) -> bool:
+    """Add a score to the file that `history` reads, unless the same one is there; whether it was added.
+
+    `counts` are those on test, by which `history` finds the result of the same pipeline.
+    """
+    past = history.read_production(path)
+    new = {
+        "counts": history.pack(reference.counts.sum(axis=1)),
+        "results": results.as_posix(),
+        "texts": score.texts,
+        **score.f.flat("f"),
+        "verdict": score.verdict,
+    }
+    if any({**old, "date": ""} == {**new, "date": ""} for old in past):
+        return False
+    write_jsonl(path, [*past, {"date": date, **new}])
+    return True

@@ -1,0 +1,130 @@
+"""Compare the results of `apply` with dev and test, and measure the pipeline on a sample of them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from ie.core import tracking
+from ie.core.cli import run
+from ie.core.errors import UserError
+from ie.core.files import check_writable, hash_folder, write_files
+from ie.core.pipelines import pipeline_exists
+from ie.core.text import counted, print_table, wrapped
+from ie.data import options, records
+from ie.data.scheme import Scheme, load_scheme
+from ie.deploy.watch import drift, production, reference, report
+from ie.deploy.watch.applied import Results, open_results
+from ie.deploy.watch.measures import Tally, values_of
+from ie.deploy.watch.production import ProductionScore, RandomSample
+from ie.deploy.watch.reference import Reference, text_hash
+from ie.deploy.watch.report import WatchReport
+from ie.reports import html
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="Folder of the results of `apply`")] = Path("corpus/applied"),
+    model: Annotated[Path, typer.Option(help="The pipeline that made them")] = Path(
+        "training/efficient/reviewed/model-best"
+    ),
+    corpus: options.Corpus = Path("corpus"),
+    reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
+    scheme: options.Scheme = Path("configs/llm.cfg"),
+    day_column: Annotated[
+        str, typer.Option(help="Input column with a date, to compare days; empty compares input files")
+    ] = "",
+    sample: Annotated[int, typer.Option(help="Texts drawn at random for review", min=1)] = 50,
+    log: Annotated[Path, typer.Option(help="File of the scores on applied texts")] = Path(
+        "training/production.jsonl"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for page, figures, reference and sample")] = Path(
+        "training/efficient/watch"
+    ),
+) -> None:
+    """Write OUTPUT/watch.html, watch.json and sample.jsonl; print what the page says first."""
+    check_writable(output / "watch.html")
+    labels = load_scheme(scheme)
+    key = model_hash(model)
+    applied = open_results(results, model, key, day_column)
+    known = reference.read_or_make(output / f"{model.parent.name}.json", model, key, corpus, labels)
+    periods, drawn, left_out = read(applied, known, sample)
+    if not periods:
+        raise UserError(
+            f"{results}: has no text that isn't in train, dev or test; apply the pipeline to new texts, then "
+            "watch these."
+        )
+    if day_column:
+        periods = dict(sorted(periods.items()))
+    compared = drift.compare(known.tally, periods)
+    score = score_of(drawn, reviewed, known, labels)
+    shown = WatchReport(compared, score, len(drawn.texts()), notes(applied, left_out))
+    production.write_sample(output / "sample.jsonl", results, drawn.texts())
+    links = html.page_links(output / "watch.html", output.parent)
+    write_files(output, {"watch.html": report.page(shown, links), "watch.json": report.to_json(shown)})
+    if score:
+        production.log(log, score, known, results, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")
+    show(shown, output)
+
+
+def model_hash(model: Path) -> str:
+    """The hash of a pipeline, as `apply` keeps it."""
+    if not pipeline_exists(model):
+        raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
+    return hash_folder(model)
+
+
+def read(applied: Results, known: Reference, sample: int) -> tuple[dict[str, Tally], RandomSample, int]:
+    """Tallies by file or day, a random sample, and how many texts are known from training or gold."""
+    periods: dict[str, Tally] = {}
+    drawn, left_out = RandomSample(sample), 0
+    for one in applied.texts():
+        if text_hash(one.record.text) in known.known:
+            left_out += 1
+            continue
+        if one.period not in periods:
+            periods[one.period] = Tally(known.tally.measures)
+        periods[one.period].add(values_of(one.record, known.words))
+        drawn.add(one)
+    return periods, drawn, left_out
+
+
+def score_of(drawn: RandomSample, reviewed: Path, known: Reference, labels: Scheme) -> ProductionScore | None:
+    """The score on the reviewed texts of the sample."""
+    gold = records.read_records(reviewed, allow_empty=True) if reviewed.exists() else []
+    return production.score([one.record for one in drawn.texts()], gold, known, labels)
+
+
+def notes(applied: Results, left_out: int) -> list[str]:
+    """What was left out, in sentences."""
+    lines = []
+    if left_out:
+        lines.append(f"{counted(left_out, 'text')} of train, dev or test are left out.")
+    if empty := applied.empty_files():
+        names = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+        lines.append(f"{counted(len(empty), 'input file')} without texts: {names}.")
+    if not applied.finished():
+        lines.append("`apply` hasn't finished; these are its results so far.")
+    return lines
+
+
+def show(shown: WatchReport, output: Path) -> None:
+    """Print the sentences and the table, and record them with wandb."""
+    said = report.answer(shown)
+    for note in shown.notes:
+        msg.info(note)
+    if total := shown.drift.total:
+        rows = report.rows(total, shown.drift.reference.texts)
+        print_table(rows, report.TABLE_HEADER)
+        with tracking.run("watch", config={"texts": shown.drift.texts}) as tracker:
+            tracker.table("watch", list(report.TABLE_HEADER), rows)
+    print(wrapped(said.headline))
+    for sentence in said.certainty:
+        print(wrapped(sentence))
+    print(wrapped(f"Next: {said.following.replace('`', '')}"))
+    msg.good(str(output / "watch.html"))
+
+
+if __name__ == "__main__":
+    run(main)
