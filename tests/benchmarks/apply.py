@@ -143,7 +143,7 @@ def timed(way: Way, model: Path, texts: Path, shard: int, batch_size: int) -> tu
     seconds = time.perf_counter() - began
     if done.returncode:
         reason = " ".join((done.stdout + done.stderr).split())[-500:]
-        raise UserError(f"{way.name}: the command failed ({reason}); mend that first.")
+        raise UserError(f"{way.name}: the command failed ({reason}); fix that first.")
     return seconds, json.loads(done.stdout.splitlines()[-1])
 
 

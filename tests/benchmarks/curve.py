@@ -375,7 +375,7 @@ def _spacy_train(folder: Path, dev: Path, seed: int, overrides: dict[str, Any]) 
 
 @contextmanager
 def peak_memory(every: float = 0.2):
-    """A list whose only number is the most resident memory, in MB, of any child process meanwhile."""
+    """A list whose only number is the most resident memory, in MB, of any child process in the block."""
     most, stop = [0.0], threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Take the pictures of the documentation anew: each state of the review page, and what the last run drew."""
+"""Take the pictures of the documentation again: each state of the review page, and what the last run drew."""
 
 import os
 import re
@@ -152,7 +152,7 @@ def states(page: Any, take: Callable[[Any, str], None]) -> None:
 
 
 def blind_state(page: Any, take: Callable[[Any, str], None]) -> None:
-    """The first question about a text that is shown bare."""
+    """The first question about a text that is shown without suggestions."""
     take(page, "review-blind")
 
 

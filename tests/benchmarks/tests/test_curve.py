@@ -66,7 +66,7 @@ def test_an_interval_is_not_right_by_being_refused():
 
 
 def test_the_projection_holds_on_curves_of_real_sets():
-    """Scores as `benchmark-curve` wrote them: whoever changes the method sees what it does to real curves."""
+    """Scores as `benchmark-curve` wrote them: a change of the method shows its effect on real curves."""
     scores = json.loads((Path(__file__).parent / "golden" / "curve_scores.json").read_text(encoding="utf-8"))
     cases = [case for case in curve.cases(scores) if case.spans >= curve.SPANS]
     ours, last, line = curve.judge(cases)

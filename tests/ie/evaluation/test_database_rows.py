@@ -1,4 +1,4 @@
-"""Rows: what makes one, and what a perfect component would mend."""
+"""Rows: what makes one, and what a perfect component would fix."""
 
 from decimal import Decimal
 from itertools import count
@@ -85,7 +85,7 @@ def test_a_perfect_pipeline_has_nothing_to_mend() -> None:
         (ALL, BOTH, {"Velto": "2", "Hooli": "NIL"}, [1, 1, 1], {"ner": 1, "relations": 1, "linker": 2}),
         # "no link" and NIL are the same
         (ALL, BOTH, {"Velto": "1"}, [2, 0, 0], {"ner": 2, "relations": 2, "linker": 2}),
-        # two reasons for one row: neither alone mends it
+        # two reasons for one row: fixing either one alone isn't enough
         (ALL, BOTH[1:], {"Velto": "2"}, [1, 0, 1], {"ner": 1, "relations": 1, "linker": 1}),
     ],
 )  # fmt: skip

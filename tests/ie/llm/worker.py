@@ -1,4 +1,4 @@
-"""A process to kill: annotates texts against an endpoint, forked anew for each command on stdin.
+"""A process to kill: annotates texts against an endpoint, forked again for each command on stdin.
 
 Usage: worker.py URL CACHE OUTPUT N. For each line on stdin it prints the child's process id and, when
 the child has ended, its exit status.

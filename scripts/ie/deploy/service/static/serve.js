@@ -43,7 +43,7 @@ $("here").textContent = location.origin;
 const [[ready, state], [, api]] = await Promise.all([ask("/ready"), ask("/openapi.json")]);
 $("pipeline").textContent = ready ? `${state.pipeline.name} ${state.pipeline.version}: ${state.pipeline.components}` : state.error;
 const { texts } = api.components.schemas.Batch.properties;
-// What somebody typed meanwhile stays.
+// Keep what was typed in the meantime.
 $("text").value ||= texts.examples[0][0];
 for (const [name, value] of [["texts a request, at most", texts.maxItems], ["characters a text, at most", texts.items.maxLength]]) {
   const term = document.createElement("dt"), data = document.createElement("dd");
