@@ -15,6 +15,7 @@ from ie.core.files import check_writable, write_files
 from ie.core.text import print_table
 from ie.data import options, records
 from ie.data.docs import docbin, to_doc
+from ie.training import confidence_training
 from ie.training.distill import recipes
 from ie.training.distill.distillation import Distillation, open_distillation
 from ie.training.distill.recipes import Kept, Method
@@ -65,6 +66,9 @@ def main(
         kept = distillation.distil({recipe: methods})[recipe].kept
         result = train_student(distillation, kept, methods, output)
     summary = save(distillation, kept, recipe, result, corpus, output)
+    confidence_training.add_confidence(
+        output / "model-best", train=corpus / "distilled.spacy", dev=corpus / "dev.spacy"
+    )
     with tracking.run("distill", config={"recipe": recipe, "seed": seed}) as tracker:
         tracker.summary(summary)
 

@@ -26,7 +26,7 @@ from ie.data.splits import TrainOn
 from ie.evaluation import scoring
 from ie.evaluation.baselines import predict_with
 from ie.evaluation.comparison import silver_sentence
-from ie.training import loop
+from ie.training import confidence_training, loop
 
 
 def main(
@@ -41,7 +41,10 @@ def main(
     gpu_id: options.GpuId = -1,
     workers: options.Workers = 0,
 ) -> None:
-    """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json."""
+    """Write OUTPUT/{both,reviewed,silver}/model-best, train.json (scores on dev) and history.json.
+
+    Each pipeline gets a calibrated `confidence` per entity; its answers on dev are in confidence.json.
+    """
     # That pipeline is `distill`'s; these are what it is compared with.
     shown = "both" if train_on == "distilled" else train_on
     dev = corpus / "dev.spacy"
@@ -82,6 +85,12 @@ def main(
             "a training beside the main one was killed, probably out of memory; free some, or run it again "
             "with --vars.workers 1."
         ) from error
+    for name in results:
+        component = confidence_training.add_confidence(
+            output / name / "model-best", train=corpus / f"{name}.spacy", dev=dev
+        )
+        if name == shown and component:
+            show_not_calibrated(component.reasons)
     scored = load_scheme(scheme).scored
     counts = {name: count(output / name / "model-best", dev, scored) for name in results}
     save(output, results, counts, loop.count_examples(dev))
@@ -95,6 +104,13 @@ def has_examples(path: Path, folder: Path) -> bool:
     shutil.rmtree(folder / "model-best", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return False
+
+
+def show_not_calibrated(reasons: dict[str, str]) -> None:
+    """Why entities of some labels have no confidence, labels of one reason together."""
+    for reason in dict.fromkeys(reasons.values()):
+        labels = [label for label, other in reasons.items() if other == reason]
+        msg.warn(f"No confidence for {', '.join(labels)}: {reason}.")
 
 
 def count(model: Path, dev: Path, scored: Scored) -> np.ndarray | None:

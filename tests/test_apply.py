@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import spacy
+from confidences import write_project
 from running import ROOT, Outcome, full_disk, run_command, write_lines
 from spacy.language import Language
 
@@ -22,6 +23,7 @@ from ie.core.files import locked
 from ie.data.shards import Shard
 from ie.deploy.apply import pipeline_worker
 from ie.deploy.apply.pipeline_worker import ApplySettings
+from ie.training import confidence_training
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,16 @@ def test_each_row_comes_out_with_what_the_pipeline_says(tmp_path, apply):
     assert (company["start"], company["end"], company["label"], company["text"]) == (0, 5, "COMPANY", "Hooli")
     assert company["money"] is None
     assert (money["money"]["amount"], money["money"]["currency"]) == ("5000000", "USD")
+
+
+def test_confidences_come_out(tmp_path):
+    model = write_project(tmp_path)
+    confidence_training.add_confidence(model, tmp_path / "train.spacy", tmp_path / "dev.spacy")
+    nlp = spacy.load(model)
+    text = "Mr. Velto said so."
+    (span,) = pipeline_worker.annotation(nlp(text))["spans"]
+    assert span["confidence"] == nlp(text).ents[0]._.confidence < 0.5
+    assert pipeline_worker.SPANS.value_type.field("confidence").type == pa.float64()
 
 
 def test_relations_categories_and_links_come_out(model):

@@ -73,6 +73,19 @@ def test_records_in_order_are_what_the_pipeline_says(server: Server, model: Path
     assert set(first.cats) == {"FUNDING", "OTHER"}
 
 
+def test_a_span_without_a_confidence_is_not_sure(server: Server) -> None:
+    def ask(**settings: float) -> httpx2.Response:
+        return server.client.post("/annotate", json={"texts": [DEAL], **settings})
+
+    assert ask(min_confidence=0).json() == server.annotate(DEAL).json()
+    (record,) = ask(min_confidence=0.5).json()["records"]
+    assert record["text"] == DEAL
+    assert record["spans"] == record.get("relations", []) == []
+    refused = ask(min_confidence=1.5)
+    assert refused.status_code == 422
+    assert "min_confidence" in refused.json()["error"]
+
+
 def test_the_pipeline_is_announced_as_its_package(model: Path, tmp_path: Path, server: Server) -> None:
     # one that was named says itself what it is
     assert server.client.get("/ready").json()["pipeline"]["name"] == "en_pipeline"

@@ -58,6 +58,10 @@ def test_three_pipelines_and_their_scores(corpus: Path, capsys: pytest.CaptureFi
     out = corpus.parent / "out"
     for name in ("both", "reviewed", "silver"):
         assert "ner" in spacy.load(out / name / "model-best").pipe_names
+        assert spacy.load(out / name / "model-best").pipe_names[-1] == "confidence"
+    # four texts are too few to say how sure it is
+    assert "No confidence for" in outcome.output
+    assert "calibration needs 30" in outcome.output
     scores = json.loads((out / "train.json").read_text())
     assert {name: entry["examples"] for name, entry in scores.items()} == {
         "both": 4,

@@ -6,8 +6,9 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
 
-from components import categories, relations  # noqa: F401  (register a factory, and doc._.relations)
+from components import categories, confidence, relations  # noqa: F401  (register factories and extensions)
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data.records import Record, Relation, Span, show_span
@@ -61,13 +62,15 @@ def from_doc(doc: Doc) -> Record:
 def pipeline_record(doc: Doc) -> Record:
     """The record of all predictions of a pipeline, whatever components it has.
 
-    Spans have their `text`, the id they link to (`kb_id`) and their amount; relations have their `score`. An
-    amount is `money` as predicted, and `value` in the form of gold if it is definite: "5000000 USD" or
-    "10-15 EUR".
+    Spans have their `text`, the id they link to (`kb_id`), their `confidence` where it is calibrated, and
+    their amount; relations have their `score`. An amount is `money` as predicted, and `value` in the form of
+    gold if it is definite: "5000000 USD" or "10-15 EUR".
     """
     record = from_doc(doc)
     for span, ent in zip(record.spans, doc.ents, strict=True):
         span.text = ent.text
+        if ent._.confidence is not None:
+            span.confidence = ent._.confidence
         if money := ent._.money if ent.has_extension("money") else None:
             span.money = money
             if money["low"] is not None:
@@ -94,9 +97,13 @@ def read_docbin(path: Path) -> DocBin:
         ) from None
 
 
-def read_docs(path: Path) -> list[Doc]:
-    """The examples of a `.spacy` file, at least one."""
-    docs = list(read_docbin(path).get_docs(spacy.blank("xx").vocab))
+def read_docs(path: Path, vocab: Vocab | None = None) -> list[Doc]:
+    """The examples of a `.spacy` file, at least one.
+
+    Args:
+        vocab: for attributes that depend on the language, such as LIKE_NUM.
+    """
+    docs = list(read_docbin(path).get_docs(vocab or spacy.blank("xx").vocab))
     if not docs:
         raise UserError(f"{path}: holds no examples; review some texts, then run `weasel run split`.")
     return docs

@@ -49,6 +49,7 @@ SPAN_COLUMNS = {
     "label": pa.string(),
     "text": pa.string(),
     "kb_id": pa.string(),
+    "confidence": pa.float64(),
     "money": MONEY,
 }
 SPANS = pa.list_(pa.struct(list(SPAN_COLUMNS.items())))

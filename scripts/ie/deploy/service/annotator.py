@@ -14,6 +14,7 @@ from ie.core.files import hash_path
 from ie.core.pipelines import load_pipeline, pipeline_exists
 from ie.core.text import one_line
 from ie.data.docs import pipeline_record
+from ie.data.records import Record
 
 COMPONENTS = ("linker", "money", "relations")
 ASSEMBLED = "pipeline"  # folder of the assembled pipeline
@@ -123,6 +124,20 @@ def line_of(doc: Doc) -> str:
     record = pipeline_record(doc)
     if record.cats:
         record.cats = {label: round(score, DIGITS) for label, score in record.cats.items()}
+    return record.to_line()
+
+
+def at_least(line: str, confidence: float) -> str:
+    """A line without the spans that are less sure or have no confidence, and without their relations."""
+    record = Record.model_validate_json(line)
+    sure = [(getattr(span, "confidence", None) or 0.0) >= confidence for span in record.spans]
+    number = {i: n for n, i in enumerate(i for i, kept in enumerate(sure) if kept)}
+    record.spans = [record.spans[i] for i in number]
+    record.relations = [
+        relation.model_copy(update={"head": number[relation.head], "child": number[relation.child]})
+        for relation in record.relations
+        if relation.head in number and relation.child in number
+    ]
     return record.to_line()
 
 

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.data.tokenizer import stretch_fault
-from ie.deploy.service import logs
+from ie.deploy.service import annotator, logs
 from ie.deploy.service.batcher import Batcher
 from ie.deploy.service.openapi import Batch, describe
 from ie.deploy.service.settings import RequestLimits, ServiceSettings
@@ -112,7 +112,8 @@ class AnnotationService:
 
     async def annotate(self, request: Request) -> Response:
         """Annotate texts."""
-        texts = await read(request, self._limits)
+        batch = await read(request, self._limits)
+        texts = batch.texts
         counts = request.scope["counts"]
         counts["texts"], counts["chars"] = len(texts), sum(map(len, texts))
         if not self._pipeline:
@@ -125,6 +126,8 @@ class AnnotationService:
                     f"{self._limits.entities} entities.",
                     422,
                 )
+        if batch.min_confidence:
+            lines = [annotator.at_least(str(line), batch.min_confidence) for line in lines]
         self.metrics.texts.inc(counts["texts"])
         self.metrics.characters.inc(counts["chars"])
         return Response(f'{{"records": [{", ".join(map(str, lines))}]}}', media_type="application/json")
@@ -188,8 +191,8 @@ def make_app(workers: WorkerPool, settings: ServiceSettings, *, hosts: str = "",
     return Front(app, web.allowed(hosts), service.metrics, {route.path for route in service.routes})
 
 
-async def read(request: Request, limits: RequestLimits) -> list[str]:
-    """The texts of a request.
+async def read(request: Request, limits: RequestLimits) -> Batch:
+    """The content of a request.
 
     Raises:
         RequestError: the request is not valid.
@@ -198,7 +201,7 @@ async def read(request: Request, limits: RequestLimits) -> list[str]:
         raise RequestError("A request must be application/json.", 415)
     raw = await web.body(request, limits.body, limits.arrive)
     try:
-        texts = Batch.model_validate_json(raw).texts
+        batch = Batch.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
@@ -209,6 +212,7 @@ async def read(request: Request, limits: RequestLimits) -> list[str]:
         raise RequestError(
             f'The request must be {{"texts": ["...", ...]}}: {where}{first["msg"]}.', 422
         ) from None
+    texts = batch.texts
     if not 1 <= len(texts) <= limits.texts:
         raise RequestError(f"A request holds 1 to {limits.texts:,} texts; this one has {len(texts):,}.", 422)
     for i, text in enumerate(texts):
@@ -220,7 +224,7 @@ async def read(request: Request, limits: RequestLimits) -> list[str]:
             raise RequestError(f"texts.{i} has {fault}.", 422)
         if "\0" in text:
             raise RequestError(f"texts.{i} has a null character; take it out.", 422)
-    return texts
+    return batch
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

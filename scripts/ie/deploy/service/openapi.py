@@ -21,16 +21,26 @@ REFUSED = {
 SPAN = {
     "text": {"type": "string", "description": "The characters from start to end"},
     "kb_id": {"type": "string", "description": "Id from the linker; NIL for none"},
+    "confidence": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "Probability that span and label are right; missing where it isn't calibrated",
+    },
     "value": {"type": "string", "description": "A definite amount, such as 5000000 USD or 10-15 EUR"},
     "money": {"type": "object", "description": "The parsed amount"},
 }
 
 
 class Batch(BaseModel):
-    """A request: texts, which are answered in their order."""
+    """A request: texts, which are answered in their order, and how sure a span must be to be in the answer.
+
+    With `min_confidence`, spans without a confidence are left out as well.
+    """
 
     model_config = ConfigDict(extra="forbid")
     texts: list[StrictStr]
+    min_confidence: float = Field(0, ge=0, le=1, allow_inf_nan=False, strict=True)
 
 
 class Records(BaseModel):

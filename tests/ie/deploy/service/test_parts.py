@@ -52,6 +52,20 @@ def test_what_the_settings_leave_out_is_as_in_the_file() -> None:
     assert load_settings(CONFIG, ServiceSettings) == ServiceSettings()
 
 
+def test_spans_that_are_less_sure_go_with_their_relations() -> None:
+    spans = [
+        {"start": 0, "end": 2, "label": "A", "confidence": 0.4},
+        {"start": 3, "end": 5, "label": "A"},
+        {"start": 6, "end": 8, "label": "A", "confidence": 0.9},
+        {"start": 9, "end": 11, "label": "A", "confidence": 0.95},
+    ]
+    relations = [{"head": 3, "child": 2, "label": "R"}, {"head": 0, "child": 2, "label": "R"}]
+    line = json.dumps({"text": "ab cd ef gh", "spans": spans, "relations": relations})
+    record = json.loads(annotator.at_least(line, 0.9))
+    assert record["spans"] == spans[2:]
+    assert record["relations"] == [{"head": 1, "child": 0, "label": "R"}]
+
+
 def test_small_requests_share_a_batch_and_go_between_the_parts_of_a_large_one() -> None:
     async def scenario() -> None:
         work = Work()

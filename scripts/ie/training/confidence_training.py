@@ -1,0 +1,298 @@
+"""Training of the `confidence` component: how sure a pipeline is of each entity, calibrated on dev.
+
+A pipeline's errors on the texts it was trained on are not its errors on new ones, so nothing is learned from
+those. The token model learns from the annotation of train. How its scores tell right spans from wrong ones is
+learned on spans that token models of other folds of train suggest, thousands of them. The last step
+(stacking, Wolpert 1992) only has the pipeline's own answers on dev, often few: a regression that mostly
+trusts the one before, and sets the level.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import spacy
+import srsly
+from scipy.sparse import csr_matrix
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from thinc.api import Config
+
+from components.confidence import (
+    END,
+    FEATURES,
+    START,
+    SpanConfidence,
+    no_arrays,
+    string_key,
+    token_columns,
+    token_table,
+)
+from ie.core.files import published, write_json
+from ie.data.docs import read_docs
+
+NAME = "confidence"
+# A label, and all labels together, need so many answers on dev; and so many right and wrong ones in all.
+ANSWERS_OF_LABEL, ANSWERS, OF_EACH = 10, 30, 5
+FOLDS = 4
+# Of the hashed table of the token model: at most so many numbers, and a power of two of rows.
+TABLE, MOST_ROWS, LEAST_ROWS = 2**18, 15, 10
+# Strings of training that are kept, the most frequent first.
+STRINGS = 10_000
+# Passes over the tokens and L2 regularisation of the token model.
+EPOCHS, ALPHA = 8, 1e-5
+# Tokens from this score (log-odds) on are suggested: below 0, as wrong spans are needed as well.
+SUGGESTED = -1.5
+# Inverse of the L2 regularisation of the regression on train, of the one on dev, and how much less the first
+# one's score is regularised there. Chosen on the demo, crossner_politics and fashion_brands.
+STRENGTH, DEV_STRENGTH, TRUST = 0.3, 0.02, 5.0
+
+
+@dataclass(frozen=True)
+class DevAnswer:
+    """An entity that the pipeline found in a dev text, and how sure a model that didn't see the text was.
+
+    Attributes:
+        text: number of the text.
+        confidence: None for a label that wasn't calibrated.
+        right: whether gold has this span with this label.
+    """
+
+    text: int
+    label: str
+    confidence: float | None
+    right: bool
+
+
+def add_confidence(model: Path, train: Path, dev: Path) -> SpanConfidence | None:
+    """Add a calibrated `confidence` to a trained pipeline, whose other files stay as they are.
+
+    Its answers on dev are written beside it, to confidence.json, for `accept`.
+
+    Args:
+        model: folder of the pipeline. train: the texts it was trained on. dev: other texts. `.spacy` files.
+
+    Returns:
+        None for a pipeline that doesn't set entities.
+    """
+    nlp = spacy.load(model)
+    if not any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names):
+        return None
+    gold = read_docs(dev, nlp.vocab)
+    component, answers = fit(nlp, read_docs(train, nlp.vocab), gold)
+    with published(model) as folder:
+        copytree(model, folder)
+        config = Config().from_disk(folder / "config.cfg", interpolate=False)
+        config["nlp"]["pipeline"] = [*nlp.pipe_names, NAME]
+        config["components"][NAME] = {"factory": NAME}
+        config.to_disk(folder / "config.cfg")
+        meta = srsly.read_json(folder / "meta.json")
+        meta["pipeline"] = meta["components"] = [*nlp.pipe_names, NAME]
+        meta["labels"][NAME] = list(component.labels)
+        srsly.write_json(folder / "meta.json", meta)
+        component.to_disk(folder / NAME)
+    write_json(
+        model.parent / "confidence.json",
+        {
+            "not_calibrated": component.reasons,
+            "dev_documents": len(gold),
+            "dev": [vars(answer) for answer in answers],
+        },
+    )
+    return component
+
+
+def fit(nlp: Language, train: Sequence[Doc], dev: Sequence[Doc]) -> tuple[SpanConfidence, list[DevAnswer]]:
+    """A `confidence` for a pipeline, and its out-of-fold answers on dev.
+
+    Args:
+        train: gold that the pipeline was trained on. dev: gold that it wasn't.
+    """
+    predicted = list(nlp.pipe(doc.text for doc in dev))
+    right = [right_spans(gold, doc.ents) for gold, doc in zip(dev, predicted, strict=True)]
+    labels = sorted({ent.label_ for doc in (*train, *predicted) for ent in doc.ents})
+    component = SpanConfidence(nlp.vocab, NAME)
+    texts = np.repeat(np.arange(len(dev)), [len(doc.ents) for doc in predicted])
+    y = np.array([is_right for of_text in right for is_right in of_text], bool)
+    reasons = not_calibrated(labels, [ent.label_ for doc in predicted for ent in doc.ents], y)
+    confidence = np.full(len(y), np.nan)
+    if set(reasons) != set(labels):
+        arrays = _token_model(train, labels)
+        component.set_model(labels, {}, arrays)
+        first = _regression_on_train(train, labels)
+        features, of_label = component.features(predicted, [list(doc.ents) for doc in predicted])
+        kept = np.array([labels[i] not in reasons for i in of_label])
+        model = _calibrate(first, features[kept], of_label[kept], y[kept], len(labels))
+        fold = texts % FOLDS
+        for held_out in range(FOLDS):
+            seen, out = kept & (fold != held_out), kept & (fold == held_out)
+            if out.any() and 0 < y[seen].sum() < seen.sum():
+                other = _calibrate(first, features[seen], of_label[seen], y[seen], len(labels))
+                component.set_model(labels, {}, arrays | other)
+                confidence[out] = component.probabilities(features[out], of_label[out])
+        component.set_model(labels, reasons, arrays | model)
+    else:
+        component.set_model(labels, reasons, no_arrays())
+    ents = [ent for doc in predicted for ent in doc.ents]
+    answers = [
+        DevAnswer(int(text), ent.label_, None if np.isnan(p) else float(p), bool(is_right))
+        for text, ent, p, is_right in zip(texts, ents, confidence, y, strict=True)
+    ]
+    return component, answers
+
+
+def right_spans(gold: Doc, spans: Sequence[Span]) -> list[bool]:
+    """Whether gold has each span, with its label."""
+    known = {(ent.start_char, ent.end_char, ent.label_) for ent in gold.ents}
+    return [(span.start_char, span.end_char, span.label_) in known for span in spans]
+
+
+def not_calibrated(labels: Sequence[str], answers: Sequence[str], right: np.ndarray) -> dict[str, str]:
+    """The labels that can't be calibrated, each with the reason.
+
+    Args:
+        answers: the label of each answer on dev. right: whether it is.
+    """
+    wrong = int((~right).sum())
+    if len(answers) < ANSWERS or min(wrong, len(answers) - wrong) < OF_EACH:
+        reason = (
+            f"the pipeline gives {len(answers)} answers on dev, {wrong} of them wrong; calibration needs "
+            f"{ANSWERS}, with {OF_EACH} right and {OF_EACH} wrong ones: review more dev texts"
+        )
+        return dict.fromkeys(labels, reason)
+    counts = Counter(answers)
+    return {
+        label: f"the pipeline gives {counts[label]} answers of it on dev; {ANSWERS_OF_LABEL} are needed"
+        for label in labels
+        if counts[label] < ANSWERS_OF_LABEL
+    }
+
+
+def _token_model(docs: Sequence[Doc], labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Which tokens are in a span of each label, start one and end one; and the strings that are spans."""
+    from sklearn.linear_model import SGDClassifier
+
+    size = len(labels) + 2
+    bits = min(MOST_ROWS, max(LEAST_ROWS, int(np.log2(TABLE / size))))
+    table, offsets = token_table(docs)
+    places = np.concatenate([np.arange(len(doc)) + at for doc, at in zip(docs, offsets, strict=True)])
+    targets = np.zeros((len(table), size), bool)
+    for doc, at in zip(docs, offsets, strict=True):
+        for ent in doc.ents:
+            targets[at + ent.start : at + ent.end, labels.index(ent.label_)] = True
+            targets[at + ent.start, START] = targets[at + ent.end - 1, END] = True
+    rows = token_columns(table, places, np.uint64(64 - bits))
+    ends = np.arange(0, rows.size + 1, rows.shape[1])
+    data = csr_matrix((np.ones(rows.size), rows.ravel(), ends), (len(rows), 2**bits))
+    weights, bias = np.zeros((2**bits, size), "float16"), np.full(size, -8.0)
+    for column, target in enumerate(targets[places].T):
+        if target.any() and not target.all():
+            model = SGDClassifier(
+                loss="log_loss", alpha=ALPHA, max_iter=EPOCHS, tol=None, average=True, random_state=0
+            )
+            model.fit(data, target)
+            weights[:, column], bias[column] = model.coef_[0], model.intercept_[0]
+    strings, counts = _count_strings(docs, labels)
+    return no_arrays() | {"tokens": weights, "token_bias": bias, "strings": strings, "counts": counts}
+
+
+def _count_strings(docs: Sequence[Doc], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Keys of the annotated strings; how often each has each label, and how often it has none."""
+    annotated: dict[int, Counter[str]] = defaultdict(Counter)
+    # Lengths of the annotated strings, by their first word.
+    lengths: dict[int, set[int]] = defaultdict(set)
+    for doc in docs:
+        for ent in doc.ents:
+            annotated[string_key(ent)][ent.label_] += 1
+            lengths[ent[0].lower].add(len(ent))
+    occurred: Counter[int] = Counter()
+    for doc in docs:
+        for token in doc:
+            ends = (token.i + n for n in lengths.get(token.lower, ()))
+            keys = (string_key(doc[token.i : end]) for end in ends if end <= len(doc))
+            occurred.update(key for key in keys if key in annotated)
+    kept = sorted(annotated, key=lambda key: (-annotated[key].total(), key))[:STRINGS]
+    counts = np.zeros((len(kept), len(labels) + 1), "int64")
+    for row, key in zip(counts, kept, strict=True):
+        row[:-1] = [annotated[key][label] for label in labels]
+        row[-1] = max(0, occurred[key] - annotated[key].total())
+    return np.array(kept, "uint64"), counts.clip(0, 2**16 - 1).astype("uint16")
+
+
+def _regression_on_train(train: Sequence[Doc], labels: Sequence[str]) -> np.ndarray:
+    """Weights that tell right from wrong among the spans that token models suggest for other folds."""
+    from sklearn.linear_model import LogisticRegression
+
+    parts, right = [], []
+    for held_out in range(FOLDS):
+        component = SpanConfidence(train[0].vocab, NAME)
+        rest = [doc for i, doc in enumerate(train) if i % FOLDS != held_out]
+        out = [doc for i, doc in enumerate(train) if i % FOLDS == held_out and len(doc)]
+        component.set_model(labels, {}, _token_model(rest, labels))
+        spans = _suggested(component, out)
+        parts.append(component.features(out, spans)[0])
+        right += [r for doc, of_text in zip(out, spans, strict=True) for r in right_spans(doc, of_text)]
+    features, y = np.concatenate(parts), np.array(right, bool)
+    if not 0 < y.sum() < len(y):
+        return np.zeros(len(FEATURES))
+    mean, scale = _scaling(features)
+    model = LogisticRegression(C=STRENGTH, max_iter=3000).fit((features - mean) / scale, y)
+    return model.coef_[0] / scale
+
+
+def _suggested(component: SpanConfidence, docs: Sequence[Doc]) -> list[list[Span]]:
+    """Stretches of tokens that the token model gives the same label, however unsure it is."""
+    table, offsets = token_table(docs)
+    spans: list[list[Span]] = []
+    for doc, at in zip(docs, offsets, strict=True):
+        scores = component.token_scores(table, np.arange(at, at + len(doc)))
+        best = np.where(
+            scores[:, :START].max(axis=1) > SUGGESTED, scores[:, :START].argmax(axis=1), len(scores[0])
+        )
+        # A new one begins where the label changes, or where a span starts.
+        new = np.concatenate([[True], (best[1:] != best[:-1]) | (scores[1:, START] > 0)])
+        starts = np.flatnonzero(new)
+        ends = np.append(starts[1:], len(doc))
+        names = component.cfg["labels"]
+        spans.append(
+            [
+                Span(doc, int(start), int(end), label=names[best[start]])
+                for start, end in zip(starts, ends, strict=True)
+                if best[start] < len(names)
+            ]
+        )
+    return spans
+
+
+def _calibrate(
+    first: np.ndarray, features: np.ndarray, labels: np.ndarray, right: np.ndarray, size: int
+) -> dict[str, np.ndarray]:
+    """Weights and the bias of each label, from the pipeline's answers on dev.
+
+    Args:
+        first: weights of the regression on train.
+        labels: index of each answer's label, of `size` labels.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    score = features @ first
+    center, spread = score.mean(), max(float(score.std()), 1e-9)
+    mean, scale = _scaling(features)
+    columns = [
+        (score[:, None] - center) / spread * TRUST,
+        (features - mean) / scale,
+        np.eye(size)[labels],
+    ]
+    model = LogisticRegression(C=DEV_STRENGTH, max_iter=3000).fit(np.hstack(columns), right)
+    stacked, own, of_label = np.split(model.coef_[0], [1, 1 + features.shape[1]])
+    weights = first * stacked[0] * TRUST / spread + own / scale
+    constant = model.intercept_[0] - stacked[0] * TRUST * center / spread - (own * mean / scale).sum()
+    return {"weights": weights, "bias": constant + of_label}
+
+
+def _scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    spread = features.std(axis=0)
+    return features.mean(axis=0), np.where(spread < 1e-9, 1.0, spread)
