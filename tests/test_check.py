@@ -92,7 +92,7 @@ def test_optional_files_may_be_left_out(project):
     assert project.check(gazetteer="", config="").status == 0
 
 
-def test_links_to_nothing_are_told(project):
+def test_links_to_nothing_are_reported(project):
     project.write("known.csv", "id,name,aliases\n8,Hooli,\n")
     outcome = project.check()
     assert outcome.status == 0
@@ -210,7 +210,7 @@ def test_a_mistake_is_one_sentence(project, break_it, options, message):
 
 
 @pytest.mark.parametrize(("source", "status"), [({}, 0), ({"url": "http://localhost/texts.jsonl"}, 1)])
-def test_an_asset_that_is_another_file_is_told(project, source, status):
+def test_an_asset_that_is_another_file_is_reported(project, source, status):
     right = hashlib.md5((project.folder / "texts.jsonl").read_bytes()).hexdigest()
     for checksum, wanted, said in (
         (right, 0, "no mistake found"),
@@ -222,7 +222,7 @@ def test_an_asset_that_is_another_file_is_told(project, source, status):
         assert (done.status, said in done.output) == (wanted, True), done.output
 
 
-def test_an_asset_that_was_never_fetched_is_told(project):
+def test_an_asset_that_was_never_fetched_is_reported(project):
     project.write("project.yml", json.dumps({"assets": [{"dest": "raw.jsonl", "git": {"repo": "x"}}]}))
     done = project.check(project=project.folder / "project.yml")
     assert done.status == 1

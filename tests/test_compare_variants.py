@@ -77,7 +77,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, options, 
     assert not (project / "out").exists()
 
 
-def test_a_variant_that_was_not_prepared_is_told_before_any_is_trained(project, capsys):
+def test_a_variant_that_was_not_prepared_is_reported_before_any_is_trained(project, capsys):
     text = (ROOT / "configs" / "vectors.cfg").read_text(encoding="utf-8")
     broken = text.replace('"corpus/variants/vectors"', f'"{project}/none"')
     assert broken != text

@@ -289,7 +289,7 @@ class TestAssembly:
         assert not (tmp_path / "out").exists()
 
 
-def test_what_changes_is_told(project):
+def test_what_changes_is_reported(project):
     """The check itself, on pipelines whose entities differ."""
     one, other = records.blank("en"), records.blank("en")
     for nlp, pattern in ((one, "Velto"), (other, "Hooli")):

@@ -128,7 +128,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(project, capsys, more, fau
     assert not Path("nowhere").exists()
 
 
-def test_no_silver_is_told_with_its_remedy(project, capsys):
+def test_no_silver_is_reported_with_its_remedy(project, capsys):
     write_docbin(project / "corpus" / "silver.spacy", [], blank("en"))
     outcome = distill(project, capsys)
     assert outcome.status == 1

@@ -110,7 +110,7 @@ def test_everything_optional_may_be_absent(project, capsys):
     assert set(metrics["missing"]) == {"llm", "rules", "silver", "reviewed", "both"}
 
 
-def test_test_texts_without_a_span_give_no_score_and_stop_nobody(project, capsys):
+def test_test_texts_without_a_span_give_no_score_and_stop_nothing(project, capsys):
     """As in a project of a dozen texts: what was found is wrong, and what wasn't can't be scored."""
     write_lines(project / "test.jsonl", [{"text": text} for text in ("Nothing here.", "Velto is here.")])
     outcome = evaluate(project, capsys)

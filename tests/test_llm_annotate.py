@@ -353,7 +353,7 @@ def test_without_reviewed_examples_all_texts_are_asked_about(project, server):
     assert all(prompt.count("Text: ") == 1 for prompt in server.prompts)
 
 
-def test_a_failed_call_is_told_and_asked_again_next_time(project, server):
+def test_a_failed_call_is_reported_and_asked_again_next_time(project, server):
     def answer(path, prompt):
         if "Text: Firm70 " in prompt.split("\n\n")[-1]:
             return status(400, "flagged by the content_filter")(path, prompt)
@@ -384,7 +384,7 @@ def test_the_budget_stops_it_with_everything_saved(project, server):
 
 
 @pytest.mark.parametrize("option", ["output", "stats", "timings"])
-def test_an_output_that_cannot_be_written_is_told_before_anything_is_spent(option, project, server):
+def test_an_output_that_cannot_be_written_is_reported_before_anything_is_spent(option, project, server):
     Path("file").write_text("")
     outcome = project.run(**{option: "file/below/llm.jsonl"})
     assert outcome.status == 1

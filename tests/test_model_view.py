@@ -70,7 +70,7 @@ def test_what_stands_in_texts_and_labels_is_text(project, capsys):
     assert not re.search(r"(?:src|href)=", page)
 
 
-def test_a_pipeline_without_tok2vec_is_told_in_a_sentence(project, capsys):
+def test_a_pipeline_without_tok2vec_is_reported_in_a_sentence(project, capsys):
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "COMPANY", "pattern": "boats"}])
     save(nlp, project)

@@ -79,7 +79,9 @@ def test_wheel_carries_its_card_and_licence(
     assert not (model / "README.md").exists()
 
 
-def test_a_card_that_nobody_wrote_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_card_that_nobody_wrote_is_reported(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     card = tmp_path / "card.md"
     card.write_text(f"{model_card.UNWRITTEN}.")
     outcome = run_package(model, tmp_path, capsys, "--no-check", "--written", card)

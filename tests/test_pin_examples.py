@@ -100,7 +100,7 @@ def test_without_gold_prompts_show_no_examples_until_the_user_asks_for_them(proj
     assert len(server.prompts) > asked
 
 
-def test_the_price_is_said_before_examples_change(project, server):
+def test_the_price_is_reported_before_examples_change(project, server):
     project.run()
     texts = len(project.records)
     project.review(90)
@@ -156,7 +156,7 @@ def test_going_back_to_earlier_examples_costs_nothing(project, server):
     assert len(server.requests) == asked
 
 
-def test_what_is_not_known_of_the_price_is_said(project, server):
+def test_what_is_not_known_of_the_price_is_reported(project, server):
     project.run()
     project.provider(PROVIDER.replace("URL", server.url).partition("[model.prices]")[0])
     for path in Path("training").iterdir():

@@ -265,7 +265,7 @@ def test_variables_are_plain() -> None:
         assert not set("'$") & set(str(value))
 
 
-def test_a_value_with_blanks_is_one_value() -> None:
+def test_a_value_with_spaces_is_one_value() -> None:
     words = {name for name, value in PROJECT["vars"].items() if not isinstance(value, str)} | ONE_WORD
     for name, command in COMMANDS.items():
         for line in command["script"]:
@@ -275,7 +275,7 @@ def test_a_value_with_blanks_is_one_value() -> None:
 
 
 @pytest.mark.slow
-def test_paths_with_blanks_come_in_and_go_out(clone: Path) -> None:
+def test_paths_with_spaces_come_in_and_go_out(clone: Path) -> None:
     folder = clone / "my data"
     folder.mkdir()
     lines = (clone / "assets" / "reviewed.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:3]

@@ -38,7 +38,7 @@ def read(project: Path) -> dict:
     return json.loads((project / "out" / "robustness.json").read_text(encoding="utf-8"))
 
 
-def test_who_knows_names_by_heart_falls_where_names_are_new(project, capsys):
+def test_a_pipeline_that_memorised_names_falls_on_new_ones(project, capsys):
     outcome = robustness(project, capsys)
     assert outcome.status == 0
     found = read(project)["perturbations"]

@@ -232,7 +232,7 @@ def wait_for(server: Server, name: str, least: float) -> None:
         time.sleep(0.02)
 
 
-def test_too_much_is_told_to_come_again(model: Path, tmp_path: Path) -> None:
+def test_too_much_is_refused_for_now(model: Path, tmp_path: Path) -> None:
     server = Server(model, tmp_path, workers=1, queue=4, texts=4, batch=1, retry_after=7)
     try:
         server.wait()
@@ -458,7 +458,7 @@ def test_not_ready_before_the_pipeline_is(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "GET /health", "POST /annotate HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-def test_a_crowd_that_waits_keeps_nobody_out(server: Server, sent: str) -> None:
+def test_a_crowd_that_waits_keeps_no_client_out(server: Server, sent: str) -> None:
     length = "Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
     with crowd(server.port, sent.replace("\r\n\r\n", f"\r\n{length}").encode()):
         assert server.annotate(DEAL).status_code == 200

@@ -166,7 +166,7 @@ def test_snapped_spans_are_counted(project):
     assert project.summary["changed_on_reading"]["reviewed.jsonl"] == {"snapped": 1}
 
 
-def test_a_label_without_a_test_example_is_told(project):
+def test_a_label_without_a_test_example_is_reported(project):
     for line in project.lines[:60]:
         line["spans"].pop()
     project.write("assets/reviewed.jsonl", project.lines[:60])

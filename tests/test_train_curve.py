@@ -75,7 +75,7 @@ def test_the_table_and_the_files(project, capsys):
     assert before == {file.name: file.read_bytes() for file in (project / "out").iterdir()}
 
 
-def test_several_seeds_are_averaged_and_a_label_without_room_is_told(project, capsys):
+def test_several_seeds_are_averaged_and_a_label_without_room_is_reported(project, capsys):
     outcome = curve(project, capsys, "--portions", "5", "--seeds", 2, "--max-steps", 10)
     assert outcome.status == 0
     assert "The 5 % portion (1 example) has no" in outcome.output
@@ -165,7 +165,7 @@ def only(label: str, n: int, start: int = 0) -> list[Record]:
         (examples(12), examples(8), "8 dev texts of 8 are in the training data too"),
     ],
 )
-def test_odd_data_is_told_and_no_wrong_verdict(project, capsys, train, dev, said):
+def test_odd_data_is_reported_and_no_wrong_verdict(project, capsys, train, dev, said):
     write_docbin(project / "train.spacy", train, blank("en"))
     write_docbin(project / "dev.spacy", dev, blank("en"))
     outcome = curve(project, capsys, "--portions", "50,100", "--seeds", 1)
@@ -284,7 +284,7 @@ def wait_until(happened, seconds: float = 240) -> None:
         time.sleep(0.1)
 
 
-def test_dev_texts_without_a_label_stop_nobody(project, capsys):
+def test_dev_texts_without_a_label_stop_nothing(project, capsys):
     write_docbin(project / "dev.spacy", [Record(text="Nothing here.")], blank("en"))
     outcome = curve(project, capsys)
     assert outcome.status == 0, outcome.output

@@ -261,7 +261,7 @@ def test_the_budget_of_dollars(project, server):
     assert re.search(r"calls, \$0\.\d\d at most", project.tune("--yes").output)
 
 
-def test_unknown_prices_are_said(project, server):
+def test_unknown_prices_are_reported(project, server):
     project.provider(PROVIDER.replace("URL", server.url).partition("[model.prices]")[0])
     outcome = project.tune(max_cost=1)
     assert outcome.status == 1

@@ -52,7 +52,7 @@ def test_every_fault_changes_the_project_and_leaves_the_healthy_one_alone(health
         assert not same_bytes or broken.overrides != healthy.overrides
 
 
-def test_shares_are_as_said(healthy):
+def test_shares_are_as_set(healthy):
     rng = np.random.default_rng(0)
     count = {side: sum(len(r.spans) for r in healthy[side]) for side in SPLITS}
     fewer = faults.missing(healthy, healthy, rng)

@@ -121,7 +121,9 @@ WAITING = {
 
 
 @pytest.mark.parametrize("sent", WAITING.values(), ids=WAITING)
-def test_clients_that_wait_keep_nobody_out(page: Page, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_clients_that_wait_keep_no_client_out(
+    page: Page, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     monkeypatch.setattr(web.Connection, "most", 10)
     waiting = [page.connect(sent) for _ in range(30)]
     assert b"200 OK" in page.connect(SMALL).recv(65536)

@@ -222,7 +222,7 @@ def test_two_spans_in_one_token_are_both_dropped(tmp_path, nlp):
     assert report.counts() == {"dropped_spans": 2}
 
 
-def test_changes_are_told_even_if_nobody_asks(tmp_path, nlp, capsys):
+def test_changes_are_reported_even_if_nobody_asks(tmp_path, nlp, capsys):
     path = write_lines(tmp_path / "a.jsonl", [{"text": TEXT, "spans": [span(1, 5)]}])
     read_records(path, tokenizer=nlp.tokenizer, misaligned="snap")
     # wasabi breaks lines at the width of the terminal

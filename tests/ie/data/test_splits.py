@@ -201,7 +201,7 @@ def test_texts_are_compared_by_their_words(one, other):
     assert normalise(one) == normalise(other)
 
 
-def test_texts_without_words_or_blanks_are_compared_as_well():
+def test_texts_without_words_or_spaces_are_compared_as_well():
     assert normalise("😀😀") != normalise("😀") != []
     assert near(["日本の会社が資金を調達した", "日本の会社が資金を調達する"], 0.6)
     assert not near(["😀", "🎉"], 0.1)

@@ -100,7 +100,7 @@ def test_a_pipeline_that_found_nothing_has_a_card(tmp_path: Path):
     assert "| exact spans | MONEY | 40 | 20 | – | .00 to " in make({"spans": path})
 
 
-def test_versions_are_those_of_dvc_and_training_is_told(tmp_path: Path):
+def test_versions_are_those_of_dvc_and_training_is_reported(tmp_path: Path):
     data, train = tmp_path / "train.jsonl", tmp_path / "train.json"
     data.write_bytes(b"{}\r\n")
     train.write_text('{"reviewed": {"examples": 1764, "step": 20, "dev_documents": 9}}')

@@ -44,7 +44,7 @@ class TestAnnotations:
         assert first is not None
         assert first.name == name
 
-    def test_left_shift_is_told_from_right_shift(self) -> None:
+    def test_left_shift_is_told_apart_from_right_shift(self) -> None:
         found = annotation_findings(inject(faults.shifted, project()))
         assert "to the right" in found["shifted"].cause
 

@@ -79,13 +79,13 @@ def test_a_difference_has_no_more_digits_than_its_texts_allow(right, n, shown):
 
 
 @pytest.mark.parametrize(("first", "second", "n"), [(0, 0, 60), (60, 60, 60), (1, 0, 1)])
-def test_nothing_is_made_of_extremes(first, second, n):
+def test_extremes_are_noise(first, second, n):
     pair = (entry(first, documents=n), entry(second, documents=n, seed=1))
     (comparison,) = history.compare([pair])
     assert comparison.verdict() == "noise"
 
 
-def test_what_changed_is_said():
+def test_what_changed_is_reported():
     assert history.changed_settings(entry(50, seed=1), entry(50)) == "seed 0 → 1"
     assert history.changed_settings(entry(50), None) == ""
     assert history.changed_settings(entry(50), entry(49)) == "same settings and data"

@@ -102,7 +102,7 @@ def test_case_changes_each_span_by_itself(record):
 
 
 @given(records(), st.integers(0, 3))
-def test_typos_and_punctuation_keep_every_span_and_leave_no_blank_edge(record, seed):
+def test_typos_and_punctuation_keep_every_span_and_leave_no_space_at_an_edge(record, seed):
     typos = perturbations.with_typos(record, 100, Random(seed))
     punctuation = perturbations.repunctuated(record)
     for done in (typos, punctuation):

@@ -179,7 +179,7 @@ def test_the_llms_answers_are_found_by_text(tmp_path):
     assert not found.seconds
 
 
-def test_a_failed_answer_counts_as_empty_and_is_told(tmp_path):
+def test_a_failed_answer_counts_as_empty_and_is_reported(tmp_path):
     found = systems.stored_llm(stored(tmp_path, llm={"error": "content_filter"}), GOLD)
     assert found.predicted[0].spans == []
     assert found.notes == ["1 of 60 texts got no usable answer and count as empty."]
@@ -237,7 +237,7 @@ def test_the_rules_tell_how_much_the_gazetteer_knows(tmp_path):
     assert systems.run_rules(blank("en"), gold, gazetteer=None, **options).missing
 
 
-def test_nothing_to_measure_is_said(tmp_path):
+def test_nothing_to_measure_is_reported(tmp_path):
     with pytest.raises(UserError, match="no accepted example"):
         scoring.require_scorable([], tmp_path)
     with pytest.raises(UserError, match="1 text without any span"):

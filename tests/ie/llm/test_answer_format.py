@@ -57,7 +57,7 @@ def test_no_answer_breaks_anything(answer, form, names):
 
 @given(ANY)
 @settings(max_examples=200, deadline=None)
-def test_every_word_of_lines_is_said_or_handed_back(answer):
+def test_every_word_of_lines_is_used_or_returned(answer):
     said, malformed = lines(answer)
     kept = words_of(said, malformed) | {"Companies", "companies", "Money", "money", "json", "1"}
     fences = set(re.findall(r"```(\w+)", answer))
@@ -77,7 +77,7 @@ def test_every_word_of_lines_is_said_or_handed_back(answer):
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_every_string_and_number_of_an_object_is_said_or_handed_back(answer):
+def test_every_string_and_number_of_an_object_is_used_or_returned(answer):
     said, malformed = parsed(json.dumps(answer))
     kept = {value for _, value in said} | set(malformed)
 
@@ -141,7 +141,7 @@ def test_forms_of_lines(answer):
         (";", ["A|X Capital", "Hooli, Inc."]),
     ],
 )
-def test_a_value_may_hold_the_sign_that_separates_without_its_blanks(separator, values):
+def test_a_value_may_hold_the_sign_that_separates_without_its_spaces(separator, values):
     line = answer_format.example({"Companies": values}, separator, "none")["lines"]["Companies"]
     said, malformed = answer_format.parse(f"Companies: {line}", ONE, "lines", separator, "none")
     assert [value for _, value in said] == values
@@ -227,7 +227,7 @@ def test_what_is_wrong_in_json_is_handed_back(answer, said, malformed):
     assert rest == malformed
 
 
-def test_a_bare_list_answers_the_only_field():
+def test_a_plain_list_answers_the_only_field():
     assert parsed('["Acme", "Hooli"]', ONE) == ([("COMPANY", "Acme"), ("COMPANY", "Hooli")], [])
     assert parsed('["Acme", "Hoo', ONE) == ([("COMPANY", "Acme")], ['"Hoo'])
 

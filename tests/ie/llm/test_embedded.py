@@ -168,13 +168,13 @@ def test_the_server_is_private_and_starts_late(model):
 
 
 @needs_model
-def test_a_grammar_that_is_none_is_said(model):
+def test_a_grammar_that_is_none_is_reported(model):
     with pytest.raises(UserError, match=r"llama.cpp refuses the request"):
         texts_of(model()([[Prompt("x", grammar="root ::= (((")]]))
 
 
 @needs_model
-def test_a_file_that_is_no_model_is_said(model, tmp_path):
+def test_a_file_that_is_no_model_is_reported(model, tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 1000)
     with pytest.raises(UserError, match=r"broken.gguf: llama.cpp can't load it"):
@@ -261,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_named(package, tmp_path):
         find_weights("tiny_weights", TINY, tmp_path / "file" / "cache")
 
 
-def test_a_package_whose_parts_are_missing_is_said(package, tmp_path):
+def test_a_package_whose_parts_are_missing_is_reported(package, tmp_path):
     (package / "__init__.py").write_text(
         "def assemble(path):\n    raise FileNotFoundError(2, 'gone', 'part00')\n"
     )

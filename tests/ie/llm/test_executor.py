@@ -198,7 +198,7 @@ def test_a_dry_run_sends_nothing_and_estimates(cache):
     assert cache.count() == 10
 
 
-def test_progress_is_told_in_order_with_running_cost(cache):
+def test_progress_is_reported_in_order_with_running_cost(cache):
     model = Model(Memory(), cache, prices=Prices(input=100_000, output=0))
     seen = []
     model.on_answer = lambda answer, stats: seen.append((str(answer), stats.hits + stats.misses, stats.cost))

@@ -172,7 +172,7 @@ def test_what_the_text_does_not_say_is_dropped_not_guessed(text, answer):
     assert places(text, answer) == ([], [(answer, "not in the text")])
 
 
-def test_names_end_anywhere_in_scripts_without_blanks():
+def test_names_end_anywhere_in_scripts_without_spaces():
     from spacy.lang.zh import Chinese
 
     text = "昨天腾讯收购了搜狗公司"
@@ -197,7 +197,7 @@ def test_case_is_folded_only_where_the_name_as_such_is_missing():
     assert found("an apple of APPLE", "Apple") == [("apple", "normalised"), ("APPLE", "normalised")]
 
 
-def test_a_longer_span_beats_a_shorter_one_and_the_loser_is_told():
+def test_a_longer_span_beats_a_shorter_one_and_the_loser_is_reported():
     spans, dropped = places("Atlas Growth Fund and Atlas", "Atlas", "Atlas Growth Fund")
     assert spans == [("Atlas Growth Fund", "exact"), ("Atlas", "exact")]
     assert dropped == []

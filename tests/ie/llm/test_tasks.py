@@ -387,7 +387,7 @@ def test_ways_to_write_a_relation(answer):
         ("Acm > Hooli", "names no two entities"),
     ],
 )
-def test_relations_that_join_nothing_are_told(answer, reason):
+def test_relations_that_join_nothing_are_reported(answer, reason):
     doc = ask(relations(), deal("Acme backs Hooli and Acme", COMPANY=["Acme", "Hooli"]), answer)
     assert trace(doc)["relations"] == []
     assert reasons(doc) == [("INVESTOR", answer.strip(), reason)]
@@ -431,7 +431,7 @@ def test_a_category_is_known_in_any_dress(answer):
     assert reasons(doc) == []
 
 
-def test_of_exclusive_categories_the_first_counts_and_the_others_are_told():
+def test_of_exclusive_categories_the_first_counts_and_the_others_are_reported():
     doc = ask(categories(), "Hooli raised $5m.", "OTHER | FUNDING | OTHER")
     assert doc.cats == {"FUNDING": 0.0, "ACQUISITION": 0.0, "OTHER": 1.0}
     assert reasons(doc) == [("Category", "FUNDING", "another category came first")]
@@ -442,7 +442,7 @@ def test_categories_that_do_not_exclude_each_other():
     assert doc.cats == {"FUNDING": 1.0, "ACQUISITION": 0.0, "OTHER": 1.0}
 
 
-def test_an_unknown_category_is_told():
+def test_an_unknown_category_is_reported():
     doc = ask(categories(), "Hooli raised $5m.", "SPORTS | FUNDING")
     assert doc.cats["FUNDING"] == 1.0
     assert reasons(doc) == [("Category", "SPORTS", "no such category")]
@@ -468,7 +468,7 @@ def test_json_categories_are_held_to_the_choices():
 # Answers
 
 
-def test_malformed_answers_are_told():
+def test_malformed_answers_are_reported():
     task = spans(answer="json", template=JSON)
     doc = ask(task, "Acme raised $5m.", '{"Company": ["Acme", 5], "Product": "x"}')
     assert entities(doc) == [("Acme", "COMPANY")]

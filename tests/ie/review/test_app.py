@@ -169,7 +169,9 @@ def test_an_answer_must_be_json(client: TestClient) -> None:
     assert sent.status_code == 415
 
 
-def test_a_full_disk_is_told(client: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(
+    client: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -275,7 +275,9 @@ class TestSkipping:
         sentence = project.engine.session("ann")["skipped"]
         assert sentence == f"{40 - len(asked)} texts on which all sources agree were skipped."
 
-    def test_a_share_is_shown_and_what_was_corrected_is_said_with_an_interval(self, tmp_path: Path) -> None:
+    def test_a_share_is_shown_and_what_was_corrected_is_reported_with_an_interval(
+        self, tmp_path: Path
+    ) -> None:
         shown = self.project(tmp_path, shown=1.0)
         corrected = checked = 0
         while item := shown.engine.next("ann"):

@@ -169,7 +169,7 @@ class TestOrdering:
         empty.draw(20)
         assert Counter(empty.parts()) == {"train": 10, "dev": 5, "test": 5}
 
-    def test_a_part_that_has_no_texts_stops_nobody(self) -> None:
+    def test_a_part_that_has_no_texts_stops_nothing(self) -> None:
         reviewing = Reviewing(texts(10), part=lambda text: "train", begin={"train": 6, "dev": 3, "test": 3})
         assert sorted(reviewing.draw()) == list(range(10))
 
@@ -343,7 +343,7 @@ class TestSuggestions:
         assert best("") == best("llm", "llm") == "uncertainty"
         assert best("llm", "rules") == best("llm", "") == best("rules+llm") == "disagreement"
 
-    def test_a_broken_record_is_told_and_left_out(self, tmp_path: Path) -> None:
+    def test_a_broken_record_is_reported_and_left_out(self, tmp_path: Path) -> None:
         path = write_lines(
             tmp_path / "llm.jsonl",
             [{"text": "Hooli", "spans": [{"start": 0, "end": 99, "label": "COMPANY"}]}],

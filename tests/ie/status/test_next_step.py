@@ -186,7 +186,7 @@ def golden() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_what_is_said(name: str) -> None:
+def test_the_sentences(name: str) -> None:
     assert "\n".join(decide(SITUATIONS[name]).lines()) == golden()[name]
 
 

@@ -222,7 +222,7 @@ class TestLabelStudio:
         with pytest.raises(UserError, match="no 'text' that is a string, but review, url; rename"):
             bring(tmp_path, "labelstudio", [TASK | {"data": {"review": "Hooli pays", "url": "x"}}])
 
-    def test_the_page_shows_runs_of_blanks_as_one(self, tmp_path):
+    def test_the_page_shows_runs_of_spaces_as_one(self, tmp_path):
         value = {"start": 0, "end": 7, "text": "Hooli Inc", "labels": ["ORG"]}
         text = "Hooli\n  Inc pays"
         for offsets, before in (((0, 11), ""), ((3, 14), "😀 "), ((2, 13), "😀 ")):

