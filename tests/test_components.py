@@ -59,10 +59,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = (ROOT / "configs" / f"{name}.cfg").read_text(encoding="utf-8")
         for old, new in {
             "width = 64": "width = 16",
-            "hidden_width = 128": "hidden_width = 16",
             "rows = [5000,1000,2500,2500]": "rows = [200,100,100,100]",
             "length = 65536": "length = 2048",
-            "learn_rate = 0.0015": "learn_rate = 0.01",
             "learn_rate = 0.001": "learn_rate = 0.01",
             "eval_frequency = 100": "eval_frequency = 20",
         }.items():
@@ -334,10 +332,10 @@ def test_bad_input_is_one_sentence_and_writes_nothing(project, capsys, tmp_path,
 
 @pytest.mark.slow
 def test_losses_that_are_no_numbers(project, capsys, tmp_path):
-    text = (project / "relations.cfg").read_text(encoding="utf-8")
-    config = tmp_path / "relations.cfg"
+    text = (project / "categories-shared.cfg").read_text(encoding="utf-8")
+    config = tmp_path / "categories-shared.cfg"
     config.write_text(text.replace("learn_rate = 0.01", "learn_rate = 1e38"), encoding="utf-8")
-    outcome = command(project, "train-relations", capsys, config=config, output=tmp_path / "out")
+    outcome = command(project, "train-categories", capsys, config=config, output=tmp_path / "out")
     assert outcome.status == 1
     assert "training diverged" in outcome.output
     assert not (tmp_path / "out/model-best").exists()

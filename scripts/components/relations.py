@@ -1,45 +1,36 @@
 """Typed, directed relations between the entities of a text: a trainable component, model included.
 
 Every ordered pair of entities is a candidate, unless it is too far apart or its entity labels never had a
-relation in training. A candidate is described by the token vectors of both entities, of what stands between
-them and around them (as Zeng et al. 2014 pool a sentence in pieces), and by hashed features: entity labels,
-order, distance, which entities stand between. Each label has a probability of its own; those above a
-threshold become relations. Where an entity can have one relation of a label only, the most probable is kept.
+relation in training. Two logistic regressions score the candidates, one after the other:
+
+1. The first one reads the text around a pair: n-grams of words in which entities are masked by their label
+   and role, n-grams of the characters of both names, the punctuation between entities, distance and order.
+2. The second one reads the scores that the first one gives to all candidates of the text (stacked
+   generalisation, Wolpert 1992). A company is rarely the investor of one deal and the target of another, and
+   two companies are rarely each other's investors: such rules are learned from the data, label by label.
+
+Candidates whose probability is above a threshold become relations. Where an entity can have only one relation
+of a label, the most probable is kept. `initialize` learns from all examples at once, with scikit-learn, which
+the trained component does not need. The same examples give the same weights, whatever the seed.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, Optional
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from spacy.attrs import LIKE_NUM, LOWER
+import srsly
+from spacy.attrs import IS_PUNCT, LIKE_NUM, LOWER, ORTH
 from spacy.language import Language
-from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.pipeline import Pipe
 from spacy.scorer import PRFScore
 from spacy.strings import hash_string
 from spacy.tokens import Doc
-from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import registry
+from spacy.training import Example, validate_get_examples
+from spacy.util import from_bytes, from_disk, minibatch, registry, to_bytes, to_disk
 from spacy.vocab import Vocab
-from thinc.api import (
-    Config,
-    Dropout,
-    HashEmbed,
-    Linear,
-    Maxout,
-    Model,
-    Optimizer,
-    chain,
-    concatenate,
-    expand_window,
-    list2ragged,
-    ragged2list,
-    residual,
-    set_dropout_rate,
-    with_array,
-)
-from thinc.types import Floats2d, Floats3d, Ints2d
 
 REQUIREMENTS: tuple[str, ...] = ()
 # Maximum tokens of candidates in one step of prediction.
@@ -48,167 +39,35 @@ HELD = 50_000
 Candidates = tuple[Doc, np.ndarray]
 # (start, end, label) of an entity in characters, to compare gold and prediction.
 Key = tuple[int, int, str]
-# Start and end of several stretches of rows, words or tokens.
+# Start and end of several stretches of words or tokens.
 Stretches = tuple[np.ndarray, np.ndarray]
 ENDS = ("head", "child")
 ROLES = ("other", *ENDS)
 ORDERS = ("back", "forward")  # the head is after the child, or before it
-PLACES = ("before", "in", "behind")
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
-LONGEST = 3  # words of an n-gram
-NEAR = 6  # words to either side of an entity whose place beside it is a feature
+WORDS = (1, 3)  # shortest and longest n-gram of words
+OUTLINE = (3, 5)  # of entities and punctuation
+CHARACTERS = (3, 5)  # of the characters of a name's words
+NEAR = 6  # words on each side of an entity whose n-grams are features of that entity
 OUTSIDE = 4  # words before and after a pair of which n-grams are made
+LONGEST = 40  # characters of a word that count
 LENGTH = 12  # of the vector of a pair's n-grams, however many words the text has
+SENTENCE_ENDS = (".", "!", "?", ";", ":", "。", "！", "？", "；", "：")
 SURE = 10.0  # score of a label that every candidate has, or none
+# Score of a pair that is no candidate. Scores are squashed by tanh(score / SCALE).
+NEVER, SCALE = -6.0, 4.0
 MOST = 4  # entities before or between others are counted up to here
-POOLS = 5
-SEED = 20  # of the hashes of the first embedding; others follow
+MANY = 8  # entities of a text are counted up to here
 MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
-
-DEFAULT_MODEL = """
-[model]
-@architectures = "ie.RelationModel.v1"
-hidden_width = 128
-role_width = 16
-depth = 0
-ngram_texts = 2
-ngram_strength = 1.0
-ngram_share = 0.8
-
-[model.tok2vec]
-@architectures = "spacy.Tok2Vec.v2"
-
-[model.tok2vec.embed]
-@architectures = "ie.MaskedEmbed.v1"
-width = 64
-attrs = ["NORM","PREFIX","SUFFIX","SHAPE"]
-rows = [5000,1000,2500,2500]
-masked = ["NORM","PREFIX"]
-
-[model.tok2vec.encode]
-@architectures = "spacy.MaxoutWindowEncoder.v2"
-width = 64
-depth = 2
-window_size = 1
-maxout_pieces = 3
-"""
 
 if not Doc.has_extension("relations"):
     Doc.set_extension("relations", default=[])
 
 
-@registry.architectures("ie.MaskedEmbed.v1")
-def build_masked_embed(
-    width: int, attrs: list[str], rows: list[int], masked: list[str]
-) -> Model[list[Doc], list[Floats2d]]:
-    """`spacy.MultiHashEmbed.v2`, except that tokens of entities have their label as some of the attributes.
-
-    There are many names and each says little, so a model of a few hundred examples learns more from the words
-    around them (Zhang et al. 2017 mask entities in this way). The suffix of a name may still be informative.
-
-    Args:
-        width: of the vectors.
-        attrs, rows: token attributes, and rows of the table of each.
-        masked: those of `attrs` that are hidden for entities.
-    """
-    if len(attrs) != len(rows) or not set(masked) <= set(attrs):
-        raise ValueError(f"attrs = {attrs} and rows = {rows} must be as many, masked = {masked} among them.")
-    columns = [attrs.index(name) for name in masked]
-
-    def extract(model: Model, docs: list[Doc], is_train: bool) -> tuple[list[Ints2d], Callable]:
-        arrays = []
-        for doc in docs:
-            values = doc.to_array(attrs).reshape(len(doc), len(attrs)).astype("uint64")
-            for ent in doc.ents:
-                values[ent.start : ent.end, columns] = hash_string(f"entity {ent.label_}")
-            arrays.append(model.ops.asarray(values, dtype="uint64"))
-        return arrays, lambda d: []
-
-    tables = [HashEmbed(width, n, column=i, seed=SEED + 2 + i, dropout=0.0) for i, n in enumerate(rows)]
-    embed = concatenate(*tables)
-    mix = Maxout(nO=width, nI=width * len(rows), nP=3, normalize=True, dropout=0.0)
-    model: Model = chain(
-        Model("extract_masked", extract), list2ragged(), with_array(chain(embed, mix)), ragged2list()
-    )
-    model.set_dim("nO", width)
-    return model
-
-
-@registry.architectures("ie.RelationModel.v1")
-def build_relation_model(
-    tok2vec: Model[list[Doc], list[Floats2d]],
-    hidden_width: int = 128,
-    role_width: int = 16,
-    depth: int = 0,
-    ngram_texts: int = 2,
-    ngram_strength: float = 1.0,
-    ngram_share: float = 0.8,
-    nO: Optional[int] = None,  # noqa: UP045 (thinc reads the annotation)
-) -> Model[list[Candidates], Floats2d]:
-    """Scores (logits) of every label for every candidate by each head, (candidates, heads * labels).
-
-    There are two heads, a neural one and a linear one on n-grams. They are trained separately, and their
-    scores are averaged by `ngram_share`, as they make different errors; trained on their sum, the faster one
-    would stop the other. The linear one is a logistic regression that `Relations.initialize` fits to all
-    examples at once: small steps, batch by batch, give rare n-grams too much weight.
-
-    Args:
-        tok2vec: token vectors; a `spacy.Tok2VecListener.v1` to share those of another component.
-        hidden_width: of the layer between description and scores.
-        role_width: of what is added to a token's vector: its role in the pair, its entity label.
-        depth: layers of window 1 that work on these.
-        ngram_texts: training texts that must have an n-gram; 0 for no n-grams at all.
-        ngram_strength: how closely they may fit the training data (C of scikit-learn).
-        ngram_share: weight of the n-grams in the score, from 0 to 1.
-        nO: number of labels; None leaves it to the component.
-    """
-    width = tok2vec.get_dim("nO")
-    roles = concatenate(*(HashEmbed(role_width, 500, column=i, seed=SEED + i, dropout=0.0) for i in range(2)))
-    entry = Maxout(nO=width, nI=width + 2 * role_width, nP=3, normalize=True, dropout=0.0)
-    layers = [
-        residual(chain(expand_window(1), Maxout(nO=width, nI=3 * width, nP=3, normalize=True, dropout=0.0)))
-        for _ in range(depth)
-    ]
-    encode = with_array(chain(entry, *layers), pad=depth) if layers else with_array(entry)
-    output: Model[Floats2d, Floats2d] = Linear(nO=nO, nI=hidden_width)
-    classify = chain(
-        Dropout(),
-        Maxout(nO=hidden_width, nI=POOLS * width, nP=3, normalize=True, dropout=0.0),
-        output,
-    )
-    parts = [tok2vec, roles, encode, classify]
-    if ngram_texts:
-        parts.append(ngram_layer(nO, ngram_texts, ngram_strength))
-    return Model(
-        "relations",
-        forward,
-        init=initialise,
-        layers=parts,
-        refs={"tok2vec": tok2vec, "output": output, "ngrams": parts[4] if ngram_texts else None},
-        dims={"nO": nO},
-        attrs={"shares": [1 - ngram_share, ngram_share] if ngram_texts else [1.0], "depth": depth},
-    )
-
-
-def initialise(model: Model, X: list[Candidates] | None = None, Y: Floats2d | None = None) -> None:
-    """Give every layer its dimensions and weights."""
-    if Y is not None:
-        for layer in (model, model.get_ref("output"), model.maybe_get_ref("ngrams")):
-            if layer is not None:
-                layer.set_dim("nO", Y.shape[1])
-    tok2vec, *others = model.layers
-    if model.maybe_get_ref("ngrams"):
-        others.pop()  # is fitted, see `fit_ngrams`
-    tok2vec.initialize(X=[doc for doc, _ in X] if X else None)
-    for layer in others:
-        layer.initialize()
-
-
 class Layout:
-    """Texts and their candidates as arrays: a step of the model works on all of a batch at once.
+    """Texts and their candidates as arrays, to work on all of a batch at once.
 
-    Tokens, entities and candidates are numbered through the batch. A candidate has rows of its own, one for
-    each token of its text.
+    Tokens, entities and candidates are numbered through the batch.
 
     Attributes:
         docs, sizes, offsets: the texts, how many tokens each has, and the number of its first.
@@ -216,17 +75,16 @@ class Layout:
         inside: the text of each entity.
         text, head, child: of each candidate.
         first, second: head and child in the order of the text; `forward` where the head is first.
-        lengths, shift: rows of each candidate, and what is added to a token's number to get that of its row.
     """
 
     def __init__(self, batch: Sequence[Candidates]) -> None:
         self.docs = [doc for doc, _ in batch]
-        ents = [doc.ents for doc in self.docs]
+        self.entities = [doc.ents for doc in self.docs]
         self.sizes, self.offsets = counted(self.docs)
-        counts, firsts = counted(ents)
-        self.labels = [ent.label_ for of_text in ents for ent in of_text]
-        self.inside = np.repeat(np.arange(len(ents)), counts)
-        bounds = [(ent.start, ent.end) for of_text in ents for ent in of_text]
+        counts, firsts = counted(self.entities)
+        self.labels = [ent.label_ for of_text in self.entities for ent in of_text]
+        self.inside = np.repeat(np.arange(len(counts)), counts)
+        bounds = [(ent.start, ent.end) for of_text in self.entities for ent in of_text]
         bounds = np.array(bounds, dtype=int).reshape(-1, 2)
         self.start, self.end = (bounds + self.offsets[self.inside, None]).T
         self.text = np.repeat(np.arange(len(batch)), counted([pairs for _, pairs in batch])[0])
@@ -234,60 +92,55 @@ class Layout:
         self.head, self.child = (pairs + firsts[self.text, None]).T
         self.first, self.second = np.minimum(self.head, self.child), np.maximum(self.head, self.child)
         self.forward = self.head < self.child
-        self.lengths = self.sizes[self.text]
-        self.shift = np.cumsum(self.lengths) - self.lengths - self.offsets[self.text]
 
-    def parts(self) -> list[Stretches]:
-        """The stretches of rows that describe each candidate, none empty: head, child, between."""
-        stretches = [
-            (self.start[self.head], self.end[self.head]),
-            (self.start[self.child], self.end[self.child]),
-            (self.end[self.first] - 1, self.start[self.second] + 1),
-        ]
-        return [(low + self.shift, high + self.shift) for low, high in stretches]
+    def tokens(self, attributes: list[int]) -> np.ndarray:
+        """(tokens, attributes): values of spaCy's token attributes."""
+        arrays = [doc.to_array(attributes).reshape(-1, len(attributes)) for doc in self.docs]
+        return np.concatenate([np.zeros((0, len(attributes)), dtype="uint64"), *arrays])
 
-    def kinds(self) -> np.ndarray:
-        """(rows,): the token of a row, its role in the pair and its place, as one number; see `marks`."""
-        token, owner = ragged(self.offsets[self.text], self.offsets[self.text] + self.lengths)
-        role = np.zeros(len(token), dtype=int)
-        for number, part in enumerate(self.parts()[:2], 1):
-            role[ragged(*part)[0]] = number
-        place = (token >= self.start[self.first][owner]) + 1 * (token >= self.end[self.second][owner])
-        return ((token * len(ROLES) + role) * len(ORDERS) + self.forward[owner]) * len(PLACES) + place
+    def sentences(self) -> Stretches:
+        """First token of the sentence of each entity, and the token behind its last."""
+        ends = np.isin(self.tokens([ORTH])[:, 0], hashes(SENTENCE_ENDS))
+        number = np.cumsum(ends) - ends
+        owner = np.repeat(np.arange(len(self.docs)), self.sizes)
+        number += owner  # a text begins a sentence
+        own = number[self.start]
+        return np.searchsorted(number, own), np.searchsorted(number, own, side="right")
 
-    def marks(self, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The token of each kind, and (kinds, 2) hashes: of its role, and of its place beside the pair."""
-        rest, place = np.divmod(kinds, len(ORDERS) * len(PLACES))
-        token, role = np.divmod(rest, len(ROLES))
-        roles = np.full((len(ROLES), self.sizes.sum()), hash_string("none"), dtype="uint64")
-        index, owner = ragged(self.start, self.end)
-        for number, name in enumerate(ROLES):
-            roles[number, index] = hashes(f"{name} {label}" for label in self.labels)[owner]
-        places = hashes(f"{order} {name}" for order in ORDERS for name in PLACES)
-        return token, np.stack([roles[role, token], places[place]], axis=1)
 
-    def words(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The words of the text of each candidate, one after the other, as hashes.
+class Rows:
+    """The words of the text of each candidate as hashes, one candidate after the other.
 
-        They are lower-cased, numbers are alike, and each entity is one word: its label and its role.
+    Words are lower-cased, numbers are alike, and each entity is one word: its label and its role.
 
-        Returns:
-            (words,) hashes; (candidates,) first word, that behind the last, head, child.
-        """
-        values = np.concatenate([doc.to_array([LOWER, LIKE_NUM]).reshape(-1, 2) for doc in self.docs])
-        values = np.where(values[:, 1] > 0, np.uint64(hash_string("#")), values[:, 0])
-        other, head, child = (hashes(f"<{role} {label}>" for label in self.labels) for role in ROLES)
-        values[self.start] = other
-        kept = np.ones(len(values), dtype=bool)
-        kept[ragged(self.start + 1, self.end)[0]] = False
-        before = np.concatenate([[0], np.cumsum(kept)])  # words before a token
-        low, high = (before[self.offsets[self.text] + more] for more in (0, self.lengths))
-        words = values[kept][ragged(low, high)[0]]
+    Args:
+        outline: entities and punctuation alone.
+
+    Attributes:
+        words: the hashes.
+        low, high, head, child: of each candidate its first word, that behind its last, its two ends.
+    """
+
+    def __init__(self, laid: Layout, *, outline: bool) -> None:
+        lower, number, mark = laid.tokens([LOWER, LIKE_NUM, IS_PUNCT]).T
+        values = np.where(number > 0, np.uint64(hash_string("#")), lower)
+        kept = mark > 0 if outline else np.ones(len(values), dtype=bool)
+        kept[ragged(laid.start, laid.end)[0]] = False
+        kept[laid.start] = True
+        other, head, child = (hashes(f"<{role} {label}>" for label in laid.labels) for role in ROLES)
+        values[laid.start] = other
+        self._before = np.concatenate([[0], np.cumsum(kept)])  # words before a token
+        low, high = (self._before[laid.offsets[laid.text] + more] for more in (0, laid.sizes[laid.text]))
+        self.words = values[kept][ragged(low, high)[0]]
         ends = np.cumsum(high - low)
-        shift = ends - high
-        heads, children = (before[self.start[one]] + shift for one in (self.head, self.child))
-        words[heads], words[children] = head[self.head], child[self.child]
-        return words, low + shift, ends, heads, children
+        self._shift = ends - high
+        self.low, self.high = low + self._shift, ends
+        self.head, self.child = (self.place(laid.start[end]) for end in (laid.head, laid.child))
+        self.words[self.head], self.words[self.child] = head[laid.head], child[laid.child]
+
+    def place(self, tokens: np.ndarray) -> np.ndarray:
+        """The words that begin at a token, one of each candidate."""
+        return self._before[tokens] + self._shift
 
 
 def counted(sequences: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -314,213 +167,79 @@ def ragged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.arange(len(owner)) + (starts - np.cumsum(lengths) + lengths)[owner], owner
 
 
-def forward(model: Model, X: list[Candidates], is_train: bool) -> tuple[Floats2d, Callable]:
-    """Classify the candidates of a batch of texts, one row each in their order.
-
-    Each candidate is a sequence of its own: the vectors of all tokens of the text, each with its role in the
-    pair. The description is pooled from that: head, child, between them, and the maximum and mean of all.
-    In training the scores are those of the neural head alone, for nothing is learnt from the n-grams'.
-    """
-    ops = model.ops
-    tok2vec, _, _, classify = model.layers[:4]
-    labels = model.get_dim("nO")
-    linear = None if is_train else model.maybe_get_ref("ngrams")
-    vectors, backprop_vectors = tok2vec([doc for doc, _ in X], is_train)
-    if not any(len(pairs) for _, pairs in X):
-        none = ops.alloc2f(0, labels * (2 if linear else 1))
-        return none, lambda d: backprop_vectors([ops.alloc2f(*v.shape) for v in vectors]) and []
-    laid = Layout(X)
-    tokens, backprop_tokens = encode_rows(model, ops.xp.concatenate(vectors), laid, is_train)
-    stretches = [*laid.parts(), None, None]
-    pooled, unpool = zip(
-        *(pool(model, tokens, laid, part, most=i in (2, 4)) for i, part in enumerate(stretches)), strict=True
-    )
-    scores, backprop_scores = classify(ops.xp.hstack(pooled), is_train)
-    if linear:
-        scores = ops.xp.hstack([scores, linear.predict(laid)])
-
-    def backprop(d_scores: Floats2d) -> list:
-        d_pooled = ops.xp.split(backprop_scores(d_scores), POOLS, axis=1)
-        d_tokens = ops.alloc2f(*tokens.shape)
-        for back, d_part in zip(unpool, d_pooled, strict=True):
-            back(d_tokens, ops.as_contig(d_part))
-        backprop_vectors(ops.unflatten(backprop_tokens(d_tokens), ops.asarray1i(laid.sizes)))
-        return []
-
-    return scores, backprop
-
-
-def encode_rows(
-    model: Model, vectors: Floats2d, laid: Layout, is_train: bool
-) -> tuple[Floats2d, Callable[[Floats2d], Floats2d]]:
-    """Vectors of all rows of a layout from those of its tokens, and the way back.
-
-    A token that has the same role and place in many pairs has the same vector there, which is computed once,
-    unless it also depends on the tokens beside it (`depth`) or, in training, on what dropout leaves of it.
-    """
-    ops = model.ops
-    _, roles, encode, _ = model.layers[:4]
-    kinds, lengths, rows = laid.kinds(), laid.lengths, None
-    if not is_train and not model.attrs["depth"]:
-        kinds, rows = np.unique(kinds, return_inverse=True)
-        lengths = np.array([len(kinds)])
-    token_numbers, marks = laid.marks(kinds)
-    index, lengths = ops.asarray(token_numbers, dtype="i"), ops.asarray1i(lengths)
-    roled, backprop_roles = roles(ops.asarray(marks, dtype="uint64"), is_train)
-    encoded, backprop_encode = encode(
-        ops.unflatten(ops.xp.hstack([vectors[index], roled]), lengths), is_train
-    )
-    tokens = ops.xp.concatenate(encoded)
-
-    def backprop(d_tokens: Floats2d) -> Floats2d:
-        d_rows = ops.xp.concatenate(backprop_encode(ops.unflatten(d_tokens, lengths)))
-        width = vectors.shape[1]
-        backprop_roles(ops.as_contig(d_rows[:, width:]))
-        d_vectors = ops.alloc2f(*vectors.shape)
-        ops.scatter_add(d_vectors, index, ops.as_contig(d_rows[:, :width]))
-        return d_vectors
-
-    return tokens if rows is None else tokens[ops.asarray(rows, dtype="i")], backprop
-
-
-def ngram_layer(nO: int | None, texts: int, strength: float) -> Model[Layout, Floats2d]:
-    """Scores from the n-grams of candidates, linear in those it knows; see `fit_ngrams`."""
-    return Model(
-        "ngrams",
-        forward_ngrams,
-        dims={"nO": nO},
-        params={"W": None, "b": None},
-        attrs={"keys": np.zeros(0, dtype="uint64"), "texts": texts, "strength": strength},
-    )
-
-
-def forward_ngrams(model: Model, X: Layout, is_train: bool) -> tuple[Floats2d, Callable[[Floats2d], list]]:
-    """(candidates, labels). Nothing is learnt on the way back."""
-    columns, values, lengths = known_ngrams(X, model.attrs["keys"])
-    weights = model.ops.to_numpy(model.get_param("W"))[columns] * values[:, None]
-    # what a candidate without a known n-gram adds up to is that of no row
-    total = np.vstack([np.zeros((1, weights.shape[1]), dtype="f"), np.cumsum(weights, axis=0, dtype="f8")])
-    ends = np.cumsum(lengths)
-    scores = (total[ends] - total[ends - lengths]).astype("f")
-    return model.ops.asarray2f(scores) + model.get_param("b"), lambda d: []
-
-
-def known_ngrams(laid: Layout, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all candidates in a row: which n-grams of `keys` (sorted) they have, their values, how many each."""
-    grams, owner = ngrams(laid)
-    place = np.minimum(np.searchsorted(keys, grams), len(keys) - 1)
-    known = keys[place] == grams if len(keys) else np.zeros(len(grams), dtype=bool)
-    owner, columns = np.divmod(distinct(owner[known] * len(keys) + place[known]), max(1, len(keys)))
-    lengths = np.bincount(owner, minlength=len(laid.text))
-    # a text of twice as many words is no surer
-    values = (LENGTH / np.sqrt(np.maximum(1, lengths))).astype("f")
-    return columns, values[owner], lengths
-
-
-def fit_ngrams(layer: Model, batch: Sequence[Candidates], truth: np.ndarray, fits: np.ndarray) -> None:
-    """Give the n-gram layer the n-grams that are in several texts, and the weights that fit best.
-
-    Args:
-        truth, fits: (candidates, labels): 1 where a candidate has, or could have, a label.
-
-    Raises:
-        ImportError: scikit-learn isn't there; it is needed to train, not to use what was trained.
-    """
-    from scipy.sparse import csr_matrix
-    from sklearn.linear_model import LogisticRegression
-
-    texts = []
-    for one in batch:
-        of_text = [ngrams(Layout(part))[0] for part in portions([one])]
-        texts.append(distinct(np.concatenate(of_text)))
-    grams, numbers = np.unique(np.concatenate([np.zeros(0, "uint64"), *texts]), return_counts=True)
-    keys = layer.attrs["keys"] = grams[numbers >= layer.attrs["texts"]]
-    weights = np.zeros((len(keys), truth.shape[1]), dtype="f")
-    bias = np.full(truth.shape[1], -SURE, dtype="f")
-    if len(truth) and len(keys):
-        known = zip(*(known_ngrams(Layout(part), keys) for part in portions(batch)), strict=True)
-        columns, values, lengths = map(np.concatenate, known)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        matrix = csr_matrix((values, columns, starts), shape=(len(truth), len(keys)))
-        for label in range(truth.shape[1]):
-            chosen = np.flatnonzero(fits[:, label])
-            right = truth[chosen, label] > 0
-            if 0 < right.sum() < len(right):
-                fitted = LogisticRegression(
-                    C=layer.attrs["strength"], solver="liblinear", max_iter=1000, random_state=0
-                ).fit(matrix[chosen], right)
-                weights[:, label], bias[label] = fitted.coef_[0], fitted.intercept_[0]
-            elif len(right):
-                bias[label] = SURE if right.all() else -SURE
-    layer.set_param("W", layer.ops.asarray2f(weights))
-    layer.set_param("b", layer.ops.asarray1f(bias))
-
-
-def pool(
-    model: Model, tokens: Floats2d, laid: Layout, part: Stretches | None, *, most: bool
-) -> tuple[Floats2d, Callable[[Floats2d, Floats2d], None]]:
-    """One vector a stretch of rows (None: all of each candidate), their mean or (`most`) their maximum.
-
-    The way back adds to the gradient of the rows.
-    """
-    ops = model.ops
-    lengths = ops.asarray1i(part[1] - part[0] if part else laid.lengths)
-    index = ops.asarray(ragged(*part)[0], dtype="i") if part else None
-    rows = tokens if index is None else tokens[index]
-    vectors, which = ops.reduce_max(rows, lengths) if most else (ops.reduce_mean(rows, lengths), None)
-
-    def unpool(d_tokens: Floats2d, d_vectors: Floats2d) -> None:
-        if most:
-            d_rows = ops.backprop_reduce_max(d_vectors, which, lengths)
-        else:
-            d_rows = ops.backprop_reduce_mean(d_vectors, lengths)
-        if index is None:
-            d_tokens += d_rows
-        else:
-            ops.scatter_add(d_tokens, index, d_rows)
-
-    return vectors, unpool
-
-
 def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of word n-grams that know the pair, and of its order and distance, and the candidate of each.
+    """Hashes of the features of each candidate that the first regression reads, and the candidate of each.
 
     Those of a candidate aren't side by side, and one may be there more than once.
     """
-    row, low, high, head, child = laid.words()
-    first, second = np.minimum(head, child), np.maximum(head, child)
+    rows, outline = Rows(laid, outline=False), Rows(laid, outline=True)
+    first, second = np.minimum(rows.head, rows.child), np.maximum(rows.head, rows.child)
     regions = {
         "between": (first, second + 1),
-        "before": (np.maximum(low, first - OUTSIDE), first + 1),
-        "behind": (second, np.minimum(high, second + OUTSIDE + 1)),
+        "before": (np.maximum(rows.low, first - OUTSIDE), first + 1),
+        "behind": (second, np.minimum(rows.high, second + OUTSIDE + 1)),
     }
-    parts = _grams(row, (low, high), LONGEST, hashes(["text"]))
+    parts = _grams(rows.words, (rows.low, rows.high), WORDS, hashes(["text"]))
     for name, region in regions.items():
         salts = hashes(f"{order} {name}" for order in ORDERS)[1 * laid.forward]
-        parts += _grams(row, region, LONGEST, salts)
-    lower = np.concatenate([doc.to_array(LOWER) for doc in laid.docs])
-    for role, at, number in (("head", head, laid.head), ("child", child, laid.child)):
-        left, right = np.maximum(low, at - NEAR), np.minimum(high, at + NEAR + 1)
+        parts += _grams(rows.words, region, WORDS, salts)
+    around = (
+        np.maximum(outline.low, np.minimum(outline.head, outline.child) - OUTSIDE),
+        np.minimum(outline.high, np.maximum(outline.head, outline.child) + OUTSIDE + 1),
+    )
+    parts += _grams(outline.words, around, OUTLINE, hashes(["outline"]))
+    lower, sentences, names = laid.tokens([LOWER])[:, 0], laid.sentences(), name_ngrams(laid)
+    for role, at, number in (("head", rows.head, laid.head), ("child", rows.child, laid.child)):
+        left, right = np.maximum(rows.low, at - NEAR), np.minimum(rows.high, at + NEAR + 1)
         start, end = laid.start[number], laid.end[number]
-        parts += _grams(row, (left, at), 2, hashes([f"{role} left"]))
-        parts += _grams(row, (at + 1, right), 2, hashes([f"{role} right"]))
-        parts += _grams(lower, (start, end), 1, hashes([role]))
-        parts += _grams(lower, (end - 1, end), 1, hashes([f"{role} last"]))
+        sentence = tuple(rows.place(bound[number]) for bound in sentences)
+        parts += _grams(rows.words, (left, at), (1, 2), hashes([f"{role} left"]))
+        parts += _grams(rows.words, (at + 1, right), (1, 2), hashes([f"{role} right"]))
+        parts += _grams(rows.words, sentence, (1, 1), hashes([f"{role} sentence"]))
+        parts += _grams(lower, (start, end), (1, 1), hashes([role]))
+        parts += _grams(lower, (end - 1, end), (1, 1), hashes([f"{role} last"]))
+        parts += _grams(
+            names[0], tuple(bound[number] for bound in names[1]), (1, 1), hashes([f"{role} name"])
+        )
     known = describe(laid, second - first)
     parts.append((known.ravel(), np.repeat(np.arange(len(known)), known.shape[1])))
     grams, owner = map(np.concatenate, zip(*parts, strict=True))
     return grams, owner
 
 
+def name_ngrams(laid: Layout) -> tuple[np.ndarray, Stretches]:
+    """Hashes of the character n-grams of all entities, and the stretch of each entity."""
+    by_entity = [
+        [gram for token in ent for gram in character_ngrams(token.lower_[:LONGEST])]
+        for of_text in laid.entities
+        for ent in of_text
+    ]
+    counts, firsts = counted(by_entity)
+    flat = [gram for grams in by_entity for gram in grams]
+    return np.array(flat, dtype="uint64"), (firsts, firsts + counts)
+
+
+@lru_cache(maxsize=50_000)
+def character_ngrams(word: str) -> tuple[int, ...]:
+    """Hashes of the character n-grams of a word, whose start and end count as a character."""
+    word, (shortest, longest) = f" {word} ", CHARACTERS
+    return tuple(
+        hash_string(word[start : start + n])
+        for n in range(shortest, longest + 1)
+        for start in range(len(word) - n + 1)
+    )
+
+
 def _grams(
-    words: np.ndarray, part: Stretches, longest: int, salts: np.ndarray
+    words: np.ndarray, part: Stretches, lengths: tuple[int, int], salts: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each n up to the longest: hashes of every n words in a row of a stretch, and which stretch it is.
+    """For each n from the shortest to the longest: hashes of every n words in a row of a stretch, and which
+    stretch it is.
 
     The salts, one a stretch or one for all, keep those of one place apart from another's.
     """
     salts, by_length = np.broadcast_to(salts, part[0].shape), []
-    for n in range(1, longest + 1):
+    for n in range(lengths[0], lengths[1] + 1):
         index, owner = ragged(part[0], part[1] - n + 1)
         grams = salts[owner]
         for i in range(n):
@@ -554,61 +273,239 @@ def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
     return hashes(features).reshape(-1, 5)
 
 
-class Relations(TrainablePipe):
+def known_ngrams(laid: Layout, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers in `keys` (sorted) of the n-grams of each candidate, and how many each candidate has."""
+    grams, owner = ngrams(laid)
+    place = np.minimum(np.searchsorted(keys, grams), max(0, len(keys) - 1))
+    known = keys[place] == grams if len(keys) else np.zeros(len(grams), dtype=bool)
+    owner, columns = np.divmod(distinct(owner[known] * len(keys) + place[known]), max(1, len(keys)))
+    return columns, np.bincount(owner, minlength=len(laid.text))
+
+
+def scales(lengths: np.ndarray) -> np.ndarray:
+    """The value of an n-gram of candidates with so many: a text of twice as many words is no surer."""
+    return LENGTH / np.sqrt(np.maximum(1, lengths))
+
+
+def ngram_scores(laid: Layout, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(candidates, labels): scores (logits) of the first regression."""
+    columns, lengths = known_ngrams(laid, arrays["keys"])
+    weights = arrays["weights"][columns]
+    # what a candidate without a known n-gram adds up to is that of no row
+    total = np.vstack([np.zeros((1, weights.shape[1])), np.cumsum(weights, axis=0, dtype="f8")])
+    ends = np.cumsum(lengths)
+    return (total[ends] - total[ends - lengths]) * scales(lengths)[:, None] + arrays["bias"]
+
+
+class TextScores:
+    """The scores of all candidates of each text, as features of each candidate for the second regression.
+
+    Args:
+        scores: (candidates, labels) of the first regression, `NEVER` where a label doesn't fit.
+    """
+
+    def __init__(self, laid: Layout, scores: np.ndarray) -> None:
+        self.scores = scores
+        entities = len(laid.labels)
+        as_head, beside_head = best_of(scores, laid.head, entities)
+        as_child, beside_child = best_of(scores, laid.child, entities)
+        of_text, beside = best_of(scores, laid.text, len(laid.docs))
+        self._rivals = np.stack([beside_head, beside_child, beside], axis=1)
+        pair, reverse = laid.head * entities + laid.child, laid.child * entities + laid.head
+        order = np.argsort(pair, kind="stable")
+        place = order[np.minimum(np.searchsorted(pair[order], reverse), len(pair) - 1)]
+        parts = [
+            as_head[laid.head],
+            as_child[laid.child],
+            of_text[laid.text],
+            scores,
+            as_child[laid.head],
+            as_head[laid.child],
+            np.where((pair[place] == reverse)[:, None], scores[place], NEVER),
+        ]
+        self._context = np.stack(parts, axis=1)
+        keys = list(zip(laid.inside.tolist(), laid.labels, strict=True))
+        numbers, alike = Counter(laid.inside.tolist()), Counter(keys)
+        counts = [(numbers[text], alike[text, label]) for text, label in keys]
+        self._counts = np.minimum(np.array(counts, dtype=float)[laid.child], MANY) / SCALE
+
+    def features(self, label: int, rows: np.ndarray) -> np.ndarray:
+        """(rows, features) of some candidates for one label."""
+        own, context, rivals = self.scores[rows, label], self._context[rows], self._rivals[rows, :, label]
+        # of this label, the best of the other candidates
+        context[:, :3, label] = rivals
+        context[:, 3, label] = NEVER
+        leads = own[:, None] - rivals[:, :2]
+        context = context.reshape(len(rows), context.shape[1] * context.shape[2])
+        squashed = np.tanh(np.hstack([own[:, None], context, leads]) / SCALE)
+        features = np.hstack([squashed, self._counts[rows]])
+        return np.hstack([own[:, None] / SCALE, features, squashed[:, :1] * features])
+
+
+def best_of(scores: np.ndarray, groups: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(groups, labels): the best score of each group of candidates, and (candidates, labels): that of the
+    other candidates of the same group; `NEVER` where there is none.
+
+    Args:
+        groups: the group of each candidate, from 0 to n - 1.
+    """
+    best, second = np.full((2, n, scores.shape[1]), NEVER)
+    np.maximum.at(best, groups, scores)
+    is_best = scores >= best[groups]
+    np.maximum.at(second, groups, np.where(is_best, NEVER, scores))
+    tied = np.zeros(best.shape, dtype=int)
+    np.add.at(tied, groups, is_best)
+    second = np.where(tied > 1, best, second)
+    return best, np.where(is_best, second[groups], best[groups])
+
+
+def fit(
+    batch: Sequence[Candidates], truth: np.ndarray, fits: np.ndarray, settings: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Fit both regressions; see `Relations` for the settings.
+
+    The second one learns from scores that the first one gives to texts it was not fitted to, by
+    cross-validation: on its own training texts the first one is nearly always right.
+
+    Args:
+        truth, fits: (candidates, labels): whether a candidate has, or could have, a label.
+
+    Raises:
+        ImportError: scikit-learn isn't there; it is needed to train, not to use what was trained.
+    """
+    matrix, keys = ngram_matrix(batch)
+    # the same text with other entities counts once, and is in the same fold
+    names, numbers = np.unique(hashes(doc.text for doc, _ in batch), return_inverse=True)
+    texts = np.repeat(numbers, [len(pairs) for _, pairs in batch])
+    fold = names % np.uint64(settings["folds"])
+    held_out = np.full(truth.shape, NEVER)
+    for number in range(settings["folds"]):
+        inside = fold != number
+        if inside.any() and not inside.all():
+            columns, weights, bias = fit_ngrams(matrix, texts, inside, truth, fits, settings)
+            rows = np.flatnonzero(~inside[texts])
+            held_out[rows] = scaled(matrix[rows][:, columns]) @ weights + bias
+    columns, weights, bias = fit_ngrams(matrix, texts, np.ones(len(names), dtype=bool), truth, fits, settings)
+    text_scores = TextScores(Layout(batch), np.where(fits, held_out, NEVER))
+    joint = [
+        regression(text_scores.features(label, rows), truth[rows, label], settings["joint_strength"])
+        for label, rows in enumerate(map(np.flatnonzero, fits.T))
+    ]
+    return {
+        "keys": keys[columns],
+        "weights": np.ascontiguousarray(weights, dtype="float32"),
+        "bias": bias.astype("float32"),
+        "joint": np.stack([one for one, _ in joint], axis=1).astype("float32"),
+        "joint_bias": np.array([one for _, one in joint], dtype="float32"),
+    }
+
+
+def ngram_matrix(batch: Sequence[Candidates]) -> tuple[Any, np.ndarray]:
+    """(candidates, n-grams), 1 where a candidate has one; and the sorted n-grams."""
+    from scipy.sparse import csr_matrix
+
+    parts = [ngrams(Layout(part)) for part in portions(batch)]
+    keys = distinct(np.concatenate([np.zeros(0, "uint64"), *(grams for grams, _ in parts)]))
+    columns, lengths = [], []
+    for part in portions(batch):
+        of_part, counts = known_ngrams(Layout(part), keys)
+        columns.append(of_part)
+        lengths.append(counts)
+    indices, counts = np.concatenate(columns), np.concatenate(lengths)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    matrix = csr_matrix((np.ones(len(indices), dtype="f"), indices, starts), (len(counts), len(keys)))
+    return matrix, keys
+
+
+def fit_ngrams(
+    matrix: Any,
+    texts: np.ndarray,
+    inside: np.ndarray,
+    truth: np.ndarray,
+    fits: np.ndarray,
+    settings: Mapping[str, Any],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first regression of some texts: which n-grams several of them have, weights and bias.
+
+    Args:
+        texts, inside: the text of each candidate; whether each text is used.
+    """
+    from scipy.sparse import csr_matrix
+
+    used = np.flatnonzero(inside[texts])
+    of_text = csr_matrix((np.ones(len(used)), (texts[used], np.arange(len(used)))), (len(inside), len(used)))
+    columns = np.flatnonzero((of_text @ matrix[used]).getnnz(axis=0) >= settings["ngram_texts"])
+    known = scaled(matrix[:, columns])
+    weights, bias = np.zeros((len(columns), truth.shape[1])), np.zeros(truth.shape[1])
+    for label in range(truth.shape[1]):
+        rows = used[fits[used, label]]
+        weights[:, label], bias[label] = regression(
+            known[rows], truth[rows, label], settings["ngram_strength"]
+        )
+    return columns, weights, bias
+
+
+def scaled(matrix: Any) -> Any:
+    """The matrix with each row's ones replaced by `scales`."""
+    lengths = np.diff(matrix.indptr)
+    matrix.data = np.repeat(scales(lengths), lengths)
+    return matrix
+
+
+def regression(data: Any, truth: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """Weights and bias of a logistic regression; a label that no row or each row has gets a sure bias."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not data.shape[1] or not 0 < truth.sum() < len(truth):
+        return np.zeros(data.shape[1]), SURE if len(truth) and truth.all() else -SURE
+    model = LogisticRegression(C=strength, solver="liblinear", max_iter=1000, random_state=0)
+    model.fit(data, truth)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+class Relations(Pipe):
     """Sets `doc._.relations`: a list of `{"head", "child", "label", "score"}`, best first.
 
     `head` and `child` are indices into `doc.ents`. In training, `example.reference._.relations` holds the
-    right ones (without `score`), and the candidates are those of the entities of `example.predicted`: gold
-    ones if the corpus sets them, predicted ones if an entity recogniser is among the annotating components.
+    right ones (without `score`), and the candidates are those of the entities of `example.predicted`, or of
+    the reference where nothing is predicted.
 
     Args:
-        threshold: probability (0 to 1) that makes a relation.
-        max_distance: most tokens between two entities of a candidate; 0 for any.
-        types: for each label the pairs of entity labels (head, child) that it can join. Labels that aren't
-            listed take those of the training data.
-        single: for each label the ends, "head" or "child", that can be in one such relation only; the most
-            probable is kept. Labels that aren't listed take the ends of which, in the training data, at least
-            `single_share` are in one relation only.
-        single_share: from 0 to 1; above 1 none is learnt.
+        vocab: of the pipeline.
+        name: of the component.
+        settings: `threshold`: probability (0 to 1) that makes a relation. `max_distance`: most tokens between
+            two entities of a candidate; 0 for any. `types`: for each label the pairs of entity labels (head,
+            child) that it can join; labels that aren't listed take those of the training data. `single`: for
+            each label the ends, "head" or "child", that can be in one such relation only; the most probable
+            is kept; labels that aren't listed take the ends of which, in the training data, at least
+            `single_share` (0 to 1; above 1 none is learned) are in one relation only. `ngram_texts`: training
+            texts that must have an n-gram. `ngram_strength`, `joint_strength`: inverse of the L2
+            regularisation (C of scikit-learn) of the first and of the second regression. `folds`: parts of
+            the training data; the first regression scores each part by the others.
+        scorer: of the pipeline's relations.
     """
 
-    def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str,
-        *,
-        threshold: float,
-        max_distance: int,
-        types: dict[str, list[list[str]]],
-        single: dict[str, list[str]],
-        single_share: float,
-        scorer: Callable | None,
-    ) -> None:
-        if not 0 <= threshold <= 1 or max_distance < 0:
-            raise ValueError(
-                f"{name}: threshold = {threshold} must be from 0 to 1, "
-                f"max_distance = {max_distance} at least 0."
-            )
-        if wrong := sorted({end for ends in single.values() for end in ends} - set(ENDS)):
+    def __init__(self, vocab: Vocab, name: str, settings: dict[str, Any], scorer: Callable | None) -> None:
+        if not 0 <= settings["threshold"] <= 1:
+            raise ValueError(f"{name}: threshold = {settings['threshold']} must be from 0 to 1.")
+        for key, least in {"max_distance": 0, "ngram_texts": 1, "folds": 2}.items():
+            if settings[key] < least:
+                raise ValueError(f"{name}: {key} = {settings[key]} must be at least {least}.")
+        if wrong := sorted({end for ends in settings["single"].values() for end in ends} - set(ENDS)):
             raise ValueError(f"{name}: single = {wrong[0]!r} is neither head nor child.")
         self.vocab = vocab
-        self.model = model
         self.name = name
         self.scorer = scorer
-        allowed = {label: sorted(map(list, pairs)) for label, pairs in types.items()}
-        self.cfg: dict[str, Any] = {
-            "labels": [],
-            "threshold": threshold,
-            "max_distance": max_distance,
-            "types": allowed,
-            "single": {label: [end for end in ENDS if end in ends] for label, ends in single.items()},
-            "single_share": single_share,
+        self.cfg: dict[str, Any] = {"labels": [], **settings}
+        self.cfg["types"] = {label: sorted(map(list, pairs)) for label, pairs in settings["types"].items()}
+        self.cfg["single"] = {
+            label: [end for end in ENDS if end in ends] for label, ends in settings["single"].items()
         }
+        self.arrays: dict[str, np.ndarray] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the model's output."""
+        """The labels, in the order of the columns of the weights."""
         return tuple(self.cfg["labels"])
 
     @property
@@ -625,18 +522,6 @@ class Relations(TrainablePipe):
     def threshold(self, value: float) -> None:
         self.cfg["threshold"] = float(value)
 
-    def add_label(self, label: str) -> int:
-        """Add a label before initialization; 0 if it was there, 1 if not."""
-        if label in self.cfg["labels"]:
-            return 0
-        if self.model.has_dim("nO"):
-            raise ValueError(
-                f"{self.name}: {label!r} can't be added to a model that has its labels; train it again."
-            )
-        self.cfg["labels"].append(label)
-        self.vocab.strings.add(label)
-        return 1
-
     def candidates(self, doc: Doc) -> np.ndarray:
         """(candidates, 2): indices of head and child in `doc.ents`, in order."""
         ents = [(ent.label_, ent.start, ent.end) for ent in doc.ents]
@@ -652,22 +537,36 @@ class Relations(TrainablePipe):
         ]
         return np.array(pairs, dtype="i").reshape(-1, 2)
 
-    def predict(self, docs: Iterable[Doc]) -> Floats2d:
+    def __call__(self, doc: Doc) -> Doc:
+        self.set_annotations([doc], self.predict([doc]))
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Process texts in batches, which give the same answers as one text at a time."""
+        for docs in minibatch(stream, size=batch_size):
+            self.set_annotations(docs, self.predict(docs))
+            yield from docs
+
+    def predict(self, docs: Iterable[Doc]) -> np.ndarray:
         """Probabilities of all candidates of all texts, (candidates, labels); 0 where the types don't fit."""
         batch = [(doc, self.candidates(doc)) for doc in docs]
-        if not any(len(pairs) for _, pairs in batch):
-            # the layers below don't support texts without tokens
-            return self.model.ops.alloc2f(0, len(self.labels))
-        shares = self.model.ops.asarray1f(self.model.attrs["shares"])
-        scores = [shares @ self._by_head(self.model.predict(portion)) for portion in portions(batch)]
-        return self.model.ops.sigmoid(self.model.ops.xp.concatenate(scores)) * self._fits(batch)
+        fits = self._fits(batch)
+        if not len(fits) or not self.arrays:
+            return np.zeros(fits.shape)
+        scores = np.concatenate([ngram_scores(Layout(part), self.arrays) for part in portions(batch)])
+        texts = TextScores(Layout(batch), np.where(fits, scores, NEVER))
+        result = np.zeros(scores.shape)
+        for label, rows in enumerate(map(np.flatnonzero, fits.T)):
+            final = texts.features(label, rows) @ self.arrays["joint"][:, label]
+            result[rows, label] = 1 / (1 + np.exp(-final - self.arrays["joint_bias"][label]))
+        # Rounded, as last bits differ between processors.
+        return np.round(result, 6)
 
-    def set_annotations(self, docs: Iterable[Doc], scores: Floats2d) -> None:
+    def set_annotations(self, docs: Iterable[Doc], scores: np.ndarray) -> None:
         """Set `doc._.relations` to the candidates above the threshold, the most probable first.
 
         An end that can be in one relation only is kept once, so a wrong pair can't stand beside a right one.
         """
-        scores = self.model.ops.to_numpy(scores)
         start = 0
         for doc in docs:
             pairs = self.candidates(doc)
@@ -680,7 +579,7 @@ class Relations(TrainablePipe):
             ]
             doc._.relations = [
                 {"head": head, "child": child, "label": label, "score": round(score, 4)}
-                # Rounded, as last bits differ between processors; ties go to the first in the text.
+                # Ties go to the first in the text, whatever the last bits.
                 for score, head, child, label in self._once(
                     sorted(likely, key=lambda f: (-round(f[0], 6), f[1:]))
                 )
@@ -697,76 +596,29 @@ class Relations(TrainablePipe):
                 taken |= ends
                 yield one
 
-    def update(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
-        losses: dict[str, float] | None = None,
-    ) -> dict[str, float]:
-        """Learn from a batch; the neural head's loss (summed cross-entropy) is added to `losses`."""
-        losses = {} if losses is None else losses
-        losses.setdefault(self.name, 0.0)
-        examples = list(examples)
-        validate_examples(examples, "Relations.update")
-        if not any(len(eg.predicted) for eg in examples):
-            return losses
-        set_dropout_rate(self.model, drop)
-        batch = [(eg.predicted, self.candidates(eg.predicted)) for eg in examples]
-        logits, backprop = self.model.begin_update(batch)
-        loss, gradient = self._loss(examples, batch, logits)
-        backprop(gradient)
-        if sgd is not None:
-            self.finish_update(sgd)
-        losses[self.name] += loss
-        return losses
-
-    def get_loss(self, examples: Iterable[Example], scores: Floats2d) -> tuple[float, Floats2d]:
-        """Cross-entropy of the model's output, summed over the heads that are in it, and its gradient."""
-        examples = list(examples)
-        batch = [(eg.predicted, self.candidates(eg.predicted)) for eg in examples]
-        return self._loss(examples, batch, scores)
-
-    def _loss(
-        self, examples: Sequence[Example], batch: Sequence[Candidates], scores: Floats2d
-    ) -> tuple[float, Floats2d]:
-        ops = self.model.ops
-        truth = ops.asarray2f(self._truth(examples, batch))[:, None]
-        fits = self._fits(batch)[:, None]
-        predicted = ops.sigmoid(self._by_head(scores))
-        right = ops.xp.clip(ops.xp.where(truth > 0, predicted, 1 - predicted), 1e-6, 1)
-        gradient = (predicted - truth) * fits / max(1, len(examples))
-        return float(-(ops.xp.log(right) * fits).sum()), gradient.reshape(scores.shape)
-
-    def _by_head(self, scores: Floats2d) -> Floats3d:
-        """(candidates, heads, labels)"""
-        return scores.reshape(len(scores), scores.shape[1] // len(self.labels), len(self.labels))
-
     def _truth(self, examples: Sequence[Example], batch: Sequence[Candidates]) -> np.ndarray:
         column = {label: i for i, label in enumerate(self.labels)}
         rows = []
         for example, (doc, pairs) in zip(examples, batch, strict=True):
-            truth = np.zeros((len(pairs), len(column)), dtype="f")
+            truth = np.zeros((len(pairs), len(column)), dtype=bool)
             numbers = {entity_key(ent): number for number, ent in enumerate(doc.ents)}
             of_pair = {tuple(pair): row for row, pair in enumerate(pairs.tolist())}
             for head, child, label in relation_keys(example.reference):
                 row = of_pair.get((numbers.get(head), numbers.get(child)))
                 if row is not None and label in column:
-                    truth[row, column[label]] = 1
+                    truth[row, column[label]] = True
             rows.append(truth)
-        return np.concatenate(rows) if rows else np.zeros((0, len(column)), dtype="f")
+        return np.concatenate(rows) if rows else np.zeros((0, len(column)), dtype=bool)
 
-    def _fits(self, batch: Sequence[Candidates]) -> Floats2d:
-        """(candidates, labels): 1 where a label can join the entity labels of the candidate, else 0."""
+    def _fits(self, batch: Sequence[Candidates]) -> np.ndarray:
+        """(candidates, labels): whether a label can join the entity labels of the candidate."""
         types = [{tuple(pair) for pair in self.cfg["types"].get(label, ())} for label in self.labels]
         fits = {pair: [pair in pairs_of for pairs_of in types] for pair in set().union(*types)}
-        none = [False] * len(types)
         rows = []
         for doc, pairs in batch:
             names = [ent.label_ for ent in doc.ents]
-            rows += [fits.get((names[head], names[child]), none) for head, child in pairs.tolist()]
-        return self.model.ops.asarray2f(np.array(rows, dtype="f").reshape(-1, len(types)))
+            rows += [fits[names[head], names[child]] for head, child in pairs.tolist()]
+        return np.array(rows, dtype=bool).reshape(-1, len(types))
 
     def initialize(
         self,
@@ -775,29 +627,14 @@ class Relations(TrainablePipe):
         nlp: Language | None = None,
         labels: dict[str, Any] | None = None,
     ) -> None:
-        """Take the labels from the examples (or from `labels`, see `label_data`) and set up the model.
+        """Take the labels from the examples (or from `labels`, see `label_data`) and learn from them.
 
         Raises:
             ValueError: no example has a relation, or none of a label in the config.
         """
         validate_get_examples(get_examples, "Relations.initialize")
-        seen: dict[str, set[tuple[str, str]]] = {}
-        ends: dict[tuple[str, str], Counter] = {}
-        if labels is None:
-            for number, example in enumerate(get_examples()):
-                for head, child, label in relation_keys(example.reference):
-                    seen.setdefault(label, set()).add((head[2], child[2]))
-                    for end, key in zip(ENDS, (head, child), strict=True):
-                        ends.setdefault((label, end), Counter())[number, key] += 1
-            single: dict[str, list[str]] = {label: [] for label in seen}
-            for (label, end), counts in ends.items():
-                if sum(n == 1 for n in counts.values()) >= self.cfg["single_share"] * len(counts):
-                    single[label].append(end)
-            labels = {
-                "labels": sorted(seen),
-                "types": {k: sorted(map(list, v)) for k, v in seen.items()},
-                "single": single,
-            }
+        examples = list(get_examples())
+        labels = self._seen(examples) if labels is None else labels
         known = [*self.cfg["types"], *self.cfg["single"]]
         missing = [label for label in known if label not in labels["labels"]]
         if missing or not labels["labels"]:
@@ -805,24 +642,65 @@ class Relations(TrainablePipe):
                 f"{self.name}: no example has a relation{f' {missing[0]!r}' if missing else ''}; "
                 "annotate some, or take the label from the config"
             )
-        self.cfg["types"] = {
-            label: self.cfg["types"].get(label, labels["types"].get(label, [])) for label in labels["labels"]
+        self.cfg["labels"] = list(labels["labels"])
+        for name in ("types", "single"):
+            self.cfg[name] = {
+                label: self.cfg[name].get(label, labels.get(name, {}).get(label, []))
+                for label in labels["labels"]
+            }
+        # entities that another component predicts aren't set yet
+        docs = [eg.predicted if eg.predicted.ents else eg.reference for eg in examples]
+        batch = [(doc, self.candidates(doc)) for doc in docs]
+        self.arrays = fit(batch, self._truth(examples, batch), self._fits(batch), self.cfg)
+
+    def _seen(self, examples: Iterable[Example]) -> dict[str, Any]:
+        """Labels, types and single ends of the examples, as in `label_data`."""
+        types: dict[str, set[tuple[str, str]]] = {}
+        ends: dict[tuple[str, str], Counter] = {}
+        for number, example in enumerate(examples):
+            for head, child, label in relation_keys(example.reference):
+                types.setdefault(label, set()).add((head[2], child[2]))
+                for end, key in zip(ENDS, (head, child), strict=True):
+                    ends.setdefault((label, end), Counter())[number, key] += 1
+        single: dict[str, list[str]] = {label: [] for label in types}
+        for (label, end), counts in ends.items():
+            if sum(n == 1 for n in counts.values()) >= self.cfg["single_share"] * len(counts):
+                single[label].append(end)
+        pairs = {label: sorted(map(list, of_label)) for label, of_label in types.items()}
+        return {"labels": sorted(types), "types": pairs, "single": single}
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Settings, labels and weights."""
+        return to_bytes({"cfg": lambda: srsly.json_dumps(self.cfg).encode(), "arrays": self._packed}, exclude)
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "Relations":
+        """Settings, labels and weights, as `to_bytes` gave them."""
+        setters = {"cfg": lambda b: self.cfg.update(srsly.json_loads(b)), "arrays": self._unpack}
+        from_bytes(data, setters, exclude)
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Settings, labels and weights, in a folder."""
+        parts: dict[str, Callable[[Path], Any]] = {
+            "cfg": lambda p: srsly.write_json(p.with_suffix(".json"), self.cfg),
+            "arrays": lambda p: p.with_suffix(".msgpack").write_bytes(self._packed()),
         }
-        self.cfg["single"] = {
-            label: self.cfg["single"].get(label, labels.get("single", {}).get(label, []))
-            for label in labels["labels"]
+        to_disk(Path(path), parts, exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "Relations":
+        """Settings, labels and weights, as `to_disk` wrote them."""
+        parts: dict[str, Callable[[Path], Any]] = {
+            "cfg": lambda p: self.cfg.update(srsly.read_json(p.with_suffix(".json"))),
+            "arrays": lambda p: self._unpack(p.with_suffix(".msgpack").read_bytes()),
         }
-        for label in labels["labels"]:
-            self.add_label(label)
-        sample = [(eg.predicted, self.candidates(eg.predicted)) for eg in islice(get_examples(), 10)]
-        self.model.initialize(X=sample, Y=self.model.ops.alloc2f(1, len(self.labels)))
-        if layer := self.model.maybe_get_ref("ngrams"):
-            examples = list(get_examples())
-            # entities that another component predicts aren't set yet
-            docs = [eg.predicted if eg.predicted.ents else eg.reference for eg in examples]
-            batch = [(doc, self.candidates(doc)) for doc in docs]
-            fits = self.model.ops.to_numpy(self._fits(batch))
-            fit_ngrams(layer, batch, self._truth(examples, batch), fits)
+        from_disk(Path(path), parts, exclude)
+        return self
+
+    def _packed(self) -> bytes:
+        return srsly.msgpack_dumps(self.arrays)
+
+    def _unpack(self, data: bytes) -> None:
+        self.arrays = srsly.msgpack_loads(data)
 
 
 @Language.factory(
@@ -830,12 +708,15 @@ class Relations(TrainablePipe):
     assigns=["doc._.relations"],
     requires=["doc.ents"],
     default_config={
-        "model": Config().from_str(DEFAULT_MODEL)["model"],
         "threshold": 0.5,
         "max_distance": 0,
         "types": {},
         "single": {},
         "single_share": 0.98,
+        "ngram_texts": 2,
+        "ngram_strength": 1.0,
+        "joint_strength": 1.0,
+        "folds": 5,
         "scorer": {"@scorers": "ie.RelationScorer.v1"},
     },
     default_score_weights={
@@ -848,26 +729,30 @@ class Relations(TrainablePipe):
 def make_relations(
     nlp: Language,
     name: str,
-    model: Model,
     threshold: float,
     max_distance: int,
     types: dict[str, list[list[str]]],
     single: dict[str, list[str]],
     single_share: float,
+    ngram_texts: int,
+    ngram_strength: float,
+    joint_strength: float,
+    folds: int,
     scorer: Callable | None,
 ) -> Relations:
     """Relations between entities that another component found; see `Relations` for the settings."""
-    return Relations(
-        nlp.vocab,
-        model,
-        name,
-        threshold=threshold,
-        max_distance=max_distance,
-        types=types,
-        single=single,
-        single_share=single_share,
-        scorer=scorer,
-    )
+    settings = {
+        "threshold": threshold,
+        "max_distance": max_distance,
+        "types": types,
+        "single": single,
+        "single_share": single_share,
+        "ngram_texts": ngram_texts,
+        "ngram_strength": ngram_strength,
+        "joint_strength": joint_strength,
+        "folds": folds,
+    }
+    return Relations(nlp.vocab, name, settings, scorer)
 
 
 def portions(batch: Sequence[Candidates]) -> Iterator[list[Candidates]]:
