@@ -10,11 +10,12 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.core.files import check_writable, hash_folder, write_files
+from ie.core.files import check_writable, hash_folder, sha256_file, write_files
 from ie.core.pipelines import pipeline_exists
 from ie.core.text import counted, print_table, wrapped
 from ie.data import options, records
 from ie.data.scheme import Scheme, load_scheme
+from ie.deploy.apply import shard_runner
 from ie.deploy.watch import drift, production, reference, report
 from ie.deploy.watch.applied import Results, open_results
 from ie.deploy.watch.measures import Tally, values_of
@@ -59,7 +60,8 @@ def main(
         periods = dict(sorted(periods.items()))
     compared = drift.compare(known.tally, periods)
     score = score_of(drawn, reviewed, known, labels)
-    shown = WatchReport(compared, score, len(drawn.texts()), notes(applied, left_out))
+    manifest = sha256_file(results / shard_runner.MANIFEST)
+    shown = WatchReport(compared, score, len(drawn.texts()), notes(applied, left_out), manifest)
     production.write_sample(output / "sample.jsonl", results, drawn.texts())
     links = html.page_links(output / "watch.html", output.parent)
     write_files(output, {"watch.html": report.page(shown, links), "watch.json": report.to_json(shown)})

@@ -281,6 +281,7 @@ def test_examples_of_prompts_are_checked_against_the_split_and_their_gold(projec
 
 def test_reviewed_texts_that_were_removed_or_edited_are_named(project):
     append("reviewed.jsonl", {"text": "ACME", "meta": {"id": "gone"}})(project)
+    append("reviewed.jsonl", {"text": "Applied", "meta": {"watch": {"file": "a"}}})(project)
     outcome = project.check()
     assert outcome.status == 0, outcome.output
     assert "1 text of" in outcome.output

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from running import Outcome, run_command, scheme, write_lines
 
-from ie.core.files import hash_folder
+from ie.core.files import hash_folder, sha256_file
 from ie.data.records import Record, Span, write_records
 from ie.deploy.watch.applied import open_results
 from ie.evaluation import history
@@ -89,6 +89,7 @@ def test_texts_of_another_domain_are_named_with_the_file_that_began(project, cap
     assert page.index("differ from the training data") < page.index("<svg") < page.index("<details")
     figures = json.loads((project / "training" / "watch" / "watch.json").read_text(encoding="utf-8"))
     assert figures["drifted"]
+    assert figures["manifest"] == sha256_file(project / "applied" / "manifest.json")
     assert [look["name"] for look in figures["looks"]] == ["a.jsonl", "b.jsonl", "all texts"]
     assert not any(one["alarm"] for one in figures["looks"][0]["measures"].values())
 

@@ -1,7 +1,7 @@
 """Does `watch` name texts of another domain, and stay silent on texts of the same one?"""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import hash_path, json_text
 from ie.core.stats import Estimate
+from ie.core.text import counted
 from ie.data import records
 from ie.data.config import DataConfig
 from ie.data.docs import docbin, pipeline_record, to_doc
-from ie.data.records import Record
+from ie.data.records import Record, Span
 from ie.data.scheme import Scheme
 from ie.deploy.watch import drift, production, reference
 from ie.deploy.watch.drift import Drift
@@ -27,6 +28,7 @@ from ie.training import loop
 DEMO = "demo"
 # Texts of a foreign set at most, and of one draw; a draw comes in files of `FILE` texts.
 FOREIGN, DRAWN, FILE = 600, 200, 50
+FIRE_LABELS = {"Company": "COMPANY", "Money": "MONEY"}
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,14 @@ class Draws:
 
     Attributes:
         pipeline, texts: names of the sets it was trained on, and that the texts are from.
+        percent: of the texts that are from there; the others are of the pipeline's own set.
         alarms: number of draws with an alarm. first: texts until the first alarm, of each draw with one.
         named: the measure that differs most, in each draw with an alarm.
     """
 
     pipeline: str
     texts: str
+    percent: int
     draws: int
     alarms: int
     first: tuple[int, ...]
@@ -128,57 +132,61 @@ def watch(known: Tally, values: Sequence[Values]) -> Drift:
     return drift.compare(known, files)
 
 
-def draw(
-    one: WatchedSet,
-    predicted: Sequence[Record],
-    foreign: Mapping[str, Sequence[Record]],
-    same: int,
-    other: int,
-) -> list[Draws]:
-    """Draws of the same domain, and of each other set.
+class Drawer:
+    """Draws texts for a pipeline.
 
     The held-out texts are divided by chance in each draw: one half is the reference, texts of the same domain
-    are drawn from the other half.
-
-    Args:
-        predicted: what the pipeline finds in the held-out texts. foreign: in texts of other sets, by name.
-        same, other: number of draws.
+    come from the other half.
     """
-    rng, half = np.random.default_rng(0), len(predicted) // 2
-    words = frozenset(word for record in one.train for word in words_of(record.text))
-    measures = measures_of(scoring.labels_of(predicted, one.labels), [], confidence=False)
-    own = [values_of(record, words) for record in predicted]
-    others = {name: [values_of(record, words) for record in texts] for name, texts in foreign.items()}
-    rows = []
-    for name, texts in {one.name: own, **others}.items():
-        alarmed = []
-        draws = same if name == one.name else other
+
+    def __init__(self, one: WatchedSet, predicted: Sequence[Record]) -> None:
+        """Args:
+        predicted: what the pipeline finds in the held-out texts.
+        """
+        self.name, self._rng = one.name, np.random.default_rng(0)
+        self._words = frozenset(word for record in one.train for word in words_of(record.text))
+        self._measures = measures_of(scoring.labels_of(predicted, one.labels), [], confidence=False)
+        self._own = [values_of(record, self._words) for record in predicted]
+
+    def same(self, draws: int) -> Draws:
+        """Draws of the same domain."""
+        return self._draws(self.name, self._own, 0, draws)
+
+    def others(self, name: str, texts: Sequence[Record], percents: Sequence[int], draws: int) -> list[Draws]:
+        """Draws with some percent of texts of another set, by what the pipeline finds in these."""
+        values = [values_of(record, self._words) for record in texts]
+        return [self._draws(name, values, percent, draws) for percent in percents]
+
+    def _draws(self, name: str, foreign: Sequence[Values], percent: int, draws: int) -> Draws:
+        alarmed, half, rng = [], len(self._own) // 2, self._rng
         for _ in range(draws):
-            order = rng.permutation(len(own))
-            known = tally_of(measures, [own[i] for i in order[:half]])
-            drawn = order[half:] if name == one.name else rng.permutation(len(texts))
-            result = watch(known, [texts[i] for i in drawn[:DRAWN]])
+            order = rng.permutation(len(self._own))
+            known = tally_of(self._measures, [self._own[i] for i in order[:half]])
+            n = DRAWN * percent // 100
+            drawn = [foreign[i] for i in rng.permutation(len(foreign))[:n]]
+            drawn += [self._own[i] for i in order[half : half + DRAWN - n]]
+            result = watch(known, [drawn[i] for i in rng.permutation(len(drawn))])
             alarmed += [result] if result.drifted else []
         first = [
             FILE * (1 + min((i for i, look in enumerate(r.looks) if look.alarms), default=len(r.looks) - 1))
             for r in alarmed
         ]
         named = [drift.differing([*r.looks, r.total])[0].measure.name for r in alarmed if r.total]
-        rows.append(Draws(one.name, name, draws, len(alarmed), tuple(first), tuple(named)))
-    return rows
+        return Draws(self.name, name, percent, draws, len(alarmed), tuple(first), tuple(named))
 
 
 @dataclass(frozen=True)
-class WriterLoop:
-    """Ship, watch, correct, train again, where all texts of one writer come after shipping.
+class CorrectionLoop:
+    """Ship, watch, correct, train again: a pipeline for the demo meets texts that it wasn't made for.
 
     Attributes:
-        drift: what `watch` says about the writer's texts.
-        score: F on a reviewed random sample of them, beside the one on the other writers' test texts.
-        before, after: counts (documents, 3) on the writer's other texts.
+        name: of the writer or set whose texts come after shipping.
+        drift: what `watch` says about them.
+        score: F on a reviewed random sample of them, beside the one on test.
+        before, after: counts (documents, 3) on the new texts that aren't in the sample.
     """
 
-    writer: str
+    name: str
     drift: Drift
     score: production.ProductionScore
     before: np.ndarray
@@ -189,36 +197,59 @@ class WriterLoop:
         return stats.difference(self.after, self.before)
 
 
-def loop_of(writer: str, trainer: Trainer, reviewed: Path, corrected: int) -> WriterLoop:
-    """Hold out a writer of the demo.
+Parts = dict[str, list[Record]]
 
-    Args:
-        corrected: size of the random sample that is corrected, from gold.
-    """
-    split = trainer.data.assign(records.read_records(reviewed), [])
+
+def of_writer(writer: str, reviewed: Path, config: DataConfig) -> tuple[Parts, list[Record]]:
+    """The demo without one of its writers, and the texts of that writer."""
+    split = config.assign(records.read_records(reviewed), [])
     parts = {"train": split.train, "dev": split.dev, "test": split.test}
     theirs = [r for part in parts.values() for r in part if r.meta.get("writer") == writer]
-    if len(theirs) <= corrected:
-        raise UserError(
-            f"{reviewed}: writer {writer!r} has {len(theirs)} texts, too few to correct {corrected}."
+    return {name: [r for r in part if r.meta.get("writer") != writer] for name, part in parts.items()}, theirs
+
+
+def of_fire(data: Path, reviewed: Path, config: DataConfig) -> tuple[Parts, list[Record]]:
+    """The demo, and business news of another kind: FIRE, with its labels for companies and money."""
+    parts, _ = of_writer("", reviewed, config)
+    texts = [
+        Record(
+            text=record.text,
+            spans=[
+                Span(start=span.start, end=span.end, label=FIRE_LABELS[span.label])
+                for span in record.spans
+                if span.label in FIRE_LABELS
+            ],
         )
-    others = {name: [r for r in part if r.meta.get("writer") != writer] for name, part in parts.items()}
+        for record in load("fire", data, reviewed, config).held_out
+    ]
+    return parts, texts[:FOREIGN]
+
+
+def loop_of(
+    name: str, parts: Parts, theirs: Sequence[Record], trainer: Trainer, corrected: int
+) -> CorrectionLoop:
+    """Train on the parts, meet new texts, and train again with some of them.
+
+    Args:
+        corrected: size of the random sample of the new texts that is corrected, from gold.
+    """
+    if len(theirs) <= corrected:
+        raise UserError(f"{name!r} has {counted(len(theirs), 'text')}, too few to correct {corrected}.")
     order = np.random.default_rng(0).permutation(len(theirs))
     theirs = [theirs[i] for i in order]
-    measured = [*others["dev"], *others["test"], *theirs]
-    texts = [record.text for record in measured]
-    shipped = trainer.predict(others["train"], others["dev"], texts)
-    scheme = Scheme(span_labels=scoring.labels_of(others["train"]))
-    ends = np.cumsum([len(others["dev"]), len(others["test"])])
+    measured = [*parts["dev"], *parts["test"], *theirs]
+    shipped = trainer.predict(parts["train"], parts["dev"], [record.text for record in measured])
+    scheme = Scheme(span_labels=scoring.labels_of(parts["train"]))
+    ends = np.cumsum([len(parts["dev"]), len(parts["test"])])
     dev, test, new = shipped[: ends[0]], shipped[ends[0] : ends[1]], shipped[ends[1] :]
-    gold = {"dev": others["dev"], "test": others["test"]}
-    known = reference.make("", others["train"], gold, {"dev": dev, "test": test}, scheme)
+    gold = {"dev": parts["dev"], "test": parts["test"]}
+    known = reference.make("", parts["train"], gold, {"dev": dev, "test": test}, scheme)
     sample, rest = theirs[:corrected], theirs[corrected:]
     score = production.score(new[:corrected], sample, known, scheme)
-    again = trainer.predict([*others["train"], *sample], others["dev"], [record.text for record in rest])
+    again = trainer.predict([*parts["train"], *sample], parts["dev"], [record.text for record in rest])
     before, after = (
         scoring.count(rest, found, known.labels).sum(axis=1) for found in (new[corrected:], again)
     )
     assert score is not None
     values = [values_of(record, known.words) for record in new]
-    return WriterLoop(writer, watch(known.tally, values), score, before, after)
+    return CorrectionLoop(name, watch(known.tally, values), score, before, after)

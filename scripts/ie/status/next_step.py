@@ -367,6 +367,8 @@ def _ship(now: Snapshot) -> NextStep:
         return NextStep(standing, weakest, "weasel run components", reason)
     if now.components and not now.database:
         return NextStep(standing, weakest, "weasel run database", "questions answered from your texts")
+    if now.unwatched:
+        return NextStep(standing, weakest, "weasel run watch", "do the applied texts look the same?")
     return NextStep(standing, weakest, "weasel run serve", "or `weasel run apply` for many texts at once")
 
 

@@ -107,6 +107,7 @@ class Snapshot:
         package: name of the newest package, "" if there is none. package_stale: it holds another pipeline.
         components: whether the assembled pipeline exists; None if the scheme has neither relations nor
             categories besides spans.
+        unwatched: whether `apply` has results that `watch` hasn't compared.
     """
 
     problems: tuple[str, ...] = ()
@@ -130,6 +131,7 @@ class Snapshot:
     package_stale: bool = False
     components: bool | None = None
     database: bool = False
+    unwatched: bool = False
 
 
 def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
@@ -163,6 +165,7 @@ def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
         package_stale=bool(package) and not _holds(package, paths.training / results.train_on / "model-best"),
         components=_components(scheme, paths.training),
         database=any(paths.database.glob("*.db")),
+        unwatched=_unwatched(paths),
     )
 
 
@@ -450,6 +453,15 @@ def _holds(package: Path, pipeline: Path) -> bool:
         )
         for path in weights
     )
+
+
+def _unwatched(paths: ProjectPaths) -> bool:
+    """Whether `apply` has finished, and `watch` hasn't compared these results."""
+    results = paths.corpus / "applied"
+    if not (results / "summary.json").is_file() or not (results / "manifest.json").is_file():
+        return False
+    watched = _nested(_read_json(paths.training / "watch" / "watch.json"), "manifest")
+    return watched != sha256_file(results / "manifest.json")
 
 
 def _components(scheme: Scheme, training: Path) -> bool | None:

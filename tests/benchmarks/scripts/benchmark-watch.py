@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from benchmarks import watch
-from benchmarks.watch import Draws, Trainer, WriterLoop
+from benchmarks.watch import CorrectionLoop, Draws, Trainer
 from wasabi import msg
 
 from ie.core import stats
@@ -27,10 +27,13 @@ def main(
     parts: Annotated[str, typer.Option(help="Which to measure, separated by commas.")] = ",".join(PARTS),
     sets: Annotated[str, typer.Option(help="Which sets, separated by commas.")] = ",".join(SETS),
     same: Annotated[int, typer.Option(help="Draws of the same domain, for each set.", min=1)] = 100,
-    other: Annotated[int, typer.Option(help="Draws of each other set.", min=1)] = 20,
-    writers: Annotated[
-        str, typer.Option(help="Writers of the demo to hold out.")
-    ] = "w1,w2,w3,w4,w6,w7,w8,w9",
+    other: Annotated[int, typer.Option(help="Draws of each other set and percentage.", min=1)] = 20,
+    percents: Annotated[
+        str, typer.Option(help="Percent of the texts that are of another set.")
+    ] = "100,50,25",
+    loops: Annotated[
+        str, typer.Option(help="What meets the demo's pipeline: held-out writers of the demo, or fire.")
+    ] = "w1,w2,w3,fire",
     corrected: Annotated[int, typer.Option(help="Texts that are corrected.", min=10)] = 50,
     max_steps: options.MaxSteps = 400,
     data_sets: Annotated[Path, typer.Option(help="Folder with the public sets.")] = Path("data"),
@@ -45,15 +48,26 @@ def main(
     wanted = names_among(PARTS, "--parts", parts)
     trainer = Trainer(config, load_data_config(data), max_steps, cache)
     if "drift" in wanted:
-        show_draws(draws_of(names_among(SETS, "--sets", sets), trainer, data_sets, reviewed, same, other))
+        shares = [int(percent) for percent in names_in(percents)]
+        names = names_among(SETS, "--sets", sets)
+        show_draws(draws_of(names, trainer, data_sets, reviewed, (same, other), shares))
     if "loop" in wanted:
-        show_loops([watch.loop_of(name, trainer, reviewed, corrected) for name in names_in(writers)])
+        show_loops([loop_of(name, trainer, data_sets, reviewed, corrected) for name in names_in(loops)])
 
 
 def draws_of(
-    names: list[str], trainer: Trainer, data_sets: Path, reviewed: Path, same: int, other: int
+    names: list[str],
+    trainer: Trainer,
+    data_sets: Path,
+    reviewed: Path,
+    draws: tuple[int, int],
+    percents: list[int],
 ) -> list[Draws]:
-    """All draws of the pipelines of some sets, over the texts of every set."""
+    """All draws of the pipelines of some sets, over the texts of every set.
+
+    Args:
+        draws: of the same set, and of each other set and percentage.
+    """
     sets = {
         name: watch.load(name, data_sets, reviewed, trainer.data)
         for name in dict.fromkeys([*names, *ONLY_TEXTS])
@@ -73,55 +87,59 @@ def draws_of(
         predicted = trainer.predict(one.train[cut:], one.train[:cut], everything)
         ends = np.cumsum([len(texts), *(len(drawn) for drawn in foreign.values())])
         pieces = [predicted[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        rows += watch.draw(one, pieces[0], dict(zip(foreign, pieces[1:], strict=True)), same, other)
+        drawer = watch.Drawer(one, pieces[0])
+        rows.append(drawer.same(draws[0]))
+        for other_name, found in zip(foreign, pieces[1:], strict=True):
+            rows += drawer.others(other_name, found, percents, draws[1])
         msg.info(f"{name} is done.")
     return rows
+
+
+def loop_of(name: str, trainer: Trainer, data_sets: Path, reviewed: Path, corrected: int) -> CorrectionLoop:
+    """The loop over the texts of a writer or of FIRE."""
+    if name == "fire":
+        parts, theirs = watch.of_fire(data_sets, reviewed, trainer.data)
+    else:
+        parts, theirs = watch.of_writer(name, reviewed, trainer.data)
+    return watch.loop_of(name, parts, theirs, trainer, corrected)
 
 
 def show_draws(rows: list[Draws]) -> None:
     """Print what was said about each draw."""
     table = []
     for row in rows:
-        kind = "same" if row.pipeline == row.texts else "other"
         named = max(sorted(set(row.named)), key=row.named.count, default="")
-        until = f"{median(row.first):.0f} (at most {max(row.first)})" if row.first else ""
-        table.append((row.pipeline, row.texts, kind, f"{row.alarms} of {row.draws}", until, named))
-    header = ("pipeline", "texts", "domain", "alarms", "texts until", "most often named")
-    print_table(table, header)
-    same = [row for row in rows if row.pipeline == row.texts]
+        until = f"{median(row.first):.0f}, at most {max(row.first)}" if row.first else ""
+        alarms = f"{row.alarms} of {row.draws}"
+        table.append((row.pipeline, row.texts, f"{row.percent} %", alarms, until, named))
+    print_table(table, ("Pipeline", "Other texts", "share", "Alarms", "texts until", "Named most often"))
+    for percent in sorted({row.percent for row in rows}):
+        chosen = [row for row in rows if row.percent == percent]
+        alarms, draws = sum(row.alarms for row in chosen), sum(row.draws for row in chosen)
+        print(f"{percent} % other texts: {alarms} of {draws} draws with an alarm")
     print(
-        f"Draws of {watch.DRAWN} texts in files of {watch.FILE}. Same domain: "
-        f"{sum(row.alarms for row in same)} alarms in {sum(row.draws for row in same)} draws; promised is a "
-        f"share of at most {drift.ALPHA}."
+        f"Draws of {watch.DRAWN} texts in files of {watch.FILE}; promised without other texts: {drift.ALPHA}."
     )
 
 
-def show_loops(loops: list[WriterLoop]) -> None:
-    """Print shipping, watching, correcting and training again, by writer, and the gain over all of them."""
+def show_loops(loops: list[CorrectionLoop]) -> None:
+    """Print what watching says, and the gain of correcting texts on those that weren't corrected."""
     rows = []
     for one in loops:
         score, n = one.score, len(one.before)
         alarms = drift.differing([*one.drift.looks, *([one.drift.total] if one.drift.total else [])])
+        p = stats.randomisation(one.after, one.before)
         rows.append(
             (
-                one.writer,
-                stats.format_score(score.test, score.test_texts),
+                one.name,
                 ", ".join(found.measure.name for found in alarms[:2]) or "no alarm",
-                stats.format_score(score.f, score.texts),
-                score.verdict,
+                stats.format_score(score.test, score.test_texts),
+                f"{stats.format_score(score.f, score.texts)} {score.verdict}",
                 *(stats.format_score(stats.intervals(c)[2], n) for c in (one.before, one.after)),
-                stats.format_difference(one.gain(), n),
+                f"{stats.format_difference(one.gain(), n)}, p {stats.format_p(p)}",
             )
         )
-    header = ("writer", "F shipped", "drift", "F of the sample", "", "F before", "F after", "gain")
-    print_table(rows, header)
-    before, after = (np.concatenate([getattr(one, side) for one in loops]) for side in ("before", "after"))
-    gain, p = stats.difference(after, before), stats.randomisation(after, before)
-    print(
-        f"Other texts of all: F {stats.format_score(stats.intervals(before)[2], len(before))} before, "
-        f"{stats.format_score(stats.intervals(after)[2], len(after))} after; gain "
-        f"{stats.format_difference(gain, len(before))}, p {stats.format_p(p)}."
-    )
+    print_table(rows, ("Texts", "Named", "F on test", "F of the sample", "F before", "F after", "Gain"))
 
 
 if __name__ == "__main__":

@@ -156,6 +156,7 @@ SITUATIONS = {
     "packaged, relations not trained": replace(PACKAGED, components=False),
     "components trained, no database": replace(PACKAGED, components=True),
     "everything done": replace(PACKAGED, components=True, database=True),
+    "applied, not watched": replace(PACKAGED, components=True, database=True, unwatched=True),
     "categories, one label": replace(
         PACKAGED,
         scored="category",

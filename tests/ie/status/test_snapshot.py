@@ -247,3 +247,16 @@ def test_the_map_holds_every_command_and_fits_the_terminal(project: Path) -> Non
     names = {name for line in lines for name in line.replace(",", " ").split()}
     assert names >= {command["name"] for command in content["commands"]} | set(content["workflows"])
     assert commands_map(Path("no.yml")) == []
+
+
+def test_results_of_apply_that_nobody_watched(project: Path) -> None:
+    assert not now().unwatched
+    write_json("corpus/applied/manifest.json", {"model": "x"})
+    assert not now().unwatched  # apply hasn't finished
+    write_json("corpus/applied/summary.json", {})
+    assert now().unwatched
+    manifest = sha256_file(Path("corpus/applied/manifest.json"))
+    write_json("training/efficient/watch/watch.json", {"manifest": manifest})
+    assert not now().unwatched
+    write_json("corpus/applied/manifest.json", {"model": "y"})
+    assert now().unwatched

@@ -46,12 +46,14 @@ class WatchReport:
         drift: the comparison. score: on reviewed texts of the sample; None before there are enough.
         sample: size of the sample.
         notes: sentences about what was left out.
+        manifest: hash of the manifest of the results, by which `status` knows them.
     """
 
     drift: Drift
     score: ProductionScore | None
     sample: int
     notes: Sequence[str] = ()
+    manifest: str = ""
 
 
 def title(measure: Measure) -> str:
@@ -289,6 +291,7 @@ def to_json(report: WatchReport) -> dict[str, Any]:
     looks = [*result.looks, *([result.total] if result.total else [])]
     return {
         "headline": headline(result),
+        "manifest": report.manifest,
         "texts": result.texts,
         "reference_texts": result.reference.texts,
         "drifted": result.drifted,
