@@ -8,7 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from components import categories, confidence, relations  # noqa: F401  (register factories and extensions)
+from components import categories, confidence, crf, relations  # noqa: F401  (register factories, extensions)
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data.records import Record, Relation, Span, show_span

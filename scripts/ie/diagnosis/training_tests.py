@@ -87,6 +87,10 @@ def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None
         reason = "The training corpus has no annotation to learn from."
         yield from (untested(hypothesis, reason) for hypothesis in HYPOTHESES)
         return
+    if not recorded_training.learns_by_updates(project):
+        reason = "The pipeline learns from all examples at once, without updates that could be followed."
+        yield from (untested(hypothesis, reason) for hypothesis in HYPOTHESES)
+        return
     progress("tiny data")
     yield tiny(project, docs)
     progress("weights and gradients")

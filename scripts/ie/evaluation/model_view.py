@@ -8,12 +8,20 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc, Token
 
+from components import crf
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 from ie.evaluation.scoring import Error
 
 # What spaCy's HashEmbedCNN embeds; it has no setting for it.
 HASH_EMBED = ("NORM", "PREFIX", "SUFFIX", "SHAPE")
+# Factories of components that find entities by training.
+RECOGNISERS = ("ner", "beam_ner", "crf")
+CRF_ATTRS = ("LOWER", "PREFIX", "SUFFIX", "SHAPE")
+CRF_NOTE = (
+    "It is also given prefixes and suffixes of one to four characters, pairs of neighbouring words, and what "
+    "a dictionary of the annotated names says of a token and its neighbours. It decides on all tokens together."
+)
 
 
 @dataclass
@@ -68,10 +76,12 @@ def read_view(nlp: Language) -> View:
     component of their own or inside the recogniser.
     """
     components = nlp.config.interpolate()["components"]
-    recognisers = [name for name in nlp.pipe_names if components[name].get("factory") in ("ner", "beam_ner")]
+    recognisers = [name for name in nlp.pipe_names if components[name].get("factory") in RECOGNISERS]
     if not recognisers:
         return View(notes=["The pipeline has no entity recogniser that is trained."])
     name = recognisers[0]
+    if components[name]["factory"] == "crf":
+        return View(name, CRF_ATTRS, crf.WINDOW, [CRF_NOTE])
     model = components[name].get("model", {})
     inner = model.get("tok2vec", model)
     if "Listener" in str(inner.get("@architectures", "")):

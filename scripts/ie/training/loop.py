@@ -290,9 +290,12 @@ def _check_labels(nlp: Language, train: Path) -> None:
 
 
 def _take_weights(nlp: Language, start: Path) -> None:
-    """Give every component the weights and the order of labels of the same component in another pipeline."""
+    """Give every component the weights and the order of labels of the same component in another pipeline.
+
+    A component without a model, such as `crf`, keeps what it has learned from its own examples.
+    """
     other = spacy.load(start)
-    for name in nlp.pipe_names:
+    for name in (name for name, component in nlp.pipeline if hasattr(component, "model")):
         saved = other.get_pipe(name).to_bytes(exclude=["vocab"])
         nlp.get_pipe(name).from_bytes(saved, exclude=["vocab"])
 

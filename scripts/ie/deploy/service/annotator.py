@@ -16,7 +16,7 @@ from ie.core.text import one_line
 from ie.data.docs import pipeline_record
 from ie.data.records import Record
 
-COMPONENTS = ("linker", "money", "relations")
+COMPONENTS = ("categories", "crf", "linker", "money", "relations")
 ASSEMBLED = "pipeline"  # folder of the assembled pipeline
 # Further digits of a score depend on the batch that a text was in.
 DIGITS = 4

@@ -1,0 +1,513 @@
+"""Named entities by a linear-chain conditional random field (Lafferty et al. 2001) with a dictionary.
+
+Features of a token are words, affixes and shapes in a window around it, and what a dictionary of the
+annotated names says. The dictionary is collected from the training texts. In training, each text is looked up
+in a dictionary of the other texts only: otherwise every name would be known, and the weights would trust the
+dictionary more than new texts justify.
+
+`initialize` learns from all examples at once, with python-crfsuite, which the trained component doesn't need.
+The optimisation is convex: the same examples give the same weights, whatever the seed. Weights are stored as
+integers, so that all machines add them up to the same scores.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import srsly
+from spacy.language import Language
+from spacy.pipeline import Pipe
+from spacy.strings import hash_string
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_get_examples
+from spacy.util import filter_spans, from_bytes, from_disk, to_bytes, to_disk
+from spacy.vocab import Vocab
+
+REQUIREMENTS: tuple[str, ...] = ()
+# Neighbours on each side whose words count.
+WINDOW = 2
+OFFSETS = range(-WINDOW, WINDOW + 1)
+AFFIXES = range(1, 5)
+# Weights are multiples of 1 / SCALE.
+SCALE = 1000
+# Score of what may not be, such as the middle of a name without its first token.
+NEVER = -(10**9)
+# Words whose scores are remembered: most words of a text are among the frequent ones.
+KEPT = 50_000
+# Characters of a token that count in features: longer tokens are addresses and the like.
+LONGEST = 40
+# Parts of the training texts; each is looked up in a dictionary of the others.
+FOLDS = 5
+OUTSIDE = "O"
+
+
+class CrfRecogniser(Pipe):
+    """Sets `doc.ents`. Entities that are already there stay, and no other may overlap them.
+
+    Args:
+        vocab: of the pipeline.
+        name: of the component.
+        settings: `c1`, `c2`: L1 and L2 regularisation; more L1 makes a smaller model. `max_iterations`: of
+            L-BFGS. `min_count`: how often a feature must occur in the training texts. `dictionary`: whether
+            to use one.
+        scorer: of spaCy, for entities.
+    """
+
+    def __init__(self, vocab: Vocab, name: str, settings: dict[str, Any], scorer: Callable | None) -> None:
+        self.vocab = vocab
+        self.name = name
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {"labels": [], **settings}
+        self._set(_no_weights())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of entities."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> tuple[str, ...]:
+        """The labels for spaCy's `init labels`."""
+        return self.labels
+
+    def _set(self, weights: dict[str, Any]) -> None:
+        self.weights = weights
+        self._tags: list[str] = weights["tags"]
+        self._rows = {int(key): i for i, key in enumerate(weights["hashes"])}
+        self._dictionary = Dictionary(weights["phrases"], weights["words"])
+        self._allowed = transitions(self._tags, weights["transitions"])
+        self._of_words: dict[tuple[str, str], np.ndarray] = {}
+        self._of_features: dict[str, np.ndarray] = {}
+        self._nothing = np.zeros(len(self._tags), dtype="int32")
+        for label in self.cfg["labels"]:
+            self.vocab.strings.add(label)
+
+    def __call__(self, doc: Doc) -> Doc:
+        if len(self._tags) > 1 and len(doc):
+            tags = viterbi(self._scores(doc), self._allowed)
+            found = [Span(doc, *span) for span in from_tags([self._tags[tag] for tag in tags])]
+            # filter_spans prefers longer spans: what is there already must not compete
+            taken = {i for ent in doc.ents for i in range(ent.start, ent.end)}
+            free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
+            doc.set_ents([*doc.ents, *filter_spans(free)], default="outside")
+        return doc
+
+    def _scores(self, doc: Doc) -> np.ndarray:
+        """(tokens, tags): the sum of the weights of each token's features."""
+        words = [(token.text, token.shape_) for token in doc]
+        n, width = len(words), len(self._tags)
+        scores = np.empty((n, width), dtype="int32")
+        scores[:] = self._feature_scores("bias")
+        by_offset = np.stack([self._word_scores(*word) for word in words])
+        for at, offset in enumerate(OFFSETS):
+            inside = range(max(0, -offset), min(n, n - offset))
+            if inside:
+                rows = slice(inside.start + offset, inside.stop + offset)
+                scores[inside.start : inside.stop] += by_offset[rows, at]
+            for i in range(n):
+                if i not in inside:
+                    scores[i] += self._feature_scores(f"{offset}:outside")
+        lower = [text.lower() for text, _ in words]
+        for i, features in enumerate(pair_features(lower)):
+            for feature in features:
+                scores[i] += self._feature_scores(feature)
+        if self.cfg["dictionary"]:
+            for i, features in enumerate(around(self._dictionary.features(lower))):
+                for feature in features:
+                    scores[i] += self._feature_scores(feature)
+        return scores
+
+    def _word_scores(self, text: str, shape: str) -> np.ndarray:
+        """(offsets, tags): what a word adds to the scores of the tokens around it and to its own."""
+        known = self._of_words.get((text, shape))
+        if known is None:
+            known = np.zeros((len(OFFSETS), len(self._tags)), dtype="int32")
+            for at, offset in enumerate(OFFSETS):
+                # the token at which it is counted sees the word at this offset
+                for feature in word_features(text, shape, offset):
+                    known[at] += self._feature_scores(feature)
+            if len(self._of_words) < KEPT:
+                self._of_words[text, shape] = known
+        return known
+
+    def _feature_scores(self, feature: str) -> np.ndarray:
+        """(tags,): the weights of a feature."""
+        known = self._of_features.get(feature)
+        if known is None:
+            row = self._rows.get(hash_string(feature))
+            if row is None:
+                return self._nothing
+            start, end = self.weights["starts"][row : row + 2]
+            known = np.zeros(len(self._tags), dtype="int32")
+            known[self.weights["columns"][start:end]] = self.weights["values"][start:end]
+            if len(self._of_features) < KEPT:
+                self._of_features[feature] = known
+        return known
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Iterable[str] | None = None,
+    ) -> None:
+        """Learn from the examples: the dictionary, and the weights of features.
+
+        Args:
+            labels: entities with other labels are left out. A label without an example is never predicted.
+        """
+        validate_get_examples(get_examples, "CrfRecogniser.initialize")
+        golds = [example.reference for example in get_examples() if len(example.reference)]
+        found = {ent.label_ for gold in golds for ent in gold.ents}
+        self.cfg["labels"] = sorted(found if labels is None else labels)
+        texts = [
+            (
+                [token.lower_ for token in gold],
+                [(ent.start, ent.end, ent.label_) for ent in gold.ents if ent.label_ in self.cfg["labels"]],
+            )
+            for gold in golds
+        ]
+        dictionary = collect(texts) if self.cfg["dictionary"] else Dictionary({}, {})
+        rows = [own_features([(token.text, token.shape_) for token in gold]) for gold in golds]
+        if self.cfg["dictionary"]:
+            for own, known in zip(rows, held_out_features(texts), strict=True):
+                for features, others in zip(own, around(known), strict=True):
+                    features += others
+        tags = [to_tags(len(words), spans) for words, spans in texts]
+        weights = fit(rows, tags, self.cfg)
+        self._set(weights | {"phrases": dictionary.phrases, "words": dictionary.words})
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Settings, labels and weights."""
+        return to_bytes(
+            {"cfg": lambda: srsly.json_dumps(self.cfg).encode(), "weights": self._packed}, exclude
+        )
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "CrfRecogniser":
+        """Settings, labels and weights, as `to_bytes` gave them."""
+        setters = {"cfg": lambda b: self.cfg.update(srsly.json_loads(b)), "weights": self._unpack}
+        from_bytes(data, setters, exclude)
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Settings, labels and weights, in a folder."""
+        parts: dict[str, Callable[[Path], Any]] = {
+            "cfg": lambda p: srsly.write_json(p.with_suffix(".json"), self.cfg),
+            "weights": lambda p: p.with_suffix(".msgpack").write_bytes(self._packed()),
+        }
+        to_disk(Path(path), parts, exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "CrfRecogniser":
+        """Settings, labels and weights, as `to_disk` wrote them."""
+        parts: dict[str, Callable[[Path], Any]] = {
+            "cfg": lambda p: self.cfg.update(srsly.read_json(p.with_suffix(".json"))),
+            "weights": lambda p: self._unpack(p.with_suffix(".msgpack").read_bytes()),
+        }
+        from_disk(Path(path), parts, exclude)
+        return self
+
+    def _packed(self) -> bytes:
+        return srsly.msgpack_dumps(self.weights)
+
+    def _unpack(self, data: bytes) -> None:
+        self._set(srsly.msgpack_loads(data))
+
+
+class Dictionary:
+    """Annotated names of texts, and how often each word of the texts was part of one.
+
+    Attributes:
+        phrases: tokens in lower case, joined by line breaks, to [label, annotations with it, occurrences];
+            the label is the most frequent one.
+        words: tokens in lower case to the number of tokens by label, those outside of names by `O`.
+    """
+
+    def __init__(self, phrases: Mapping[str, Sequence[Any]], words: Mapping[str, Mapping[str, int]]) -> None:
+        self.phrases = phrases
+        self.words = words
+        lengths: dict[str, set[int]] = {}
+        for phrase in phrases:
+            first, *rest = phrase.split("\n")
+            lengths.setdefault(first, set()).add(1 + len(rest))
+        # Longest first.
+        self._lengths = {first: sorted(of, reverse=True) for first, of in lengths.items()}
+
+    def features(self, words: Sequence[str]) -> list[list[str]]:
+        """What it says of each token: the longest known name that the token is in, and the word alone."""
+        rows: list[list[str]] = [[] for _ in words]
+        start = 0
+        while start < len(words):
+            end, phrase = self._longest(words, start)
+            if not phrase:
+                start += 1
+                continue
+            label, annotated, occurrences = self.phrases[phrase]
+            trust = f"{_level(annotated, occurrences)}{min(annotated, 5) // 2}"
+            for row, tag in zip(
+                rows[start:end], to_tags(end - start, [(0, end - start, label)]), strict=True
+            ):
+                row += [f"name={tag}", f"name={tag}={trust}"]
+            start = end
+        for row, word in zip(rows, words, strict=True):
+            counts = self.words.get(word)
+            if counts is None:
+                row.append("known=no")
+                continue
+            total = sum(counts.values())
+            rare = "rare" if total < 3 else ""
+            row += [f"known={label}={_level(n, total)}{rare}" for label, n in counts.items()]
+        return rows
+
+    def _longest(self, words: Sequence[str], start: int) -> tuple[int, str]:
+        for length in self._lengths.get(words[start], ()):
+            phrase = "\n".join(words[start : start + length])
+            if start + length <= len(words) and phrase in self.phrases:
+                return start + length, phrase
+        return start, ""
+
+
+def _level(n: int, of: int) -> str:
+    """A share in words: most (over 90 %), half (over 50 %), some (over 10 %), few."""
+    return "most" if 10 * n > 9 * of else "half" if 2 * n > of else "some" if 10 * n > of else "few"
+
+
+# A text: its tokens in lower case, and (first token, last token + 1, label) of its entities.
+Text = tuple[Sequence[str], Sequence[tuple[int, int, str]]]
+
+
+def collect(texts: Sequence[Text]) -> Dictionary:
+    """The dictionary of annotated texts."""
+    labels: dict[str, Counter[str]] = {}
+    words_of: dict[str, Counter[str]] = {}
+    for words, spans in texts:
+        inside = {i: label for start, end, label in spans for i in range(start, end)}
+        for i, word in enumerate(words):
+            words_of.setdefault(word, Counter())[inside.get(i, OUTSIDE)] += 1
+        for start, end, label in spans:
+            labels.setdefault("\n".join(words[start:end]), Counter())[label] += 1
+    lengths: dict[str, set[int]] = {}
+    for phrase in labels:
+        lengths.setdefault(phrase.split("\n", 1)[0], set()).add(phrase.count("\n") + 1)
+    occurrences: Counter[str] = Counter()
+    for words, _ in texts:
+        for start, word in enumerate(words):
+            for length in lengths.get(word, ()):
+                if start + length <= len(words):
+                    occurrences["\n".join(words[start : start + length])] += 1
+    phrases = {}
+    for phrase in sorted(labels):
+        # of equally frequent labels, the first in the alphabet
+        label, n = min(labels[phrase].items(), key=lambda item: (-item[1], item[0]))
+        phrases[phrase] = [label, n, occurrences[phrase]]
+    return Dictionary(phrases, {word: dict(sorted(words_of[word].items())) for word in sorted(words_of)})
+
+
+def held_out_features(texts: Sequence[Text]) -> Iterator[list[list[str]]]:
+    """What the dictionary of other texts says of each text.
+
+    Its hash decides which texts are in a part, so that copies of a text, in any case, are in the same one.
+    """
+    folds = [hash_string(" ".join(words)) % FOLDS for words, _ in texts]
+    others = {
+        fold: collect([text for text, other in zip(texts, folds, strict=True) if other != fold])
+        for fold in set(folds)
+    }
+    for (words, _), fold in zip(texts, folds, strict=True):
+        yield others[fold].features(words)
+
+
+def around(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """The features of each token and of both its neighbours."""
+    for i, row in enumerate(rows):
+        before = [f"-1:{feature}" for feature in rows[i - 1]] if i else []
+        after = [f"1:{feature}" for feature in rows[i + 1]] if i + 1 < len(rows) else []
+        yield [*row, *before, *after]
+
+
+def own_features(words: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """The features of each token of a text, without those of the dictionary.
+
+    Args:
+        words: text and shape of each token.
+    """
+    rows = [["bias", *pairs] for pairs in pair_features([text.lower() for text, _ in words])]
+    for i, row in enumerate(rows):
+        for offset in OFFSETS:
+            if 0 <= i + offset < len(words):
+                row += word_features(*words[i + offset], offset)
+            else:
+                row.append(f"{offset}:outside")
+    return rows
+
+
+def word_features(text: str, shape: str, offset: int) -> list[str]:
+    """What the word at an offset from a token adds to the token's features."""
+    text = text[:LONGEST]
+    lower = text.lower()
+    features = [f"{offset}:word={lower}", f"{offset}:shape={shape}", f"{offset}:suffix={lower[-3:]}"]
+    if not offset:
+        features += [f"text={text}", *(f"prefix={lower[:n]}" for n in AFFIXES)]
+        features += [f"suffix={lower[-n:]}" for n in AFFIXES]
+    return features
+
+
+def pair_features(words: Sequence[str]) -> list[list[str]]:
+    """Each token's word with the one before it, and with the one after it."""
+    pairs = [f"{one}\n{other}" for one, other in pairwise(words)]
+    return [
+        [*([f"before={pairs[i - 1]}"] if i else []), *([f"after={pairs[i]}"] if i < len(pairs) else [])]
+        for i in range(len(words))
+    ]
+
+
+def fit(
+    rows: Sequence[Sequence[Sequence[str]]], tags: Sequence[Sequence[str]], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Weights by L-BFGS: tags, transitions, and a sparse matrix of features by tags."""
+    import pycrfsuite
+
+    names = sorted({tag for text in tags for tag in text})
+    if names in ([], [OUTSIDE]):
+        return _no_weights()
+    columns = {tag: i for i, tag in enumerate(names)}
+    parameters = {
+        "c1": settings["c1"],
+        "c2": settings["c2"],
+        "max_iterations": settings["max_iterations"],
+        "feature.minfreq": settings["min_count"],
+        "feature.possible_transitions": True,
+    }
+    trainer = pycrfsuite.Trainer(algorithm="lbfgs", params=parameters, verbose=False)
+    # As numbers, since python-crfsuite can't read back names with line breaks.
+    for features, of in zip(rows, tags, strict=True):
+        hashed = [[str(hash_string(feature)) for feature in row] for row in features]
+        trainer.append(hashed, [str(columns[tag]) for tag in of])
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model")
+        trainer.train(path)
+        tagger = pycrfsuite.Tagger()
+        tagger.open(path)
+        model = tagger.info()
+        tagger.close()
+    matrix = np.zeros((len(names), len(names)), dtype="int32")
+    for (before, after), weight in model.transitions.items():
+        matrix[int(before), int(after)] = round(SCALE * weight)
+    # Regularisation makes most of them 0, and rounding some more.
+    cells = sorted(
+        (int(feature), int(tag), value)
+        for (feature, tag), weight in model.state_features.items()
+        if (value := round(SCALE * weight))
+    )
+    hashes, starts = np.unique(np.array([cell[0] for cell in cells], dtype="uint64"), return_index=True)
+    return {
+        "tags": names,
+        "transitions": matrix,
+        "hashes": hashes,
+        "starts": np.array([*starts, len(cells)], dtype="int32"),
+        "columns": np.array([cell[1] for cell in cells], dtype="int16"),
+        "values": np.array([cell[2] for cell in cells], dtype="int32"),
+    }
+
+
+def transitions(tags: Sequence[str], weights: np.ndarray) -> np.ndarray:
+    """(before, after): the weights with those that no sequence of names has replaced by `NEVER`.
+
+    The last row is the start of a text, and the last column its end.
+    """
+    n = len(tags)
+    result = np.zeros((n + 1, n + 1), dtype="int64")
+    result[:n, :n] = weights
+    for i, before in enumerate([*tags, OUTSIDE]):
+        for j, after in enumerate([*tags, OUTSIDE]):
+            inside = before[2:] if before[:2] in ("B-", "I-") else ""
+            goes_on = after[2:] if after[:2] in ("I-", "L-") else ""
+            if inside != goes_on:
+                result[i, j] = NEVER
+    return result
+
+
+def viterbi(scores: np.ndarray, transitions: np.ndarray) -> list[int]:
+    """The tags with the highest sum; of equal ones, the first in the order of tags."""
+    total = scores[0] + transitions[-1, :-1]
+    inner = np.ascontiguousarray(transitions[:-1, :-1].T)
+    came_from = []
+    every = np.arange(len(inner))
+    for row in scores[1:]:
+        paths = inner + total
+        best = paths.argmax(axis=1)
+        came_from.append(best)
+        total = paths[every, best] + row
+    tags = [int((total + transitions[:-1, -1]).argmax())]
+    for best in reversed(came_from):
+        tags.append(int(best[tags[-1]]))
+    return tags[::-1]
+
+
+def to_tags(n: int, spans: Iterable[tuple[int, int, str]]) -> list[str]:
+    """BILOU tags of n tokens."""
+    tags = [OUTSIDE] * n
+    for start, end, label in spans:
+        middle = [f"I-{label}"] * (end - start - 2)
+        tags[start:end] = [f"U-{label}"] if end - start == 1 else [f"B-{label}", *middle, f"L-{label}"]
+    return tags
+
+
+def from_tags(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """(first token, last token + 1, label) of complete BILOU tags."""
+    start = 0
+    for i, tag in enumerate(tags):
+        if tag[:2] in ("B-", "U-"):
+            start = i
+        if tag[:2] in ("L-", "U-"):
+            yield start, i + 1, tag[2:]
+
+
+def _no_weights() -> dict[str, Any]:
+    return {
+        "tags": [],
+        "transitions": np.zeros((0, 0), "int32"),
+        "hashes": np.zeros(0, "uint64"),
+        "starts": np.zeros(1, "int32"),
+        "columns": np.zeros(0, "int16"),
+        "values": np.zeros(0, "int32"),
+        "phrases": {},
+        "words": {},
+    }
+
+
+@Language.factory(
+    "crf",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
+    default_config={
+        "c1": 0.1,
+        "c2": 0.1,
+        "max_iterations": 100,
+        "min_count": 1,
+        "dictionary": True,
+        "scorer": {"@scorers": "spacy.ner_scorer.v1"},
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_crf(
+    nlp: Language,
+    name: str,
+    c1: float,
+    c2: float,
+    max_iterations: int,
+    min_count: int,
+    dictionary: bool,
+    scorer: Callable | None,
+) -> CrfRecogniser:
+    """The `crf` component; see CrfRecogniser for its settings."""
+    settings = {
+        "c1": c1,
+        "c2": c2,
+        "max_iterations": max_iterations,
+        "min_count": min_count,
+        "dictionary": dictionary,
+    }
+    return CrfRecogniser(nlp.vocab, name, settings, scorer)

@@ -1,0 +1,166 @@
+"""The recogniser `crf`: what it learns, that it is stored whole, and what odd input does to it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Span
+from spacy.training import Example
+
+from components import crf
+from components.crf import CrfRecogniser, Dictionary, collect, held_out_features, to_tags
+
+NAMES = ("Velto", "Hooli", "Anker Lines", "Brass Harbour Group", "Umbra")
+FRAMES = ("{} bought a harbour in {}.", "In {1}, {0} sold boats.", "Shares of {} fell in {}.")
+CITIES = ("Oslo", "Turku", "Riga")
+Labelled = tuple[str, list[tuple[str, str]]]
+TEXTS: list[Labelled] = [
+    (frame.format(name, city), [(name, "COMPANY"), (city, "CITY")])
+    for i, name in enumerate(NAMES)
+    for j, (frame, city) in enumerate(zip(FRAMES, CITIES[i % 3 :] + CITIES[: i % 3], strict=True))
+]
+
+
+def train(texts: Sequence[Labelled] = TEXTS, **config: object) -> tuple[Language, CrfRecogniser]:
+    nlp = spacy.blank("en")
+    component = nlp.add_pipe("crf", name="ner", config=config)
+    assert isinstance(component, CrfRecogniser)
+
+    def golds() -> list[Example]:
+        return [
+            Example.from_dict(
+                nlp.make_doc(text),
+                {"entities": [(text.index(s), text.index(s) + len(s), label) for s, label in spans]},
+            )
+            for text, spans in texts
+        ]
+
+    nlp.initialize(golds)
+    return nlp, component
+
+
+@pytest.fixture(scope="module")
+def trained() -> Language:
+    return train()[0]
+
+
+def found(nlp: Language, text: str) -> list[tuple[str, str]]:
+    return [(ent.text, ent.label_) for ent in nlp(text).ents]
+
+
+def test_it_learns_names_and_contexts(trained: Language) -> None:
+    assert trained.get_pipe("ner").labels == ("CITY", "COMPANY")
+    for text, spans in TEXTS:
+        assert sorted(found(trained, text)) == sorted(spans)
+    # neither name was in training
+    assert found(trained, "Globex bought a harbour in Malmö.") == [("Globex", "COMPANY"), ("Malmö", "CITY")]
+
+
+def test_the_same_examples_give_the_same_bytes() -> None:
+    assert train()[1].to_bytes() == train()[1].to_bytes()
+
+
+def test_it_is_stored_whole(trained: Language, tmp_path) -> None:
+    trained.to_disk(tmp_path)
+    component = trained.get_pipe("ner")
+    copies = [
+        spacy.load(tmp_path),
+        spacy.blank("en"),
+    ]
+    copies[1].add_pipe("crf", name="ner").from_bytes(component.to_bytes())
+    for copy in copies:
+        assert copy.get_pipe("ner").to_bytes() == component.to_bytes()
+        for text, _ in TEXTS:
+            assert found(copy, text) == found(trained, text)
+
+
+def test_scores_are_the_sums_of_all_weights() -> None:
+    """The scores, cached by word, are the sums over the features that the weights were trained with."""
+    nlp, component = train()
+    for text, _ in [*TEXTS, ("Velto fell in Brass Harbour, Oslo.", [])]:
+        doc = nlp.make_doc(text)
+        rows = crf.own_features([(token.text, token.shape_) for token in doc])
+        known = component._dictionary.features([token.lower_ for token in doc])
+        for row, more in zip(rows, crf.around(known), strict=True):
+            row += more
+        expected = [sum(component._feature_scores(feature) for feature in row) for row in rows]
+        assert np.array_equal(component._scores(doc), expected)
+
+
+def test_the_best_sequence_is_found_and_ties_go_to_the_first_tag() -> None:
+    tags = ["B-A", "L-A", "O", "U-A"]
+    allowed = crf.transitions(tags, np.zeros((4, 4), dtype="int32"))
+    assert crf.viterbi(np.array([[9, 0, 0, 0], [0, 0, 5, 0]]), allowed) == [0, 1]  # B must be followed by L
+    assert crf.viterbi(np.array([[0, 9, 0, 5]]), allowed) == [3]  # no L without its B
+    assert crf.viterbi(np.zeros((1, 4), dtype="int32"), allowed) == [2]  # O and U are equal
+
+
+def test_in_training_a_text_is_looked_up_in_the_others_only() -> None:
+    words = [["velto", f"word{n}"] for n in range(12)]
+    names = [["hooli"], *words]
+    texts = [(text, [(0, 1, "COMPANY")]) for text in names]
+    features = list(held_out_features(texts))
+    # only its own text has it
+    assert features[0] == [["known=no"]]
+    assert all("name=U-COMPANY" in rows[0] for rows in features[1:])
+    assert "name=U-COMPANY" in collect(texts).features(["hooli"])[0]
+
+
+def test_the_dictionary_takes_the_longest_name_and_the_most_frequent_label() -> None:
+    texts = [
+        (["anker"], [(0, 1, "CITY")]),
+        (["anker", "lines"], [(0, 2, "COMPANY")]),
+        (["anker", "lines", "anker"], [(0, 2, "CITY"), (2, 3, "CITY")]),
+        (["anker", "lines"], [(0, 2, "COMPANY")]),
+    ]
+    dictionary = collect(texts)
+    assert dictionary.phrases == {"anker": ["CITY", 2, 5], "anker\nlines": ["COMPANY", 2, 3]}
+    first, second, third, fourth = dictionary.features(["anker", "lines", "anker", "sea"])
+    assert [row[0] for row in (first, second, third)] == ["name=B-COMPANY", "name=L-COMPANY", "name=U-CITY"]
+    assert fourth == ["known=no"]
+
+
+def test_without_a_dictionary_the_weights_are_those_of_the_words() -> None:
+    _, component = train(dictionary=False)
+    assert component.weights["phrases"] == component.weights["words"] == {}
+
+
+def test_a_label_without_examples_is_never_predicted_and_does_no_harm() -> None:
+    nlp = spacy.blank("en")
+    component = nlp.add_pipe("crf")
+    example = Example.from_dict(nlp.make_doc("Velto rose."), {"entities": [(0, 5, "COMPANY")]})
+    component.initialize(lambda: [example], nlp=nlp, labels=["CITY", "COMPANY"])
+    assert component.labels == ("CITY", "COMPANY")
+    assert found(nlp, "Velto rose.") == [("Velto", "COMPANY")]
+
+
+@pytest.mark.parametrize("texts", [[("Nothing here.", [])], [("", []), ("Nothing.", [])]])
+def test_texts_without_entities_give_none(texts: list[Labelled]) -> None:
+    nlp, component = train(texts)
+    assert component.labels == ()
+    assert found(nlp, "Velto rose.") == []
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "x", "a\nb", "Velto " * 300, "y" * 5000, "🙂 Velto"])
+def test_any_text_is_answered(trained: Language, text: str) -> None:
+    trained(text)
+
+
+def test_entities_that_are_there_stay(trained: Language) -> None:
+    doc = trained.make_doc("Anker Lines bought a harbour in Oslo.")
+    doc.set_ents([Span(doc, 1, 4, label="OTHER")])
+    entities = [(ent.text, ent.label_) for ent in trained.get_pipe("ner")(doc).ents]
+    assert entities == [("Lines bought a", "OTHER"), ("Oslo", "CITY")]
+
+
+def test_tags_of_names_of_one_two_and_three_tokens() -> None:
+    spans = [(0, 1, "A"), (1, 3, "B"), (4, 7, "A")]
+    tags = ["U-A", "B-B", "L-B", "O", "B-A", "I-A", "L-A"]
+    assert to_tags(7, spans) == tags
+    assert list(crf.from_tags(tags)) == spans
+
+
+def test_an_empty_dictionary_knows_nothing() -> None:
+    assert Dictionary({}, {}).features(["velto"]) == [["known=no"]]
