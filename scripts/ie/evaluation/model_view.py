@@ -20,7 +20,7 @@ RECOGNISERS = ("ner", "beam_ner", "crf")
 CRF_ATTRS = ("LOWER", "PREFIX", "SUFFIX", "SHAPE")
 CRF_NOTE = (
     "It is also given prefixes and suffixes of one to four characters, pairs of neighbouring words, and what "
-    "a dictionary of the annotated names says of a token and its neighbours. It decides on all tokens together."
+    "a dictionary of the annotated names says of a token and its neighbours. It decides on all at once."
 )
 
 

@@ -1,0 +1,115 @@
+"""Rules and a trained recogniser in one pipeline: the order that is best on dev, if it helps beyond noise.
+
+Rules that come first are always right, and the recogniser finds what is left. Rules that come last fill the
+gaps that the recogniser leaves.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from spacy.language import Language
+from spacy.pipeline import EntityRuler
+
+from ie.core import stats
+from ie.core.stats import Estimate, format_score
+from ie.data.records import Record
+from ie.evaluation import baselines, scoring
+from ie.evaluation.baselines import predict_with
+
+Order = Literal["rules first", "rules last", "model alone"]
+ORDERS: tuple[Order, ...] = ("rules first", "rules last")
+ALONE: Order = "model alone"
+# The component of the rules, and that of the model.
+RULES, MODEL = "rules", "ner"
+
+
+@dataclass(frozen=True)
+class RulesChoice:
+    """The order of rules and model, and why.
+
+    Attributes:
+        f: F on dev by order, the model alone included; empty if nothing was scored.
+        gain: F of each order minus that of the model alone, on the same texts.
+        documents: dev texts.
+        reason: one sentence.
+    """
+
+    order: Order
+    reason: str
+    f: dict[Order, Estimate]
+    gain: dict[Order, Estimate]
+    documents: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For files."""
+        return {
+            "order": self.order,
+            "reason": self.reason,
+            "dev_documents": self.documents,
+            "f": {order: f.as_dict() for order, f in self.f.items()},
+            "gain": {order: gain.as_dict() for order, gain in self.gain.items()},
+        }
+
+
+def patterns_of(
+    nlp: Language, patterns: Path | None, gazetteer: Path | None, label: str
+) -> list[dict[str, Any]]:
+    """The patterns of an `entity_ruler`, from files that exist and aren't empty.
+
+    Args:
+        nlp: an empty pipeline, changed in place.
+        gazetteer: names, which get `label`.
+    """
+    files = {"patterns": patterns, "gazetteer": gazetteer if label else None}
+    present = {name: path for name, path in files.items() if path and path.exists() and path.stat().st_size}
+    if not present:
+        return []
+    ruler = baselines.rules(nlp, **present, label=label).get_pipe("entity_ruler")
+    assert isinstance(ruler, EntityRuler)
+    return ruler.patterns
+
+
+def add_rules(nlp: Language, patterns: Sequence[dict[str, Any]], order: Order) -> Language:
+    """Add rules to a pipeline, before or after its recogniser; `nlp` is changed."""
+    if order != ALONE:
+        place = {"before": MODEL} if order == "rules first" else {"after": MODEL}
+        ruler = nlp.add_pipe("entity_ruler", name=RULES, **place)
+        assert isinstance(ruler, EntityRuler)
+        ruler.add_patterns(list(patterns))
+    return nlp
+
+
+def choose(
+    load: Callable[[], Language], patterns: Sequence[dict[str, Any]], dev: Sequence[Record]
+) -> RulesChoice:
+    """The order with the highest F on dev, if it is above that of the model alone beyond noise.
+
+    Beyond noise means that the 95 % interval of the difference (paired bootstrap over documents) is above 0.
+
+    Args:
+        load: gives the trained pipeline, another object each time.
+    """
+    if not patterns:
+        return RulesChoice(ALONE, "There are neither patterns nor known names.", {}, {}, len(dev))
+    if MODEL not in load().pipe_names:
+        reason = f"The pipeline has no component {MODEL!r} that rules could be combined with."
+        return RulesChoice(ALONE, reason, {}, {}, len(dev))
+    if not any(record.spans for record in dev):
+        reason = "There is no dev text with a span to choose on, so the rules are left out."
+        return RulesChoice(ALONE, reason, {}, {}, len(dev))
+    texts = [record.text for record in dev]
+    labels = scoring.labels_of(dev)
+    counts = {
+        order: scoring.count(dev, predict_with(add_rules(load(), patterns, order))(texts), labels).sum(axis=1)
+        for order in (ALONE, *ORDERS)
+    }
+    f = {order: stats.intervals(table)[2] for order, table in counts.items()}
+    gain = {order: stats.difference(counts[order], counts[ALONE]) for order in ORDERS}
+    # Rounded, as last bits must not decide; of equal orders, the first.
+    best = max(ORDERS, key=lambda order: round(gain[order].value, 6))
+    scores = ", ".join(f"{order} {format_score(score, len(dev))}" for order, score in f.items())
+    if round(gain[best].low, 6) > 0:
+        return RulesChoice(best, f"F on dev: {scores}; {best} helps beyond noise.", f, gain, len(dev))
+    return RulesChoice(ALONE, f"F on dev: {scores}; rules don't help beyond noise.", f, gain, len(dev))
