@@ -283,16 +283,23 @@ def test_training_texts_help_where_dev_is_small(project, server, dev_percent):
     assert not examples & asked
 
 
-def test_too_few_reviewed_texts_is_one_sentence(tmp_path, monkeypatch, server, capsys):
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (0, r"reviewed\.jsonl: nothing is reviewed yet; review some texts first"),
+        (
+            40,
+            r"reviewed\.jsonl: only \d+ reviewed texts can score a prompt, and the search needs two halves "
+            r"of 20; review about \d+ more",
+        ),
+    ],
+)
+def test_too_few_reviewed_texts_is_one_sentence(tmp_path, monkeypatch, server, capsys, number, message):
     monkeypatch.chdir(tmp_path)
-    project = Tuning(tmp_path, server.url, capsys, number=40)
+    project = Tuning(tmp_path, server.url, capsys, number=number)
     outcome = project.tune()
     assert outcome.status == 1
-    assert re.search(
-        r"reviewed\.jsonl: only \d+ reviewed texts can score a prompt, and the search needs two halves "
-        r"of 20; review about \d+ more",
-        outcome.output,
-    )
+    assert re.search(message, outcome.output)
     assert not server.requests
 
 
