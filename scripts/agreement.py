@@ -10,7 +10,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, finite, json_text
-from ie.core.text import names_in, print_table
+from ie.core.text import names_in, print_table, wrapped
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.guidelines import GuidelineIndex
@@ -77,7 +77,7 @@ def main(
         aligns = "lrrr".ljust(len(part["header"]), "l")
         print_table(part["rows"], part["header"], aligns)
     for note in agenda.notes(result):
-        print(note)
+        print(wrapped(note))
     msg.good(f"{output / 'agenda.html'}: {len(differences):,} disagreements in {len(matched.first):,} texts")
     with tracking.run("agreement", config={"texts": len(matched.first)}) as tracker:
         tracker.summary(scores(result))

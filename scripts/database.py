@@ -14,7 +14,7 @@ from ie.core.errors import UserError
 from ie.core.files import hash_folder
 from ie.core.pipelines import load_pipeline
 from ie.core.settings import load_settings
-from ie.core.text import print_table
+from ie.core.text import print_table, wrapped
 from ie.data import options, records
 from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -95,10 +95,8 @@ def print_report(report: writer.UpdateReport, output: Path, model_id: str) -> No
     """Print a summary."""
     rows = [(name, f"{report.before[name]:,}", f"{n:,}") for name, n in report.rows.items() if name != "meta"]
     print_table(rows, ("table", "before", "rows"), "lrr")
-    print(
-        f"Documents: {report.new:,} new, {report.changed:,} changed, {report.same:,} unchanged, "
-        f"{report.removed:,} removed; annotated by {model_id}."
-    )
+    counts = f"{report.new:,} new, {report.changed:,} changed, {report.same:,} unchanged"
+    print(wrapped(f"Documents: {counts}, {report.removed:,} removed; annotated by {model_id}."))
     if report.vanished:
         msg.warn(
             f"{len(report.vanished):,} documents whose text is gone were kept (first: {report.vanished[0]}); "

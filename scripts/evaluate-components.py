@@ -12,7 +12,7 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.files import write_json, write_jsonl
-from ie.core.text import names_among, print_table
+from ie.core.text import names_among, print_table, wrapped
 from ie.data import options
 from ie.data.config import load_data_config
 from ie.data.gazetteer import read_gazetteer
@@ -86,7 +86,7 @@ def publish(name: str, report: component_scores.ComponentReport, output: Path) -
     aligns = "l" + "".join("r" if cell.replace(",", "").isdigit() else "l" for cell in report.rows[0][1:])
     print_table(report.rows, report.header, aligns)
     for note in report.notes:
-        print(note)
+        print(wrapped(note))
     write_json(output / f"{name}.json", report.figures)
     if report.errors:
         write_jsonl(output / f"{name}-errors.jsonl", report.errors)

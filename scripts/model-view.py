@@ -11,7 +11,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.files import atomic_write
 from ie.core.pipelines import load_pipeline
-from ie.core.text import counted
+from ie.core.text import counted, wrapped
 from ie.data import options, records
 from ie.data.scheme import load_scheme
 from ie.evaluation import model_view, scoring
@@ -57,7 +57,7 @@ def main(
         msg.warn(note)
     kinds = Counter(case.error.kind for case in cases)
     listed = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
-    print(f"{len(cases):,} errors on {len(gold):,} dev texts{': ' if listed else ''}{listed}")
+    print(wrapped(f"{len(cases):,} errors on {len(gold):,} dev texts{': ' if listed else ''}{listed}"))
     msg.good(str(output))
 
 

@@ -11,7 +11,7 @@ from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_files
-from ie.core.text import names_in
+from ie.core.text import names_in, wrapped
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
 from ie.training.variants import initial_weights
@@ -89,7 +89,9 @@ def pretrain(
 ) -> None:
     """The token encoder pretrained on the raw texts, as `spacy pretrain` does, for configs/pretrain.cfg."""
     usable, left_out = read_texts(settings, texts, corpus)
-    print(f"Pretraining on {len(usable):,} texts ({left_out:,} left out, in dev or test or near-duplicates)")
+    print(
+        wrapped(f"Pretraining on {len(usable):,} texts; {left_out:,} are in dev or test, or similar to these")
+    )
     encoder, losses = initial_weights.pretrain(config, usable, lang=settings.lang, **options)
     about = {
         "texts": len(usable),
