@@ -13,13 +13,15 @@ from ie.core.errors import UserError
 from ie.core.files import check_writable, hash_folder, sha256_file, write_files
 from ie.core.pipelines import pipeline_exists
 from ie.core.text import counted, print_table, wrapped
-from ie.data import options, records
+from ie.data import options
+from ie.data.config import DataConfig, load_data_config
+from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.deploy.apply import shard_runner
 from ie.deploy.watch import drift, production, reference, report
 from ie.deploy.watch.applied import Results, open_results
 from ie.deploy.watch.measures import Tally, values_of
-from ie.deploy.watch.production import ProductionScore, RandomSample
+from ie.deploy.watch.production import RandomSample
 from ie.deploy.watch.reference import Reference, text_hash
 from ie.deploy.watch.report import WatchReport
 from ie.reports import html
@@ -33,6 +35,7 @@ def main(
     corpus: options.Corpus = Path("corpus"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
+    data: options.Data = Path("configs/data.cfg"),
     day_column: Annotated[
         str, typer.Option(help="Input column with a date, to compare days; empty compares input files")
     ] = "",
@@ -59,7 +62,8 @@ def main(
     if day_column:
         periods = dict(sorted(periods.items()))
     compared = drift.compare(known.tally, periods)
-    score = score_of(drawn, reviewed, known, labels)
+    gold = read_gold(reviewed, labels, load_data_config(data))
+    score = production.score([one.record for one in drawn.texts()], gold, known, labels)
     manifest = sha256_file(results / shard_runner.MANIFEST)
     shown = WatchReport(compared, score, len(drawn.texts()), notes(applied, left_out), manifest)
     production.write_sample(output / "sample.jsonl", results, drawn.texts())
@@ -92,10 +96,9 @@ def read(applied: Results, known: Reference, sample: int) -> tuple[dict[str, Tal
     return periods, drawn, left_out
 
 
-def score_of(drawn: RandomSample, reviewed: Path, known: Reference, labels: Scheme) -> ProductionScore | None:
-    """The score on the reviewed texts of the sample."""
-    gold = records.read_records(reviewed, allow_empty=True) if reviewed.exists() else []
-    return production.score([one.record for one in drawn.texts()], gold, known, labels)
+def read_gold(reviewed: Path, labels: Scheme, data: DataConfig) -> list[Record]:
+    """Reviewed texts, those of the sample among them; none before the first review."""
+    return data.reader(labels).read(reviewed, allow_empty=True) if reviewed.exists() else []
 
 
 def notes(applied: Results, left_out: int) -> list[str]:

@@ -12,10 +12,10 @@ from wasabi import msg
 
 from ie.core import stats
 from ie.core.cli import run
-from ie.core.text import names_among, names_in, print_table
+from ie.core.text import names_among, names_in, print_table, wrapped
 from ie.data import options
 from ie.data.config import load_data_config
-from ie.deploy.watch import drift
+from ie.deploy.watch import drift, production, report
 
 SETS = ("fashion_brands", "crossner_politics", "fire", watch.DEMO)
 # Texts of these are only drawn: they have other tasks.
@@ -109,7 +109,7 @@ def show_draws(rows: list[Draws]) -> None:
     table = []
     for row in rows:
         named = max(sorted(set(row.named)), key=row.named.count, default="")
-        until = f"{median(row.first):.0f}, at most {max(row.first)}" if row.first else ""
+        until = f"{median(row.first):.0f} (to {max(row.first)})" if row.first else ""
         alarms = f"{row.alarms} of {row.draws}"
         table.append((row.pipeline, row.texts, f"{row.percent} %", alarms, until, named))
     print_table(table, ("Pipeline", "Other texts", "share", "Alarms", "texts until", "Named most often"))
@@ -140,6 +140,9 @@ def show_loops(loops: list[CorrectionLoop]) -> None:
             )
         )
     print_table(rows, ("Texts", "Named", "F on test", "F of the sample", "F before", "F after", "Gain"))
+    for one in loops:
+        sentences = [report.headline(one.drift), *production.sentences(one.score)]
+        print(wrapped(f"{one.name}: {' '.join(sentences)}"))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ie.core import stats
 from ie.core.files import write_jsonl
 from ie.core.stats import Estimate
@@ -65,7 +63,7 @@ def write_sample(path: Path, results: Path, sample: Sequence[AppliedText]) -> No
 
 @dataclass(frozen=True)
 class LabelDifference:
-    """F of a label on the sample minus F on test. `holm`: p of no difference, corrected over the labels."""
+    """F of a label on the sample minus F on test. `holm`: p of no difference, corrected for all labels."""
 
     label: str
     difference: Estimate
@@ -78,7 +76,7 @@ class ProductionScore:
 
     Attributes:
         texts: reviewed texts. sample: all texts of the sample.
-        difference: F on the sample minus F on test. p: of no difference.
+        difference: F on the sample minus F on test. holm: p of no difference, corrected for all labels.
         labels: of each label, the largest loss first.
     """
 
@@ -88,13 +86,13 @@ class ProductionScore:
     test_texts: int
     test: Estimate
     difference: Estimate
-    p: float
+    holm: float
     labels: tuple[LabelDifference, ...]
 
     @property
     def verdict(self) -> str:
         """`better`, `worse` or `noise`."""
-        if not self.p < 1 - stats.CONFIDENCE:
+        if not self.holm < 1 - stats.CONFIDENCE:
             return "noise"
         return "better" if self.difference.value > 0 else "worse"
 
@@ -114,24 +112,29 @@ def score(
     right, predicted = (scoring.view(side, scheme.scored) for side in zip(*pairs, strict=True))
     counts = scoring.count(right, predicted, reference.labels)
     (_, _, f), (_, _, test) = (stats.intervals(c.sum(axis=1)) for c in (counts, reference.counts))
-    difference, p = stats.unpaired_difference(counts.sum(axis=1), reference.counts.sum(axis=1))
-    return ProductionScore(
-        len(pairs), len(sample), f, len(reference.counts), test, difference, p, _by_label(counts, reference)
-    )
-
-
-def _by_label(counts: np.ndarray, reference: Reference) -> tuple[LabelDifference, ...]:
-    both = {
-        label: stats.unpaired_difference(counts[:, i], reference.counts[:, i])
-        for i, label in enumerate(reference.labels)
-        if counts[:, i].any() and reference.counts[:, i].any()
+    both = {scoring.ALL: (counts.sum(axis=1), reference.counts.sum(axis=1))}
+    if len(reference.labels) > 1:
+        both |= {label: (counts[:, i], reference.counts[:, i]) for i, label in enumerate(reference.labels)}
+    measured = {
+        label: stats.unpaired_difference(first, second)
+        for label, (first, second) in both.items()
+        if label == scoring.ALL or (first.any() and second.any())
     }
-    corrected = stats.holm([p for _, p in both.values()])
-    labels = [
+    corrected = stats.holm([p for _, p in measured.values()])
+    everything, *labels = (
         LabelDifference(label, difference, holm)
-        for (label, (difference, _)), holm in zip(both.items(), corrected, strict=True)
-    ]
-    return tuple(sorted(labels, key=lambda one: one.difference.value))
+        for (label, (difference, _)), holm in zip(measured.items(), corrected, strict=True)
+    )
+    return ProductionScore(
+        texts=len(pairs),
+        sample=len(sample),
+        f=f,
+        test_texts=len(reference.counts),
+        test=test,
+        difference=everything.difference,
+        holm=everything.holm,
+        labels=tuple(sorted(labels, key=lambda one: one.difference.value)),
+    )
 
 
 def sentences(score: ProductionScore) -> list[str]:

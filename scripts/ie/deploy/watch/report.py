@@ -321,7 +321,7 @@ def to_json(report: WatchReport) -> dict[str, Any]:
             **score.f.flat("f"),
             **score.test.flat("test"),
             **score.difference.flat("difference"),
-            "p": score.p,
+            "holm": score.holm,
             "verdict": score.verdict,
             "labels": {
                 one.label: one.difference.flat("difference") | {"holm": one.holm} for one in score.labels

@@ -176,7 +176,9 @@ function showQuestion() {
   $("question").replaceChildren(...titles[task]);
   $("definition").textContent = one ? project.definitions[labels[0]] || "" : "";
   $("notice").hidden = !item.blind;
-  $("notice").textContent = `This text is for ${item.side}: suggestions are hidden, so that they don't influence you.`;
+  // a training text is only blind if `watch` drew it
+  const use = item.side === "train" ? "measures the pipeline" : `is for ${item.side}`;
+  $("notice").textContent = `This text ${use}: suggestions are hidden, so that they don't influence you.`;
   $("origin").textContent = [
     `Text ${item.id}`,
     item.side === "bridge" ? "similar to texts of two parts of the split, so used for neither" : `for ${item.side}`,
