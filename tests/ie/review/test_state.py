@@ -543,6 +543,17 @@ class TestFirstModel:
         assert after == project.restart().unreviewed()
 
 
+@pytest.mark.slow
+def test_a_hundred_thousand_texts(tmp_path: Path) -> None:
+    settings = {"order": {}, "review": {"tasks": ["spans"], "mode": "all labels", "batch": 10}}
+    project = Project(tmp_path, texts(100_000), settings=settings)
+    for _ in range(12):
+        assert project.step()
+    assert len(project.gold()) == 12
+    assert set(project.engine.sides.counts) == {"train", "dev", "test"}
+    assert project.restart().next("ann")["text"] not in {record.text for record in project.gold()}
+
+
 class TestNewLabels:
     ALL: ClassVar = {"review": {"mode": "all labels", "tasks": ["spans"], "blind": [], "batch": 10}}
 
