@@ -142,6 +142,9 @@ def test_try_takes_the_pinned_versions_and_nothing_of_this_environment(
     assert found == [["Hooli", "COMPANY", "", ""]]
     install, attempt = calls
     assert (tmp_path / "constraints.txt").read_text() == "spacy==3.8.18\nwin==1 ; os_name == 'nt'\n"
+    # This environment's pip installs into the empty one.
+    assert install[0] == sys.executable
+    assert install[install.index("--python") + 1] == attempt[0]
     assert install[-3:] == ["-c", str(tmp_path / "constraints.txt"), str(tmp_path / WHEEL)]
     assert attempt[1] == "-I"
     assert attempt[-2:] == ["en_deal_news", "a text"]

@@ -166,7 +166,10 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
     if uv := shutil.which("uv"):
         install = [uv, "pip", "install", "--quiet", "--python", str(python)]
     else:
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # This environment's pip, as installing pip takes as long as all the rest. No compilation of modules
+        # that are imported once, or never.
+        install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+        install += ["--quiet", "--disable-pip-version-check", "--no-compile"]
     remedy = "check that pip can install packages here, or add --no-check"
     call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy)
     package = wheel.name.split("-")[0]
@@ -177,8 +180,8 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
 
 
 def create_environment(folder: Path) -> Path:
-    """A virtual environment with nothing but pip in it; returns its Python."""
-    venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+    """A virtual environment with nothing in it; returns its Python."""
+    venv.create(folder, symlinks=os.name != "nt")
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 

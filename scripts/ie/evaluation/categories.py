@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from ie.core import stats
 from ie.core.stats import Estimate
@@ -25,6 +23,10 @@ def tfidf_regression(train: Sequence[Record], texts: Sequence[str], exclusive: b
         train: texts to learn from; without `exclusive`, a category that is not named is absent.
         exclusive: each text gets the likeliest category; otherwise those above one half.
     """
+    # Here, as all trainings import this module and only this function needs scikit-learn.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     train = [record for record in train if category_of(record)] if exclusive else train
     labels = sorted({label for record in train for label in record.categories})
     if not labels or not texts:
