@@ -3,7 +3,10 @@
 import ast
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import srsly
@@ -78,6 +81,16 @@ def package(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "scripts" / "ie", tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path / name, lambda *inside: hash_code.__wrapped__(*(inside or (name,)))
+
+
+def test_a_command_that_was_started_directly_leaves_no_compiled_modules(package):
+    """weasel hashes them with the folders that commands depend on; so commands would run again."""
+    folder, _ = package
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    code = f"import {folder.name}.core.errors"
+    subprocess.run([sys.executable, "-c", code], cwd=folder.parent, env=environment, check=True)
+    # That of the package itself is written before its code runs, and then stays the same.
+    assert [path.parent.parent for path in folder.rglob("*.pyc")] == [folder]
 
 
 def test_an_edit_of_any_module_changes_the_hash_of_the_code(package):
