@@ -183,7 +183,7 @@ def print_start(engine: ReviewState, paths: ProjectPaths, journal: Path) -> None
             "got it back; to take a text out, reject it on the page."
         )
     if engine.selection:
-        msg.info(f"{engine.selection}: {len(engine.texts):,} texts to look at again")
+        msg.info(f"{engine.selection}: {counted(len(engine.texts), 'text')} to review")
         return
     missing = first_model.missing(engine.settings.order.begin, engine.sides.counts)
     left = engine.unreviewed()

@@ -271,6 +271,7 @@ def page(report: WatchReport, links: Sequence[PageLink] = ()) -> str:
         score=production_rows(report.score) if report.score else [],
         notes=list(report.notes),
         alpha=stats.decimals(ALPHA, 2),
+        level=f"{look.level:.2g}".lstrip("0") if look else "",
         minimum=MINIMUM,
         texts=result.texts,
         reference=result.reference.texts,
