@@ -57,17 +57,20 @@ def main(
         msg.warn(note)
     kinds = Counter(case.error.kind for case in cases)
     listed = ", ".join(f"{kinds[kind]:,} {kind}" for kind in scoring.KINDS if kinds[kind])
-    print(wrapped(f"{len(cases):,} errors on {len(gold):,} dev texts{': ' if listed else ''}{listed}"))
+    errors, texts = counted(len(cases), "error"), counted(len(gold), "dev text")
+    print(wrapped(f"{errors} on {texts}{': ' if listed else ''}{listed}"))
     msg.good(str(output))
 
 
 def answer(cases: Sequence[ErrorView], n: int) -> html.Answer:
     """What the page says first."""
     if not cases:
-        return html.Answer(f"No error on {n:,} dev texts.", [], "`weasel run diagnose`: is that true?")
+        return html.Answer(
+            f"No error on {counted(n, 'dev text')}.", [], "`weasel run diagnose`: is that true?"
+        )
     kind, most = Counter(case.error.kind for case in cases).most_common(1)[0]
     return html.Answer(
-        f"{counted(len(cases), 'error')} on {n:,} dev texts; the most frequent kind: {kind} ({most:,}).",
+        f"{counted(len(cases), 'error')} on {counted(n, 'dev text')}; most frequent kind: {kind} ({most:,}).",
         ["Imagine you're the model. How would you label the marked tokens, from this alone?"],
         "If you can't tell either, more training won't help: change the features, the window or the "
         "guidelines. If you can, look for what is missing in training: `weasel run review`.",

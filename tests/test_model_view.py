@@ -89,7 +89,7 @@ def test_no_error_is_no_table_and_no_praise(project, capsys):
     write_lines(project / "dev.jsonl", [row(1) | {"spans": row(1)["spans"][:1]}])
     outcome = view(project, capsys)
     assert outcome.status == 0
-    assert "0 errors on 1 dev texts" in outcome.output
+    assert "0 errors on 1 dev text" in outcome.output
     assert "look for leakage first" in read(project)
 
 
