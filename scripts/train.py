@@ -60,9 +60,7 @@ def main(
         if name != shown and has_examples(corpus / f"{name}.spacy", output / name)
     ]
     try:
-        # The others run beside the one that is shown: a core each, but one at a time on a GPU.
-        beside = workers or (1 if gpu_id >= 0 else min(2, max(1, cores() - 1)))
-        with pool(beside) as processes:
+        with pool(workers or beside(gpu_id)) as processes:
             futures = {
                 name: processes.submit(
                     loop.train, config, train=corpus / f"{name}.spacy", output=output / name, **settings
@@ -94,6 +92,14 @@ def main(
     scored = load_scheme(scheme).scored
     counts = {name: count(output / name / "model-best", dev, scored) for name in results}
     save(output, results, counts, loop.count_examples(dev))
+
+
+def beside(gpu_id: int) -> int:
+    """How many of the other trainings run beside the one that is shown; one at a time on a GPU.
+
+    Both on two cores: three trainings that share them finish before one that waits for a core does.
+    """
+    return 1 if gpu_id >= 0 else min(2, cores())
 
 
 def has_examples(path: Path, folder: Path) -> bool:

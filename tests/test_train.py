@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_a_training_that_was_killed_is_one_sentence(corpus: Path, capsys, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("cores", "gpu_id", "expected"), [(1, -1, 1), (2, -1, 2), (8, -1, 2), (8, 0, 1)])
+def test_no_core_is_idle_beside_the_main_training(
+    monkeypatch: pytest.MonkeyPatch, cores: int, gpu_id: int, expected: int
+) -> None:
+    spec = spec_from_file_location("train_command", ROOT / "scripts" / "train.py")
+    command = module_from_spec(spec)
+    spec.loader.exec_module(command)
+    monkeypatch.setattr(command, "cores", lambda: cores)
+    assert command.beside(gpu_id) == expected
+
+
 def test_three_pipelines_and_their_scores(corpus: Path, capsys: pytest.CaptureFixture) -> None:
     outcome = run_train(corpus, capsys)
     assert outcome.status == 0, outcome.output
