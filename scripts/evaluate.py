@@ -19,7 +19,7 @@ from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.data.splits import TrainOn
-from ie.evaluation import comparison, history, scoring, systems
+from ie.evaluation import comparison, history, rules_and_model, scoring, systems
 from ie.evaluation.baselines import names as gazetteer_names
 from ie.evaluation.comparison import SystemComparison
 from ie.evaluation.report import evaluation_page, overall_table, scores_notes, scores_table
@@ -86,6 +86,7 @@ def main(
         )
         for name, title in pipelines.items()
     ]
+    jobs += with_rules(labels, settings, models, inspect, test.with_name("dev.jsonl"), texts, rules)
     result = comparison.compare_systems(
         gold,
         training,
@@ -133,6 +134,31 @@ def baselines(
         lambda: systems.run_dictionary(settings.blank(), train, texts, repeats=REPEATS),
         lambda: systems.run_crf(settings.blank(), train, texts, cache=CRF_CACHE, repeats=REPEATS),
     ]
+
+
+def with_rules(
+    labels: Scheme,
+    settings: DataConfig,
+    models: Path,
+    inspect: str,
+    dev: Path,
+    texts: Sequence[str],
+    rules: dict[str, Any],
+) -> list[Callable[[], SystemResult]]:
+    """The trained pipeline with the rules in it, if there are rules; they are tried out on dev."""
+    known = rules_and_model.patterns_of(settings.blank(), **rules) if labels.scored == "spans" else []
+    if not known:
+        return []
+    titles = systems.trained_pipelines(models)
+    name = next((name for name in (inspect, *titles) if (models / name / "model-best").exists()), inspect)
+
+    def run_with_rules() -> SystemResult:
+        reader = records.Reader(labels, settings.blank().tokenizer, misaligned="snap", duplicates="first")
+        gold = records.accepted(reader.read(dev, allow_empty=True)) if dev.exists() else []
+        folder = models / name / "model-best"
+        return systems.run_with_rules(titles.get(name, name), folder, known, gold, texts, repeats=REPEATS)
+
+    return [run_with_rules]
 
 
 def write(

@@ -125,6 +125,8 @@ def command(project: Path, name: str, capsys: pytest.CaptureFixture, **more: obj
             "components": models,
             "ner": models / "reviewed" / "model-best",
             "dev": project / "dev.jsonl",
+            "patterns": "",
+            "gazetteer": "",
             "output": models / "pipeline",
         }
     options |= {key.replace("_", "-"): value for key, value in more.items()}

@@ -66,7 +66,7 @@ def test_systems_are_scored_side_by_side(project, capsys):
     # The rules miss a third of the companies; the dictionary has them all, and no amount.
     assert f == {"llm": 1.0, "rules": 0.9116, "memoriser": 0.6667, "crf": 1.0, "both": 0.2979}
     assert metrics["systems"]["llm"]["mb"] == 253
-    assert set(metrics["missing"]) == {"silver", "reviewed"}
+    assert set(metrics["missing"]) == {"silver", "reviewed", "combined"}
     assert "Pipeline, silver only is missing" in outcome.output
     assert "run `weasel run train`" in outcome.output
     assert "(n=40)" in (project / "out" / "report.html").read_text(encoding="utf-8")
@@ -78,6 +78,22 @@ def test_systems_are_scored_side_by_side(project, capsys):
     assert scores["f_low"] <= scores["f"] <= scores["f_high"]
     speed = json.loads((project / "out" / "speed.json").read_text(encoding="utf-8"))
     assert set(speed) == {"rules", "memoriser", "crf", "both"}
+
+
+def test_the_pipeline_with_the_rules_in_it_has_a_row(project, capsys):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler", name="ner").add_patterns([{"label": "COMPANY", "pattern": "Anker"}])
+    folder = project / "models" / "reviewed" / "model-best"
+    folder.mkdir(parents=True)
+    nlp.to_disk(folder)
+    write_lines(project / "dev.jsonl", [row(n, "{} sold a harbour for € {}.") for n in range(200, 230)])
+    outcome = evaluate(project, capsys)
+    assert outcome.status == 0, outcome.output
+    metrics = json.loads((project / "out" / "metrics.json").read_text(encoding="utf-8"))
+    # rules and model together find what each alone misses
+    assert metrics["systems"]["combined"]["all"]["f"] == 1.0
+    assert "Pipeline, reviewed only, with rules" in outcome.output
+    assert "rules first helps beyond noise" in " ".join(outcome.output.split())
 
 
 def test_names_in_no_list_and_no_training_text_are_scored_apart(project, capsys):

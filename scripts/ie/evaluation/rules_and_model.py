@@ -1,7 +1,7 @@
 """Rules and a trained recogniser in one pipeline: the order that is best on dev, if it helps beyond noise.
 
-Rules that come first are always right, and the recogniser finds what is left. Rules that come last fill the
-gaps that the recogniser leaves.
+With the rules first, the recogniser keeps their entities and adds others. With the rules last, they add
+entities where the recogniser found none.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import spacy
 from spacy.language import Language
 from spacy.pipeline import EntityRuler
 
@@ -21,6 +22,8 @@ from ie.evaluation.baselines import predict_with
 Order = Literal["rules first", "rules last", "model alone"]
 ORDERS: tuple[Order, ...] = ("rules first", "rules last")
 ALONE: Order = "model alone"
+# Loading compiles each of them.
+MOST = 50_000
 # The component of the rules, and that of the model.
 RULES, MODEL = "rules", "ner"
 
@@ -59,20 +62,27 @@ def patterns_of(
     """The patterns of an `entity_ruler`, from files that exist and aren't empty.
 
     Args:
-        nlp: an empty pipeline, changed in place.
-        gazetteer: names, which get `label`.
+        nlp: a pipeline of the language and tokenizer.
+        gazetteer: names, which get `label`; "" for none.
     """
     files = {"patterns": patterns, "gazetteer": gazetteer if label else None}
     present = {name: path for name, path in files.items() if path and path.exists() and path.stat().st_size}
     if not present:
         return []
-    ruler = baselines.rules(nlp, **present, label=label).get_pipe("entity_ruler")
+    empty = spacy.blank(nlp.lang)
+    empty.tokenizer = nlp.tokenizer
+    ruler = baselines.rules(empty, **present, label=label).get_pipe("entity_ruler")
     assert isinstance(ruler, EntityRuler)
     return ruler.patterns
 
 
-def add_rules(nlp: Language, patterns: Sequence[dict[str, Any]], order: Order) -> Language:
-    """Add rules to a pipeline, before or after its recogniser; `nlp` is changed."""
+def add_rules(nlp: Language, patterns: Sequence[dict[str, Any]], choice: RulesChoice) -> Language:
+    """Add rules to a pipeline, which is changed: before or after its recogniser, the reason to its meta."""
+    nlp.meta["rules"] = choice.reason
+    return _in_order(nlp, patterns, choice.order)
+
+
+def _in_order(nlp: Language, patterns: Sequence[dict[str, Any]], order: Order) -> Language:
     if order != ALONE:
         place = {"before": MODEL} if order == "rules first" else {"after": MODEL}
         ruler = nlp.add_pipe("entity_ruler", name=RULES, **place)
@@ -93,6 +103,9 @@ def choose(
     """
     if not patterns:
         return RulesChoice(ALONE, "There are neither patterns nor known names.", {}, {}, len(dev))
+    if len(patterns) > MOST:
+        reason = f"{len(patterns):,} rules would make the pipeline slow to load ({MOST:,} at most)."
+        return RulesChoice(ALONE, reason, {}, {}, len(dev))
     if MODEL not in load().pipe_names:
         reason = f"The pipeline has no component {MODEL!r} that rules could be combined with."
         return RulesChoice(ALONE, reason, {}, {}, len(dev))
@@ -102,7 +115,7 @@ def choose(
     texts = [record.text for record in dev]
     labels = scoring.labels_of(dev)
     counts = {
-        order: scoring.count(dev, predict_with(add_rules(load(), patterns, order))(texts), labels).sum(axis=1)
+        order: scoring.count(dev, predict_with(_in_order(load(), patterns, order))(texts), labels).sum(axis=1)
         for order in (ALONE, *ORDERS)
     }
     f = {order: stats.intervals(table)[2] for order, table in counts.items()}

@@ -122,12 +122,18 @@ def _weights(config: Path) -> list[Path]:
     return files
 
 
+def _still_rising(history: Sequence[Mapping[str, float]]) -> bool:
+    """Whether the last checkpoint scored better than all before it."""
+    *before, last = [round(entry["score"], 6) for entry in history]
+    return bool(before) and last > max(before)
+
+
 def train_job(job: TrainingJob) -> Result:
     """Train in this process, and count hits and misses.
 
     Returns:
         `cell`, `labels`, `counts` on dev (a (documents, labels, 3) list), `best_step`, `unfinished` (whether
-        the last checkpoint was the best, so that the training was stopped while the score still rose) and
+        the last checkpoint was the only best one, so that training was stopped while the score still rose) and
         `measured`: processor `seconds` of the training, and `peak_mb` of this process in 10^6 bytes. For a
         job with `test` also `test` and `lowered` (dev in lower case), shaped as `counts`; for one with
         `texts` also `spans`, the [start, end, label] of each span in each text.
@@ -152,7 +158,7 @@ def train_job(job: TrainingJob) -> Result:
     result: Result = {
         "cell": asdict(job.cell),
         "best_step": scores["step"],
-        "unfinished": scores["step"] == scores["history"][-1]["step"] > 0,
+        "unfinished": _still_rising(scores["history"]),
         "labels": list(job.labels),
         "counts": count(dev),
     }

@@ -91,10 +91,12 @@ def test_the_whole_is_trained_as_train_does_it(tmp_path, data):
 
 
 def test_a_training_that_was_stopped_while_it_rose_is_marked(tmp_path, data, monkeypatch):
-    history = [{"step": 0}, {"step": 10}, {"step": 20}]
     monkeypatch.setattr(jobs.spacy, "load", lambda path: blank("en"))
-    for best, unfinished in ((20, True), (10, False), (0, False)):
-        monkeypatch.setattr(loop, "train", lambda *a, best=best, **o: {"step": best, "history": history})
+    # a component that learns at once has the same score at each step
+    for scores, unfinished in (((0, 1, 2), True), ((0, 2, 1), False), ((0, 2, 2), False), ((2,), False)):
+        history = [{"step": 10 * i, "score": score / 2} for i, score in enumerate(scores)]
+        result = {"step": history[-1]["step"], "history": history}
+        monkeypatch.setattr(loop, "train", lambda *a, result=result, **o: result)
         assert train(tmp_path, data)[0]["unfinished"] is unfinished
 
 
