@@ -6,7 +6,14 @@ from pathlib import Path
 # MD5 of the demo's assets/reviewed.jsonl: annotations that may be replaced.
 GOLD_MD5 = "e9dcaee921e5dd6b601309b730fdd51f"
 # Tests and pages about the demo, its history of scores, and the lock files with hashes of its outputs.
-PATHS = ("tests/demo", "docs/demo.md", "training/history.jsonl", "project.lock", "dvc.lock")
+PATHS = (
+    "tests/demo",
+    "docs/demo.md",
+    "training/history.jsonl",
+    "training/production.jsonl",
+    "project.lock",
+    "dvc.lock",
+)
 PICTURES = (".png", ".svg")
 
 
