@@ -49,7 +49,7 @@ def main(
     select: Annotated[
         str,
         typer.Option(
-            help='"errors", "watch" or a file of disagreements: what to review; empty for new texts'
+            help='"errors", "watch", "unsure" or a file of disagreements: what to review; empty for new texts'
         ),
     ] = "",
     config: Annotated[str, typer.Option(help="Training config whose results are used")] = "efficient",
@@ -172,6 +172,8 @@ def select_texts(
         return selection.likely_errors(model.parents[1] / "label-errors.jsonl", model, split)
     if select == "watch":
         return selection.applied_sample(model.parents[1] / "watch" / "sample.jsonl")
+    if select == "unsure":
+        return selection.less_sure(model.parents[1] / "accept" / "unsure.jsonl")
     return selection.disagreements(Path(select), reader.read(Path(select))) if select else []
 
 

@@ -41,6 +41,7 @@ def gold(n: int, seed: int, people: float = 0.3) -> list[Record]:
 def write_project(folder: Path, dev: int = 60, people: float = 0.3) -> Path:
     """FOLDER/model-best, train.spacy and dev.spacy; returns the pipeline's folder."""
     nlp = name_pipeline()
+    folder.mkdir(exist_ok=True)
     nlp.to_disk(folder / "model-best")
     write_docbin(folder / "train.spacy", gold(120, 0, people), nlp)
     write_docbin(folder / "dev.spacy", gold(dev, 1, people), nlp)

@@ -99,15 +99,9 @@ class SpanConfidence(Pipe):
         features, labels = self.features(docs, spans)
         if not len(labels):
             return
-        for span, p in zip(
-            (s for of in spans for s in of), self.probabilities(features, labels), strict=True
-        ):
+        flat = (span for of_text in spans for span in of_text)
+        for span, p in zip(flat, probabilities(self.arrays, features, labels), strict=True):
             span._.confidence = float(p)
-
-    def probabilities(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The probability of each span; `labels` are indices."""
-        z = features @ self.arrays["weights"] + self.arrays["bias"][labels]
-        return (1 / (1 + np.exp(-z))).clip(SURE, 1 - SURE).round(DIGITS)
 
     def features(self, docs: Sequence[Doc], spans: Sequence[Sequence[Span]]) -> tuple[np.ndarray, np.ndarray]:
         """FEATURES of the spans of each text, a row each, and the index of each one's label."""
@@ -206,6 +200,12 @@ class SpanConfidence(Pipe):
 
     def _unpack(self, data: bytes) -> None:
         self.set_model(self.cfg["labels"], self.cfg["reasons"], srsly.msgpack_loads(data))
+
+
+def probabilities(arrays: dict[str, np.ndarray], features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The probability that each span is right, from a row of FEATURES and the index of its label."""
+    z = features @ arrays["weights"] + arrays["bias"][labels]
+    return (1 / (1 + np.exp(-z))).clip(SURE, 1 - SURE).round(DIGITS)
 
 
 def token_table(docs: Sequence[Doc]) -> tuple[np.ndarray, np.ndarray]:

@@ -152,6 +152,22 @@ def applied_sample(path: Path) -> list[SelectedText]:
     return once(read_jsonl(path, chosen, fault, "run `weasel run watch` first"))
 
 
+def less_sure(path: Path) -> list[SelectedText]:
+    """The applied texts that `accept` doesn't let pass unread, the least sure first.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def chosen(row: dict[str, Any]) -> SelectedText:
+        suggested = TextSuggestions()
+        add(suggested, Record(text=row["text"], spans=row["spans"]), "model")
+        return SelectedText(row["text"], str(row["why"]), suggested)
+
+    fault = "isn't a text that `accept` wrote; run `weasel run accept` again"
+    return once(read_jsonl(path, chosen, fault, "run `weasel run apply` and `weasel run accept` first"))
+
+
 def _reason(difference: dict[str, Any]) -> str:
     return f"{difference['kind']} {difference['label']} ({difference['pattern']})"
 

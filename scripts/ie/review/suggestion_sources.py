@@ -180,7 +180,7 @@ def add(suggested: TextSuggestions, record: Record, source: str) -> None:
     sources: set[str] = set()
     for span in record.spans:
         extra = span.model_extra or {}
-        score = extra.get("score")
+        score = extra.get("score", extra.get("confidence"))
         # "rules+llm" is suggested by both
         for name in str(extra.get("source") or source).split("+"):
             sources.add(name)

@@ -27,12 +27,14 @@ from components.confidence import (
     START,
     SpanConfidence,
     no_arrays,
+    probabilities,
     string_key,
     token_columns,
     token_table,
 )
 from ie.core.files import published, write_json
 from ie.data.docs import read_docs
+from ie.evaluation.confidence import Answer
 
 NAME = "confidence"
 # A label, and all labels together, need so many answers on dev; and so many right and wrong ones in all.
@@ -49,22 +51,6 @@ SUGGESTED = -1.5
 # Inverse of the L2 regularisation of the regression on train, of the one on dev, and how much less the first
 # one's score is regularised there. Chosen on the demo, crossner_politics and fashion_brands.
 STRENGTH, DEV_STRENGTH, TRUST = 0.3, 0.02, 5.0
-
-
-@dataclass(frozen=True)
-class DevAnswer:
-    """An entity that the pipeline found in a dev text, and how sure a model that didn't see the text was.
-
-    Attributes:
-        text: number of the text.
-        confidence: None for a label that wasn't calibrated.
-        right: whether gold has this span with this label.
-    """
-
-    text: int
-    label: str
-    confidence: float | None
-    right: bool
 
 
 def add_confidence(model: Path, train: Path, dev: Path) -> SpanConfidence | None:
@@ -105,43 +91,92 @@ def add_confidence(model: Path, train: Path, dev: Path) -> SpanConfidence | None
     return component
 
 
-def fit(nlp: Language, train: Sequence[Doc], dev: Sequence[Doc]) -> tuple[SpanConfidence, list[DevAnswer]]:
+@dataclass(frozen=True)
+class SpanAnswers:
+    """The entities that a pipeline found in some texts, a row each.
+
+    Attributes:
+        text: number of the text. labels: index of the label. features: see `components.confidence`.
+    """
+
+    text: np.ndarray
+    labels: np.ndarray
+    features: np.ndarray
+    right: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> "SpanAnswers":
+        return SpanAnswers(self.text[chosen], self.labels[chosen], self.features[chosen], self.right[chosen])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the answers on dev add: why labels are left out, the last weights, and out-of-fold confidences.
+
+    Attributes:
+        arrays: empty where no label is calibrated.
+        confidence: of each answer; NaN for those of labels that are left out.
+    """
+
+    reasons: dict[str, str]
+    arrays: dict[str, np.ndarray]
+    confidence: np.ndarray
+
+
+def fit(nlp: Language, train: Sequence[Doc], dev: Sequence[Doc]) -> tuple[SpanConfidence, list[Answer]]:
     """A `confidence` for a pipeline, and its out-of-fold answers on dev.
 
     Args:
         train: gold that the pipeline was trained on. dev: gold that it wasn't.
     """
     predicted = list(nlp.pipe(doc.text for doc in dev))
-    right = [right_spans(gold, doc.ents) for gold, doc in zip(dev, predicted, strict=True)]
     labels = sorted({ent.label_ for doc in (*train, *predicted) for ent in doc.ents})
-    component = SpanConfidence(nlp.vocab, NAME)
-    texts = np.repeat(np.arange(len(dev)), [len(doc.ents) for doc in predicted])
-    y = np.array([is_right for of_text in right for is_right in of_text], bool)
-    reasons = not_calibrated(labels, [ent.label_ for doc in predicted for ent in doc.ents], y)
-    confidence = np.full(len(y), np.nan)
-    if set(reasons) != set(labels):
-        arrays = _token_model(train, labels)
-        component.set_model(labels, {}, arrays)
-        first = _regression_on_train(train, labels)
-        features, of_label = component.features(predicted, [list(doc.ents) for doc in predicted])
-        kept = np.array([labels[i] not in reasons for i in of_label])
-        model = _calibrate(first, features[kept], of_label[kept], y[kept], len(labels))
-        fold = texts % FOLDS
-        for held_out in range(FOLDS):
-            seen, out = kept & (fold != held_out), kept & (fold == held_out)
-            if out.any() and 0 < y[seen].sum() < seen.sum():
-                other = _calibrate(first, features[seen], of_label[seen], y[seen], len(labels))
-                component.set_model(labels, {}, arrays | other)
-                confidence[out] = component.probabilities(features[out], of_label[out])
-        component.set_model(labels, reasons, arrays | model)
+    component, first = learn(nlp, train, labels)
+    answers = read_answers(component, predicted, dev)
+    calibration = calibrate(component, first, answers)
+    if calibration.arrays:
+        component.set_model(labels, calibration.reasons, component.arrays | calibration.arrays)
     else:
-        component.set_model(labels, reasons, no_arrays())
-    ents = [ent for doc in predicted for ent in doc.ents]
-    answers = [
-        DevAnswer(int(text), ent.label_, None if np.isnan(p) else float(p), bool(is_right))
-        for text, ent, p, is_right in zip(texts, ents, confidence, y, strict=True)
+        component.set_model(labels, calibration.reasons, no_arrays())
+    rows = zip(answers.text, answers.labels, calibration.confidence, answers.right, strict=True)
+    return component, [
+        Answer(int(text), labels[label], None if np.isnan(p) else float(p), bool(right))
+        for text, label, p, right in rows
     ]
-    return component, answers
+
+
+def learn(nlp: Language, train: Sequence[Doc], labels: Sequence[str]) -> tuple[SpanConfidence, np.ndarray]:
+    """A component that has learned all but the calibration, and the weights of the regression on train."""
+    component = SpanConfidence(nlp.vocab, NAME)
+    component.set_model(labels, {}, _token_model(train, labels))
+    return component, _regression_on_train(train, labels)
+
+
+def read_answers(component: SpanConfidence, predicted: Sequence[Doc], gold: Sequence[Doc]) -> SpanAnswers:
+    """The entities of some texts, with their features, and whether gold has them."""
+    spans = [list(doc.ents) for doc in predicted]
+    right = [
+        is_right for doc, of_text in zip(gold, spans, strict=True) for is_right in right_spans(doc, of_text)
+    ]
+    features, labels = component.features(predicted, spans)
+    text = np.repeat(np.arange(len(spans)), [len(of_text) for of_text in spans])
+    return SpanAnswers(text, labels, features, np.array(right, bool))
+
+
+def calibrate(component: SpanConfidence, first: np.ndarray, dev: SpanAnswers) -> Calibration:
+    """Calibrate what was learned on a pipeline's answers on dev; the component stays as it is."""
+    labels = component.cfg["labels"]
+    confidence = np.full(len(dev.right), np.nan)
+    reasons = not_calibrated(labels, [labels[i] for i in dev.labels], dev.right)
+    kept = np.array([labels[i] not in reasons for i in dev.labels], bool)
+    if not 0 < dev.right[kept].sum() < kept.sum():
+        return Calibration(reasons or not_calibrated(labels, [], dev.right[:0]), {}, confidence)
+    fold = dev.text % FOLDS
+    for held_out in range(FOLDS):
+        seen, out = kept & (fold != held_out), kept & (fold == held_out)
+        if out.any() and 0 < dev.right[seen].sum() < seen.sum():
+            arrays = _calibrate(first, dev[seen], len(labels))
+            confidence[out] = probabilities(arrays, dev.features[out], dev.labels[out])
+    return Calibration(reasons, _calibrate(first, dev[kept], len(labels)), confidence)
 
 
 def right_spans(gold: Doc, spans: Sequence[Span]) -> list[bool]:
@@ -267,27 +302,20 @@ def _suggested(component: SpanConfidence, docs: Sequence[Doc]) -> list[list[Span
     return spans
 
 
-def _calibrate(
-    first: np.ndarray, features: np.ndarray, labels: np.ndarray, right: np.ndarray, size: int
-) -> dict[str, np.ndarray]:
-    """Weights and the bias of each label, from the pipeline's answers on dev.
-
-    Args:
-        first: weights of the regression on train.
-        labels: index of each answer's label, of `size` labels.
-    """
+def _calibrate(first: np.ndarray, dev: SpanAnswers, size: int) -> dict[str, np.ndarray]:
+    """Weights and the bias of each of `size` labels; `first` are the weights of the regression on train."""
     from sklearn.linear_model import LogisticRegression
 
-    score = features @ first
+    score = dev.features @ first
     center, spread = score.mean(), max(float(score.std()), 1e-9)
-    mean, scale = _scaling(features)
+    mean, scale = _scaling(dev.features)
     columns = [
         (score[:, None] - center) / spread * TRUST,
-        (features - mean) / scale,
-        np.eye(size)[labels],
+        (dev.features - mean) / scale,
+        np.eye(size)[dev.labels],
     ]
-    model = LogisticRegression(C=DEV_STRENGTH, max_iter=3000).fit(np.hstack(columns), right)
-    stacked, own, of_label = np.split(model.coef_[0], [1, 1 + features.shape[1]])
+    model = LogisticRegression(C=DEV_STRENGTH, max_iter=3000).fit(np.hstack(columns), dev.right)
+    stacked, own, of_label = np.split(model.coef_[0], [1, 1 + len(mean)])
     weights = first * stacked[0] * TRUST / spread + own / scale
     constant = model.intercept_[0] - stacked[0] * TRUST * center / spread - (own * mean / scale).sum()
     return {"weights": weights, "bias": constant + of_label}

@@ -1,0 +1,19 @@
+"""The benchmark of the confidence, on a small pipeline of rules."""
+
+import json
+
+from benchmarks import confidence
+from confidences import gold, name_pipeline
+
+
+def test_all_figures_of_a_set_are_there() -> None:
+    parts = {"train": gold(100, 0), "dev": gold(60, 1), "test": gold(120, 2)}
+    llm = {record.text: record for record in parts["test"]}
+    result = confidence.measure("names", name_pipeline(), parts, llm=llm, draws=3)
+    assert result.answers == 120
+    assert result.error.value < 0.2
+    assert result.better["seen"].value > 0
+    # gold stands for the LLM here, so nothing is better
+    assert result.better["llm"].value <= 0.01
+    assert [promise.target for promise in result.promises] == list(confidence.TARGETS)
+    assert json.loads(json.dumps(result.to_json()))["name"] == "names"

@@ -1,0 +1,98 @@
+"""The command that promises a precision: threshold from dev, check on test, and what is left to review."""
+
+import json
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from confidences import gold, write_project
+from running import Outcome, run_command, write_lines
+
+from ie.data.records import write_records
+from ie.review import selection
+from ie.training import confidence_training
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three in ten names are wrong, and it can be seen which."""
+    folder = tmp_path_factory.mktemp("accept") / "reviewed"
+    model = write_project(folder, dev=200)
+    confidence_training.add_confidence(model, folder / "train.spacy", folder / "dev.spacy")
+    return folder.parent
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    copytree(trained, tmp_path, dirs_exist_ok=True)
+    unique = {record.text: record for record in gold(150, 2)}
+    write_records(tmp_path / "test.jsonl", unique.values())
+    return tmp_path
+
+
+def accept(project: Path, capsys: pytest.CaptureFixture, **more: object) -> Outcome:
+    paths = {
+        "model": project / "reviewed" / "model-best",
+        "test": project / "test.jsonl",
+        "results": project / "applied",
+        "output": project / "accept",
+    }
+    arguments = [str(word) for name, value in (paths | more).items() for word in (f"--{name}", value)]
+    return run_command("accept", arguments, capsys)
+
+
+def test_a_promise_is_kept_on_test_and_the_rest_goes_to_review(project: Path, capsys) -> None:
+    rows = write_lines(
+        project / "in.jsonl", [{"text": text} for text in sorted({r.text for r in gold(80, 3)})]
+    )
+    model = project / "reviewed" / "model-best"
+    arguments = ["--texts", rows, "--model", model, "--workers", "1", "--output", project / "applied"]
+    applied = run_command("apply", arguments, capsys)
+    assert applied.status == 0, applied.output
+    outcome = accept(project, capsys)
+    assert outcome.status == 0, outcome.output
+    summary = json.loads((project / "accept" / "accept.json").read_text())
+    assert summary["test"]["precision"]["value"] >= 0.95
+    assert summary["test"]["accepted"] > summary["test"]["answers"] / 2
+    unsure = [json.loads(line) for line in (project / "accept" / "unsure.jsonl").read_text().splitlines()]
+    lowest = [min(span["confidence"] for span in row["spans"]) for row in unsure]
+    assert lowest == sorted(lowest)
+    assert lowest[-1] < summary["threshold"]["confidence"]
+    assert summary["applied"]["accepted"] + len(unsure) == summary["applied"]["answers"]
+    assert "M" in unsure[0]["text"][:1]  # of "Mr." and "Mrs."
+    first, *_ = selection.less_sure(project / "accept" / "unsure.jsonl")
+    assert first.text == unsure[0]["text"]
+    assert "less sure than" in first.why
+    assert first.suggested.spans[0].score == lowest[0]
+
+
+def test_what_dev_cannot_promise_is_refused(project: Path, capsys) -> None:
+    outcome = accept(project, capsys, target=0.999)
+    assert outcome.status == 1
+    assert "--target 0.999 can't be promised: dev has 200 answers with a confidence" in outcome.output
+    assert not (project / "accept").exists()
+
+
+def test_without_results_there_is_a_threshold_alone(project: Path, capsys) -> None:
+    assert accept(project, capsys).status == 0
+    assert [path.name for path in (project / "accept").iterdir()] == ["accept.json"]
+
+
+def test_a_pipeline_that_is_not_calibrated_says_why(tmp_path: Path, capsys) -> None:
+    model = write_project(tmp_path / "reviewed", dev=20)
+    confidence_training.add_confidence(
+        model, tmp_path / "reviewed/train.spacy", tmp_path / "reviewed/dev.spacy"
+    )
+    write_records(tmp_path / "test.jsonl", gold(1, 2))
+    outcome = accept(tmp_path, capsys)
+    assert outcome.status == 1
+    assert "no answer has a calibrated confidence: the pipeline gives 20 answers on dev" in outcome.output
+
+
+def test_a_pipeline_without_the_component_or_its_answers_is_refused(project: Path, capsys) -> None:
+    (project / "reviewed" / "confidence.json").unlink()
+    outcome = accept(project, capsys)
+    assert outcome.status == 1
+    assert "there are no answers on dev; run `weasel run train` first" in outcome.output
+    other = write_project(project / "other")
+    assert "has no component 'confidence'" in accept(project, capsys, model=other).output
