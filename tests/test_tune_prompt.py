@@ -389,7 +389,10 @@ def test_f_by_number_of_examples_is_for_the_learning_curve(project, server):
     [
         ({"shots": "two"}, "--shots 'two': must be numbers of examples, such as \"0,2,4,8,16,32\""),
         ({"shots": "2,-1"}, "--shots '2,-1': must be numbers of examples"),
-        ({"shots": "0,2", "max_calls": 3}, "--max-calls 3: 3 prompts take 120 calls; nothing was asked"),
+        (
+            {"shots": "0,2", "max_calls": 3},
+            "--max-calls 3: asking with 3 prompts takes 120 calls; nothing",
+        ),
         ({"shots": "0,2", "dev_percent": 5}, "reviewed texts, and a score needs 20; review more texts"),
     ],
 )

@@ -240,7 +240,7 @@ class PromptSearch:
         missing = [self.missing(prompt, self.texts.search) for prompt in prompts]
         needs = sum(calls for calls, _ in missing), sum(cost for _, cost in missing)
         if not self._allowed(needs):
-            raise UserError(self._too_small(needs, f"{counted(len(prompts), 'prompt')} take"))
+            raise UserError(self._too_small(needs, f"asking with {counted(len(prompts), 'prompt')} takes"))
         return needs
 
     def price(self, calls: int, cost: float) -> str:
