@@ -108,7 +108,7 @@ class Layout:
         return np.searchsorted(number, own), np.searchsorted(number, own, side="right")
 
 
-class Rows:
+class CandidateWords:
     """The words of the text of each candidate as hashes, one candidate after the other.
 
     Words are lower-cased, numbers are alike, and each entity is one word: its label and its role.
@@ -117,8 +117,8 @@ class Rows:
         outline: entities and punctuation alone.
 
     Attributes:
-        words: the hashes.
-        low, high, head, child: of each candidate its first word, that behind its last, its two ends.
+        hashes: of the words.
+        low, high, head, child: of each candidate: its first word, the word behind its last, its two ends.
     """
 
     def __init__(self, laid: Layout, *, outline: bool) -> None:
@@ -131,12 +131,12 @@ class Rows:
         values[laid.start] = other
         self._before = np.concatenate([[0], np.cumsum(kept)])  # words before a token
         low, high = (self._before[laid.offsets[laid.text] + more] for more in (0, laid.sizes[laid.text]))
-        self.words = values[kept][ragged(low, high)[0]]
+        self.hashes = values[kept][ragged(low, high)[0]]
         ends = np.cumsum(high - low)
         self._shift = ends - high
         self.low, self.high = low + self._shift, ends
         self.head, self.child = (self.place(laid.start[end]) for end in (laid.head, laid.child))
-        self.words[self.head], self.words[self.child] = head[laid.head], child[laid.child]
+        self.hashes[self.head], self.hashes[self.child] = head[laid.head], child[laid.child]
 
     def place(self, tokens: np.ndarray) -> np.ndarray:
         """The words that begin at a token, one of each candidate."""
@@ -170,32 +170,33 @@ def ragged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of the features of each candidate that the first regression reads, and the candidate of each.
 
-    Those of a candidate aren't side by side, and one may be there more than once.
+    The hashes of one candidate aren't contiguous, and may be there more than once.
     """
-    rows, outline = Rows(laid, outline=False), Rows(laid, outline=True)
-    first, second = np.minimum(rows.head, rows.child), np.maximum(rows.head, rows.child)
+    words = CandidateWords(laid, outline=False)
+    outline = CandidateWords(laid, outline=True)
+    first, second = np.minimum(words.head, words.child), np.maximum(words.head, words.child)
     regions = {
         "between": (first, second + 1),
-        "before": (np.maximum(rows.low, first - OUTSIDE), first + 1),
-        "behind": (second, np.minimum(rows.high, second + OUTSIDE + 1)),
+        "before": (np.maximum(words.low, first - OUTSIDE), first + 1),
+        "behind": (second, np.minimum(words.high, second + OUTSIDE + 1)),
     }
-    parts = _grams(rows.words, (rows.low, rows.high), WORDS, hashes(["text"]))
+    parts = _grams(words.hashes, (words.low, words.high), WORDS, hashes(["text"]))
     for name, region in regions.items():
         salts = hashes(f"{order} {name}" for order in ORDERS)[1 * laid.forward]
-        parts += _grams(rows.words, region, WORDS, salts)
+        parts += _grams(words.hashes, region, WORDS, salts)
     around = (
         np.maximum(outline.low, np.minimum(outline.head, outline.child) - OUTSIDE),
         np.minimum(outline.high, np.maximum(outline.head, outline.child) + OUTSIDE + 1),
     )
-    parts += _grams(outline.words, around, OUTLINE, hashes(["outline"]))
+    parts += _grams(outline.hashes, around, OUTLINE, hashes(["outline"]))
     lower, sentences, names = laid.tokens([LOWER])[:, 0], laid.sentences(), name_ngrams(laid)
-    for role, at, number in (("head", rows.head, laid.head), ("child", rows.child, laid.child)):
-        left, right = np.maximum(rows.low, at - NEAR), np.minimum(rows.high, at + NEAR + 1)
+    for role, at, number in (("head", words.head, laid.head), ("child", words.child, laid.child)):
+        left, right = np.maximum(words.low, at - NEAR), np.minimum(words.high, at + NEAR + 1)
         start, end = laid.start[number], laid.end[number]
-        sentence = tuple(rows.place(bound[number]) for bound in sentences)
-        parts += _grams(rows.words, (left, at), (1, 2), hashes([f"{role} left"]))
-        parts += _grams(rows.words, (at + 1, right), (1, 2), hashes([f"{role} right"]))
-        parts += _grams(rows.words, sentence, (1, 1), hashes([f"{role} sentence"]))
+        sentence = tuple(words.place(bound[number]) for bound in sentences)
+        parts += _grams(words.hashes, (left, at), (1, 2), hashes([f"{role} left"]))
+        parts += _grams(words.hashes, (at + 1, right), (1, 2), hashes([f"{role} right"]))
+        parts += _grams(words.hashes, sentence, (1, 1), hashes([f"{role} sentence"]))
         parts += _grams(lower, (start, end), (1, 1), hashes([role]))
         parts += _grams(lower, (end - 1, end), (1, 1), hashes([f"{role} last"]))
         parts += _grams(
@@ -233,10 +234,11 @@ def character_ngrams(word: str) -> tuple[int, ...]:
 def _grams(
     words: np.ndarray, part: Stretches, lengths: tuple[int, int], salts: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each n from the shortest to the longest: hashes of every n words in a row of a stretch, and which
-    stretch it is.
+    """Hashes of the word n-grams of each stretch, and the stretch of each; one pair of arrays for each n.
 
-    The salts, one a stretch or one for all, keep those of one place apart from another's.
+    Args:
+        lengths: the shortest and the longest n.
+        salts: one per stretch, or one for all; they distinguish the same n-gram in different places.
     """
     salts, by_length = np.broadcast_to(salts, part[0].shape), []
     for n in range(lengths[0], lengths[1] + 1):
@@ -250,7 +252,7 @@ def _grams(
 
 
 def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
-    """(candidates, 5): hashes of what is known of a pair beside its words."""
+    """(candidates, 5): hashes of a pair's labels, order, distance, ranks, and the entities between."""
     labels, ranks, numbers = laid.labels, [], Counter()
     for key in zip(laid.inside.tolist(), labels, strict=True):
         ranks.append(min(MOST, numbers[key]))
@@ -283,7 +285,7 @@ def known_ngrams(laid: Layout, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def scales(lengths: np.ndarray) -> np.ndarray:
-    """The value of an n-gram of candidates with so many: a text of twice as many words is no surer."""
+    """The value of an n-gram by how many its candidate has: long texts don't get extreme scores."""
     return LENGTH / np.sqrt(np.maximum(1, lengths))
 
 
