@@ -1,5 +1,6 @@
 """Measure the LLM layer: how close to what an endpoint allows, and at what cost of its own."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,9 @@ from ie.core.files import write_json
 from ie.llm import pipeline
 from ie.llm.embedded import EmbeddedProvider
 from ie.llm.tasks import Task
+from ie.llm.types import Prompt
 
-PARTS = ("throughput", "overhead", "memory", "embedded")
+PARTS = ("throughput", "overhead", "memory", "embedded", "unpacking")
 
 
 def main(
@@ -43,8 +45,13 @@ def main(
         found["overhead"] = rows = llm.overhead(overhead_texts)
         show(f"Milliseconds a text of the layer itself (n={overhead_texts:,}; goal: 2 at most)", rows)
     if "embedded" in wanted:
-        found["embedded"] = rows = measure_embedded(config, texts, embedded_texts)
+        found["embedded"] = rows = llm.embedded(*embedded_prompts(config, texts, embedded_texts))
         show("The embedded model, with this project's prompts, against one request at a time", rows)
+    if "unpacking" in wanted:
+        prompts, provider = embedded_prompts(config, texts, embedded_texts)
+        flat = [prompt for document in prompts for prompt in document]
+        found["unpacking"] = rows = asyncio.run(llm.unpacking(flat, provider))
+        show("The embedded model with its weights as shipped, and unpacked", rows)
     if "memory" in wanted:
         found["memory"] = rows = llm.memory(memory_texts)
         show("Resident memory in MB (goal: flat, 500 at most)", rows)
@@ -73,12 +80,14 @@ def report_throughput(concurrencies: list[int], latency: float, rounds: int) -> 
     return [result.as_dict() for result in results]
 
 
-def measure_embedded(config: Path, texts: Path, n: int) -> dict[str, float]:
-    """The prompts of the config's tasks for the first texts, asked both ways."""
+def embedded_prompts(config: Path, texts: Path, n: int) -> tuple[list[list[Prompt]], EmbeddedProvider]:
+    """The prompts of the config's tasks for the first texts, by text, and the embedded model."""
     nlp = pipeline.assemble(pipeline.load_config(config), config)
     providers = [model.provider for model in pipeline.llm_models(nlp)]
     if not providers or not isinstance(providers[0], EmbeddedProvider):
-        raise UserError(f"{config}: its model isn't ie.Embedded.v1; leave embedded out of --parts.")
+        raise UserError(
+            f"{config}: its model isn't ie.Embedded.v1; leave embedded and unpacking out of --parts."
+        )
     ours = providers[0]
     tasks = [pipe.task for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "task", None), Task)]
     with open(texts, encoding="utf-8") as file:
@@ -87,7 +96,7 @@ def measure_embedded(config: Path, texts: Path, n: int) -> dict[str, float]:
     for task in tasks:
         for mine, (asked, _) in zip(prompts, task.generate_prompts(docs, ours.context_length), strict=True):
             mine.extend(asked)
-    return llm.embedded(prompts, ours)
+    return prompts, ours
 
 
 def show(title: str, rows: dict[str, float]) -> None:
