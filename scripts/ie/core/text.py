@@ -37,6 +37,12 @@ def wrapped(text: str, indent: str = "", width: int = TERMINAL_WIDTH) -> str:
     )
 
 
+def joined(parts: Iterable[str], conjunction: str = "and") -> str:
+    """`a, b and c`."""
+    *most, last = parts
+    return f"{', '.join(most)} {conjunction} {last}" if most else last
+
+
 def counted(n: int, noun: str = "example") -> str:
     """`1 example`, `1,200 examples`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
+from ie.core.text import joined
 from ie.data.records import Record, accepted
 from ie.data.splits import SIDES, Split, part_of
 from ie.review.settings import BeginSection
@@ -19,9 +20,8 @@ def missing(begin: BeginSection, counts: Mapping[str, int]) -> dict[str, int]:
 
 def listing(counts: Mapping[str, int]) -> str:
     """`3 train, 1 dev and 2 test texts`."""
-    *most, last = (f"{n:,} {part}" for part, n in counts.items())
     noun = "text" if list(counts.values()) == [1] else "texts"
-    return f"{', '.join(most)} and {last} {noun}" if most else f"{last} {noun}"
+    return f"{joined(f'{n:,} {part}' for part, n in counts.items())} {noun}"
 
 
 def count_left(split: Split, shares: Mapping[str, float]) -> dict[str, int]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ie.core.text import joined
 from ie.setup.config_file import ConfigFile
 from ie.setup.documents import render
 from ie.setup.inputs import Inputs
@@ -42,8 +43,8 @@ def _task(inputs: Inputs, kind: str) -> dict[str, Any]:
     names = {label: inputs.label_names.get(label, label_words(label)) for label in labels}
     if len({name.casefold() for name in names.values()}) < len(names):
         names = {label: inputs.label_names.get(label, label) for label in labels}
-    kinds_of_span = _listing([name.lower() if name.istitle() else name for name in names.values()], "and")
-    choice = _listing(labels, "or")
+    kinds_of_span = joined([name.lower() if name.istitle() else name for name in names.values()])
+    choice = joined(labels, "or")
     instruction = {
         "span": f"{kinds_of_span[0].upper()}{kinds_of_span[1:]} in each text.",
         "relation": f"Which spans of each text are related, and how: {choice}.",
@@ -67,8 +68,3 @@ def label_words(label: str) -> str:
         word if word.isupper() and len(words) > 1 and len(word) < 4 else word.lower() for word in words
     )
     return lowered[:1].upper() + lowered[1:]
-
-
-def _listing(words: list[str], conjunction: str) -> str:
-    """`a, b and c`."""
-    return f" {conjunction} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -3,7 +3,12 @@
 import pytest
 from running import ROOT
 
-from ie.core.text import text_table
+from ie.core.text import joined, text_table
+
+
+def test_parts_of_a_sentence():
+    assert [joined(parts) for parts in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+    assert joined(["A", "B"], "or") == "A or B"
 
 
 def test_columns_are_as_wide_as_their_cells():

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.core.text import counted
+from ie.core.text import counted, joined
 from ie.deploy.watch import drift, production
 from ie.deploy.watch.drift import ALPHA, MINIMUM, Difference, Drift, Look
 from ie.deploy.watch.measures import Measure
@@ -131,7 +131,7 @@ def _phrases(look: Look, result: Drift) -> str:
     more = len(look.alarms) - len(shown)
     if more:
         return ", ".join(shown) + f", and {counted(more, 'more difference')}"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return joined(shown)
 
 
 def answer(report: WatchReport) -> Answer:

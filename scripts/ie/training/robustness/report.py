@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ie.core import stats
+from ie.core.text import joined
 from ie.reports import figures, html
 from ie.training.robustness import robustness_scores
 from ie.training.robustness.robustness_scores import Change, Robustness
@@ -118,7 +119,7 @@ def answer(result: Robustness) -> html.Answer:
     if result.blind:
         headline, following = "The pipeline finds nothing.", "`weasel run diagnose` looks for the reason."
     elif falls := result.falls:
-        headline = f"Not robust: F falls with {', '.join(titles[name] for name in falls)}."
+        headline = f"Not robust: F falls with {joined(titles[name] for name in falls)}."
         following = REMEDIES.get(falls[0], REVIEW_SUCH)
     elif not stats.digits(len(result.gold)):
         headline = "Too few test texts to say whether the pipeline is robust."

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ie.core import stats
-from ie.core.text import counted
+from ie.core.text import counted, joined
 from ie.evaluation.report import format_megabytes, format_rate
 from ie.reports import figures, html
 from ie.reports.figures import COLOURS, STYLE
@@ -112,7 +112,7 @@ def reason(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCos
         return f"{name} takes {size}; to compare it, list more variants."
     basis = f"{last.best} has the highest F, {stats.format_score(last.rows[last.best]['f'], n=dev)}"
     if others := [other for other in last.candidates if other != last.best]:
-        basis += f"; {_list(others)} can't be told from it. Of these {name} is the smallest ({size})"
+        basis += f"; {joined(others)} can't be told from it. Of these {name} is the smallest ({size})"
         fastest = max(last.candidates, key=lambda other: median(costs[other].rates))
         if fastest == name:
             basis += " and the fastest"
@@ -138,7 +138,7 @@ def small_data(compared: Sequence[VariantComparison], dev: int) -> list[str]:
         with_ = f"With {counted(comparison.examples)} ({comparison.percent:g} %)"
         verb = "beats" if len(gains) == 1 else "beat"
         sentences.append(
-            f"{with_}, {_list(gains)} {verb} {base} (n={dev:,})."
+            f"{with_}, {joined(gains)} {verb} {base} (n={dev:,})."
             if gains
             else f"{with_}, no variant beats {base} beyond noise (n={dev:,})."
         )
@@ -161,10 +161,6 @@ def on_test(tested: Tested) -> str:
 
 def _reversed(estimate: stats.Estimate) -> stats.Estimate:
     return stats.Estimate(-estimate.value, -estimate.high, -estimate.low)
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def figure(compared: Sequence[VariantComparison], costs: Mapping[str, VariantCost], dev: int) -> Figure:

@@ -141,7 +141,7 @@ def test_a_seed_that_was_killed_is_one_sentence(tmp_path, monkeypatch):
         (
             {"lower": table(20, 40), "names": table(10, 50)},
             60,
-            "Not robust: F falls with unseen names, lower",
+            "Not robust: F falls with unseen names and lower",
             "review",
         ),
         (

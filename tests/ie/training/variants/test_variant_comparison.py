@@ -61,7 +61,7 @@ class TestParse:
             (",", r"names no config of"),
             (
                 "efficient,fast",
-                r"fast\.cfg doesn't exist; --variants takes some of: efficient, pretrain, transfer, "
+                r"fast\.cfg doesn't exist; --variants takes some of: crf, efficient, pretrain, transfer, "
                 r"transformer, vectors",
             ),
             ("efficient,llm", r"llm\.cfg trains no entity recogniser"),
