@@ -24,7 +24,7 @@ from spacy.pipeline import Pipe
 from spacy.strings import hash_string
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_get_examples
-from spacy.util import filter_spans, from_bytes, from_disk, to_bytes, to_disk
+from spacy.util import from_bytes, from_disk, to_bytes, to_disk
 from spacy.vocab import Vocab
 
 REQUIREMENTS: tuple[str, ...] = ()
@@ -90,10 +90,9 @@ class CrfRecogniser(Pipe):
         if len(self._tags) > 1 and len(doc):
             tags = viterbi(self._scores(doc), self._allowed)
             found = [Span(doc, *span) for span in from_tags([self._tags[tag] for tag in tags])]
-            # filter_spans prefers longer spans: what is there already must not compete
             taken = {i for ent in doc.ents for i in range(ent.start, ent.end)}
             free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
-            doc.set_ents([*doc.ents, *filter_spans(free)], default="outside")
+            doc.set_ents([*doc.ents, *free], default="outside")
         return doc
 
     def _scores(self, doc: Doc) -> np.ndarray:
