@@ -10,6 +10,7 @@ from running import Outcome, run_command, write_lines
 
 from ie.data.records import write_records
 from ie.review import selection
+from ie.review.suggestion_sources import uncertainty
 from ie.training import confidence_training
 
 
@@ -64,6 +65,7 @@ def test_a_promise_is_kept_on_test_and_the_rest_goes_to_review(project: Path, ca
     assert first.text == unsure[0]["text"]
     assert "less sure than" in first.why
     assert first.suggested.spans[0].score == lowest[0]
+    assert uncertainty(first.suggested) == pytest.approx(1 - lowest[0])
 
 
 def test_what_dev_cannot_promise_is_refused(project: Path, capsys) -> None:

@@ -11,6 +11,7 @@ from spacy.language import Language
 
 from components.confidence import SpanConfidence
 from ie.data.docs import pipeline_record, to_doc
+from ie.deploy import wheels
 from ie.training import confidence_training
 
 COMPANY, PERSON = "Shares of Velto fell on Monday.", "Mr. Velto said it was his."
@@ -66,6 +67,7 @@ def test_the_rest_of_the_pipeline_stays_as_it_is(tmp_path: Path) -> None:
     assert nlp.pipe_names == ["entity_ruler", "confidence"]
     assert nlp.get_pipe("confidence").to_bytes() == component.to_bytes()
     assert nlp.meta["components"] == nlp.pipe_names
+    assert [module.__name__ for module in wheels.own_modules(model)] == ["components.confidence"]
     assert sum(path.stat().st_size for path in (model / "confidence").iterdir()) < 1e6
     copy = name_pipeline()
     copy.add_pipe("confidence").from_bytes(component.to_bytes())
