@@ -157,7 +157,7 @@ def test_relations_are_scored_on_gold_and_predicted_entities(trained, capsys):
     assert f["gold"] > f["rule"] > 0
     assert f["predicted"] <= f["gold"]
     assert metrics["systems"]["gold"]["INVESTOR"]["correct"] <= 20
-    assert "component, predicted entities" in outcome.output
+    assert "component, predicted" in " ".join(outcome.output.split())
     told = json.loads((trained / "models/relations/train.json").read_text())
     assert told["relations"] == {"INVESTOR": 32, "RAISED": 32}
     component = spacy.load(trained / "models/relations/model-best").get_pipe("relations")
