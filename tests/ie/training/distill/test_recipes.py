@@ -220,7 +220,7 @@ def test_differences_have_no_more_digits_than_the_texts_allow(n, short, long):
     row = report.cells(found, 0)[1]
     assert row[9] == short
     assert len(row[8].lstrip(".")) == {2: 1, 80: 2, 127: 3}[n]
-    assert sum(long in sentence for sentence in report.advice(found)) == 2
+    assert sum(long in sentence for sentence in report.answer(found).certainty) == 2
 
 
 def test_a_gain_is_recommended_only_if_it_stands_the_correction_for_all_recipes():
