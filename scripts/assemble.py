@@ -12,7 +12,7 @@ from ie.core.files import published, write_json
 from ie.core.text import wrapped
 from ie.data import corpora, options
 from ie.evaluation import rules_and_model
-from ie.training import assembly
+from ie.training import assembly, confidence_training
 
 
 def main(
@@ -63,6 +63,9 @@ def main(
             "versions."
         )
     with published(output / "model-best") as folder:
+        # Rules change which entities there are: what is known of the recogniser's doesn't hold for them.
+        corpus = dev.parent
+        confidence_training.calibrate_again(nlp, corpus / "train.spacy", corpus / "dev.spacy", output)
         nlp.to_disk(folder)
     summary = {
         "pipeline": nlp.pipe_names,

@@ -80,15 +80,33 @@ def add_confidence(model: Path, train: Path, dev: Path) -> SpanConfidence | None
         meta["labels"][NAME] = list(component.labels)
         srsly.write_json(folder / "meta.json", meta)
         component.to_disk(folder / NAME)
-    write_json(
-        model.parent / "confidence.json",
-        {
-            "not_calibrated": component.reasons,
-            "dev_documents": len(gold),
-            "dev": [vars(answer) for answer in answers],
-        },
-    )
+    _write(model.parent, component, answers, len(gold))
     return component
+
+
+def calibrate_again(nlp: Language, train: Path, dev: Path, folder: Path) -> None:
+    """Fit the `confidence` of a pipeline whose entities have changed since, for example by rules.
+
+    Args:
+        nlp: changed if it has a `confidence`. train, dev: as for `add_confidence`.
+        folder: for confidence.json.
+    """
+    if NAME not in nlp.pipe_names:
+        return
+    gold = read_docs(dev, nlp.vocab)
+    component, answers = fit(nlp, read_docs(train, nlp.vocab), gold)
+    nlp.get_pipe(NAME).from_bytes(component.to_bytes())
+    nlp.meta["labels"] = nlp.meta.get("labels", {}) | {NAME: list(component.labels)}
+    _write(folder, component, answers, len(gold))
+
+
+def _write(folder: Path, component: SpanConfidence, answers: Sequence[Answer], documents: int) -> None:
+    content = {
+        "not_calibrated": component.reasons,
+        "dev_documents": documents,
+        "dev": [vars(answer) for answer in answers],
+    }
+    write_json(folder / "confidence.json", content)
 
 
 @dataclass(frozen=True)

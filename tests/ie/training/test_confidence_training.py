@@ -48,6 +48,30 @@ def test_a_name_in_a_batch_has_the_confidence_that_it_has_alone(project: Path) -
     assert nlp("").ents == ()
 
 
+def test_it_is_calibrated_again_for_other_entities(project: Path, tmp_path: Path) -> None:
+    nlp = spacy.load(project / "model-best")
+    before = confidences(nlp, COMPANY, PERSON)
+    ruler = nlp.get_pipe("entity_ruler")
+    ruler.clear()
+    # now every answer is right, and there is nothing to tell apart
+    sold = [{"ORTH": "Shares"}, {"ORTH": "of"}]
+    ruler.add_patterns([{"label": "COMPANY", "pattern": sold}])
+    confidence_training.calibrate_again(nlp, project / "train.spacy", project / "dev.spacy", tmp_path)
+    assert None not in before
+    assert confidences(nlp, COMPANY) == [None]
+    assert json.loads((tmp_path / "confidence.json").read_text())["not_calibrated"] == {
+        "COMPANY": nlp.get_pipe("confidence").reasons["COMPANY"]
+    }
+    nlp.to_disk(tmp_path / "model")
+    assert confidences(spacy.load(tmp_path / "model"), COMPANY) == [None]
+
+
+def test_a_pipeline_without_confidence_stays_without(tmp_path: Path) -> None:
+    nlp = name_pipeline()
+    confidence_training.calibrate_again(nlp, tmp_path / "none.spacy", tmp_path / "none.spacy", tmp_path)
+    assert nlp.pipe_names == ["entity_ruler"]
+
+
 def test_the_probabilities_hold_on_other_texts(project: Path) -> None:
 
     nlp, texts = spacy.load(project / "model-best"), gold(300, 2)
