@@ -12,7 +12,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import check_writable, hash_folder, sha256_file, write_files
 from ie.core.pipelines import pipeline_exists
-from ie.core.text import counted, print_table, wrapped
+from ie.core.text import counted, print_table, text_hash, wrapped
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Record
@@ -22,7 +22,7 @@ from ie.deploy.watch import drift, production, reference, report
 from ie.deploy.watch.applied import Results, open_results
 from ie.deploy.watch.measures import Tally, values_of
 from ie.deploy.watch.production import RandomSample
-from ie.deploy.watch.reference import Reference, text_hash
+from ie.deploy.watch.reference import Reference
 from ie.deploy.watch.report import WatchReport
 from ie.reports import html
 

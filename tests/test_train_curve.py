@@ -10,8 +10,8 @@ import psutil
 import pytest
 from running import ROOT, Outcome, data_config, run_command, scheme, write_docbin, write_lines
 
+from ie.core.text import text_hash
 from ie.data.records import Record, Span, blank, read_records, write_records
-from ie.training.curve.shot_curve import text_hash
 
 CONFIG = Path(__file__).parents[1] / "configs" / "efficient.cfg"
 SCHEME = scheme("COMPANY", "CITY")
@@ -108,7 +108,7 @@ def test_the_llms_score_by_number_of_examples_is_drawn(project, capsys):
     shots.parent.mkdir(parents=True)
     f = {"f": 0.4, "f_low": 0.3, "f_high": 0.5}
     scores = [{"select": "fixed", "shots": n, **f} for n in (0, 2)] + [{"select": "similar", "shots": 2, **f}]
-    content = {"model": "m", "pool": 24, "scores": scores, "texts": [text_hash(examples(1, 103)[0])]}
+    content = {"model": "m", "pool": 24, "scores": scores, "texts": [text_hash(examples(1, 103)[0].text)]}
     shots.write_text(json.dumps(content), encoding="utf-8")
     short = ["--portions", "100", "--seeds", 1, "--max-steps", 10]
     outcome = curve(project, capsys, *short)

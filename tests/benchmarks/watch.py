@@ -13,7 +13,7 @@ from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import hash_path, json_text
 from ie.core.stats import Estimate
-from ie.core.text import counted
+from ie.core.text import counted, text_hash
 from ie.data import records
 from ie.data.config import DataConfig
 from ie.data.docs import docbin, pipeline_record, to_doc
@@ -83,7 +83,7 @@ class Trainer:
                 paths[part].write_bytes(docbin(to_doc(record, nlp) for record in plain).to_bytes())
             parts = [hash_path(self.config), self.max_steps, seed, list(texts)]
             parts += [hash_path(path) for path in paths.values()]
-            key = reference.text_hash(json_text(parts))
+            key = text_hash(json_text(parts))
             kept = self.cache / f"{key}.jsonl"
             if not kept.exists():
                 overrides = loop.overrides(self.data.lang, self.max_steps)

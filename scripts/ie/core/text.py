@@ -1,5 +1,6 @@
 """Short strings: lists in options, messages of other libraries, counts; tables for the terminal."""
 
+import hashlib
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -10,6 +11,11 @@ TERMINAL_WIDTH = 80
 UNBROKEN = 24
 GAPS = ("   ", "  ")  # between the columns of a table, and of one that is too wide
 KEPT = {" ±": "\0±", " %": "\0%"}  # no line ends here: the \0 becomes a space again
+
+
+def text_hash(text: str) -> str:
+    """The first 16 hex digits of a text's SHA-256: names it without repeating it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def names_in(text: str) -> list[str]:

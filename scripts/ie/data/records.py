@@ -4,7 +4,6 @@ Offsets count Unicode characters (Python's string indices), so an emoji counts a
 units, as JavaScript does, count two.
 """
 
-import hashlib
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,7 @@ from wasabi import msg
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text, read_text
 from ie.core.settings import first_fault
-from ie.core.text import one_line
+from ie.core.text import one_line, text_hash
 from ie.data.scheme import Scheme
 from ie.data.tokenizer import adapt
 
@@ -73,7 +72,7 @@ class Record(BaseModel):
     def id(self) -> str:
         """`meta.id` as text, else a short hash of the text."""
         identity = self.meta.get("id")
-        return str(identity) if identity is not None else hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        return str(identity) if identity is not None else text_hash(self.text)
 
     @property
     def annotator(self) -> str:

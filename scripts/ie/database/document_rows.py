@@ -10,6 +10,7 @@ from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 
 from ie.core.files import json_text
+from ie.core.text import text_hash
 from ie.data.corpora import category_of
 from ie.data.docs import pipeline_record
 from ie.data.gazetteer import GazetteerEntry
@@ -65,8 +66,8 @@ class DocumentAnnotations:
 
 
 def document_id(text: str) -> str:
-    """The key of a text: the first 16 hex digits of its SHA-256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """The key of a text in the database."""
+    return text_hash(text)
 
 
 def fingerprint(record: Record, model_id: str, basis: str, *, gold: bool) -> str:

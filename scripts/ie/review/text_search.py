@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
+from ie.core.text import text_hash
 from ie.data.splits import normalise
 
 PLACES = 6  # of a similarity: the last bits of a float decide nothing
@@ -14,7 +14,7 @@ PLACES = 6  # of a similarity: the last bits of a float decide nothing
 
 def text_key(text: str) -> str:
     """The name of a text in the page's requests and in the journal."""
-    return sha256(text.encode()).hexdigest()[:16]
+    return text_hash(text)
 
 
 class ReviewTexts:

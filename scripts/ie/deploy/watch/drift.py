@@ -84,6 +84,11 @@ class Drift:
     waiting: int = 0
 
     @property
+    def comparisons(self) -> list[Look]:
+        """The looks, and that at all texts."""
+        return [*self.looks, *([self.total] if self.total else [])]
+
+    @property
     def alarmed(self) -> list[Look]:
         """The looks with an alarm."""
         return [look for look in self.looks if look.alarms]

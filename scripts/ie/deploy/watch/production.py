@@ -12,12 +12,12 @@ from pathlib import Path
 from ie.core import stats
 from ie.core.files import write_jsonl
 from ie.core.stats import Estimate
-from ie.core.text import counted
+from ie.core.text import counted, text_hash
 from ie.data import records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 from ie.deploy.watch.applied import AppliedText
-from ie.deploy.watch.reference import Reference, text_hash
+from ie.deploy.watch.reference import Reference
 from ie.evaluation import history, scoring
 
 # Reviewed texts of the sample from which on a score is given.

@@ -5,7 +5,6 @@ a pipeline knows their words and names. The reference is kept beside the trainin
 training texts, and made again when the pipeline changes.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 
 from ie.core.errors import UserError
 from ie.core.files import write_json
-from ie.core.text import counted
+from ie.core.text import counted, text_hash
 from ie.data import records
 from ie.data.docs import pipeline_record
 from ie.data.records import Record
@@ -84,11 +83,6 @@ class Reference:
             labels=labels,
             counts=np.array(content["counts"], dtype=np.int64).reshape(-1, len(labels), 3),
         )
-
-
-def text_hash(text: str) -> str:
-    """Sixteen hex digits that stand for a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def make(

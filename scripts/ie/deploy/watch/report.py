@@ -204,9 +204,8 @@ def look_rows(result: Drift) -> list[tuple[str, ...]]:
 
 def picture(result: Drift) -> Figure:
     """The measures that differ most, by file or day; the band is the reference."""
-    everything = [*result.looks, *([result.total] if result.total else [])]
     largest: dict[str, float] = {}
-    for one in (one for look in everything for one in look.differences):
+    for one in (one for look in result.comparisons for one in look.differences):
         # what is an alarm comes before what isn't
         size = abs(one.effect) + (1000 if one.alarm else 0)
         largest[one.measure.name] = max(size, largest.get(one.measure.name, 0))
@@ -289,7 +288,6 @@ def production_rows(score: ProductionScore) -> list[tuple[str, ...]]:
 def to_json(report: WatchReport) -> dict[str, Any]:
     """The figures of the page."""
     result, score = report.drift, report.score
-    looks = [*result.looks, *([result.total] if result.total else [])]
     return {
         "headline": headline(result),
         "manifest": report.manifest,
@@ -313,7 +311,7 @@ def to_json(report: WatchReport) -> dict[str, Any]:
                     for one in look.differences
                 },
             }
-            for look in looks
+            for look in result.comparisons
         ],
         "production": score
         and {

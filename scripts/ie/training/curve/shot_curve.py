@@ -5,7 +5,6 @@ examples. "fixed" shows the same ones for every text, so n of them have to be an
 text its n nearest neighbours among all training texts, so all of these have to be.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.core.text import counted
+from ie.core.text import counted, text_hash
 from ie.data.records import Record
 
 Select = Literal["fixed", "similar"]
@@ -86,11 +85,6 @@ def read_shots(path: Path, dev: Sequence[Record]) -> tuple[ShotCurve | None, str
         curve = ShotCurve(scores, content["texts"], content["pool"], content["model"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, f"{path}: isn't what `tune-prompt` wrote; {again}."
-    if not scores or not set(curve.texts) <= {text_hash(record) for record in dev}:
+    if not scores or not set(curve.texts) <= {text_hash(record.text) for record in dev}:
         return None, f"{path}: dev has changed since it was measured, so it isn't shown; {again}."
     return curve, ""
-
-
-def text_hash(record: Record) -> str:
-    """Names a text without repeating it."""
-    return hashlib.sha256(record.text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -6,9 +6,9 @@ from wasabi import msg
 
 from ie.core import stats
 from ie.core.errors import UserError
-from ie.core.text import counted, names_in, wrapped
+from ie.core.text import counted, names_in, text_hash, wrapped
 from ie.llm import pipeline
-from ie.training.curve.shot_curve import SELECTS, ShotCurve, ShotScore, text_hash
+from ie.training.curve.shot_curve import SELECTS, ShotCurve, ShotScore
 from ie.training.prompts.search import PromptSearch
 
 
@@ -56,4 +56,4 @@ def measure_shots(search: PromptSearch, shots: Sequence[int]) -> ShotCurve:
         counts = search.ask(prompt, texts).sum(axis=1)
         scores.append(ShotScore(select, n, stats.intervals(counts)[2]))
     [model] = {model.provider.name for *_, prompt in prompts for model in pipeline.llm_models(prompt.nlp)}
-    return ShotCurve(scores, [text_hash(record) for record in texts], len(search.texts.examples), model)
+    return ShotCurve(scores, [text_hash(record.text) for record in texts], len(search.texts.examples), model)
