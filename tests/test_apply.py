@@ -114,7 +114,8 @@ def test_relations_categories_and_links_come_out(model):
     (row,) = pq.read_table(
         pa.BufferReader(pipeline_worker.annotate(nlp, ApplySettings(), shard).results)
     ).to_pylist()
-    assert row["relations"] == [{"head": 0, "child": 1, "label": "RAISED", "score": 0.5}]
+    unknown = {"confidence": None, "row_confidence": None}
+    assert row["relations"] == [{"head": 0, "child": 1, "label": "RAISED", "score": 0.5, **unknown}]
     assert row["cats"] == [{"label": "FUNDING", "score": 0.75}, {"label": "OTHER", "score": 0.25}]
     assert [span["kb_id"] for span in row["spans"]] == ["c42", "c42"]
     (told,) = pipeline_worker.annotate(nlp, ApplySettings(format="jsonl"), shard).results.splitlines()

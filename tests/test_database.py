@@ -302,3 +302,31 @@ def test_what_a_pipeline_says_is_what_is_written():
     assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]
     assert found["relations"][0][-1] == 0.75
     assert found["documents"][0][6:8] == ("FUNDING", 0.9)
+
+
+def test_each_row_has_the_confidence_of_the_surest_relation_that_says_it():
+    record = Record(
+        text="Hooli likes ACME; Hooli got 5 from ACME.",
+        spans=[
+            {"start": 0, "end": 5, "label": "COMPANY", "confidence": 0.9},
+            {"start": 12, "end": 16, "label": "COMPANY", "kb_id": "7", "confidence": 0.9},
+            {"start": 18, "end": 23, "label": "COMPANY", "confidence": 0.8},
+            {"start": 28, "end": 29, "label": "MONEY", "value": "5 USD", "amount_confidence": 0.7},
+            {"start": 35, "end": 39, "label": "COMPANY", "kb_id": "7", "link_confidence": 0.6},
+        ],
+        relations=[
+            {"head": 1, "child": 0, "label": "INVESTOR", "row_confidence": 0.3},
+            {"head": 4, "child": 2, "label": "INVESTOR", "row_confidence": 0.5},
+            {"head": 2, "child": 3, "label": "RAISED"},
+        ],
+    )
+    (annotations,) = document_rows.annotations_from_gold([record], spacy.blank("en"))
+    columns = load_settings(deals.CONFIGS / "database.cfg", Columns)
+    sure = document_rows.row_confidences(annotations, columns, {"7": "ACME"})
+    rows = document_rows.fill(annotations, columns, {"7": "ACME"}, "model", "mark")
+    assert {key: sure[key] for key, *_ in rows["investments"]} == {rows["investments"][0][0]: 0.5}
+    # the main amount decides, and nothing says how sure it is
+    assert [sure[row[0]] for table in ("deals", "amounts") for row in rows[table]] == [None, None]
+    assert [sure[row[0]] for row in rows["relations"]] == [0.3, 0.5, None]
+    # a mention is right with its link and its amount
+    assert [sure[row[0]] for row in rows["mentions"]] == [0.9, None, 0.8, 0.7, 0.6]

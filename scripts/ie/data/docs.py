@@ -8,10 +8,21 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from components import categories, confidence, crf, relations  # noqa: F401  (register factories, extensions)
+from components import (  # noqa: F401  (register factories, extensions)
+    answer_confidence,
+    categories,
+    confidence,
+    crf,
+    relations,
+)
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data.records import Record, Relation, Span, show_span
+
+# Extensions of spans, and keys of a record's spans: missing where they aren't calibrated.
+SPAN_CONFIDENCES = ("confidence", "link_confidence", "amount_confidence")
+# Keys of relations.
+RELATION_CONFIDENCES = ("confidence", "row_confidence")
 
 
 def to_doc(record: Record, nlp: Language) -> Doc:
@@ -62,15 +73,17 @@ def from_doc(doc: Doc) -> Record:
 def pipeline_record(doc: Doc) -> Record:
     """The record of all predictions of a pipeline, whatever components it has.
 
-    Spans have their `text`, the id they link to (`kb_id`), their `confidence` where it is calibrated, and
-    their amount; relations have their `score`. An amount is `money` as predicted, and `value` in the form of
-    gold if it is definite: "5000000 USD" or "10-15 EUR".
+    Spans have their `text`, the id they link to (`kb_id`) and their amount; relations have their `score`. An
+    amount is `money` as predicted, and `value` in the form of gold if it is definite: "5000000 USD" or
+    "10-15 EUR". Spans have `confidence`, `link_confidence` and `amount_confidence`, relations `confidence`
+    and `row_confidence`, where these are calibrated.
     """
     record = from_doc(doc)
     for span, ent in zip(record.spans, doc.ents, strict=True):
         span.text = ent.text
-        if ent._.confidence is not None:
-            span.confidence = ent._.confidence
+        for name in SPAN_CONFIDENCES:
+            if (probability := getattr(ent._, name)) is not None:
+                setattr(span, name, probability)
         if money := ent._.money if ent.has_extension("money") else None:
             span.money = money
             if money["low"] is not None:

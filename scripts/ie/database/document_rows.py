@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from spacy.language import Language
@@ -19,6 +19,8 @@ from ie.database.schema import VERSION, Columns, DealMapping
 from ie.evaluation import database_rows
 
 Rows = dict[str, list[tuple]]
+# Of rows, by their key.
+Confidences = dict[str, float | None]
 SENTENCES = Sentencizer()
 
 
@@ -39,13 +41,37 @@ class NormalisedAmount:
 
 @dataclass(frozen=True)
 class Mention:
-    """An entity; `link` is the id of its entry, None if it is NIL or not linked."""
+    """An entity.
+
+    Attributes:
+        link: id of its entry, None if it is NIL or not linked.
+        confidence: the probability that span, label, link and amount are all right; None if not calibrated.
+    """
 
     start: int
     end: int
     label: str
     link: str | None = None
     amount: NormalisedAmount | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class RelationMention:
+    """A relation between two mentions.
+
+    Attributes:
+        head, child: indices of the mentions.
+        score: None in gold.
+        confidence: the probability that the relation and both its mentions are right, with links and amounts;
+            None if not calibrated.
+    """
+
+    head: int
+    child: int
+    label: str
+    score: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +79,12 @@ class DocumentAnnotations:
     """Everything known about a text.
 
     Attributes:
-        relations: (head, child, label, score); head and child are indices into `entities`, gold has no score.
         sentences: (start, end) of each sentence, in characters.
     """
 
     record: Record
     entities: Sequence[Mention]
-    relations: Sequence[tuple[int, int, str, float | None]]
+    relations: Sequence[RelationMention]
     category: str | None
     category_score: float | None
     sentences: Sequence[tuple[int, int]]
@@ -117,9 +142,22 @@ def _annotations(
     for span in annotated.spans:
         link = database_rows.link_of(span)
         link = None if link == database_rows.NIL else link
-        entities.append(Mention(span.start, span.end, span.label, link, _amount(span)))
-    relations = [(r.head, r.child, r.label, getattr(r, "score", None)) for r in annotated.relations]
+        entities.append(Mention(span.start, span.end, span.label, link, _amount(span), _confidence(span)))
+    relations = [
+        RelationMention(
+            r.head, r.child, r.label, getattr(r, "score", None), getattr(r, "row_confidence", None)
+        )
+        for r in annotated.relations
+    ]
     return DocumentAnnotations(record, entities, relations, category, score, sentences(doc))
+
+
+def _confidence(span: Span) -> float | None:
+    """Of a span with all its values. An end of a relation has a link or an amount, or neither."""
+    values = {"link_confidence": "kb_id", "amount_confidence": "value"}
+    names = [name for name, value in values.items() if getattr(span, value, None)] or ["confidence"]
+    sure = [getattr(span, name, None) for name in names]
+    return None if None in sure else min(sure)
 
 
 def _amount(span: Span) -> NormalisedAmount | None:
@@ -156,8 +194,7 @@ def fill(
         mark: the fingerprint of the text.
     """
     record = annotations.record
-    key = document_id(record.text)
-    keys = [f"{key}:{e.start}-{e.end}:{e.label}" for e in annotations.entities]
+    key, keys = document_id(record.text), mention_keys(annotations)
     meta = record.meta
 
     def meta_value(name: str) -> str | None:
@@ -193,27 +230,68 @@ def fill(
             for mention, entity in zip(keys, annotations.entities, strict=True)
         ],
         "relations": [
-            (f"{key}:{label}:{head}>{child}", key, label, keys[head], keys[child], score)
-            for head, child, label, score in annotations.relations
+            (_relation_key(key, r), key, r.label, keys[r.head], keys[r.child], r.score)
+            for r in annotations.relations
         ],
     }
-    return rows | deals(annotations, columns.deals, names)
+    return rows | deals(annotations, columns.deals, names)[0]
+
+
+def row_confidences(
+    annotations: DocumentAnnotations, columns: Columns, names: Mapping[str, str]
+) -> Confidences:
+    """The probability that a row of mentions, relations, deals, investments or amounts is right, by its key.
+
+    It is None where it isn't calibrated, and in gold. Rows of other tables have none.
+    """
+    key, keys = document_id(annotations.record.text), mention_keys(annotations)
+    return {
+        **{mention: entity.confidence for mention, entity in zip(keys, annotations.entities, strict=True)},
+        **{_relation_key(key, relation): relation.confidence for relation in annotations.relations},
+        **deals(annotations, columns.deals, names)[1],
+    }
+
+
+def mention_keys(annotations: DocumentAnnotations) -> list[str]:
+    """The keys of a text's mentions in the database."""
+    key = document_id(annotations.record.text)
+    return [f"{key}:{e.start}-{e.end}:{e.label}" for e in annotations.entities]
+
+
+def _relation_key(document: str, relation: RelationMention) -> str:
+    return f"{document}:{relation.label}:{relation.head}>{relation.child}"
 
 
 @dataclass
 class _Deal:
-    """A company in a text, as (id or None, name), with the mentions its deal is made of."""
+    """A company in a text, as (id or None, name), with the mentions its deal is made of.
+
+    Attributes:
+        confidences: of each amount and each investor, that of the surest relation which names it.
+    """
 
     company: tuple[str | None, str]
-    amounts: list[Mention]
-    investors: list[Mention]
-    mentions: list[Mention]
+    amounts: list[Mention] = field(default_factory=list)
+    investors: list[Mention] = field(default_factory=list)
+    mentions: list[Mention] = field(default_factory=list)
+    confidences: dict[tuple, float | None] = field(default_factory=dict)
+
+    def confidence(self, *values: tuple) -> float | None:
+        """That of the surest of some amounts and investors."""
+        return _surest(*map(self.confidences.get, values))
 
 
-def deals(annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[str, str]) -> Rows:
-    """The rows of deals, investments and amounts of a text.
+def _surest(*confidences: float | None) -> float | None:
+    return max((p for p in confidences if p is not None), default=None)
 
-    Mentions of one company are merged: by their link, or by their name if they have none.
+
+def deals(
+    annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[str, str]
+) -> tuple[Rows, Confidences]:
+    """The rows of deals, investments and amounts of a text, and their confidences.
+
+    Mentions of one company are merged: by their link, or by their name if they have none. A deal is as sure
+    as its main amount, or, without amounts, as its surest investor.
     """
     text, key = annotations.record.text, document_id(annotations.record.text)
     by_company: dict[tuple, _Deal] = {}
@@ -222,23 +300,27 @@ def deals(annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[
         written = text[entity.start : entity.end]
         return entity.link, names.get(entity.link, written) if entity.link else written
 
-    for head, child, label, _ in annotations.relations:
+    for relation in annotations.relations:
         for kind in ("amounts", "investors"):
-            end = getattr(mapped, kind).get(label)
+            end = getattr(mapped, kind).get(relation.label)
             if end is None:
                 continue
-            company, other = (head, child) if end == "head" else (child, head)
-            company, other = annotations.entities[company], annotations.entities[other]
-            deal = by_company.setdefault(_same(company_of(company)), _Deal(company_of(company), [], [], []))
+            ends = annotations.entities[relation.head], annotations.entities[relation.child]
+            company, other = ends if end == "head" else ends[::-1]
+            deal = by_company.setdefault(_same(company_of(company)), _Deal(company_of(company)))
             getattr(deal, kind).append(other)
             deal.mentions += [company, other]
+            value = other.amount.columns() if other.amount else _same(company_of(other))
+            deal.confidences[value] = _surest(deal.confidences.get(value), relation.confidence)
     rows: Rows = {"deals": [], "investments": [], "amounts": []}
+    sure: Confidences = {}
     for deal in by_company.values():
         company_id, company = deal.company
         deal_id = f"{key}:{company_id or company}"
         sentence = _sentences(deal.mentions, annotations.sentences)
         amounts = _distinct(deal.amounts)
         main = main_amount(amounts, mapped.main)
+        sure[deal_id] = deal.confidence(*([main.columns()] if main else deal.confidences))
         rows["deals"].append(
             (
                 deal_id,
@@ -251,9 +333,11 @@ def deals(annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[
             )
         )
         for position, amount in enumerate(amounts, start=1):
+            amount_id = f"{deal_id}:{position}"
+            sure[amount_id] = deal.confidence(amount.columns())
             rows["amounts"].append(
                 (
-                    f"{deal_id}:{position}",
+                    amount_id,
                     deal_id,
                     key,
                     company_id,
@@ -264,10 +348,12 @@ def deals(annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[
                 )
             )
         investors = {_same(company_of(entity)): company_of(entity) for entity in reversed(deal.investors)}
-        for investor_id, investor in investors.values():
+        for value, (investor_id, investor) in investors.items():
+            investment_id = f"{deal_id}:{investor_id or investor}"
+            sure[investment_id] = deal.confidence(value)
             rows["investments"].append(
                 (
-                    f"{deal_id}:{investor_id or investor}",
+                    investment_id,
                     deal_id,
                     key,
                     investor_id,
@@ -277,7 +363,7 @@ def deals(annotations: DocumentAnnotations, mapped: DealMapping, names: Mapping[
                     *sentence,
                 )
             )
-    return rows
+    return rows, sure
 
 
 def _same(company: tuple[str | None, str]) -> tuple:

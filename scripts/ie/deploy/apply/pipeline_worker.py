@@ -34,7 +34,7 @@ from ie.core.files import finite, hash_code, hash_folder, json_text
 from ie.core.processes import AHEAD, cores, unordered
 from ie.core.text import one_line
 from ie.data import shards
-from ie.data.docs import pipeline_record
+from ie.data.docs import RELATION_CONFIDENCES, SPAN_CONFIDENCES, pipeline_record
 from ie.data.shards import Shard
 from ie.data.tokenizer import STRETCH, stretch_fault
 from ie.training import assembly
@@ -49,13 +49,17 @@ SPAN_COLUMNS = {
     "label": pa.string(),
     "text": pa.string(),
     "kb_id": pa.string(),
-    "confidence": pa.float64(),
+    **dict.fromkeys(SPAN_CONFIDENCES, pa.float64()),
     "money": MONEY,
 }
 SPANS = pa.list_(pa.struct(list(SPAN_COLUMNS.items())))
-RELATIONS = pa.list_(
-    pa.struct([("head", pa.int32()), ("child", pa.int32()), ("label", pa.string()), ("score", pa.float64())])
-)
+RELATION_COLUMNS = {
+    "head": pa.int32(),
+    "child": pa.int32(),
+    "label": pa.string(),
+    **dict.fromkeys(("score", *RELATION_CONFIDENCES), pa.float64()),
+}
+RELATIONS = pa.list_(pa.struct(list(RELATION_COLUMNS.items())))
 CATS = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))
 # Our columns; an input column with one of these names gets the prefix INPUT.
 OURS = ("file", "row", "id", "text", "spans", "relations", "cats", "llm", "extra")

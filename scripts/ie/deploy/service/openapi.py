@@ -17,16 +17,24 @@ REFUSED = {
     422: "Invalid JSON fields, too many or too long texts, or a text that the pipeline can't work on",
     503: "Not ready yet, too busy, or not done in time: try again after Retry-After seconds",
 }
+
+
+def _probability(of: str) -> dict[str, Any]:
+    return {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": f"Probability that {of}; missing where it isn't calibrated",
+    }
+
+
 # Fields that spans have in addition to those of the data format; all but the text are optional.
 SPAN = {
     "text": {"type": "string", "description": "The characters from start to end"},
     "kb_id": {"type": "string", "description": "Id from the linker; NIL for none"},
-    "confidence": {
-        "type": "number",
-        "minimum": 0,
-        "maximum": 1,
-        "description": "Probability that span and label are right; missing where it isn't calibrated",
-    },
+    "confidence": _probability("span and label are right"),
+    "link_confidence": _probability("span, label and link are right"),
+    "amount_confidence": _probability("span, label and amount are right"),
     "value": {"type": "string", "description": "A definite amount, such as 5000000 USD or 10-15 EUR"},
     "money": {"type": "object", "description": "The parsed amount"},
 }
