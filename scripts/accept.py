@@ -21,16 +21,13 @@ from ie.evaluation.confidence import RISK, Answers, Threshold
 
 def main(
     target: Annotated[float, typer.Option(help="Precision that is promised", min=0.5, max=0.999)] = 0.95,
-    model: Annotated[Path, typer.Option(help="The trained pipeline")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    model: Annotated[Path, typer.Option(help="The trained pipeline")] = options.MODEL,
     test: options.Test = Path("corpus/test.jsonl"),
     results: Annotated[Path, typer.Option(help="Results of `apply`, if there are any")] = Path(
         "corpus/applied"
     ),
-    output: Annotated[Path, typer.Option(help="Folder for accept.json and unsure.jsonl")] = Path(
-        "training/efficient/accept"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for accept.json and unsure.jsonl")] = options.TRAINING
+    / "accept",
 ) -> None:
     """Print threshold, check and counts; write OUTPUT/accept.json, and unsure.jsonl for review."""
     nlp = load_pipeline(model, "run `weasel run train` first", "confidence")

@@ -19,19 +19,15 @@ def main(
     config: Annotated[Path, typer.Option(help="Which components, and where they come from")] = Path(
         "configs/assemble.cfg"
     ),
-    components: options.Components = Path("training/efficient/components"),
-    ner: Annotated[Path, typer.Option(help="Pipeline that finds the entities")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    components: options.Components = options.TRAINING / "components",
+    ner: Annotated[Path, typer.Option(help="Pipeline that finds the entities")] = options.MODEL,
     dev: Annotated[
         Path, typer.Option(help="Records that decide on the rules, and on which no component may change")
     ] = Path("corpus/dev.jsonl"),
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    output: Annotated[Path, typer.Option(help="Folder for the pipeline")] = Path(
-        "training/efficient/pipeline"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for the pipeline")] = options.TRAINING / "pipeline",
 ) -> None:
     """Write OUTPUT/model-best and assemble.json; fail if a component has other answers in it than alone.
 

@@ -25,7 +25,7 @@ from ie.training.variants import report, variant_comparison
 def main(
     variants: Annotated[
         str, typer.Option(help="Names of configs, the simplest first; of equals it wins")
-    ] = "efficient,crf,vectors,transfer,pretrain",
+    ] = "crf,efficient,vectors,transfer,pretrain",
     configs: Annotated[Path, typer.Option(help="Folder of the configs")] = Path("configs"),
     corpus: options.Corpus = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),

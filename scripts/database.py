@@ -23,7 +23,7 @@ from ie.training import assembly
 
 
 def main(
-    model: options.Assembled = Path("training/efficient/pipeline/model-best"),
+    model: options.Assembled = options.ASSEMBLED_MODEL,
     package: Annotated[
         str, typer.Option(help="Name of an installed pipeline to use instead; empty: none")
     ] = "",

@@ -22,7 +22,7 @@ from ie.training import loop
 
 
 def main(
-    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = options.CONFIG,
     scheme: options.Scheme = Path("configs/llm.cfg"),
     corpus: Annotated[Path, typer.Option(help="Folder with train, dev, test (.jsonl and .spacy)")] = Path(
         "corpus"
@@ -31,9 +31,9 @@ def main(
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    output: Annotated[Path, typer.Option(help="Folder for page, JSON and label-errors.jsonl")] = Path(
-        "training/efficient"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder for page, JSON and label-errors.jsonl")
+    ] = options.TRAINING,
     data: options.Data = Path("configs/data.cfg"),
     seed: options.Seed = 0,
 ) -> None:

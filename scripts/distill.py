@@ -27,7 +27,7 @@ def main(
     settings: Annotated[Path, typer.Option(help="Recipes, and the settings of their methods.")] = Path(
         "configs/distill.cfg"
     ),
-    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = options.CONFIG,
     corpus: options.Corpus = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     gazetteer_label: options.GazetteerLabel = "",
@@ -37,9 +37,7 @@ def main(
     workers: options.Workers = 0,
     data: options.Data = Path("configs/data.cfg"),
     cache: options.TrainingCache = Path(".cache/compare-distillation"),
-    output: Annotated[Path, typer.Option(help="Folder for the pipeline.")] = Path(
-        "training/efficient/distilled"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for the pipeline.")] = options.TRAINING / "distilled",
 ) -> None:
     """Write CORPUS/distilled.jsonl and .spacy (reviewed and silver), OUTPUT/model-best and distill.json."""
     asked = recipes.load(settings)

@@ -27,8 +27,8 @@ def main(
     only: Annotated[
         str, typer.Option(help="Parts to score, with commas; empty for those whose component is there")
     ] = "",
-    pipeline: options.Assembled = Path("training/efficient/pipeline/model-best"),
-    components: options.Components = Path("training/efficient/components"),
+    pipeline: options.Assembled = options.ASSEMBLED_MODEL,
+    components: options.Components = options.TRAINING / "components",
     money: options.Money = Path("configs/money.cfg"),
     money_label: Annotated[str, typer.Option(help="Label of the amounts; empty for none")] = "MONEY",
     scheme: options.Scheme = Path("configs/llm.cfg"),
@@ -38,9 +38,8 @@ def main(
     test: options.Test = Path("corpus/test.jsonl"),
     more: Annotated[Path | None, typer.Option(help="Another file with gold amounts")] = None,
     seed: options.Seed = 0,
-    output: Annotated[Path, typer.Option(help="Folder for figures and errors")] = Path(
-        "training/efficient/component-scores"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for figures and errors")] = options.TRAINING
+    / "component-scores",
 ) -> None:
     """Write OUTPUT/{amounts,links,relations,categories,rows}.json and lists of errors; print the tables."""
     labels, blank = load_scheme(scheme), load_data_config(data).blank()

@@ -46,11 +46,9 @@ def main(
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    models: options.TrainingResults = Path("training/efficient"),
+    models: options.TrainingResults = options.TRAINING,
     inspect: Annotated[TrainOn, typer.Option(help="Pipeline whose errors the report shows.")] = "reviewed",
-    output: Annotated[Path, typer.Option(help="Folder for metrics, report and speeds.")] = Path(
-        "training/efficient"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for metrics, report and speeds.")] = options.TRAINING,
     data: options.Data = Path("configs/data.cfg"),
     seed: options.Seed = 0,
 ) -> None:

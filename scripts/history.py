@@ -37,15 +37,13 @@ NOTE = (
 
 
 def main(
-    metrics: Annotated[Path, typer.Option(help="Scores that evaluate wrote")] = Path(
-        "training/efficient/metrics.json"
-    ),
-    documents: Annotated[Path, typer.Option(help="Its counts by document")] = Path(
-        "training/efficient/documents.jsonl"
-    ),
+    metrics: Annotated[Path, typer.Option(help="Scores that evaluate wrote")] = options.TRAINING
+    / "metrics.json",
+    documents: Annotated[Path, typer.Option(help="Its counts by document")] = options.TRAINING
+    / "documents.jsonl",
     test: options.Test = Path("corpus/test.jsonl"),
     train: options.Train = Path("corpus/train.jsonl"),
-    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = options.CONFIG,
     system: Annotated[TrainOn, typer.Option(help="The packaged pipeline, whose score counts")] = "reviewed",
     setting: Annotated[list[str] | None, typer.Option(help="NAME=VALUE to record; may be repeated")] = None,
     baseline: Annotated[str, typer.Option(help="Id of the result to compare with; empty for the first")] = "",

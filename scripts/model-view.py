@@ -22,12 +22,12 @@ from ie.reports import html
 
 
 def main(
-    model: options.Trained = Path("training/efficient/reviewed/model-best"),
+    model: options.Trained = options.MODEL,
     dev: options.Dev = Path("corpus/dev.jsonl"),
     train: options.Train = Path("corpus/train.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
     most: Annotated[int, typer.Option(help="Errors on the page, from the first text on", min=1)] = 200,
-    output: Annotated[Path, typer.Option(help="The page")] = Path("training/efficient/model-view.html"),
+    output: Annotated[Path, typer.Option(help="The page")] = options.TRAINING / "model-view.html",
 ) -> None:
     """Write the page; print the number of errors by kind."""
     labels = load_scheme(scheme)

@@ -22,7 +22,7 @@ DATA = "assets/reviewed.jsonl,corpus/llm.jsonl,corpus/train.jsonl,corpus/dev.jso
 
 
 def main(
-    model: options.Trained = Path("training/efficient/reviewed/model-best"),
+    model: options.Trained = options.MODEL,
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
     name: Annotated[str, typer.Option(help="Name of the package; starts with the language")] = (
         "en_deal_news"
@@ -35,7 +35,7 @@ def main(
     written: Annotated[Path, typer.Option(help="Intended use and limits, in Markdown")] = Path(
         "assets/model_card.md"
     ),
-    scores: options.TrainingResults = Path("training/efficient"),
+    scores: options.TrainingResults = options.TRAINING,
     system: Annotated[str, typer.Option(help="Data it was trained on: selects the scores")] = "reviewed",
     data: Annotated[str, typer.Option(help="Files it was trained and scored on, separated by commas")] = DATA,
     table: options.Companies = Path("assets/companies.csv"),

@@ -52,7 +52,7 @@ def main(
             help='"errors", "watch", "unsure" or a file of disagreements: what to review; empty for new texts'
         ),
     ] = "",
-    config: Annotated[str, typer.Option(help="Training config whose results are used")] = "efficient",
+    config: Annotated[str, typer.Option(help="Training config whose results are used")] = options.CONFIG.stem,
     train_on: Annotated[
         splits.TrainOn, typer.Option(help="Which of its pipelines makes suggestions")
     ] = "reviewed",

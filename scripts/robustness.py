@@ -28,9 +28,9 @@ from ie.training.robustness.robustness_scores import Robustness
 def main(
     corpus: options.Corpus = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    models: options.TrainingResults = Path("training/efficient"),
+    models: options.TrainingResults = options.TRAINING,
     inspect: Annotated[TrainOn, typer.Option(help="The pipeline for labels and seeds")] = "reviewed",
-    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = options.CONFIG,
     perturb: Annotated[str, typer.Option(help="Perturbations, separated by commas")] = (
         "lower,upper,typos,names,punctuation,joined"
     ),
@@ -40,9 +40,8 @@ def main(
     gpu_id: options.GpuId = -1,
     data: options.Data = Path("configs/data.cfg"),
     workers: options.Workers = 0,
-    output: Annotated[Path, typer.Option(help="Folder for tables, figure and page")] = Path(
-        "training/efficient/robustness"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for tables, figure and page")] = options.TRAINING
+    / "robustness",
 ) -> None:
     """Write robustness.json, robustness.png and robustness.html; print the tables."""
     labels = load_scheme(scheme)

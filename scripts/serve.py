@@ -22,7 +22,7 @@ def main(
     model: Annotated[
         str, typer.Option(help="Folder of a pipeline, or an installed package; empty for the trained one")
     ] = "",
-    training: options.TrainingResults = Path("training/efficient"),
+    training: options.TrainingResults = options.TRAINING,
     train_on: options.TrainOn = "reviewed",
     name: Annotated[
         str, typer.Option(help="Name that it is announced by: that of its package; empty for its own")

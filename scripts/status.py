@@ -17,7 +17,7 @@ def main(
     scheme: options.Scheme = Path("configs/llm.cfg"),
     data: options.Data = Path("configs/data.cfg"),
     corpus: Annotated[Path, typer.Option(help="Folder of the split.")] = Path("corpus"),
-    training: options.TrainingResults = Path("training/efficient"),
+    training: options.TrainingResults = options.TRAINING,
     train_on: options.TrainOn = "reviewed",
     project: Annotated[Path, typer.Option(help="Project file with the commands.")] = Path("project.yml"),
 ) -> None:

@@ -33,7 +33,7 @@ def main(
     patterns: options.Patterns = "assets/patterns.jsonl",
     gazetteer: options.Gazetteer = "assets/companies.csv",
     gazetteer_label: options.GazetteerLabel = "",
-    model: options.Trained = Path("training/efficient/reviewed/model-best"),
+    model: options.Trained = options.MODEL,
     data: options.Data = Path("configs/data.cfg"),
     output: Annotated[Path, typer.Option(help="Suggestions.")] = Path("corpus/suggest.jsonl"),
     scores: Annotated[Path, typer.Option(help="Scores on dev.")] = Path("training/suggest.json"),
@@ -92,7 +92,7 @@ def report(scored: LabelScores, n: int) -> None:
     print_table(scored.rows(), header, "llrlll")
     msg.info(f"Exact spans on {n:,} dev texts; n = annotated spans, ± = 95 % bootstrap interval over texts.")
     if "model" in scored.counts:
-        msg.info("The pipeline's best step was chosen on these texts, so its score is slightly too high.")
+        msg.info("Dev may have chosen the pipeline's checkpoint, so its score can be slightly too high.")
     if "llm" in scored.counts:
         msg.info(scoring.LLM_ON_DEV)
     for group in scored.groups():

@@ -38,13 +38,12 @@ def main(
     ] = Path("assets/companies.csv"),
     ner: Annotated[
         Path, typer.Option(help="Pipeline whose token encoder categories-shared.cfg listens to")
-    ] = Path("training/efficient/reviewed/model-best"),
+    ] = options.MODEL,
     seed: options.Seed = 0,
     max_steps: options.MaxSteps = 0,
     gpu_id: options.GpuId = -1,
-    output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path(
-        "training/efficient/components"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = options.TRAINING
+    / "components",
 ) -> None:
     """Write model-best and train.json (scores on dev) of each into a folder of OUTPUT, and left_out.json."""
     settings = load_data_config(data)

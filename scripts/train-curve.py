@@ -39,15 +39,15 @@ CACHE = Path(".cache/train-curve")
 
 
 def main(
-    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = options.CONFIG,
     corpus: Annotated[
         Path,
         typer.Option(help="Folder of `split`: train.spacy, dev.spacy and the LLM's own answers (llm.jsonl)"),
     ] = Path("corpus"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    output: Annotated[Path, typer.Option(help="Folder for curve.json, curve.png, curve.html")] = Path(
-        "training/efficient/curve"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder for curve.json, curve.png, curve.html")
+    ] = options.TRAINING / "curve",
     portions: Annotated[str, typer.Option(help="Percentages of the training examples")] = "25,50,75,100",
     seeds: Annotated[int, typer.Option(help="Trainings of each portion", min=1)] = 3,
     seed: options.Seed = 0,
@@ -113,7 +113,7 @@ def main(
     prompted = None if llm is None else stats.intervals(llm)[2]
     content = write(output, rows, len(dev), verdict, notes, further, prompted, shots)
     print(f"\n{report.table(rows, len(dev), 'ner' if labels.scored == 'spans' else 'cats')}\n")
-    level = learning_curve.level(rows[-1]["f"], rows[-1]["examples"], len(dev))
+    level = learning_curve.level(rows[-1], len(dev))
     for note in [level, *content["notes"]]:
         print(wrapped(note))
     msg.good(f"{output / 'curve.png'}, {output / 'curve.html'}, {output / 'curve.json'}")

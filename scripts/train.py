@@ -30,10 +30,10 @@ from ie.training import confidence_training, loop
 
 
 def main(
-    config: options.TrainingConfig = Path("configs/efficient.cfg"),
+    config: options.TrainingConfig = options.CONFIG,
     corpus: options.Corpus = Path("corpus"),
     train_on: Annotated[TrainOn, typer.Option(help="Whose training is shown and recorded")] = "reviewed",
-    output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = Path("training/efficient"),
+    output: Annotated[Path, typer.Option(help="Folder for a pipeline each")] = options.TRAINING,
     scheme: options.Scheme = Path("configs/llm.cfg"),
     data: options.Data = Path("configs/data.cfg"),
     seed: options.Seed = 0,
@@ -171,7 +171,8 @@ def save(output: Path, results: dict[str, Any], counts: dict[str, np.ndarray | N
         for name, result in results.items()
     ]
     print_table(rows, columns, "lrrr")
-    msg.info("Dev picked these checkpoints, so its scores flatter them: `evaluate` measures on test.")
+    if any(loop.checkpoints(result["history"]) > 1 for result in results.values()):
+        msg.info("Dev picked these checkpoints, so its scores flatter them: `evaluate` measures on test.")
     if warning:
         msg.warn(warning)
     with tracking.run("train", name="train: pipelines side by side") as tracker:

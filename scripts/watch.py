@@ -29,9 +29,7 @@ from ie.reports import html
 
 def main(
     results: Annotated[Path, typer.Option(help="Folder of the results of `apply`")] = Path("corpus/applied"),
-    model: Annotated[Path, typer.Option(help="The pipeline that made them")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    model: Annotated[Path, typer.Option(help="The pipeline that made them")] = options.MODEL,
     corpus: options.Corpus = Path("corpus"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
@@ -43,9 +41,9 @@ def main(
     log: Annotated[Path, typer.Option(help="File of the scores on applied texts")] = Path(
         "training/production.jsonl"
     ),
-    output: Annotated[Path, typer.Option(help="Folder for page, figures, reference and sample")] = Path(
-        "training/efficient/watch"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder for page, figures, reference and sample")
+    ] = options.TRAINING / "watch",
 ) -> None:
     """Write OUTPUT/watch.html, watch.json and sample.jsonl; print what the page says first."""
     check_writable(output / "watch.html")

@@ -93,7 +93,7 @@ def agents_rows() -> list[tuple[str, list[str], list[str]]]:
 def test_agents_are_told_what_commands_read_and_write(name: str, read: list[str], written: list[str]):
     content = (ROOT / "project.yml").read_text(encoding="utf-8")
     # the page is about the template's own values of these, whatever a project has
-    for variable, value in {"config": "efficient", "llm_config": "llm", "train_on": "reviewed"}.items():
+    for variable, value in {"config": "crf", "llm_config": "llm", "train_on": "reviewed"}.items():
         content = content.replace(f"${{vars.{variable}}}", value)
     command = {command["name"]: command for command in srsly.yaml_loads(content)["commands"]}[name]
     if deps := command.get("deps"):

@@ -82,7 +82,7 @@ def test_twelve_answers_make_a_first_model(tmp_path: Path, source: str) -> None:
         assert reviewed_parts(project) == {"train": 6, "dev": 3, "test": 3}
         output = run_all(project)
     assert "Traceback" not in output
-    metrics = json.loads((tmp_path / "training/efficient/metrics.json").read_text("utf-8"))
+    metrics = json.loads((tmp_path / "training/crf/metrics.json").read_text("utf-8"))
     assert metrics["test"]["documents"] == 3
     assert list((tmp_path / "packages").glob("*.whl"))
 

@@ -102,7 +102,7 @@ def test_annotations_make_a_project(project, sales, capsys):
     assert [record.text for record in gold] == TEXTS
     assert len(read_records(Path("assets/texts.jsonl"))) == 30
     values = variables()
-    assert (values["name"], values["config"], values["database"]) == ("en_sales", "efficient", "sales")
+    assert (values["name"], values["config"], values["database"]) == ("en_sales", "crf", "sales")
     assert (values["gazetteer_label"], values["money_label"]) == ("", "")
     # comments and layout stay: a few lines differ, in place
     after = Path("project.yml").read_text("utf-8")
@@ -167,10 +167,10 @@ def test_its_config_can_be_prompted_with(project, tmp_path, sales, capsys):
     assert nlp.lang == "de"
     assert nlp.get_pipe("spans").task.names == {"BUYER": "Buyer", "SELLER": "Sellers"}
     assert load_scheme(Path("configs/llm.cfg")).definitions == {"BUYER": "", "SELLER": "who sells"}
-    for name in ("data", "efficient"):
+    for name in ("data", "crf", "efficient"):
         assert 'lang = "de"' in Path(f"configs/{name}.cfg").read_text("utf-8")
     assert variables()["name"] == "de_sales"
-    options = ["--config", "configs/efficient.cfg", "--data", "configs/data.cfg"]
+    options = ["--config", "configs/crf.cfg", "--data", "configs/data.cfg"]
     checked = run_command("check", options, capsys)
     assert "no definition of BUYER;" in checked.output
 
@@ -179,7 +179,7 @@ def test_without_an_option_the_language_is_that_of_the_data_settings(project, sa
     data = Path("configs/data.cfg")
     data.write_text(data.read_text("utf-8").replace('lang = "en"', 'lang = "de"'))
     assert init(capsys, annotations=sales, name="de_sales").status == 0
-    assert 'lang = "de"' in Path("configs/efficient.cfg").read_text("utf-8")
+    assert 'lang = "de"' in Path("configs/crf.cfg").read_text("utf-8")
     assert variables()["name"] == "de_sales"
 
 
@@ -400,7 +400,7 @@ def test_outputs_for_earlier_texts_go(project, tmp_path, capsys):
     gone = [
         "corpus/llm.jsonl",
         "corpus/applied/0.parquet",
-        "training/efficient/pipeline/model-best/meta.json",
+        "training/crf/pipeline/model-best/meta.json",
         "training/vectors/reviewed/model-best/meta.json",
         "training/variants/table.json",
         "packages/en_deal_news-0.1.0-py3-none-any.whl",

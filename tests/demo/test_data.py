@@ -27,7 +27,7 @@ def test_init_knows_the_gold_that_it_may_replace() -> None:
 
 def test_check_finds_no_mistake(capsys: pytest.CaptureFixture) -> None:
     more = ["--guidelines", ASSETS / "guidelines.md", "--gazetteer", ASSETS / "companies.csv"]
-    more += ["--gazetteer-label", "COMPANY", "--config", ROOT / "configs/efficient.cfg"]
+    more += ["--gazetteer-label", "COMPANY", "--config", ROOT / "configs/crf.cfg"]
     outcome = run_command("check", [*FILES, *DATA, *more], capsys)
     assert outcome.status == 0, outcome.output
     assert "link to ids" not in outcome.output

@@ -16,7 +16,7 @@ DEMO = ROOT / "docs" / "demo.md"
 def metrics() -> dict:
     """Not those of the working tree, which a run on another machine may have changed in the last digit."""
     shown = subprocess.run(
-        ["git", "show", "HEAD:training/efficient/metrics.json"], cwd=ROOT, capture_output=True, text=True
+        ["git", "show", "HEAD:training/crf/metrics.json"], cwd=ROOT, capture_output=True, text=True
     )
     if shown.returncode:
         pytest.skip("no git history here")

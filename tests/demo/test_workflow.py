@@ -22,7 +22,7 @@ MADE = (
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    files = [*(folder / "corpus" / name for name in MADE), folder / "training/efficient/metrics.json"]
+    files = [*(folder / "corpus" / name for name in MADE), folder / "training/crf/metrics.json"]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
@@ -47,10 +47,10 @@ def test_it_says_what_it_did(finished):
 
 
 def test_its_scores_have_intervals_and_counts(finished):
-    page = (finished.folder / "training/efficient/report.html").read_text(encoding="utf-8")
+    page = (finished.folder / "training/crf/report.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    metrics = finished.read("training/efficient/metrics.json")
+    metrics = finished.read("training/crf/metrics.json")
     for system in ("llm", "rules", "memoriser", "silver", "reviewed", "both"):
         for scores in (s for s in metrics["systems"][system].values() if isinstance(s, dict)):
             assert scores["gold"] > 0

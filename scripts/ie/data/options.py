@@ -7,6 +7,13 @@ import typer
 
 from ie.data import splits
 
+# The training config that the template starts with (`vars.config` in project.yml), the folder of its results,
+# and the pipelines in it.
+CONFIG = Path("configs/crf.cfg")
+TRAINING = Path("training") / CONFIG.stem
+MODEL = TRAINING / "reviewed/model-best"
+ASSEMBLED_MODEL = TRAINING / "pipeline/model-best"
+
 Reviewed = Annotated[Path, typer.Option(help="Reviewed examples.")]
 Examples = Annotated[Path, typer.Option(help="The examples that prompts show.")]
 Texts = Annotated[Path, typer.Option(help="All raw texts.")]

@@ -15,7 +15,7 @@ from ie.core.stats import METRICS, Estimate, format_score
 
 # Marks the parts that `init` leaves to people.
 UNWRITTEN = "To be written"
-DEV = "dev texts, which also picked the checkpoint: it flatters"
+DEV = "dev texts, on which choices such as the checkpoint were made: it flatters"
 NOT_MEASURED = "Nothing was measured of this pipeline before it was packaged."
 
 
@@ -106,9 +106,12 @@ def trained_on(train: Path | None, system: str) -> str:
     training = load(train).get(system) if train else None
     if not training:
         return ""
+    text = f"On {training['examples']:,} {system} examples"
+    if training["step"] <= 1:  # learned in one go, such as `crf`
+        return f"{text}."
     return (
-        f"On {training['examples']:,} {system} examples; of its checkpoints that of step "
-        f"{training['step']:,} was the best on {training['dev_documents']:,} dev texts."
+        f"{text}; of its checkpoints that of step {training['step']:,} was the best on "
+        f"{training['dev_documents']:,} dev texts."
     )
 
 

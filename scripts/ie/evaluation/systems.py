@@ -225,7 +225,7 @@ def run_crf(
     nlp: Language, train: Sequence[Record], texts: Sequence[str], *, cache: Path, repeats: int
 ) -> SystemResult:
     """Run the conditional random field (see `crf`); it is missing where no training text has a span."""
-    name, title = "crf", "Conditional random field"
+    name, title = "crf", "Plain conditional random field"
     if not any(record.spans for record in train):
         return SystemResult(name, title, missing="no training text has a span; review some that do.")
     model = crf.load_or_train(train, nlp.make_doc, cache)

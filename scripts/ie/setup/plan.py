@@ -14,7 +14,7 @@ from spacy.language import Language
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import json_text, read_text
-from ie.data import mined_rules
+from ie.data import mined_rules, options
 from ie.data.config import DataConfig
 from ie.data.gazetteer import read_gazetteer
 from ie.data.pinned import read_pinned
@@ -87,7 +87,11 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
     money_label = target.money_label if target.money_label in inputs.labels["span"] else ""
     plan.files[target.scheme] = llm_config(target.scheme, inputs, target.lang)
     _plan_configs(plan, inputs, target, names_label, money_label)
-    config = ("categories" if inputs.exclusive else "multilabel") if inputs.categories_only else "efficient"
+    config = (
+        ("categories" if inputs.exclusive else "multilabel")
+        if inputs.categories_only
+        else options.CONFIG.stem
+    )
     variables = {
         "config": config,
         "name": target.package,

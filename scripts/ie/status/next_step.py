@@ -25,7 +25,7 @@ SYSTEMS = {
     "llm": "the LLM",
     "rules": "rules",
     "memoriser": "the dictionary",
-    "crf": "the conditional random field",
+    "crf": "a plain CRF",
     "tfidf": "TF-IDF with a regression",
     "majority": "the most frequent category",
     "reviewed": "reviewed only",
@@ -304,7 +304,7 @@ def _baseline_better(now: Snapshot) -> NextStep | None:
     if not _diagnosed(now):
         return NextStep(_standing(now), weakest, DIAGNOSE, "is anything broken?")
     if best == "crf":
-        return NextStep(_standing(now), weakest, "weasel run compare", "try crf, vectors, transfer")
+        return NextStep(_standing(now), weakest, "weasel run compare", "try other training configs")
     if now.scored == "spans" and now.llm and now.unreviewed and now.train_on != "distilled":
         return NextStep(
             _standing(now), weakest, "weasel run distill", f"learn from {name} on unreviewed texts"
@@ -350,7 +350,7 @@ def _flat(now: Snapshot) -> NextStep | None:
         return NextStep(_standing(now), _label_line(now), DIAGNOSE, "F is low: is anything broken?")
     if now.scored != "spans":
         return NextStep(_standing(now), _label_line(now), REVIEW, _how_to_review(now, "more texts"))
-    reason = "data look fine: try crf, vectors, transfer"
+    reason = "data look fine: try other training configs"
     return NextStep(_standing(now), _label_line(now), "weasel run compare", reason)
 
 

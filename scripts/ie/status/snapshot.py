@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile
 from ie.core.errors import UserError
 from ie.core.files import read_jsonl, sha256_file
 from ie.core.stats import Estimate
-from ie.data import splits
+from ie.data import options, splits
 from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
@@ -34,7 +34,7 @@ class ProjectPaths:
     scheme: Path = Path("configs/llm.cfg")
     data: Path = Path("configs/data.cfg")
     corpus: Path = Path("corpus")
-    training: Path = Path("training/efficient")
+    training: Path = options.TRAINING
     history: Path = Path("training/history.jsonl")
     packages: Path = Path("packages")
     database: Path = Path("database")

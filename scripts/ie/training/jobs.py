@@ -133,7 +133,8 @@ def train_job(job: TrainingJob) -> Result:
 
     Returns:
         `cell`, `labels`, `counts` on dev (a (documents, labels, 3) list), `best_step`, `unfinished` (whether
-        the last checkpoint was the only best one, so training was stopped while the score still rose) and
+        the last checkpoint was the only best one, so training was stopped while the score still rose),
+        `checkpoints` (how many dev could choose from) and
         `measured`: processor `seconds` of the training, and `peak_mb` of this process in 10^6 bytes. For a
         job with `test` also `test` and `lowered` (dev in lower case), shaped as `counts`; for one with
         `texts` also `spans`, the [start, end, label] of each span in each text.
@@ -159,6 +160,7 @@ def train_job(job: TrainingJob) -> Result:
         "cell": asdict(job.cell),
         "best_step": scores["step"],
         "unfinished": _still_rising(scores["history"]),
+        "checkpoints": loop.checkpoints(scores["history"]),
         "labels": list(job.labels),
         "counts": count(dev),
     }

@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,6 +119,11 @@ def train(
         "examples": count_examples(Path(train)),
         "history": [{k: v for k, v in entry.items() if k != "scores"} for entry in history],
     }
+
+
+def checkpoints(history: Sequence[Mapping[str, Any]]) -> int:
+    """How many checkpoints dev could choose from; 1 if a component learns in one go, as `crf` does."""
+    return sum(entry["step"] > 0 for entry in history)
 
 
 def overrides(lang: str, max_steps: int = 0) -> dict[str, Any]:

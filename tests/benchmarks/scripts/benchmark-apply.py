@@ -15,14 +15,12 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
 from ie.core.processes import cores
-from ie.data import records
+from ie.data import options, records
 
 
 def main(
     texts: Annotated[Path, typer.Option(help="Texts, which are repeated")] = Path("assets/texts.jsonl"),
-    model: Annotated[Path, typer.Option(help="Folder of the trained pipeline")] = Path(
-        "training/efficient/reviewed/model-best"
-    ),
+    model: Annotated[Path, typer.Option(help="Folder of the trained pipeline")] = options.MODEL,
     n: Annotated[int, typer.Option(help="Texts of the longer command")] = 20_000,
     workers: Annotated[str, typer.Option(help="Workers, separated by commas")] = "1,2",
     rounds: Annotated[int, typer.Option(help="Times that each way is timed", min=1)] = 3,

@@ -28,17 +28,14 @@ from ie.training import assembly
 def main(
     questions: Annotated[Path, typer.Option(help="Questions with gold SQL")] = Path("assets/questions.jsonl"),
     test: Annotated[Path, typer.Option(help="Gold texts that are asked about")] = Path("corpus/test.jsonl"),
-    model: Annotated[Path, typer.Option(help="Assembled pipeline")] = Path(
-        "training/efficient/pipeline/model-best"
-    ),
+    model: Annotated[Path, typer.Option(help="Assembled pipeline")] = options.ASSEMBLED_MODEL,
     companies: Annotated[Path, typer.Option(help="Company table")] = Path("assets/companies.csv"),
     database: Annotated[Path, typer.Option(help="Config of the database")] = Path("configs/database.cfg"),
     config: Annotated[Path, typer.Option(help="How is asked, and which model")] = Path("configs/ask.cfg"),
     money: Annotated[Path, typer.Option(help="Config of the money component")] = Path("configs/money.cfg"),
     provider: options.Provider = "",
-    output: Annotated[Path, typer.Option(help="Folder for the databases and metrics.json")] = Path(
-        "training/efficient/ask"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for the databases and metrics.json")] = options.TRAINING
+    / "ask",
     lang: options.Lang = "en",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap")] = 0,
 ) -> None:

@@ -12,16 +12,14 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.stats import two_digits
-from ie.data import records
+from ie.data import options, records
 from ie.evaluation import database_rows
 from ie.llm import pipeline as llm
 from ie.training import assembly
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="Assembled pipeline")] = Path(
-        "training/efficient/pipeline/model-best"
-    ),
+    model: Annotated[Path, typer.Option(help="Assembled pipeline")] = options.ASSEMBLED_MODEL,
     texts: Annotated[Path, typer.Option(help="Texts to time it on")] = Path("corpus/test.jsonl"),
     config: Annotated[Path, typer.Option(help="Config of the LLM")] = Path("configs/llm.cfg"),
     provider: Annotated[str, typer.Option(help="File of configs/providers; empty for the config's")] = "",

@@ -23,7 +23,7 @@ def main(
     model: Annotated[
         str, typer.Option(help="Folder of a pipeline, or an installed package; empty for the trained one")
     ] = "",
-    training: Annotated[Path, typer.Option(help="Folder with the trained one")] = Path("training/efficient"),
+    training: Annotated[Path, typer.Option(help="Folder with the trained one")] = options.TRAINING,
     train_on: options.TrainOn = "reviewed",
     settings: Annotated[Path, typer.Option(help="Settings of the service")] = Path("configs/serve.cfg"),
     workers: Annotated[int, typer.Option(help="Processes with a pipeline; 0 for a thread", min=0)] = 1,

@@ -35,9 +35,8 @@ def main(
     workers: options.Workers = 0,
     data: options.Data = Path("configs/data.cfg"),
     cache: options.TrainingCache = Path(".cache/compare-distillation"),
-    output: Annotated[Path, typer.Option(help="Folder for the table and the figure.")] = Path(
-        "training/efficient/distillation"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for the table and the figure.")] = options.TRAINING
+    / "distillation",
 ) -> None:
     """Print the table and the advice; write distillation.json, .png, .html, and seconds.json."""
     names = ("distillation.json", "seconds.json", "distillation.png", "distillation.html")

@@ -19,7 +19,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
-from ie.data import records
+from ie.data import options, records
 
 COLOURS = 96
 SIZE = {"width": 1180, "height": 720}
@@ -46,9 +46,8 @@ def main(
     guidelines: Annotated[Path, typer.Option(help="Guidelines beside the text")] = Path(
         "assets/guidelines.md"
     ),
-    curve: Annotated[Path, typer.Option(help="Picture of the learning curve")] = Path(
-        "training/efficient/curve/curve.png"
-    ),
+    curve: Annotated[Path, typer.Option(help="Picture of the learning curve")] = options.TRAINING
+    / "curve/curve.png",
     output: Annotated[Path, typer.Option(help="Folder for the pictures")] = Path("docs"),
 ) -> None:
     """Write review*.png and curve.png into OUTPUT."""

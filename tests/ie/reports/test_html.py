@@ -10,15 +10,15 @@ from ie.reports.html import Answer, PageLink, commands, contents, page_links
 
 
 def test_pages_link_to_those_that_exist(tmp_path: Path) -> None:
-    training = tmp_path / "training" / "efficient"
-    for path in ("training/efficient/diagnosis.html", "training/agreement/agenda.html"):
+    training = tmp_path / "training" / "crf"
+    for path in ("training/crf/diagnosis.html", "training/agreement/agenda.html"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     expected = ["../report.html", "../diagnosis.html", "../../agreement/agenda.html"]
     assert [link.href for link in page_links(training / "curve" / "curve.html", training)] == expected
     agenda = tmp_path / "training" / "agreement" / "agenda.html"
     links = page_links(agenda, training)
-    assert links[0] == PageLink("Scores", "../efficient/report.html")
+    assert links[0] == PageLink("Scores", "../crf/report.html")
     assert "Agenda" not in [link.title for link in links]
 
 

@@ -57,7 +57,7 @@ def evaluated(project: Path, capsys: pytest.CaptureFixture) -> Path:
     parts = json.loads(Path("corpus/split.json").read_text())["splits"]
     train, dev = parts["train"]["documents"], parts["dev"]["documents"]
     test = [Record.model_validate_json(line) for line in Path("corpus/test.jsonl").read_text().splitlines()]
-    folder = "training/efficient"
+    folder = "training/crf"
     (Path(folder) / "reviewed" / "model-best" / "ner").mkdir(parents=True)
     Path(folder, "reviewed/model-best/ner/model").write_bytes(b"weights")
     write_json(f"{folder}/train.json", {"reviewed": {"examples": train, "dev_documents": dev}})
@@ -174,7 +174,7 @@ def test_gold_of_the_scores_changed(evaluated: Path) -> None:
 
 
 def test_training_data_of_the_scores_changed(evaluated: Path) -> None:
-    metrics = json.loads(Path("training/efficient/metrics.json").read_text())
+    metrics = json.loads(Path("training/crf/metrics.json").read_text())
     entry = {"id": "1", "date": "", "system": "reviewed", "settings": {}, "documents": 1, "keys": ""}
     entry |= {"scores": metrics["systems"], "data": {"train": sha256_file(Path("corpus/train.jsonl"))}}
 
@@ -186,20 +186,20 @@ def test_training_data_of_the_scores_changed(evaluated: Path) -> None:
 
 
 def test_a_pipeline_of_another_split(evaluated: Path) -> None:
-    write_json("training/efficient/train.json", {"reviewed": {"examples": 3, "dev_documents": 1}})
+    write_json("training/crf/train.json", {"reviewed": {"examples": 3, "dev_documents": 1}})
     assert not now().trained
 
 
 def test_how_far_silver_is_behind_on_dev(evaluated: Path) -> None:
     assert now().silver_behind is None
-    path = Path("training/efficient/train.json")
+    path = Path("training/crf/train.json")
     behind = {"value": 0.03, "low": 0.01, "high": 0.05}
     write_json(str(path), json.loads(path.read_text()) | {"both": {"behind_reviewed": behind}})
     assert now().silver_behind.as_dict() == behind
 
 
 def test_a_package_of_another_pipeline(evaluated: Path) -> None:
-    Path("training/efficient/reviewed/model-best/ner/model").write_bytes(b"other weights")
+    Path("training/crf/reviewed/model-best/ner/model").write_bytes(b"other weights")
     assert now().package_stale
 
 
@@ -256,7 +256,7 @@ def test_results_of_apply_that_nobody_watched(project: Path) -> None:
     write_json("corpus/applied/summary.json", {})
     assert now().unwatched
     manifest = sha256_file(Path("corpus/applied/manifest.json"))
-    write_json("training/efficient/watch/watch.json", {"manifest": manifest})
+    write_json("training/crf/watch/watch.json", {"manifest": manifest})
     assert not now().unwatched
     write_json("corpus/applied/manifest.json", {"model": "y"})
     assert now().unwatched

@@ -202,7 +202,8 @@ def rows(cells: Sequence[Cell], results: Sequence[dict[str, Any]], labels: Seque
         `percent`, `examples`; `score` (mean F over the seeds), `scores` (F of each seed), `sd` over the seeds
         (NaN for one), `f` (an Estimate: the mean, with the interval from dev texts and seeds); `labels`
         and `label_sd` (an Estimate and an sd each); `label_scores` (F of each seed); `counts` ((documents,
-        3) of each seed); `unfinished` (trainings whose last checkpoint was the best).
+        3) of each seed); `unfinished` (trainings whose last checkpoint was the best); `chosen` (whether dev
+        chose among several checkpoints of a training).
     """
     curve = [_row(0, 0, [], labels)]
     for percent in sorted({cell.percent for cell in cells}):
@@ -229,6 +230,7 @@ def _row(percent: float, examples: int, results: Sequence[dict[str, Any]], label
         "label_scores": label_scores,
         "counts": micro,
         "unfinished": sum(bool(result.get("unfinished")) for result in results),
+        "chosen": any(result.get("checkpoints", 2) > 1 for result in results),
     }
 
 
@@ -327,31 +329,45 @@ def last_rise(curve: Sequence[Row]) -> Estimate:
     return stats.difference_over_seeds(last["counts"], before["counts"], noise or ONE_SEED)[0]
 
 
-def optimism(dev: int) -> float:
-    """How much too high F on so many dev texts may be, as they chose the checkpoints."""
-    return OPTIMISM / math.sqrt(dev)
+def optimism(row: Row, dev: int) -> float:
+    """How much too high F on so many dev texts may be; 0 if they chose no checkpoint."""
+    return OPTIMISM / math.sqrt(dev) if row["chosen"] else 0.0
 
 
-def level(f: Estimate, examples: int, dev: int) -> str:
+def level(row: Row, dev: int) -> str:
     """The score with all examples, and how far to trust it."""
-    too_high = stats.half_width(optimism(dev), 3)
-    return (
-        f"With {counted(examples)} F is {stats.format_score(f, n=dev)} on dev, with the 95 % interval "
-        "over its texts and seeds. Dev chose the checkpoints, so F is too high: by up to "
-        f"{too_high} on so many texts."
+    text = (
+        f"With {counted(row['examples'])} F is {stats.format_score(row['f'], n=dev)} on dev, with the 95 % "
+        "interval over its texts and seeds."
     )
+    if not row["chosen"]:
+        return text
+    too_high = stats.half_width(optimism(row, dev), 3)
+    return f"{text} Dev chose the checkpoints, so F is too high: by up to {too_high} on so many texts."
 
 
 def training_notes(curve: Sequence[Row]) -> list[str]:
     """What the trainings show about the scores."""
     total = sum(len(row["scores"]) for row in curve)
     unfinished = sum(row["unfinished"] for row in curve)
-    if not unfinished:
-        return []
-    return [
-        f"{unfinished} of {counted(total, 'training')} stopped while the score still rose: raise max_steps "
-        "in the config, or larger portions look worse than they are."
-    ]
+    notes = []
+    if unfinished:
+        notes.append(
+            f"{unfinished} of {counted(total, 'training')} stopped while the score still rose: raise "
+            "max_steps in the config, or larger portions look worse than they are."
+        )
+    if is_same_with_every_seed(curve[-1]):
+        notes.append(
+            "The pipeline learns the same with every seed: seeds only draw the examples of the portions, so "
+            "the scores of the largest one don't differ."
+        )
+    return notes
+
+
+def is_same_with_every_seed(row: Row) -> bool:
+    """Whether several trainings of a portion gave the same answers, as those of `crf` on all examples do."""
+    first, *others = row["counts"] or [None]
+    return bool(others) and all(np.array_equal(first, other) for other in others)
 
 
 def overtaking(curve: Sequence[Row], llm: np.ndarray | None, further: Projection) -> list[str]:
@@ -369,11 +385,12 @@ def overtaking(curve: Sequence[Row], llm: np.ndarray | None, further: Projection
     # Both intervals contain the noise of the same texts, so requiring no overlap is conservative; but with
     # few texts either is too narrow (`differ`).
     for row in trained:
-        better = row["f"].low - optimism(len(llm)) > prompted.high
+        better = row["f"].low - optimism(row, len(llm)) > prompted.high
         if better and differ(row["counts"], [llm] * len(row["counts"])):
+            beyond = "noise and what choosing its checkpoints on them may add" if row["chosen"] else "noise"
             return [
-                f"{score}; with {counted(row['examples'])} the trained pipeline is better beyond noise "
-                f"and what choosing its checkpoints on them may add. {scoring.LLM_ON_DEV}"
+                f"{score}; with {counted(row['examples'])} the trained pipeline is better beyond {beyond}. "
+                f"{scoring.LLM_ON_DEV}"
             ]
     last = trained[-1]
     if last["f"].high < prompted.low and differ(last["counts"], [llm] * len(last["counts"])):

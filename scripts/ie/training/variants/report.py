@@ -71,7 +71,7 @@ def notes(compared: Sequence[VariantComparison], seeds: int, dev: int) -> list[s
     sentences = [
         f"F of exact spans on {counted(dev, 'dev text')}, mean of {counted(seeds, 'training')}, ± the 95 % "
         "interval over texts and seeds; sd over seeds. In lower case: change of F, ± over texts.",
-        "Dev picks the checkpoints too, so it flatters all variants alike.",
+        "Dev also picks the checkpoints of neural variants, which flatters these a little.",
         "MB, words/s, processor seconds of a training and its peak of memory are of the largest portion.",
         f"Variants that share a letter can't be told apart on that portion (Holm-corrected over "
         f"{counted(len(last.pairs), 'pair')}, p ≥ .05, n={dev:,}: the noise of texts and seeds together, "

@@ -316,11 +316,12 @@ def test_where_the_pipeline_overtakes_the_prompt():
 
 def test_what_choosing_checkpoints_on_dev_may_add_is_not_better_than_the_prompt():
     # .004 to .010 with 127 dev texts, .015 to .021 with 30, as measured
-    assert 0.010 <= learning_curve.optimism(127) <= 0.011
-    assert 0.020 <= learning_curve.optimism(30) <= 0.022
+    assert 0.010 <= learning_curve.optimism({"chosen": True}, 127) <= 0.011
+    assert 0.020 <= learning_curve.optimism({"chosen": True}, 30) <= 0.022
+    assert learning_curve.optimism({"chosen": False}, 30) == 0
     llm = counts(0.5)
     (_, row) = learning_curve.rows([Cell(100, 100, s) for s in range(3)], results(*[counts(0.9)] * 3), ("A",))
-    edge = stats.intervals(llm)[2].high + learning_curve.optimism(len(llm))
+    edge = stats.intervals(llm)[2].high + learning_curve.optimism(row, len(llm))
     for low, better in ((edge - 0.002, False), (edge + 0.002, True)):
         found = [{**row, "f": Estimate(0.9, low, 0.99)}]
         (said,) = learning_curve.overtaking(found, llm, Projection())
@@ -328,9 +329,21 @@ def test_what_choosing_checkpoints_on_dev_may_add_is_not_better_than_the_prompt(
 
 
 def test_the_level_says_what_dev_chose():
-    said = learning_curve.level(Estimate(0.931, 0.91, 0.952), 764, 127)
-    assert said.startswith("With 764 examples F is .93 ±.03 (n=127) on dev")
-    assert "Dev chose the checkpoints, so F is too high: by up to .011 on so many texts." in said
+    row = {"f": Estimate(0.931, 0.91, 0.952), "examples": 764, "chosen": True}
+    level = learning_curve.level(row, 127)
+    assert level.startswith("With 764 examples F is .93 ±.03 (n=127) on dev")
+    assert "Dev chose the checkpoints, so F is too high: by up to .011 on so many texts." in level
+    assert "checkpoint" not in learning_curve.level({**row, "chosen": False}, 127)
+
+
+def test_trainings_that_learn_in_one_go_chose_no_checkpoint_and_are_the_same_with_every_seed():
+    cells = [Cell(100, 100, seed) for seed in range(3)]
+    once = [{**result, "checkpoints": 1} for result in results(*[counts(0.9)] * 3)]
+    curve = learning_curve.rows(cells, once, ("A",))
+    (sentence,) = learning_curve.overtaking(curve, counts(0.5, seed=9), Projection())
+    assert "better beyond noise. " in sentence
+    (note,) = learning_curve.training_notes(curve)
+    assert note.startswith("The pipeline learns the same with every seed")
 
 
 @pytest.mark.parametrize("better", [True, False])
