@@ -60,7 +60,7 @@ def main(
         check_assets(Path(project))
     rows = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
     if config:
-        check_config(Path(config), settings.lang)
+        read_config(Path(config), interpolate=False)
         rows.append((config, "can be read"))
     reader = settings.reader(labels)
     gold = reader.read(reviewed, allow_empty=True)
@@ -182,13 +182,6 @@ def warn_removed(gold: list[Record], raw: list[Record], reviewed: Path, texts: P
             f"{counted(len(removed), 'text')} of {reviewed} can't be found in {texts} (the first: "
             f"{removed[0].id!r}), but {count} as gold. To take one out, set its answer to reject."
         )
-
-
-def check_config(path: Path, lang: str) -> None:
-    """Refuse a training config that spaCy can't read, or that is for another language."""
-    config_lang = read_config(path, interpolate=False).get("nlp", {}).get("lang")
-    if config_lang != lang:
-        raise UserError(f"{path}: its language is {config_lang!r}, but lang is {lang!r}; make them equal.")
 
 
 def refuse_shared_ids(gold: list[Record], raw: list[Record], reviewed: Path, texts: Path) -> None:

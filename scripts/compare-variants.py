@@ -67,7 +67,7 @@ def main(
         dev=dev,
         test=corpus / "test.jsonl",
         labels=labels,
-        overrides=loop.overrides(settings.lang, max_steps),
+        overrides=loop.overrides(settings.texts, max_steps),
         gpu_id=gpu_id,
     )
     nlp, texts = settings.blank(), [record.text for record in gold]

@@ -40,7 +40,7 @@ def main(
     """Print the table of hypotheses and the case; write page, JSON and label-errors.jsonl."""
     labels = load_scheme(scheme)
     labels.require_spans("the diagnosis")
-    lang = load_data_config(data).lang
+    lang = load_data_config(data).texts
     project = findings.read(
         corpus, config, labels.span_labels, lang=lang, overrides=loop.overrides(lang), seed=seed
     )

@@ -29,7 +29,7 @@ from ie.setup.project_file import md5
 from ie.status.snapshot import ProjectPaths, read_snapshot
 from ie.status.terminal import print_lines
 
-REVIEW = Path("configs/review.cfg")
+DATA, REVIEW = Path("configs/data.cfg"), Path("configs/review.cfg")
 
 
 def main(
@@ -45,14 +45,17 @@ def main(
     gazetteer_label: Annotated[str, typer.Option(help="Label of these names.")] = "",
     money_label: Annotated[str, typer.Option(help="Label of the amounts of money.")] = "",
     name: Annotated[str, typer.Option(help="Name of the project; empty for that of the file.")] = "",
+    lang: Annotated[str, typer.Option(help="Language; empty for that of configs/data.cfg.")] = "",
     scheme: options.Scheme = Path("configs/llm.cfg"),
-    data: options.Data = Path("configs/data.cfg"),
     overwrite: Annotated[str, typer.Option(help="yes: replace gold that isn't the demo's.")] = "no",
 ) -> None:
     """Write README, assets, configs and project.yml: all of them, or none if anything is wrong."""
     if not texts and not annotations:
         raise UserError("there are no texts; give --vars.init_texts or --vars.init_annotations.")
-    settings = load_data_config(data)
+    settings = load_data_config(DATA)
+    if lang:
+        settings = settings.model_copy(update={"texts": settings.texts.model_copy(update={"lang": lang})})
+    settings.blank()  # a language without a tokenizer is refused before anything else
     sources = Sources(
         texts=Path(texts) if texts else None,
         annotations=Path(annotations) if annotations else None,
@@ -82,11 +85,11 @@ def main(
             f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."
         )
     msg.good("`git diff` shows every change; `git checkout .` undoes all but the removal of outputs.")
-    say_what_is_missing(inputs, settings, data)
-    print_lines(read_snapshot(ProjectPaths(scheme=scheme, data=data)))
+    say_what_is_missing(inputs, settings)
+    print_lines(read_snapshot(ProjectPaths(scheme=scheme, data=DATA)))
 
 
-def say_what_is_missing(inputs: Inputs, settings: DataConfig, data: Path) -> None:
+def say_what_is_missing(inputs: Inputs, settings: DataConfig) -> None:
     """Name the reviewed texts that a first model lacks; `review` asks for them in the same way."""
     begin = load_settings(REVIEW, ReviewSettings).order.begin
     split = settings.assign(inputs.gold, inputs.texts)
@@ -94,7 +97,7 @@ def say_what_is_missing(inputs: Inputs, settings: DataConfig, data: Path) -> Non
     missing = first_model.missing(begin, {part: len(getattr(split, part)) for part in splits.SIDES})
     if missing:
         left = first_model.count_left(split, shares)
-        msg.info(first_model.need(missing, left, shares, texts=TEXTS, data=data))
+        msg.info(first_model.need(missing, left, shares, texts=TEXTS, data=DATA))
 
 
 def refuse_loss(gold: Path, replacement: str) -> None:

@@ -92,7 +92,7 @@ def pretrain(
     print(
         wrapped(f"Pretraining on {len(usable):,} texts; {left_out:,} are in dev or test, or similar to these")
     )
-    encoder, losses = initial_weights.pretrain(config, usable, lang=settings.lang, **options)
+    encoder, losses = initial_weights.pretrain(config, usable, lang=settings.texts, **options)
     about = {
         "texts": len(usable),
         "left_out": left_out,

@@ -77,7 +77,7 @@ def main(
         watched = WatchedFiles(files, lambda path: RecordFile(path, **(rules | {"misaligned": "snap"})))
         unchecked = check_small([raw, *watched.read().values()])
         learned = LearnedSuggestions(
-            nlp.tokenizer, data_config.lang, wanted.learn, executor=executor, report=faults.report
+            nlp.tokenizer, data_config.texts, wanted.learn, executor=executor, report=faults.report
         )
         model = folder / train_on / "model-best"
         sources = open_sources(wanted, watched, model, learned, faults.report)

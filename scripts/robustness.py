@@ -71,7 +71,7 @@ def main(
         config=config,
         dev=corpus / "dev.spacy",
         labels=shown,
-        overrides=loop.overrides(load_data_config(data).lang, max_steps),
+        overrides=loop.overrides(load_data_config(data).texts, max_steps),
         gpu_id=gpu_id,
     )
     by_seed = [robustness_scores.micro_f(tables) for tables in (counts[inspect], *other_seeds)]

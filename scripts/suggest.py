@@ -53,7 +53,7 @@ def main(
     used = {name for rule in rules.values() for name in rule.sources}
     makers = {
         "rules": lambda: combined_suggestions.from_rules(
-            records_asked, settings.lang, patterns, gazetteer, gazetteer_label
+            records_asked, settings.texts, patterns, gazetteer, gazetteer_label
         ),
         "model": lambda: combined_suggestions.from_model(records_asked, model),
         "llm": lambda: combined_suggestions.from_llm(records_asked, llm, reader),

@@ -53,7 +53,7 @@ def main(
     missing = {} if wanted else component_training.without_data(gold, table)
     for name, reason in missing.items():
         msg.info(f"{name}: left out ({reason}).")
-    overrides = loop.overrides(settings.lang, max_steps)
+    overrides = loop.overrides(settings.texts, max_steps)
     common = {"nlp": settings.blank(), "seed": seed, "gpu_id": gpu_id}
     trainings: dict[str, Callable[[Path], dict[str, Any]]] = {
         "linker": lambda folder: component_training.train_linker(gold, linker, table, folder, seed),

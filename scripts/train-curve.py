@@ -92,7 +92,7 @@ def main(
         dev=paths[1],
         labels=labels.scored_labels,
         scored=labels.scored,
-        overrides=loop.overrides(settings.lang, max_steps),
+        overrides=loop.overrides(settings.texts, max_steps),
         gpu_id=gpu_id,
         executor=executor,
         workers=workers,

@@ -50,7 +50,7 @@ def main(
     dev = corpus / "dev.spacy"
     settings = {
         "dev": dev,
-        "overrides": loop.overrides(load_data_config(data).lang, max_steps),
+        "overrides": loop.overrides(load_data_config(data).texts, max_steps),
         "seed": seed,
         "gpu_id": gpu_id,
     }

@@ -82,7 +82,8 @@ def run_command(
     folder = BENCHMARKS if name in BENCHMARK_COMMANDS else ROOT / "scripts"
     script, words = folder / f"{name}.py", [*map(str, options)]
     known = {f"--{key.replace('_', '-')}": key for section in DATA_SETTINGS.values() for key in section}
-    for option in [word for word in words if word in known and "--data" not in words]:
+    has_data = "data: options.Data" in script.read_text(encoding="utf-8")
+    for option in [word for word in words if word in known and has_data and "--data" not in words]:
         at = words.index(option)
         value = words.pop(at + 1)
         settings[known[words.pop(at)]] = float(value) if value.replace(".", "", 1).isdigit() else value
@@ -91,7 +92,7 @@ def run_command(
     with TemporaryDirectory() as own:
         if any(word.partition("=")[0] == "--data" for word in words):
             assert not settings, "settings belong into the file that --data names"
-        elif "data: options.Data" in script.read_text(encoding="utf-8"):
+        elif has_data:
             words += ["--data", str(data_config(Path(own) / "data.cfg", **settings))]
         sys.argv = [name, *words]
         try:

@@ -9,7 +9,7 @@ from running import run_command, scheme, write_lines
 from ie.data.records import Record
 from ie.data.splits import assign
 
-TRAINING = '[nlp]\nlang = "{lang}"\npipeline = ["ner"]\n'
+TRAINING = '[nlp]\nlang = "en"\npipeline = ["ner"]\n'
 
 
 class Project:
@@ -30,7 +30,7 @@ class Project:
         write_lines(folder / "reviewed.jsonl", self.lines[:30])
         write_lines(folder / "texts.jsonl", [{"text": r["text"], "meta": r["meta"]} for r in self.lines])
         self.write("llm.cfg", scheme("COMPANY"))
-        self.write("train.cfg", TRAINING.format(lang="en"))
+        self.write("train.cfg", TRAINING)
         self.write("review.cfg", "[order]\n[order.begin]\ntrain = 6\ndev = 3\ntest = 3\n")
         self.write("guidelines.md", "Mark companies.\n")
         self.write("known.csv", "id,name,aliases\n7,Hooli,\n")
@@ -189,11 +189,6 @@ MISTAKES = {
         rewrite("train.cfg", "[a.b]\nc = 1\n"),
         {},
         "train.cfg: can't be read as a config",
-    ),
-    "another language": (
-        rewrite("train.cfg", TRAINING.format(lang="de")),
-        {},
-        "its language is 'de', but lang is 'en'",
     ),
     "shares": (lambda project: None, {"dev-percent": 70}, "together below 100"),
 }

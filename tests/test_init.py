@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import srsly
-from running import ROOT, data_config, run_command, write_lines
+from running import ROOT, run_command, write_lines
 from weasel.cli.document import MARKER_END, MARKER_START
 
 from ie.data.records import read_records
@@ -71,7 +71,7 @@ def lang_of(data_config: str) -> str:
 
 
 def init(capsys, **options: object):
-    options = {"data": "configs/data.cfg", "scheme": "configs/llm.cfg", **options}
+    options = {"scheme": "configs/llm.cfg", **options}
     words = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     return run_command("init", words, capsys)
 
@@ -161,18 +161,50 @@ def test_what_people_write_is_begun(project, sales, capsys):
 def test_its_config_can_be_prompted_with(project, tmp_path, sales, capsys):
     words = tmp_path / "words.cfg"
     words.write_text('[label_names]\nSELLER = "Sellers"\n[label_definitions]\nSELLER = "who sells"\n')
-    german = data_config(tmp_path / "data.cfg", lang="de")
-    assert init(capsys, annotations=sales, definitions=words, data=german).status == 0
+    german = {"lang": "de", "money_label": "BUYER"}
+    assert init(capsys, annotations=sales, definitions=words, **german).status == 0
     nlp = pipeline.assemble(pipeline.load_config(Path("configs/llm.cfg")), Path("configs/llm.cfg"))
     assert nlp.lang == "de"
     assert nlp.get_pipe("spans").task.names == {"BUYER": "Buyer", "SELLER": "Sellers"}
     assert load_scheme(Path("configs/llm.cfg")).definitions == {"BUYER": "", "SELLER": "who sells"}
     for name in ("data", "crf", "efficient"):
         assert 'lang = "de"' in Path(f"configs/{name}.cfg").read_text("utf-8")
+    assert 'locales = ["de", "en"]' in Path("configs/money.cfg").read_text("utf-8")
     assert variables()["name"] == "de_sales"
     options = ["--config", "configs/crf.cfg", "--data", "configs/data.cfg"]
     checked = run_command("check", options, capsys)
     assert "no definition of BUYER;" in checked.output
+
+
+def test_a_span_on_part_of_a_word_takes_split_on(project, tmp_path, capsys):
+    """The German tokenizer keeps "Siemens-Gruppe" whole, and annotators mark "Siemens" alone."""
+    spans = [{"start": 4, "end": 13, "label": "SELLER"}]
+    lines = [{"text": f"Die Nordlicht-Gruppe verkauft Werk {n}.", "spans": spans} for n in range(40)]
+    gold = write_lines(tmp_path / "gold.jsonl", lines)
+    outcome = init(capsys, annotations=gold, lang="de")
+    assert outcome.status == 1
+    assert "(split_on there allows spans on parts of words)" in outcome.output
+    data = Path("configs/data.cfg")
+    data.write_text(data.read_text("utf-8").replace('split_on = ""', 'split_on = "-"'), encoding="utf-8")
+    assert init(capsys, annotations=gold, lang="de").status == 0
+    assert len(read_records(Path("assets/reviewed.jsonl"))) == 40
+
+
+@pytest.mark.parametrize(
+    ("lang", "message"),
+    [
+        ("zz", "lang 'zz': spaCy has no such language; take a code of https://spacy.io"),
+        ("vi", "lang 'vi': spaCy's tokenizer for it can't be loaded (Pyvi not installed."),
+    ],
+)
+def test_a_language_without_tokenizer_is_refused_and_nothing_is_written(
+    project, sales, capsys, lang, message
+):
+    before = contents(project)
+    outcome = init(capsys, annotations=sales, lang=lang)
+    assert outcome.status == 1
+    assert message in outcome.output
+    assert contents(project) == before
 
 
 def test_without_an_option_the_language_is_that_of_the_data_settings(project, sales, capsys):

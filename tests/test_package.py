@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -42,6 +43,18 @@ def test_wheel_has_the_fixed_name_and_is_the_same_each_time(
         about = wheel.read("en_deal_news-0.1.0.dist-info/METADATA").decode()
         assert "en_deal_news/money.py" in wheel.namelist()
     assert "Requires-Dist: spacy" in about
+
+
+def test_wheel_requires_what_the_tokenizer_of_its_language_needs(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    meta = json.loads((model / "meta.json").read_text("utf-8")) | {"lang": "ja"}
+    (tmp_path / "model/meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    wheel = wheels.build(tmp_path / "model", "deal_news", "0.1.0", tmp_path)
+    assert wheel.name == "ja_deal_news-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        about = archive.read("ja_deal_news-0.1.0.dist-info/METADATA").decode()
+    assert "Requires-Dist: sudachipy" in about
+    assert "Requires-Dist: sudachidict_core" in about
 
 
 @pytest.mark.slow

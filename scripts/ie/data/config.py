@@ -8,14 +8,14 @@ from spacy.language import Language
 
 from ie.core.settings import Section, load_settings
 from ie.data import records, splits
+from ie.data.language import LanguageSettings
 from ie.data.records import Reader, Record
 from ie.data.scheme import Scheme
 
 
-class TextSettings(Section):
-    """[texts]: the language, by spaCy's code, and the key of `meta` for scores by slice."""
+class TextSettings(LanguageSettings):
+    """[texts]: the language, and the key of `meta` for scores by slice."""
 
-    lang: str = "en"
     slice_by: str = ""
 
 
@@ -53,7 +53,7 @@ class DataConfig(Section):
 
     def blank(self) -> Language:
         """An empty pipeline of the language, with the project's tokenizer."""
-        return records.blank(self.lang)
+        return records.blank(self.texts)
 
     def reader(self, labels: Scheme | None, nlp: Language | None = None) -> Reader:
         """A reader of records that follows [reading]; `nlp` saves the creation of another tokenizer."""

@@ -21,7 +21,9 @@ from wasabi import msg
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text, read_text
 from ie.core.settings import first_fault
-from ie.core.text import one_line, text_hash
+from ie.core.text import text_hash
+from ie.data import language
+from ie.data.language import Lang
 from ie.data.scheme import Scheme
 from ie.data.tokenizer import adapt
 
@@ -262,7 +264,7 @@ class Reader:
                 raise UserError(
                     f"{report.place}: span {shown} {fault} (the nearest is {start}-{end} "
                     f"{text[start:end]!r}); correct it, or set misaligned to 'snap' or 'drop' in "
-                    f"configs/data.cfg{_unit_hint(text)}."
+                    f"configs/data.cfg{_hyphen_hint(text, span)}{_unit_hint(text)}."
                 )
             # Two spans in one token ("Ledger—$33") can't both be widened to it.
             taken = any(o.start < end and start < o.end for o in original if o is not span)
@@ -398,12 +400,18 @@ def write_records(path: Path, records: Iterable[Record]) -> int:
     return n
 
 
-def blank(lang: str) -> Language:
-    """An empty spaCy pipeline of a language with the tokenizer that decides where spans may end."""
+def blank(lang: Lang) -> Language:
+    """An empty spaCy pipeline of a language with the tokenizer that decides where spans may end.
+
+    Raises:
+        UserError: spaCy doesn't have the language, or its tokenizer needs a package that isn't installed.
+    """
+    settings = language.settings_of(lang)
+    language.language_class(settings.lang)
     try:
-        return adapt(spacy.blank(lang))
+        return adapt(spacy.blank(settings.lang), settings.split_on)
     except ImportError as error:
-        raise UserError(f"lang {lang!r}: spaCy can't make a tokenizer for it ({one_line(error)}).") from None
+        raise language.missing_package(settings.lang, error) from None
 
 
 def _lines(path: Path) -> list[str]:
@@ -609,6 +617,13 @@ def show_span(text: str, span: Span) -> str:
     """A span for messages: offsets, label and string."""
     shown = text[span.start : span.end]
     return f"{span.start}-{span.end} {span.label} {shown if len(shown) <= 40 else shown[:37] + '...'!r}"
+
+
+def _hyphen_hint(text: str, span: Span) -> str:
+    """The setting that helps where a span ends at a hyphen or the like inside a word ("Siemens-Gruppe")."""
+    signs = [text[at] for at in (span.start - 1, span.end) if 0 <= at < len(text)]
+    sign = next((sign for sign in signs if sign in "-‑–/+&"), "")
+    return f', or split words there by split_on = "{sign}"' if sign else ""
 
 
 def _unit_hint(text: str) -> str:

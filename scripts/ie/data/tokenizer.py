@@ -5,7 +5,9 @@ some divide what is read as one character: an emoji of several code points, a fl
 rules in its own `tokenizer` file, so the package doesn't need this code.
 """
 
+import re
 from collections.abc import Callable
+from functools import partial
 
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
@@ -31,8 +33,13 @@ CLUSTERS = [rf"(?:{_SIGN}(?:[{_EXTEND}]|\u200d{_SIGN}?)+|[0-9]\ufe0f?\u20e3)"]
 FIRST_FLAG, FLAGS = [rf"[{_FLAG}]{{1,2}}"], [rf"(?<![{_FLAG}])[{_FLAG}]+"]
 
 
-def adapt(nlp: Language) -> Language:
-    """Change the tokenizer of `nlp` in place; languages with a tokenizer of another kind stay as they are."""
+def adapt(nlp: Language, split_on: str = "") -> Language:
+    """Change the tokenizer of `nlp` in place; languages with a tokenizer of another kind stay as they are.
+
+    Args:
+        split_on: characters that are tokens of their own inside words, too: with "-", the German
+            "Siemens-Gruppe" is three tokens instead of one.
+    """
     tokenizer = nlp.tokenizer
     if isinstance(tokenizer, Tokenizer):
         rules = {text: rule for text, rule in tokenizer.rules.items() if text not in SCALES}
@@ -42,6 +49,8 @@ def adapt(nlp: Language) -> Language:
         prefixes = [*CLUSTERS, *FIRST_FLAG, *(nlp.Defaults.prefixes or [])]
         suffixes = [*CLUSTERS, *FLAGS, *(ELLIPSIS.get(s, s) for s in nlp.Defaults.suffixes or []), *SUFFIXES]
         infixes = [*CLUSTERS, *FLAGS, *(nlp.Defaults.infixes or []), *INFIXES]
+        if split_on:
+            infixes.append(rf"(?<=\w)[{re.escape(split_on)}]")
         tokenizer.prefix_search = compile_prefix_regex(prefixes).search
         tokenizer.suffix_search = compile_suffix_regex(suffixes).search
         tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
@@ -68,3 +77,9 @@ def stretch_fault(text: str, most: int = STRETCH) -> str | None:
 def create_tokenizer_callback() -> Callable[[Language], Language]:
     """For `[initialize.before_init]` of a training config: train on the tokens that `split` wrote."""
     return adapt
+
+
+@registry.callbacks("ie.splitting_tokenizer.v1")
+def create_splitting_tokenizer_callback(split_on: str) -> Callable[[Language], Language]:
+    """The same where configs/data.cfg has `split_on`; commands put it in place of the other callback."""
+    return partial(adapt, split_on=split_on)

@@ -20,6 +20,7 @@ from spacy.util import load_config
 
 from ie.core.errors import UserError
 from ie.core.settings import Section
+from ie.data.language import PACKAGES
 
 # Run by the empty environment's Python: nothing of this project is there to help.
 TRY = """
@@ -93,6 +94,7 @@ def build(
     meta = read_meta(model)
     modules = own_modules(model)
     needs = {need for module in modules for need in module.REQUIREMENTS}
+    needs |= {*PACKAGES.get(meta["lang"], ())}
     meta["requirements"] = sorted({*meta.get("requirements", []), *needs})
     meta |= about or {}
     srsly.write_json(folder / "meta.json", meta)

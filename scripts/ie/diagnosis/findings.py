@@ -15,6 +15,7 @@ from ie.core.files import json_text
 from ie.core.text import counted
 from ie.data import records
 from ie.data.docs import docbin, read_docbin
+from ie.data.language import Lang
 from ie.data.records import Record
 from ie.diagnosis import thresholds
 
@@ -114,7 +115,7 @@ class ProjectData:
     labels: tuple[str, ...]
     texts: dict[str, list[Record]]
     bins: dict[str, DocBin] = field(default_factory=dict)
-    lang: str = "en"
+    lang: Lang = "en"
     overrides: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     problems: dict[str, str] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from ie.core.settings import read_config
 from ie.core.text import one_line
 
 # Imported for what they register.
+from ie.data import language
 from ie.data.config import DataConfig
 from ie.data.records import Record
 from ie.data.tokenizer import STRETCH, stretch_fault
@@ -42,7 +43,7 @@ def example_overrides(reviewed: Path, pinned: Path | None, settings: DataConfig)
         "paths.reviewed": str(reviewed),
         "paths.examples": str(pinned or ""),
         **{f"split.{name}": value for name, value in settings.split.model_dump().items()},
-        "nlp.lang": settings.lang,
+        **language.overrides(settings.texts, "nlp.after_creation", tokenizer=False),
     }
 
 

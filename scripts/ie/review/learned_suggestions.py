@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from spacy.tokens import Doc
 
 from ie.data.docs import from_doc
+from ie.data.language import Lang
 from ie.data.records import Record, blank
 from ie.review import quick_model
 from ie.review.marked_strings import MarkedStrings
@@ -26,7 +27,7 @@ class LearnedSuggestions:
     def __init__(
         self,
         tokenizer: Callable[[str], Doc],
-        lang: str,
+        lang: Lang,
         settings: LearnSection,
         *,
         executor: Executor,
@@ -103,7 +104,7 @@ class LearnedSuggestions:
         )
 
 
-def _model(training: QuickTraining, lang: str) -> Callable[[str], Doc] | None:
+def _model(training: QuickTraining, lang: Lang) -> Callable[[str], Doc] | None:
     if not training.model:
         return None
     nlp = quick_model.empty(lang).from_bytes(training.model)
@@ -116,7 +117,7 @@ def _model(training: QuickTraining, lang: str) -> Callable[[str], Doc] | None:
     return read
 
 
-def _ruler(training: QuickTraining, lang: str) -> Callable[[str], Doc] | None:
+def _ruler(training: QuickTraining, lang: Lang) -> Callable[[str], Doc] | None:
     if not training.rules:
         return None
     nlp = blank(lang)

@@ -13,6 +13,7 @@ from spacy.util import fix_random_seed, minibatch
 
 from ie.data import mined_rules
 from ie.data.docs import from_doc, to_doc
+from ie.data.language import Lang
 from ie.data.records import Record, blank
 
 WIDTH, DEPTH, BATCH, DROPOUT, LEARN_RATE = 64, 3, 8, 0.2, 0.002
@@ -65,7 +66,7 @@ class QuickTraining:
     rules: tuple[mined_rules.MinedRule, ...]
 
 
-def train(answers: Sequence[Record], lang: str, priority: int = 19) -> QuickTraining:
+def train(answers: Sequence[Record], lang: Lang, priority: int = 19) -> QuickTraining:
     """Train on answers, oldest first; the same answers give the same model.
 
     The model is first trained on all but the newest answers and evaluated on these, then trained on all.
@@ -101,7 +102,7 @@ def train(answers: Sequence[Record], lang: str, priority: int = 19) -> QuickTrai
     return QuickTraining(len(answers), right, suggested, labels, content, rules)
 
 
-def empty(lang: str) -> Language:
+def empty(lang: Lang) -> Language:
     """An untrained pipeline; the bytes of a trained model are loaded into it."""
     nlp = blank(lang)
     nlp.add_pipe("ner", config={"model": MODEL})

@@ -170,8 +170,10 @@ def read_annotations(
     if faults := [name for name, n in counts.items() if n and rules[name] == "error"]:
         shown = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in faults)
         remedy = " and ".join(f'{name} = "{LENIENT[name]}"' for name in faults)
+        words = " (split_on there allows spans on parts of words)" if "misaligned" in faults else ""
         raise UserError(
-            f"{path}: {shown} (first: {report.notes[0]}); correct them, or set {remedy} in configs/data.cfg."
+            f"{path}: {shown} (first: {report.notes[0]}); correct them, or set {remedy} in configs/data.cfg"
+            f"{words}."
         )
     if not accepted(gold):
         raise UserError(f"{path}: no line has answer accept; take the file with the reviewed ones.")

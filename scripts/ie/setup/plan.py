@@ -193,6 +193,9 @@ def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, 
     for name, label in (("linker", names_label), ("money", money_label)):
         if label:
             config(name).set(f"components.{name}", labels=[label])
+    if target.lang != "en":
+        # Separators and words of the language first; amounts in English words are common in all languages.
+        config("money").set("components.money", locales=[target.lang, "en"])
     _drop_deals(config("database"), config("ask"), inputs.labels["relation"])
     plan.files |= {path: str(one) for path, one in configs.items()}
 

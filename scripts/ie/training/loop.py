@@ -31,7 +31,9 @@ import ie.data.tokenizer  # noqa: F401
 from ie.core import tracking
 from ie.core.errors import UserError
 from ie.core.text import one_line
+from ie.data import language
 from ie.data.docs import read_docbin
+from ie.data.language import Lang
 from ie.data.records import accepted, read_records
 
 DIVERGED = (
@@ -126,9 +128,10 @@ def checkpoints(history: Sequence[Mapping[str, Any]]) -> int:
     return sum(entry["step"] > 0 for entry in history)
 
 
-def overrides(lang: str, max_steps: int = 0) -> dict[str, Any]:
+def overrides(lang: Lang, max_steps: int = 0) -> dict[str, Any]:
     """Overrides of a training config by commands: the language, and the number of updates unless it is 0."""
-    return {"nlp.lang": lang} | ({"training.max_steps": max_steps} if max_steps else {})
+    values = language.overrides(lang, "initialize.before_init")
+    return values | ({"training.max_steps": max_steps} if max_steps else {})
 
 
 def count_examples(path: Path) -> int:

@@ -97,6 +97,10 @@ FAULTS = {
     "empty span": (changed(spans=[span(5, 5)], relations=[]), "outside the text of 17 characters or empty"),
     "only whitespace": (changed(spans=[span(5, 6)], relations=[]), "is nothing but whitespace"),
     "whitespace at the edge": (changed(spans=[span(0, 6)], relations=[]), "has whitespace at its edge"),
+    "part of a word": (
+        changed(text="The ACME+Group", spans=[span(4, 8)], relations=[]),
+        'or split words there by split_on = "+"',
+    ),
     "inside a token": (changed(spans=[span(0, 4)], relations=[]), "starts or ends inside a token"),
     "overlap": (changed(spans=[span(0, 12), span(6, 12, "MONEY")], relations=[]), "overlap; keep one"),
     "wrong label": (changed(spans=[span(0, 5, "COMPNY")], relations=[]), "'COMPNY' isn't in the scheme"),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ie.core.errors import UserError
 from ie.core.settings import Section, read_config, validated
+from ie.data.language import Lang
 from ie.data.records import Reader, Record, Relation, Span, blank
 from ie.data.scheme import Scheme
 from ie.evaluation import baselines, systems
@@ -172,7 +173,7 @@ def _kept_relations(llm: Record, spans: Sequence[Span]) -> list[Relation]:
 
 
 def from_rules(
-    asked: Sequence[Record], lang: str, patterns: str, gazetteer: str, gazetteer_label: str
+    asked: Sequence[Record], lang: Lang, patterns: str, gazetteer: str, gazetteer_label: str
 ) -> SuggestionSource:
     """Matches of patterns and known names; missing with an empty file of patterns and no names."""
     known = Path(gazetteer) if gazetteer and gazetteer_label else None

@@ -14,6 +14,7 @@ from ie.core.errors import UserError
 from ie.data import records, splits
 from ie.data.config import load_data_config
 from ie.data.docs import from_doc, read_docs, to_doc
+from ie.data.language import Lang
 from ie.data.records import Reader, Record, Span
 from ie.data.scheme import load_scheme
 from ie.evaluation import baselines
@@ -223,7 +224,7 @@ def open_distillation(
     Raises:
         UserError: a file is missing or broken, or holds nothing to learn or to score.
     """
-    labels, lang = load_scheme(scheme), load_data_config(data).lang
+    labels, lang = load_scheme(scheme), load_data_config(data).texts
     nlp = records.blank(lang)
     reader = Reader(labels, nlp.tokenizer, "snap", "first", "drop")
     gold = _read_reviewed(corpus / "reviewed.spacy", corpus / "dev.spacy", labels.span_labels)
@@ -249,7 +250,7 @@ def answers(teachers: Sequence[TrainingJob], results: Sequence[Result]) -> list[
 
 
 def _helpers(
-    data: DistillationData, settings: DistillSettings, lang: str, gazetteer_label: str
+    data: DistillationData, settings: DistillSettings, lang: Lang, gazetteer_label: str
 ) -> tuple[list[Answers], list[str]]:
     """The answers of rules and of a dictionary of annotated strings, and why one of them has none."""
     sources, helpers, notes = settings.rules, [], []

@@ -25,6 +25,7 @@ from ie.core.errors import UserError
 from ie.core.files import json_text, published
 from ie.core.text import one_line
 from ie.data import records, splits
+from ie.data.language import Lang
 from ie.data.records import Record
 from ie.training import loop
 
@@ -246,7 +247,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def pretrain(
-    config: Path, texts: Sequence[str], *, seed: int, lang: str, gpu_id: int, epochs: int = 0
+    config: Path, texts: Sequence[str], *, seed: int, lang: Lang, gpu_id: int, epochs: int = 0
 ) -> tuple[bytes, list[float]]:
     """Run `spacy pretrain` on texts: learn to predict a word's characters from its context.
 
@@ -269,7 +270,7 @@ def pretrain(
             "paths.raw_text": str(folder / "texts.jsonl"),
             "paths.vectors": None,
             "system.seed": seed,
-            "nlp.lang": lang,
+            **loop.overrides(lang),
         }
         if epochs:
             overrides["pretraining.max_epochs"] = epochs
