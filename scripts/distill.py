@@ -61,6 +61,8 @@ def main(
             check_writable(path)
         for note in distillation.data.notes if "rules" in methods else ():
             msg.warn(note)
+        if "two-stage" in methods and not distillation.learns_by_updates:
+            msg.info(f"two-stage is left out: {config} learns from all examples at once.")
         kept = distillation.distil({recipe: methods})[recipe].kept
         result = train_student(distillation, kept, methods, output)
     summary = save(distillation, kept, recipe, result, corpus, output)
@@ -110,7 +112,8 @@ def save(
     }
     write_files(output, {"distill.json": summary})
     print_table([(name.replace("_", " "), str(value)) for name, value in summary.items() if name != "f"])
-    msg.info(f"F on dev {stats.format_score(f, len(result['counts']))}; dev picked the checkpoint.")
+    chosen = "; dev picked the checkpoint" if result["checkpoints"] > 1 else ""
+    msg.info(f"F on dev {stats.format_score(f, len(result['counts']))}{chosen}.")
     msg.good(f"{corpus / 'distilled.jsonl'}, {corpus / 'distilled.spacy'}, {output / 'model-best'}")
     return summary
 

@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+import spacy
 from corpora import sales, write_split
 from running import ROOT, Outcome, run_command, write_docbin, write_lines
 from spacy.tokens import DocBin
 
 from ie.data.records import Record, blank, read_records
+from ie.training.distill import recipes
+from ie.training.distill.distillation import open_distillation
 
 
 def labelled(records: list[Record]) -> list[Record]:
@@ -33,11 +36,11 @@ def project(tmp_path: Path) -> Path:
     settings = (ROOT / "configs" / "distill.cfg").read_text(encoding="utf-8").split("[recipes]")[0]
     settings = settings.replace("pipelines = 2", "pipelines = 1")
     settings = settings.replace("assets/patterns.jsonl", "").replace("assets/companies.csv", "none.csv")
-    recipes = (
+    lists = (
         'both = []\nall = ["confidence", "agreement", "rules", "label-errors", "self-training", "missing", '
     )
     (tmp_path / "distill.cfg").write_text(
-        f'{settings}[recipes]\n{recipes}"repeat", "two-stage"]\n', encoding="utf-8"
+        f'{settings}[recipes]\n{lists}"repeat", "two-stage"]\n', encoding="utf-8"
     )
     parts = write_split(corpus, reviewed=12, silver=10, dev=8, test=10)
     answers = labelled([*parts["silver"], *parts["dev"], *parts["test"]])
@@ -85,6 +88,36 @@ def test_distilled_examples_keep_gold_untouched_and_make_up_nothing(project, cap
     assert len(before) == 2
     assert distill(project, capsys).status == 0
     assert before == distilled(project)
+
+
+def test_a_pipeline_that_learns_in_one_go_learns_from_reviewed_and_silver_at_once(project, capsys):
+    outcome = distill(project, capsys, "--config", ROOT / "configs" / "crf.cfg", "--max-steps", 0)
+    assert outcome.status == 0, outcome.output
+    assert "two-stage is left out" in outcome.output
+    assert "checkpoint" not in outcome.output
+    nlp = spacy.load(project / "out" / "model-best")
+    # words of silver texts alone
+    reviewed, silver = (" ".join(record.text for record in of) for of in (sales(12), sales(10, 12)))
+    new = {*silver.lower().split()} - {*reviewed.lower().split()}
+    assert new & {*nlp.get_pipe("ner").weights["words"]}
+
+
+def test_pipelines_that_vote_differ_although_seeds_change_nothing(project):
+    corpus = project / "corpus"
+    with open_distillation(
+        recipes.load(project / "distill.cfg"),
+        corpus,
+        corpus / "llm.cfg",
+        ROOT / "configs" / "data.cfg",
+        gazetteer_label="",
+        max_steps=0,
+        workers=1,
+        seed=0,
+        config=ROOT / "configs" / "crf.cfg",
+        cache=None,
+    ) as distillation:
+        first, second = distillation.teachers([], 2, 1)
+        assert first.train.read_bytes() != second.train.read_bytes()
 
 
 def test_the_comparison_prints_its_table_and_opens_test_for_one(project, capsys):

@@ -5,20 +5,24 @@ annotated names says. The dictionary is collected from the training texts. In tr
 in a dictionary of the other texts only: otherwise every name would be known, and the weights would trust the
 dictionary more than new texts justify.
 
+Texts without capitals, and texts in capitals alone, have weights of their own, learned from the training
+texts in lower case. Other texts are scored as if there were no such weights.
+
 `initialize` learns from all examples at once, with python-crfsuite, which the trained component doesn't need.
 The optimisation is convex: the same examples give the same weights, whatever the seed. Weights are stored as
 integers, so that all machines add them up to the same scores.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import groupby, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import srsly
+from spacy.lang.lex_attrs import word_shape
 from spacy.language import Language
 from spacy.pipeline import Pipe
 from spacy.strings import hash_string
@@ -43,6 +47,10 @@ LONGEST = 40
 # Parts of the training texts; each is looked up in a dictionary of the others.
 FOLDS = 5
 OUTSIDE = "O"
+# Tag of tokens in training texts of which it isn't known whether they are part of an entity.
+UNKNOWN = "?"
+# A token: its text and its shape.
+Word = tuple[str, str]
 
 
 class CrfRecogniser(Pipe):
@@ -53,7 +61,7 @@ class CrfRecogniser(Pipe):
         name: of the component.
         settings: `c1`, `c2`: L1 and L2 regularisation; more L1 makes a smaller model. `max_iterations`: of
             L-BFGS. `min_count`: how often a feature must occur in the training texts. `dictionary`: whether
-            to use one.
+            to use one. `caseless`: whether texts of a single case have weights of their own.
         scorer: of spaCy, for entities.
     """
 
@@ -76,76 +84,28 @@ class CrfRecogniser(Pipe):
 
     def _set(self, weights: dict[str, Any]) -> None:
         self.weights = weights
-        self._tags: list[str] = weights["tags"]
-        self._rows = {int(key): i for i, key in enumerate(weights["hashes"])}
         self._dictionary = Dictionary(weights["phrases"], weights["words"])
-        self._allowed = transitions(self._tags, weights["transitions"])
-        self._of_words: dict[tuple[str, str], np.ndarray] = {}
-        self._of_features: dict[str, np.ndarray] = {}
-        self._nothing = np.zeros(len(self._tags), dtype="int32")
+        self._cased = Weights(weights)
+        # A pipeline that was trained by an older version has none.
+        self._caseless = Weights(weights["caseless"]) if "caseless" in weights else self._cased
         for label in self.cfg["labels"]:
             self.vocab.strings.add(label)
 
     def __call__(self, doc: Doc) -> Doc:
-        if len(self._tags) > 1 and len(doc):
-            tags = viterbi(self._scores(doc), self._allowed)
-            found = [Span(doc, *span) for span in from_tags([self._tags[tag] for tag in tags])]
+        words = [(token.text, token.shape_) for token in doc]
+        weights = self._cased
+        if self._caseless is not self._cased and has_one_case(words):
+            weights, words = self._caseless, in_lower_case(words)
+        if len(weights.tags) > 1 and words:
+            known = None
+            if self.cfg["dictionary"]:
+                known = self._dictionary.features([text.lower() for text, _ in words])
+            tags = viterbi(weights.scores(words, known), weights.transitions)
+            found = [Span(doc, *span) for span in from_tags([weights.tags[tag] for tag in tags])]
             taken = {i for ent in doc.ents for i in range(ent.start, ent.end)}
             free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
             doc.set_ents([*doc.ents, *free], default="outside")
         return doc
-
-    def _scores(self, doc: Doc) -> np.ndarray:
-        """(tokens, tags): the sum of the weights of each token's features."""
-        words = [(token.text, token.shape_) for token in doc]
-        n, width = len(words), len(self._tags)
-        scores = np.empty((n, width), dtype="int32")
-        scores[:] = self._feature_scores("bias")
-        by_offset = np.stack([self._word_scores(*word) for word in words])
-        for at, offset in enumerate(OFFSETS):
-            inside = range(max(0, -offset), min(n, n - offset))
-            if inside:
-                rows = slice(inside.start + offset, inside.stop + offset)
-                scores[inside.start : inside.stop] += by_offset[rows, at]
-            for i in range(n):
-                if i not in inside:
-                    scores[i] += self._feature_scores(f"{offset}:outside")
-        lower = [text.lower() for text, _ in words]
-        for i, features in enumerate(pair_features(lower)):
-            for feature in features:
-                scores[i] += self._feature_scores(feature)
-        if self.cfg["dictionary"]:
-            for i, features in enumerate(around(self._dictionary.features(lower))):
-                for feature in features:
-                    scores[i] += self._feature_scores(feature)
-        return scores
-
-    def _word_scores(self, text: str, shape: str) -> np.ndarray:
-        """(offsets, tags): what a word adds to the scores of the tokens around it and to its own."""
-        known = self._of_words.get((text, shape))
-        if known is None:
-            known = np.zeros((len(OFFSETS), len(self._tags)), dtype="int32")
-            for at, offset in enumerate(OFFSETS):
-                # the token at which it is counted sees the word at this offset
-                for feature in word_features(text, shape, offset):
-                    known[at] += self._feature_scores(feature)
-            if len(self._of_words) < KEPT:
-                self._of_words[text, shape] = known
-        return known
-
-    def _feature_scores(self, feature: str) -> np.ndarray:
-        """(tags,): the weights of a feature."""
-        known = self._of_features.get(feature)
-        if known is None:
-            row = self._rows.get(hash_string(feature))
-            if row is None:
-                return self._nothing
-            start, end = self.weights["starts"][row : row + 2]
-            known = np.zeros(len(self._tags), dtype="int32")
-            known[self.weights["columns"][start:end]] = self.weights["values"][start:end]
-            if len(self._of_features) < KEPT:
-                self._of_features[feature] = known
-        return known
 
     def initialize(
         self,
@@ -164,20 +124,26 @@ class CrfRecogniser(Pipe):
         found = {ent.label_ for gold in golds for ent in gold.ents}
         self.cfg["labels"] = sorted(found if labels is None else labels)
         texts = [
-            (
+            TrainingText(
                 [token.lower_ for token in gold],
                 [(ent.start, ent.end, ent.label_) for ent in gold.ents if ent.label_ in self.cfg["labels"]],
+                {token.i for token in gold if not token.ent_iob},
             )
             for gold in golds
         ]
         dictionary = collect(texts) if self.cfg["dictionary"] else Dictionary({}, {})
-        rows = [own_features([(token.text, token.shape_) for token in gold]) for gold in golds]
-        if self.cfg["dictionary"]:
-            for own, known in zip(rows, held_out_features(texts), strict=True):
-                for features, others in zip(own, around(known), strict=True):
-                    features += others
-        tags = [to_tags(len(words), spans) for words, spans in texts]
-        weights = fit(rows, tags, self.cfg)
+        known = list(map(list, map(around, held_out_features(texts)))) if self.cfg["dictionary"] else None
+        words = [[(token.text, token.shape_) for token in gold] for gold in golds]
+        tags = [
+            [UNKNOWN if i in unknown else tag for i, tag in enumerate(to_tags(len(words), spans))]
+            for words, spans, unknown in texts
+        ]
+        weights = fit(all_features(words, known), tags, self.cfg)
+        if self.cfg["caseless"]:
+            lower = list(map(in_lower_case, words))
+            # in a script without capitals they would be the same weights again
+            if lower != words:
+                weights["caseless"] = fit(all_features(lower, known), tags, self.cfg)
         self._set(weights | {"phrases": dictionary.phrases, "words": dictionary.words})
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
@@ -214,6 +180,77 @@ class CrfRecogniser(Pipe):
 
     def _unpack(self, data: bytes) -> None:
         self._set(srsly.msgpack_loads(data))
+
+
+class Weights:
+    """The weights of features and transitions, ready to score texts with.
+
+    Attributes:
+        tags: BILOU tags, in the order of the columns of scores.
+        transitions: (before, after), see `transitions`.
+    """
+
+    def __init__(self, weights: Mapping[str, Any]) -> None:
+        self.tags: list[str] = weights["tags"]
+        self.transitions = transitions(self.tags, weights["transitions"])
+        self._weights = weights
+        self._rows = {int(key): i for i, key in enumerate(weights["hashes"])}
+        self._of_words: dict[tuple[str, str], np.ndarray] = {}
+        self._of_features: dict[str, np.ndarray] = {}
+        self._nothing = np.zeros(len(self.tags), dtype="int32")
+
+    def scores(self, words: Sequence[Word], known: Sequence[Sequence[str]] | None) -> np.ndarray:
+        """(tokens, tags): the sum of the weights of each token's features.
+
+        Args:
+            known: features of each token by the dictionary, if there is one.
+        """
+        n, width = len(words), len(self.tags)
+        scores = np.empty((n, width), dtype="int32")
+        scores[:] = self.feature_scores("bias")
+        by_offset = np.stack([self._word_scores(*word) for word in words])
+        for at, offset in enumerate(OFFSETS):
+            inside = range(max(0, -offset), min(n, n - offset))
+            if inside:
+                rows = slice(inside.start + offset, inside.stop + offset)
+                scores[inside.start : inside.stop] += by_offset[rows, at]
+            for i in range(n):
+                if i not in inside:
+                    scores[i] += self.feature_scores(f"{offset}:outside")
+        for i, features in enumerate(pair_features([text.lower() for text, _ in words])):
+            for feature in features:
+                scores[i] += self.feature_scores(feature)
+        for i, features in enumerate(around(known or [])):
+            for feature in features:
+                scores[i] += self.feature_scores(feature)
+        return scores
+
+    def _word_scores(self, text: str, shape: str) -> np.ndarray:
+        """(offsets, tags): what a word adds to the scores of the tokens around it and to its own."""
+        known = self._of_words.get((text, shape))
+        if known is None:
+            known = np.zeros((len(OFFSETS), len(self.tags)), dtype="int32")
+            for at, offset in enumerate(OFFSETS):
+                # the token at which it is counted sees the word at this offset
+                for feature in word_features(text, shape, offset):
+                    known[at] += self.feature_scores(feature)
+            if len(self._of_words) < KEPT:
+                self._of_words[text, shape] = known
+        return known
+
+    def feature_scores(self, feature: str) -> np.ndarray:
+        """(tags,): the weights of a feature."""
+        known = self._of_features.get(feature)
+        if known is None:
+            row = self._rows.get(hash_string(feature))
+            if row is None:
+                return self._nothing
+            start, end = self._weights["starts"][row : row + 2]
+            known = np.zeros(len(self.tags), dtype="int32")
+            known[self._weights["columns"][start:end]] = self._weights["values"][start:end]
+            if len(self._of_features) < KEPT:
+                self._of_features[feature] = known
+        return known
 
 
 class Dictionary:
@@ -274,28 +311,39 @@ def _level(n: int, of: int) -> str:
     return "most" if 10 * n > 9 * of else "half" if 2 * n > of else "some" if 10 * n > of else "few"
 
 
-# A text: its tokens in lower case, and (first token, last token + 1, label) of its entities.
-Text = tuple[Sequence[str], Sequence[tuple[int, int, str]]]
+class TrainingText(NamedTuple):
+    """An annotated text.
+
+    Attributes:
+        words: tokens in lower case.
+        spans: (first token, last token + 1, label) of its entities.
+        unknown: tokens of which it isn't known whether they are part of one.
+    """
+
+    words: Sequence[str]
+    spans: Sequence[tuple[int, int, str]]
+    unknown: Set[int] = frozenset()
 
 
-def collect(texts: Sequence[Text]) -> Dictionary:
+def collect(texts: Sequence[TrainingText]) -> Dictionary:
     """The dictionary of annotated texts."""
     labels: dict[str, Counter[str]] = {}
     words_of: dict[str, Counter[str]] = {}
-    for words, spans in texts:
+    for words, spans, unknown in texts:
         inside = {i: label for start, end, label in spans for i in range(start, end)}
         for i, word in enumerate(words):
-            words_of.setdefault(word, Counter())[inside.get(i, OUTSIDE)] += 1
+            if i not in unknown:
+                words_of.setdefault(word, Counter())[inside.get(i, OUTSIDE)] += 1
         for start, end, label in spans:
             labels.setdefault("\n".join(words[start:end]), Counter())[label] += 1
     lengths: dict[str, set[int]] = {}
     for phrase in labels:
         lengths.setdefault(phrase.split("\n", 1)[0], set()).add(phrase.count("\n") + 1)
     occurrences: Counter[str] = Counter()
-    for words, _ in texts:
+    for words, _, unknown in texts:
         for start, word in enumerate(words):
             for length in lengths.get(word, ()):
-                if start + length <= len(words):
+                if start + length <= len(words) and unknown.isdisjoint(range(start, start + length)):
                     occurrences["\n".join(words[start : start + length])] += 1
     phrases = {}
     for phrase in sorted(labels):
@@ -305,18 +353,18 @@ def collect(texts: Sequence[Text]) -> Dictionary:
     return Dictionary(phrases, {word: dict(sorted(words_of[word].items())) for word in sorted(words_of)})
 
 
-def held_out_features(texts: Sequence[Text]) -> Iterator[list[list[str]]]:
+def held_out_features(texts: Sequence[TrainingText]) -> Iterator[list[list[str]]]:
     """What the dictionary of other texts says of each text.
 
     Its hash decides which texts are in a part, so that copies of a text, in any case, are in the same one.
     """
-    folds = [hash_string(" ".join(words)) % FOLDS for words, _ in texts]
+    folds = [hash_string(" ".join(text.words)) % FOLDS for text in texts]
     others = {
         fold: collect([text for text, other in zip(texts, folds, strict=True) if other != fold])
         for fold in set(folds)
     }
-    for (words, _), fold in zip(texts, folds, strict=True):
-        yield others[fold].features(words)
+    for text, fold in zip(texts, folds, strict=True):
+        yield others[fold].features(text.words)
 
 
 def around(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
@@ -327,12 +375,35 @@ def around(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
         yield [*row, *before, *after]
 
 
-def own_features(words: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """The features of each token of a text, without those of the dictionary.
+def has_one_case(words: Sequence[Word]) -> bool:
+    """Whether a text has no capitals, or nothing but capitals."""
+    letters = "".join(text for text, _ in words)
+    return letters.islower() or letters.isupper()
+
+
+def in_lower_case(words: Sequence[Word]) -> list[Word]:
+    """The tokens in lower case."""
+    return [(lower, word_shape(lower)) for lower in (text.lower() for text, _ in words)]
+
+
+def all_features(
+    texts: Sequence[Sequence[Word]], known: Sequence[Sequence[Sequence[str]]] | None
+) -> Iterator[list[list[str]]]:
+    """The features of each token of each text.
 
     Args:
-        words: text and shape of each token.
+        known: those by the dictionary, if there is one.
     """
+    for i, words in enumerate(texts):
+        rows = own_features(words)
+        if known:
+            for row, others in zip(rows, known[i], strict=True):
+                row += others
+        yield rows
+
+
+def own_features(words: Sequence[Word]) -> list[list[str]]:
+    """The features of each token of a text, without those of the dictionary."""
     rows = [["bias", *pairs] for pairs in pair_features([text.lower() for text, _ in words])]
     for i, row in enumerate(rows):
         for offset in OFFSETS:
@@ -364,12 +435,15 @@ def pair_features(words: Sequence[str]) -> list[list[str]]:
 
 
 def fit(
-    rows: Sequence[Sequence[Sequence[str]]], tags: Sequence[Sequence[str]], settings: Mapping[str, Any]
+    rows: Iterable[Sequence[Sequence[str]]], tags: Sequence[Sequence[str]], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Weights by L-BFGS: tags, transitions, and a sparse matrix of features by tags."""
+    """Weights by L-BFGS: tags, transitions, and a sparse matrix of features by tags.
+
+    A text is learned from in parts, between tokens whose tag is unknown.
+    """
     import pycrfsuite
 
-    names = sorted({tag for text in tags for tag in text})
+    names = sorted({tag for text in tags for tag in text} - {UNKNOWN})
     if names in ([], [OUTSIDE]):
         return _no_weights()
     columns = {tag: i for i, tag in enumerate(names)}
@@ -383,8 +457,13 @@ def fit(
     trainer = pycrfsuite.Trainer(algorithm="lbfgs", params=parameters, verbose=False)
     # As numbers, since python-crfsuite can't read back names with line breaks.
     for features, of in zip(rows, tags, strict=True):
-        hashed = [[str(hash_string(feature)) for feature in row] for row in features]
-        trainer.append(hashed, [str(columns[tag]) for tag in of])
+        for is_unknown, part in groupby(zip(features, of, strict=True), lambda pair: pair[1] == UNKNOWN):
+            if not is_unknown:
+                hashed, known = zip(
+                    *(([str(hash_string(name)) for name in row], str(columns[tag])) for row, tag in part),
+                    strict=True,
+                )
+                trainer.append(hashed, known)
     with TemporaryDirectory() as folder:
         path = str(Path(folder) / "model")
         trainer.train(path)
@@ -487,6 +566,7 @@ def _no_weights() -> dict[str, Any]:
         "max_iterations": 100,
         "min_count": 1,
         "dictionary": True,
+        "caseless": True,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -499,6 +579,7 @@ def make_crf(
     max_iterations: int,
     min_count: int,
     dictionary: bool,
+    caseless: bool,
     scorer: Callable | None,
 ) -> CrfRecogniser:
     """The `crf` component; see CrfRecogniser for its settings."""
@@ -508,5 +589,6 @@ def make_crf(
         "max_iterations": max_iterations,
         "min_count": min_count,
         "dictionary": dictionary,
+        "caseless": caseless,
     }
     return CrfRecogniser(nlp.vocab, name, settings, scorer)

@@ -10,7 +10,7 @@ from spacy.tokens import Span
 from spacy.training import Example
 
 from components import crf
-from components.crf import CrfRecogniser, Dictionary, collect, held_out_features, to_tags
+from components.crf import CrfRecogniser, Dictionary, TrainingText, collect, held_out_features, to_tags
 
 NAMES = ("Velto", "Hooli", "Anker Lines", "Brass Harbour Group", "Umbra")
 FRAMES = ("{} bought a harbour in {}.", "In {1}, {0} sold boats.", "Shares of {} fell in {}.")
@@ -80,13 +80,28 @@ def test_scores_are_the_sums_of_all_weights() -> None:
     """The scores, cached by word, are the sums over the features that the weights were trained with."""
     nlp, component = train()
     for text, _ in [*TEXTS, ("Velto fell in Brass Harbour, Oslo.", [])]:
-        doc = nlp.make_doc(text)
-        rows = crf.own_features([(token.text, token.shape_) for token in doc])
-        known = component._dictionary.features([token.lower_ for token in doc])
-        for row, more in zip(rows, crf.around(known), strict=True):
-            row += more
-        expected = [sum(component._feature_scores(feature) for feature in row) for row in rows]
-        assert np.array_equal(component._scores(doc), expected)
+        words = [(token.text, token.shape_) for token in nlp.make_doc(text)]
+        known = component._dictionary.features([text.lower() for text, _ in words])
+        (rows,) = crf.all_features([words], [list(crf.around(known))])
+        weights = component._cased
+        expected = [sum(weights.feature_scores(feature) for feature in row) for row in rows]
+        assert np.array_equal(weights.scores(words, known), expected)
+
+
+def test_texts_of_one_case_have_weights_of_their_own() -> None:
+    """Others are scored as without them, and files of a pipeline without them still load."""
+    nlp, component = train()
+    without, plain = train(caseless=False)
+    for text in ("globex bought a harbour in malmö.", "GLOBEX BOUGHT A HARBOUR IN MALMÖ."):
+        name, *_, city, _ = text.split(" ")[0], text.split(" ")[-1][:-1], ""
+        assert found(nlp, text) == [(name, "COMPANY"), (city, "CITY")]
+        assert found(without, text) != found(nlp, text)
+    del component.weights["caseless"]
+    assert component.weights.keys() == plain.weights.keys()
+    for key in ("hashes", "starts", "columns", "values", "transitions"):
+        assert np.array_equal(component.weights[key], plain.weights[key])
+    copy = spacy.blank("en").add_pipe("crf", name="ner").from_bytes(component.to_bytes())
+    assert copy._caseless is copy._cased
 
 
 def test_the_best_sequence_is_found_and_ties_go_to_the_first_tag() -> None:
@@ -100,7 +115,7 @@ def test_the_best_sequence_is_found_and_ties_go_to_the_first_tag() -> None:
 def test_in_training_a_text_is_looked_up_in_the_others_only() -> None:
     words = [["velto", f"word{n}"] for n in range(12)]
     names = [["hooli"], *words]
-    texts = [(text, [(0, 1, "COMPANY")]) for text in names]
+    texts = [TrainingText(text, [(0, 1, "COMPANY")]) for text in names]
     features = list(held_out_features(texts))
     # only its own text has it
     assert features[0] == [["known=no"]]
@@ -110,16 +125,38 @@ def test_in_training_a_text_is_looked_up_in_the_others_only() -> None:
 
 def test_the_dictionary_takes_the_longest_name_and_the_most_frequent_label() -> None:
     texts = [
-        (["anker"], [(0, 1, "CITY")]),
-        (["anker", "lines"], [(0, 2, "COMPANY")]),
-        (["anker", "lines", "anker"], [(0, 2, "CITY"), (2, 3, "CITY")]),
-        (["anker", "lines"], [(0, 2, "COMPANY")]),
+        TrainingText(["anker"], [(0, 1, "CITY")]),
+        TrainingText(["anker", "lines"], [(0, 2, "COMPANY")]),
+        TrainingText(["anker", "lines", "anker"], [(0, 2, "CITY"), (2, 3, "CITY")]),
+        TrainingText(["anker", "lines"], [(0, 2, "COMPANY")]),
     ]
     dictionary = collect(texts)
     assert dictionary.phrases == {"anker": ["CITY", 2, 5], "anker\nlines": ["COMPANY", 2, 3]}
     first, second, third, fourth = dictionary.features(["anker", "lines", "anker", "sea"])
     assert [row[0] for row in (first, second, third)] == ["name=B-COMPANY", "name=L-COMPANY", "name=U-CITY"]
     assert fourth == ["known=no"]
+
+
+def test_nothing_is_learned_from_tokens_of_which_nothing_is_known() -> None:
+    """As `distill` marks tokens in doubt; as "outside", they would teach that `Velto` is no name."""
+    nlp = spacy.blank("en")
+    component = nlp.add_pipe("crf")
+
+    def examples(rest: str) -> list[Example]:
+        tags = {"Velto": "U-COMPANY", "Umbra": rest}
+        texts = [f"{name} sold {n} boats to {other}." for n in range(3) for name, other in pairs]
+        docs = map(nlp.make_doc, texts)
+        return [
+            Example.from_dict(doc, {"entities": [tags.get(t.text, "O") if t.i else "U-COMPANY" for t in doc]})
+            for doc in docs
+        ]
+
+    pairs = [("Velto", "Umbra"), ("Hooli", "Umbra"), ("Anker", "Umbra")]
+    component.initialize(lambda: examples("-"), nlp=nlp)
+    assert "umbra" not in component.weights["words"]
+    assert found(nlp, "Umbra sold 7 boats to Oslo.") == [("Umbra", "COMPANY")]
+    component.initialize(lambda: examples("O"), nlp=nlp)
+    assert component.weights["words"]["umbra"] == {"O": 9}
 
 
 def test_without_a_dictionary_the_weights_are_those_of_the_words() -> None:

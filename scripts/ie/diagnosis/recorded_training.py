@@ -106,20 +106,6 @@ def tokenizer_pipeline(project: ProjectData) -> Language:
     return nlp
 
 
-def learns_by_updates(project: ProjectData) -> bool:
-    """Whether a component of the config has a model that updates change; not, for example, `crf`.
-
-    Raises:
-        UserError: the config is broken.
-    """
-    with loop.explained(project.config):
-        components = load_config(project.config, overrides=project.overrides, interpolate=False)["components"]
-        factories = [component["factory"] for component in components.values() if "factory" in component]
-        return len(factories) < len(components) or any(
-            "model" in Language.get_factory_meta(factory).default_config for factory in factories
-        )
-
-
 def _remove_augmenter(config: dict[str, Any]) -> None:
     """Short runs are compared with each other: randomly changed texts would add noise."""
     section: Any = config

@@ -14,6 +14,7 @@ from ie.core.stats import Estimate
 from ie.core.text import counted
 from ie.diagnosis import recorded_training, thresholds
 from ie.diagnosis.findings import Finding, ProjectData, grade, untested
+from ie.training import loop
 
 TINY = {
     "name": "tiny",
@@ -87,8 +88,11 @@ def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None
         reason = "The training corpus has no annotation to learn from."
         yield from (untested(hypothesis, reason) for hypothesis in HYPOTHESES)
         return
-    if not recorded_training.learns_by_updates(project):
-        reason = "The pipeline learns from all examples at once, without updates that could be followed."
+    if not loop.learns_by_updates(project.config, project.overrides):
+        reason = (
+            "The pipeline learns from all examples at once, without updates that could be followed; "
+            "`--vars.config efficient` tests a neural one."
+        )
         yield from (untested(hypothesis, reason) for hypothesis in HYPOTHESES)
         return
     progress("tiny data")

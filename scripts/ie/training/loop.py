@@ -123,6 +123,20 @@ def train(
     }
 
 
+def learns_by_updates(config_path: Path, overrides: dict[str, Any]) -> bool:
+    """Whether a component of the config has a model that updates change; not, for example, `crf`.
+
+    Raises:
+        UserError: the config is broken.
+    """
+    with explained(config_path):
+        components = load_config(config_path, overrides=overrides, interpolate=False)["components"]
+        factories = [component["factory"] for component in components.values() if "factory" in component]
+        return len(factories) < len(components) or any(
+            "model" in Language.get_factory_meta(factory).default_config for factory in factories
+        )
+
+
 def checkpoints(history: Sequence[Mapping[str, Any]]) -> int:
     """How many checkpoints dev could choose from; 1 if a component learns in one go, as `crf` does."""
     return sum(entry["step"] > 0 for entry in history)

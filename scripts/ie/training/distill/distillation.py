@@ -1,9 +1,11 @@
 """Recipes of `ie.training.distill.recipes` carried out: teachers vote on silver, and a student is trained."""
 
+import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +94,20 @@ class Distillation:
             **self.shared,
         )
 
+    @cached_property
+    def learns_by_updates(self) -> bool:
+        """Whether trainings have random weights to start from, and can go on from those of another one."""
+        return loop.learns_by_updates(self.shared["config"], self.shared["overrides"])
+
     def run(self, trainings: Sequence[TrainingJob], what: str) -> list[Result]:
         """`jobs.run`; `what` names the trainings."""
         return jobs.run(trainings, workers=self.workers, what=what)
 
     def teachers(self, drafts: Sequence[SilverText], pipelines: int, folds: int) -> list[TrainingJob]:
         """Trainings on the reviewed texts and the drafts of other folds, whose pipelines label the silver.
+
+        Pipelines that are the same with every seed learn from bootstrap samples of these texts, as they would
+        otherwise vote as one (bagging, Breiman 1996).
 
         Args:
             drafts: silver to train on; without any, nothing has to be held out.
@@ -115,10 +125,17 @@ class Distillation:
             ]
             if texts:
                 trainings += [
-                    self.training([*gold, *others], seed, texts=texts)
+                    self.training(self._drawn([*gold, *others], seed), seed, texts=texts)
                     for seed in range(self.seed, self.seed + pipelines)
                 ]
         return trainings
+
+    def _drawn(self, docs: list[Doc], seed: int) -> list[Doc]:
+        """The examples of one of several pipelines that vote."""
+        if self.learns_by_updates:
+            return docs
+        drawn = random.Random(seed).choices(docs, k=len(docs))
+        return drawn if any(doc.ents for doc in drawn) else docs
 
     def distil(self, chosen: Mapping[str, Sequence[Method]]) -> dict[str, Distilled]:
         """The silver as each recipe leaves it. Pipelines that several of them need are trained once.
@@ -191,7 +208,7 @@ class Distillation:
         gold = [to_doc(record, self.nlp) for record in reviewed]
         times = self.settings.repeat.times if "repeat" in recipe else 1
         both = [*gold * times, *(recipes.to_training_doc(draft, self.nlp) for draft in kept)]
-        if "two-stage" in recipe and gold:
+        if "two-stage" in recipe and gold and self.learns_by_updates:
             return self.training(gold, seed, first=both, model=model)
         return self.training(both, seed, model=model)
 
