@@ -21,7 +21,7 @@ from ie.evaluation.confidence import RISK, Answers, Threshold
 
 def main(
     target: Annotated[float, typer.Option(help="Precision that is promised", min=0.5, max=0.999)] = 0.95,
-    model: Annotated[Path, typer.Option(help="The trained pipeline")] = options.MODEL,
+    model: Annotated[Path, typer.Option(help="The trained pipeline")] = options.SHIPPED_MODEL,
     test: options.Test = Path("corpus/test.jsonl"),
     results: Annotated[Path, typer.Option(help="Results of `apply`, if there are any")] = Path(
         "corpus/applied"

@@ -17,7 +17,7 @@ from ie.deploy.apply.pipeline_worker import ApplySettings, Format, PipelineWorke
 
 def main(
     texts: options.TextFiles = Path("assets/texts.jsonl"),
-    model: options.Trained = options.MODEL,
+    model: options.Trained = options.SHIPPED_MODEL,
     output: options.Results = Path("corpus/applied"),
     text_column: options.TextColumn = "text",
     id_column: options.IdColumn = "",

@@ -1,5 +1,6 @@
 """Score the LLM, the baselines and the trained pipelines side by side on the same gold test texts."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from ie.reports.html import Answer, page_links
 from ie.status import next_step
 from ie.status.snapshot import ProjectPaths, read_results
 from ie.status.terminal import print_next_step
+from ie.training import shipping
 
 # Texts with the most errors in the report, and timed runs of each system.
 WORST, REPEATS = 30, 3
@@ -53,7 +55,10 @@ def main(
     seed: options.Seed = 0,
 ) -> None:
     """Write metrics.json, scores.json (for DVC), analysis.json, documents.jsonl, speed.json and report.html;
-    print the table."""
+    print the table.
+
+    MODELS/shipped gets the pipeline to ship: that of INSPECT, with the rules in it if they help on dev.
+    """
     labels = load_scheme(scheme)
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))
     if not gold:
@@ -84,7 +89,7 @@ def main(
         )
         for name, title in pipelines.items()
     ]
-    jobs += with_rules(labels, settings, models, inspect, test.with_name("dev.jsonl"), texts, rules)
+    jobs += shipped_pipeline(labels, settings, models, inspect, test.with_name("dev.jsonl"), texts, rules)
     result = comparison.compare_systems(
         gold,
         training,
@@ -134,27 +139,41 @@ def baselines(
     ]
 
 
-def with_rules(
+def shipped_pipeline(
     labels: Scheme,
     settings: DataConfig,
     models: Path,
-    inspect: str,
+    trained_on: str,
     dev: Path,
     texts: Sequence[str],
     rules: dict[str, Any],
 ) -> list[Callable[[], SystemResult]]:
-    """The trained pipeline with the rules in it, if there are rules; they are tried out on dev."""
-    known = rules_and_model.patterns_of(settings.blank(), **rules) if labels.scored == "spans" else []
-    if not known:
-        return []
-    titles = systems.trained_pipelines(models)
-    name = next((name for name in (inspect, *titles) if (models / name / "model-best").exists()), inspect)
+    """Write the pipeline that is shipped; its row, if there are rules that could be in it.
 
-    def run_with_rules() -> SystemResult:
+    Args:
+        trained_on: the pipeline of `models` that is shipped. dev: records that decide whether with rules.
+    """
+    known = rules_and_model.patterns_of(settings.blank(), **rules) if labels.scored == "spans" else []
+    title = f"{systems.trained_pipelines(models).get(trained_on, trained_on)}, with rules"
+    row = SystemResult(rules_and_model.SYSTEM, title)
+    folder = models / rules_and_model.SHIPPED
+    try:
         reader = records.Reader(labels, settings.blank().tokenizer, misaligned="snap", duplicates="first")
         gold = records.accepted(reader.read(dev, allow_empty=True)) if dev.exists() else []
-        folder = models / name / "model-best"
-        return systems.run_with_rules(titles.get(name, name), folder, known, gold, texts, repeats=REPEATS)
+        choice = shipping.ship(trained_on, known, gold, dev.parent, models)
+    except UserError as error:
+        # an older one would be taken for the pipeline of this run
+        shutil.rmtree(folder, ignore_errors=True)
+        row.missing = str(error)
+        return [lambda: row] if known else []
+    if choice.order == rules_and_model.ALONE:
+        row.missing = choice.reason
+        return [lambda: row] if known else []
+
+    def run_with_rules() -> SystemResult:
+        result = systems.run_pipeline(row.name, title, folder / "model-best", texts, repeats=REPEATS)
+        result.notes.append(choice.reason)
+        return result
 
     return [run_with_rules]
 
@@ -169,9 +188,10 @@ def write(
     """Write the JSON files, the counts of each document and the report."""
     output = paths.training
     metrics = comparison.metrics(result)
+    shipped = rules_and_model.SYSTEM if rules_and_model.SYSTEM in result.scores else inspected
     for name, content in {
         "metrics.json": metrics,
-        "scores.json": comparison.headline(metrics, inspected),
+        "scores.json": comparison.headline(metrics, shipped),
         "analysis.json": comparison.analysis(result),
         "speed.json": comparison.speeds(result),
     }.items():

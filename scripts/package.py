@@ -17,12 +17,13 @@ from ie.core.text import names_in, print_table
 from ie.data import options
 from ie.deploy import model_card, wheels
 from ie.deploy.example import EXAMPLE, read_example
+from ie.evaluation import rules_and_model
 
 DATA = "assets/reviewed.jsonl,corpus/llm.jsonl,corpus/train.jsonl,corpus/dev.jsonl,corpus/test.jsonl"
 
 
 def main(
-    model: options.Trained = options.MODEL,
+    model: options.Trained = options.SHIPPED_MODEL,
     output: Annotated[Path, typer.Option(help="Folder for the wheel")] = Path("packages"),
     name: Annotated[str, typer.Option(help="Name of the package; starts with the language")] = (
         "en_deal_news"
@@ -36,7 +37,7 @@ def main(
         "assets/model_card.md"
     ),
     scores: options.TrainingResults = options.TRAINING,
-    system: Annotated[str, typer.Option(help="Data it was trained on: selects the scores")] = "reviewed",
+    system: Annotated[str, typer.Option(help="Data it was trained on")] = "reviewed",
     data: Annotated[str, typer.Option(help="Files it was trained and scored on, separated by commas")] = DATA,
     table: options.Companies = Path("assets/companies.csv"),
     constraints: Annotated[Path, typer.Option(help="Pinned versions for that environment")] = Path(
@@ -60,15 +61,18 @@ def main(
         raise UserError(f"--name {name}: must start with the language, as in {language}{name}.")
     components = meta.get("pipeline", [])
     figures = model_card.sources(scores, components)
+    # `evaluate` scores the pipeline with rules in it as a system of its own.
+    measured = rules_and_model.SYSTEM if rules_and_model.RULES in components else system
     files = list(map(Path, names_in(data)))
     about = {key: value for key, value in config.model_dump().items() if value}
     about = {"description": model_card.first_paragraph(card_text)} | about
-    about["performance"] = model_card.performance(figures, system, meta.get("performance"))
+    about["performance"] = model_card.performance(figures, measured, meta.get("performance"))
     make_card = partial(
         model_card.write,
         written=card_text,
         scores=figures,
-        system=system,
+        system=measured,
+        trained_on=system,
         data=[*files, *([table] if "linker" in components else [])],
         train=scores / "train.json",
     )

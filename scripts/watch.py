@@ -29,7 +29,7 @@ from ie.reports import html
 
 def main(
     results: Annotated[Path, typer.Option(help="Folder of the results of `apply`")] = Path("corpus/applied"),
-    model: Annotated[Path, typer.Option(help="The pipeline that made them")] = options.MODEL,
+    model: Annotated[Path, typer.Option(help="The pipeline that made them")] = options.SHIPPED_MODEL,
     corpus: options.Corpus = Path("corpus"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),

@@ -1,6 +1,7 @@
 """The command from end to end, on a small corpus of the demo's kind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def test_the_pipeline_with_the_rules_in_it_has_a_row(project, capsys):
     assert metrics["systems"]["combined"]["all"]["f"] == 1.0
     assert "Pipeline, reviewed only, with rules" in outcome.output
     assert "rules first helps beyond noise" in " ".join(outcome.output.split())
+    # it is kept, as `package` ships it, and its scores are those to compare between commits
+    shipped = project / "models" / "shipped"
+    assert spacy.load(shipped / "model-best").pipe_names == ["rules", "ner"]
+    assert json.loads((shipped / "rules.json").read_text(encoding="utf-8"))["trained_on"] == "reviewed"
+    assert json.loads((project / "out" / "scores.json").read_text(encoding="utf-8"))["f"] == 1.0
+    # without the trained one, an older one isn't left
+    shutil.rmtree(folder)
+    assert evaluate(project, capsys).status == 0
+    assert not shipped.exists()
 
 
 def test_names_in_no_list_and_no_training_text_are_scored_apart(project, capsys):

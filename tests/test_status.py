@@ -26,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("configs/llm.cfg").write_text(scheme("BUYER"), encoding="utf-8")
     data_config(Path("configs/data.cfg"))
     Path("assets").mkdir()
-    for name in ("assets/guidelines.md", "configs/review.cfg", "configs/efficient.cfg", "project.yml"):
+    for name in ("assets/guidelines.md", "configs/review.cfg", "configs/crf.cfg", "project.yml"):
         Path(name).write_bytes((ROOT / name).read_bytes())
     write_lines(Path("assets/texts.jsonl"), [{"text": text} for text in TEXTS])
     Path("scripts").symlink_to(ROOT / "scripts")

@@ -12,6 +12,7 @@ from ie.data import splits
 CONFIG = Path("configs/crf.cfg")
 TRAINING = Path("training") / CONFIG.stem
 MODEL = TRAINING / "reviewed/model-best"
+SHIPPED_MODEL = TRAINING / "shipped/model-best"
 ASSEMBLED_MODEL = TRAINING / "pipeline/model-best"
 
 Reviewed = Annotated[Path, typer.Option(help="Reviewed examples.")]

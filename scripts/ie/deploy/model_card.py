@@ -37,6 +37,7 @@ def write(
     written: str,
     scores: Mapping[str, Path],
     system: str,
+    trained_on: str,
     data: Sequence[Path],
     train: Path | None = None,
 ) -> str:
@@ -47,8 +48,9 @@ def write(
         written: use and limits, in Markdown, with headings of the second level.
         scores: files of scores, by kind; missing ones are left out.
         system: key of the pipeline's own scores in the file of the spans.
+        trained_on: key of its training in `train`.
         data: files that it was trained and scored on; missing ones are left out.
-        train: train.json, of which the part `system` is summarised.
+        train: train.json; missing ones are left out.
     """
     package = f"{meta['lang']}_{meta['name']}"
     facts = {
@@ -80,8 +82,8 @@ def write(
         ]
     else:
         parts.append(NOT_MEASURED)
-    if training := trained_on(train, system):
-        parts += ["## Training", training]
+    if training := [*filter(None, (training_sentence(train, trained_on), rules_sentence(meta)))]:
+        parts += ["## Training", *training]
     if versions := [(str(path), f"`{digest(path)}`") for path in data if path.is_file()]:
         parts += ["## Data", table(("file", "MD5, as DVC names it"), versions)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -101,18 +103,23 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def trained_on(train: Path | None, system: str) -> str:
+def training_sentence(train: Path | None, trained_on: str) -> str:
     """How many examples the training had; empty where that isn't known."""
-    training = load(train).get(system) if train else None
+    training = load(train).get(trained_on) if train else None
     if not training:
         return ""
-    text = f"On {training['examples']:,} {system} examples"
+    text = f"On {training['examples']:,} {trained_on} examples"
     if training["step"] <= 1:  # learned in one go, such as `crf`
         return f"{text}."
     return (
         f"{text}; of its checkpoints that of step {training['step']:,} was the best on "
         f"{training['dev_documents']:,} dev texts."
     )
+
+
+def rules_sentence(meta: Mapping[str, Any]) -> str:
+    """Why the pipeline has rules, or has none; empty where they weren't tried."""
+    return f"Rules and model: {meta['rules']}" if meta.get("rules") else ""
 
 
 def score_rows(kind: str, path: Path, system: str) -> list[tuple[str, ...]]:

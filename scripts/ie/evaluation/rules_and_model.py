@@ -4,6 +4,7 @@ With the rules first, the recogniser keeps their entities and adds others. With 
 entities where the recogniser found none.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ ALONE: Order = "model alone"
 MOST = 50_000
 # The component of the rules, and that of the model.
 RULES, MODEL = "rules", "ner"
+# Name of both together among the systems that `evaluate` scores.
+SYSTEM = "combined"
+# Folder of the pipeline that is shipped, among the results of a training config (see `ie.training.shipping`).
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -126,3 +131,18 @@ def choose(
     if round(gain[best].low, 6) > 0:
         return RulesChoice(best, f"F on dev: {scores}; {best} helps beyond noise.", f, gain, len(dev))
     return RulesChoice(ALONE, f"F on dev: {scores}; rules don't help beyond noise.", f, gain, len(dev))
+
+
+def read_choice(shipped: Path) -> dict[str, Any]:
+    """What `shipping.ship` wrote to rules.json; empty if nothing was shipped."""
+    try:
+        content = json.loads((shipped / "rules.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def folder_of(training: Path, trained_on: str) -> Path:
+    """The folder of the shipped pipeline; without one of this training data, that of the trained one."""
+    shipped = training / SHIPPED
+    return shipped if read_choice(shipped).get("trained_on") == trained_on else training / trained_on

@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 from spacy.language import Language
 
@@ -17,7 +16,7 @@ from ie.core.text import counted
 from ie.data import records
 from ie.data.records import Record
 from ie.data.scheme import Scored
-from ie.evaluation import baselines, categories, crf, rules_and_model
+from ie.evaluation import baselines, categories, crf
 
 # Folders that `train` writes, with their titles.
 PIPELINES = {
@@ -172,34 +171,6 @@ def run_rules(
             f"{share:.0%} of the {len(strings):,} annotated {label} spans are names in {gazetteer.name}; "
             "expect a lower recall on texts about other names."
         )
-    return result
-
-
-def run_with_rules(
-    title: str,
-    folder: Path,
-    patterns: Sequence[dict[str, Any]],
-    dev: Sequence[Record],
-    texts: Sequence[str],
-    *,
-    repeats: int,
-) -> SystemResult:
-    """Run a trained pipeline with rules in it, as `assemble` adds them; missing where it leaves them out."""
-    name, title = "combined", f"{title}, with rules"
-
-    def load() -> Language:
-        return load_pipeline(folder, "run `weasel run train`")
-
-    try:
-        choice = rules_and_model.choose(load, patterns, dev)
-    except UserError as error:
-        return SystemResult(name, title, missing=str(error))
-    if choice.order == rules_and_model.ALONE:
-        return SystemResult(name, title, missing=choice.reason)
-    nlp = rules_and_model.add_rules(load(), patterns, choice)
-    predict = baselines.predict_with(nlp)
-    result = run_system(name, title, predict, texts, repeats=repeats, mb=megabytes(folder))
-    result.notes.append(choice.reason)
     return result
 
 

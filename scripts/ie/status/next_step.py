@@ -32,6 +32,7 @@ SYSTEMS = {
     "silver": "silver only",
     "both": "silver and reviewed",
     "distilled": "the distilled pipeline",
+    "combined": "with rules",
 }
 NOTHING = "nothing stands out"
 BASELINES = ("llm", "rules", "memoriser", "crf", "tfidf", "majority")
@@ -70,11 +71,11 @@ def decide(snapshot: Snapshot) -> NextStep:
 def answer(results: Snapshot) -> tuple[str, list[str], str]:
     """The headline, its certainty and the next step, for the page of an evaluation."""
     scores = _scores(results)
-    if results.train_on not in scores.f:
+    if results.system not in scores.f:
         measured = f"No pipeline is among the systems scored on {counted(scores.documents, 'test text')}."
         return measured, [], "`weasel run all`"
-    f = scores.f[results.train_on][ALL]
-    shown = _score(scores, results.train_on)
+    f = scores.f[results.system][ALL]
+    shown = _score(scores, results.system)
     good = stats.decimals(GOOD, 1)
     if f.low >= GOOD:
         headline = f"Good: F is {shown}, above {good}."
@@ -84,7 +85,7 @@ def answer(results: Snapshot) -> tuple[str, list[str], str]:
         headline = f"F is {shown}: it may be above {good} or below."
     digits = stats.resolved_digits(scores.documents)
     sure = (
-        f"The pipeline ({SYSTEMS.get(results.train_on, results.train_on)}), measured on "
+        f"The pipeline ({SYSTEMS.get(results.system, results.system)}), measured on "
         f"{counted(scores.documents, 'gold test text')}; these support "
         f"{counted(digits, 'digit') if digits else 'no digit'}, ± is the 95 % interval."
     )
@@ -225,7 +226,7 @@ def _not_made(now: Snapshot) -> NextStep | None:
 
 def _not_evaluated(now: Snapshot) -> NextStep | None:
     scores = _scores(now)
-    if now.train_on in scores.f:
+    if now.system in scores.f:
         return None
     if not any(now.label_counts.get("test", {"": 1}).values()):
         # measuring again would give no score either
@@ -292,7 +293,7 @@ def _silver_harms(now: Snapshot) -> NextStep | None:
 
 def _baseline_better(now: Snapshot) -> NextStep | None:
     scores = _scores(now)
-    better = [name for name in BASELINES if (name, now.train_on) in scores.better]
+    better = [name for name in BASELINES if (name, now.system) in scores.better]
     curve = _curve(now)
     if not better or (curve and curve.kind == "rise"):
         return None
@@ -328,7 +329,7 @@ def _rising(now: Snapshot) -> NextStep | None:
 
 def _weak_label(now: Snapshot) -> NextStep | None:
     scores = _scores(now)
-    own = scores.f[now.train_on]
+    own = scores.f[now.system]
     label = _lowest(now)
     if not label or own[label].high >= GOOD or own[label].high > own[ALL].value - WEAK:
         return None
@@ -344,7 +345,7 @@ def _weak_label(now: Snapshot) -> NextStep | None:
 
 def _flat(now: Snapshot) -> NextStep | None:
     """Not good, and no sign that more data of the same kind would help."""
-    if _scores(now).f[now.train_on][ALL].high >= GOOD:
+    if _scores(now).f[now.system][ALL].high >= GOOD:
         return None
     if not _diagnosed(now):
         return NextStep(_standing(now), _label_line(now), DIAGNOSE, "F is low: is anything broken?")
@@ -439,7 +440,8 @@ def _score(scores: Scores, system: str, label: str = ALL) -> str:
 def _standing(now: Snapshot) -> str:
     """F of the pipeline, with that of the systems it has to beat."""
     scores = _scores(now)
-    own = f"F {_score(scores, now.train_on)} on {counted(scores.documents, 'test text')}"
+    rules = " with rules" if now.with_rules else ""
+    own = f"F {_score(scores, now.system)}{rules} on {counted(scores.documents, 'test text')}"
     beside = _beside(scores)
     return f"{own} ({beside})" if beside else own
 
@@ -454,7 +456,7 @@ def _beside(scores: Scores) -> str:
 
 def _lowest(now: Snapshot) -> str:
     """The label with the lowest F; "" if there is only one."""
-    own = _scores(now).f[now.train_on]
+    own = _scores(now).f[now.system]
     labels = [label for label in now.labels if label in own]
     return min(labels, key=lambda label: own[label].value) if len(labels) > 1 else ""
 
@@ -465,5 +467,5 @@ def _label_line(now: Snapshot) -> str:
     kind = "span" if now.scored == "spans" else "text"
     if label:
         n = scores.spans.get(label, 0)
-        return f"{_shortened(label)}: F {_score(scores, now.train_on, label)} on {counted(n, kind)}"
+        return f"{_shortened(label)}: F {_score(scores, now.system, label)} on {counted(n, kind)}"
     return NOTHING

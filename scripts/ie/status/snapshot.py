@@ -21,7 +21,7 @@ from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.data.splits import SIDES
-from ie.evaluation import history
+from ie.evaluation import history, rules_and_model
 from ie.evaluation.scoring import ALL
 
 
@@ -101,7 +101,7 @@ class Snapshot:
         label_counts: annotations by part and label.
         split: texts by part as `split` wrote them, None if it has not run. changed: reviewed texts that
             differ from these.
-        train_on: the training data of the packaged pipeline.
+        train_on: the training data of the packaged pipeline. with_rules: whether rules are part of it.
         trained: whether that pipeline exists and was trained on the current split.
         silver_behind: F on dev of the pipeline trained on reviewed texts minus that of both; None if unknown.
         package: name of the newest package, "" if there is none. package_stale: it holds another pipeline.
@@ -124,6 +124,7 @@ class Snapshot:
     curve: Curve | None = None
     scores: Scores | None = None
     train_on: str = "reviewed"
+    with_rules: bool = False
     trained: bool = False
     silver_behind: Estimate | None = None
     diagnosis: Diagnosis | None = None
@@ -132,6 +133,11 @@ class Snapshot:
     components: bool | None = None
     database: bool = False
     unwatched: bool = False
+
+    @property
+    def system(self) -> str:
+        """The packaged pipeline, among the systems that `evaluate` scores."""
+        return rules_and_model.SYSTEM if self.with_rules else self.train_on
 
 
 def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
@@ -152,6 +158,7 @@ def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
     kind = "span" if scheme.scored == "spans" else "category"
     results = read_results(paths, scheme, train_on)
     package = _newest_package(paths.packages)
+    shipped = rules_and_model.folder_of(paths.training, results.train_on)
     return replace(
         results,
         problems=tuple(problems),
@@ -162,7 +169,7 @@ def read_snapshot(paths: ProjectPaths, train_on: str = "") -> Snapshot:
         label_counts={side: splits.count(parts[side], scheme)["labels"][kind] for side in SIDES},
         changed=_changed(parts, paths.corpus, results.split, results.train_on),
         package=package.name if package else "",
-        package_stale=bool(package) and not _holds(package, paths.training / results.train_on / "model-best"),
+        package_stale=bool(package) and not _holds(package, shipped / "model-best"),
         components=_components(scheme, paths.training),
         database=any(paths.database.glob("*.db")),
         unwatched=_unwatched(paths),
@@ -179,14 +186,16 @@ def read_results(paths: ProjectPaths, scheme: Scheme, train_on: str = "") -> Sna
     split = _split_sizes(stored)
     train_on = train_on or _nested(stored, "settings", "train_on") or "reviewed"
     trained = _trained(paths.training, train_on, split)
+    scores = _read_scores(paths, train_on, trained)
     return Snapshot(
         scored=scheme.scored,
         labels=scheme.scored_labels,
         llm=_read_llm(paths.corpus / "llm.json"),
         split=split,
         curve=_read_curve(paths.training / "curve" / "curve.json", split),
-        scores=_read_scores(paths, train_on, trained),
+        scores=scores,
         train_on=train_on,
+        with_rules=scores is not None and rules_and_model.SYSTEM in scores.f,
         trained=trained,
         silver_behind=_silver_behind(paths.training) if trained else None,
         diagnosis=_read_diagnosis(paths.training, split),
@@ -444,7 +453,8 @@ def _holds(package: Path, pipeline: Path) -> bool:
             packed = {info.filename: info.CRC for info in file.infolist()}
     except (OSError, BadZipFile):
         return False
-    weights = [path for path in sorted(pipeline.rglob("model")) if path.is_file()]
+    # Packaging changes the files beside the components' folders.
+    weights = [path for path in sorted(pipeline.glob("*/**/*")) if path.is_file()]
     return bool(weights) and all(
         any(
             name.endswith(f"/{path.relative_to(pipeline).as_posix()}")

@@ -21,8 +21,10 @@ META = {
 
 
 def make(scores: dict[str, Path] | None = None, **more) -> str:
-    options = {"written": "## Limits\n\nMany.", "system": "reviewed", "data": []} | more
-    return model_card.write(META, scores=scores or {}, **options)
+    names = {"system": "reviewed", "trained_on": "reviewed"}
+    options = {"written": "## Limits\n\nMany.", "data": []} | names | more
+    meta = options.pop("meta", META)
+    return model_card.write(meta, scores=scores or {}, **options)
 
 
 def test_scores_of_the_packaged_system_alone(tmp_path: Path):
@@ -107,9 +109,19 @@ def test_versions_are_those_of_dvc_and_training_is_reported(tmp_path: Path):
     text = make(data=[data, tmp_path / "gone.jsonl"], train=train)
     assert f"| {data} | `{hashlib.md5(b'{}' + bytes([13, 10])).hexdigest()}` |" in text
     assert "gone" not in text
-    assert "On 1,764 reviewed examples" in text
+    assert (
+        "On 1,764 reviewed examples; of its checkpoints that of step 20 was the best on 9 dev texts." in text
+    )
     assert model_card.NOT_MEASURED in text
     assert "## Limits" in text
+
+
+def test_with_rules_the_scores_are_those_of_both_and_the_card_says_why(tmp_path: Path):
+    train = tmp_path / "train.json"
+    train.write_text('{"reviewed": {"examples": 60, "step": 1, "dev_documents": 9}}')
+    meta = META | {"rules": "F on dev: model alone .5, rules first .8; rules first helps beyond noise."}
+    text = make(meta=meta, system="combined", train=train)
+    assert "On 60 reviewed examples.\n\nRules and model: F on dev: model alone .5" in text
 
 
 @pytest.mark.parametrize(

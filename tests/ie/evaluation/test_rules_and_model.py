@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import run_command, write_lines
 from spacy.language import Language
 from spacy.pipeline import EntityRuler
 
@@ -12,6 +11,7 @@ from ie.core.pipelines import load_pipeline
 from ie.data.records import Record, Span, blank
 from ie.evaluation import rules_and_model
 from ie.evaluation.rules_and_model import add_rules, choose, patterns_of
+from ie.training.shipping import ship
 
 NAMES = ("Velto", "Hooli", "Anker", "Globex")
 RULES = [{"label": "COMPANY", "pattern": name} for name in NAMES[:2]]
@@ -126,23 +126,27 @@ def test_files_that_are_missing_or_empty_give_no_rules(tmp_path: Path) -> None:
     assert rule == {"label": "COMPANY", "pattern": "Velto"}
 
 
-def test_assemble_puts_them_in_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    model("Anker", "Globex")().to_disk(tmp_path / "ner")
-    write_lines(tmp_path / "dev.jsonl", [record.model_dump() for record in dev(lambda place, word: True)])
-    (tmp_path / "assemble.cfg").write_text("[sources]\n", encoding="utf-8")
-    (tmp_path / "names.csv").write_text("id,name\n1,Velto\n2,Hooli\n", encoding="utf-8")
-    options = {
-        "config": "assemble.cfg",
-        "ner": "ner",
-        "dev": "dev.jsonl",
-        "gazetteer": "names.csv",
-        "output": "out",
-    }
-    words = [word for name, value in options.items() for word in (f"--{name}", tmp_path / value)]
-    outcome = run_command("assemble", [*words, "--patterns", "", "--gazetteer-label", "COMPANY"], capsys)
-    assert outcome.status == 0, outcome.output
-    assert "rules first helps beyond noise" in " ".join(outcome.output.split())
-    nlp = load_pipeline(tmp_path / "out" / "model-best", "")
+def test_the_shipped_pipeline_has_them_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "reviewed").mkdir()
+    model("Anker", "Globex")().to_disk(tmp_path / "reviewed" / "model-best")
+    choice = ship("reviewed", RULES, dev(lambda place, word: True), tmp_path, tmp_path)
+    assert choice.order == "rules first"
+    shipped = rules_and_model.folder_of(tmp_path, "reviewed")
+    assert shipped == tmp_path / "shipped"
+    nlp = load_pipeline(shipped / "model-best", "")
     assert nlp.pipe_names == ["rules", "ner"]
     assert nlp.meta["rules"].startswith("F on dev: model alone")
-    assert '"order": "rules first"' in (tmp_path / "out" / "assemble.json").read_text(encoding="utf-8")
+    assert rules_and_model.read_choice(shipped)["order"] == "rules first"
+    # the pipeline of other training data isn't shipped
+    assert rules_and_model.folder_of(tmp_path, "silver") == tmp_path / "silver"
+
+
+def test_where_rules_do_not_help_the_model_is_shipped_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "reviewed"
+    folder.mkdir()
+    model("Anker", "Globex")().to_disk(folder / "model-best")
+    (folder / "confidence.json").write_text("{}")
+    ship("reviewed", [], [], tmp_path, tmp_path)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        assert (tmp_path / "shipped" / file.relative_to(folder)).read_bytes() == file.read_bytes()
+    assert rules_and_model.read_choice(tmp_path / "shipped")["order"] == "model alone"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ie.core.stats import Estimate
-from ie.evaluation import systems
+from ie.evaluation import rules_and_model, systems
 from ie.status.next_step import BASELINES, SYSTEMS, NextStep, decide
 from ie.status.snapshot import Curve, Diagnosis, LlmRun, Scores, Snapshot
 
@@ -132,6 +132,11 @@ SITUATIONS = {
         scores=beaten("both", "reviewed", reviewed=0.91, both=0.93),
     ),
     "rules beat the model": replace(MEASURED, scores=beaten("rules", reviewed=0.88, rules=0.94, llm=0.73)),
+    "rules beat the model alone, not both together": replace(
+        MEASURED,
+        with_rules=True,
+        scores=beaten("rules", reviewed=0.88, rules=0.94, llm=0.73, combined=0.96),
+    ),
     "the dictionary beats the model": replace(
         MEASURED, scores=beaten("memoriser", reviewed=0.52, memoriser=0.61)
     ),
@@ -223,5 +228,5 @@ def test_a_long_line_goes_on_below() -> None:
 def test_every_system_of_an_evaluation_has_a_name() -> None:
     source = Path(systems.__file__).read_text(encoding="utf-8")
     named = {*systems.PIPELINES, *systems.DISTILLED, *BASELINES}
-    assert named == set(SYSTEMS)
+    assert named | {rules_and_model.SYSTEM} == set(SYSTEMS)
     assert [name for name in named if f'"{name}"' not in source] == []

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -35,7 +34,8 @@ def record(text: str, **more: object) -> dict:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Raw texts and label scheme; nothing is reviewed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(records, "blank", cache(records.blank))  # made once, not for each snapshot
+    nlp = records.blank("en")
+    monkeypatch.setattr(records, "blank", lambda lang: nlp)  # made once, not for each snapshot
     Path("configs").mkdir()
     Path("configs/llm.cfg").write_text(scheme("BUYER"), encoding="utf-8")
     data_config(Path("configs/data.cfg"))
@@ -201,6 +201,26 @@ def test_how_far_silver_is_behind_on_dev(evaluated: Path) -> None:
 def test_a_package_of_another_pipeline(evaluated: Path) -> None:
     Path("training/crf/reviewed/model-best/ner/model").write_bytes(b"other weights")
     assert now().package_stale
+
+
+def test_a_shipped_pipeline_with_rules(evaluated: Path) -> None:
+    """Its scores count, and the package has to hold it; that of other training data isn't shipped."""
+    shipped = Path("training/crf/shipped")
+    (shipped / "model-best" / "ner").mkdir(parents=True)
+    (shipped / "model-best" / "ner" / "weights.msgpack").write_bytes(b"other weights")
+    write_json(str(shipped / "rules.json"), {"trained_on": "silver"})
+    assert not now().package_stale
+    write_json(str(shipped / "rules.json"), {"trained_on": "reviewed"})
+    assert now().package_stale
+    with ZipFile("packages/en_x-0.1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("en_x/en_x-0.1.0/ner/weights.msgpack", b"other weights")
+    assert not now().package_stale
+    assert now().system == "reviewed"
+    path = Path("training/crf/metrics.json")
+    metrics = json.loads(path.read_text())
+    metrics["systems"]["combined"] = metrics["systems"]["reviewed"]
+    write_json(str(path), metrics)
+    assert now().system == "combined"
 
 
 def test_results_of_another_split(evaluated: Path) -> None:

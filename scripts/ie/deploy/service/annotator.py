@@ -15,6 +15,7 @@ from ie.core.pipelines import load_pipeline, pipeline_exists
 from ie.core.text import one_line
 from ie.data.docs import pipeline_record
 from ie.data.records import Record
+from ie.evaluation import rules_and_model
 
 COMPONENTS = ("categories", "crf", "linker", "money", "relations")
 ASSEMBLED = "pipeline"  # folder of the assembled pipeline
@@ -27,8 +28,7 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
     """The pipeline to serve, a folder or the name of an installed package, and a warning ("" for none).
 
     Args:
-        model: either of them; "" for the assembled pipeline of `training` or, without one, its entity
-            recogniser.
+        model: either of them; "" for the assembled pipeline of `training` or, without one, the shipped one.
 
     Raises:
         UserError: there is none.
@@ -40,7 +40,8 @@ def choose(model: str, training: Path, train_on: str) -> tuple[str, str]:
             f"{model}: is neither the folder of a pipeline nor an installed package; correct "
             "--vars.serve_model, or install the wheel of `weasel run package-pipeline` with pip."
         )
-    assembled, ner = training / ASSEMBLED / "model-best", training / train_on / "model-best"
+    assembled = training / ASSEMBLED / "model-best"
+    ner = rules_and_model.folder_of(training, train_on) / "model-best"
     if pipeline_exists(assembled):
         # Its components fit together, so it still works as well as before.
         changed = ", ".join(changed_sources(assembled, ner))
