@@ -125,8 +125,6 @@ def command(project: Path, name: str, capsys: pytest.CaptureFixture, **more: obj
             "components": models,
             "ner": models / "reviewed" / "model-best",
             "dev": project / "dev.jsonl",
-            "patterns": "",
-            "gazetteer": "",
             "output": models / "pipeline",
         }
     options |= {key.replace("_", "-"): value for key, value in more.items()}
@@ -313,7 +311,7 @@ def test_what_changes_is_reported(project):
         ("assemble", {"config": "none.cfg"}, "none.cfg: there is no such file"),
         ("assemble", {"config": "llm.cfg"}, "llm.cfg: it must have [sources]"),
         ("assemble", {"config": "wrong.cfg"}, "has no component 'relations'; it has: tok2vec, ner"),
-        ("assemble", {"ner": "none"}, "none: there is no trained pipeline; run `weasel run train` first"),
+        ("assemble", {"ner": "none"}, "none: there is no trained pipeline; run `weasel run evaluate` first"),
         ("evaluate-rows", {"pipeline": "models/reviewed/model-best"}, "no relations, so there are no rows"),
     ],
 )  # fmt: skip
