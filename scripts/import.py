@@ -1,4 +1,4 @@
-"""Convert annotations of another tool to the project's format; what is lost is counted."""
+"""Convert annotations of another tool, or documents, to the project's format; what is lost is counted."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +17,15 @@ from ie.data.formats.conversion import Conversion, Offsets
 from ie.data.records import read_answers, write_records
 from ie.data.scheme import load_scheme
 
+GOLD = "reviewed.jsonl"
+
 
 def main(
-    source: Annotated[Path, typer.Option(help="The other tool's file.")],
+    source: Annotated[Path, typer.Option(help="The other tool's file; a document, or a folder of them.")],
     target: Annotated[Path, typer.Option(help="JSONL file to write; must not exist, unless --append.")],
-    format: Annotated[interchange.Format, typer.Option(help="Format of the other tool's file.")] = "prodigy",
+    format: Annotated[
+        interchange.ReadFormat, typer.Option(help="Format of the other tool's file.")
+    ] = "prodigy",
     scheme: options.SchemeOrAny = "configs/llm.cfg",
     append: Annotated[bool, typer.Option(help="Add to an existing file what isn't in it yet.")] = False,
     offsets: Annotated[
@@ -33,8 +37,11 @@ def main(
     check_writable(target)
     if target.exists() and not append:
         raise UserError(f"{target}: exists, and nothing is overwritten; name another file, or add --append.")
+    if format == "documents" and target.name == GOLD:
+        raise UserError(f"{target}: documents aren't annotated, so they are no gold; name another target.")
     labels = load_scheme(Path(scheme)) if scheme else None
-    job = Conversion(load_data_config(data).blank(), labels, offsets)
+    config = load_data_config(data)
+    job = Conversion(config.blank(), labels, offsets, config.documents)
     known = read_answers(target, labels) if target.exists() and target.stat().st_size else []
     intake = interchange.read(source, format, job, known)
     if not intake.records and not intake.repeated and not intake.otherwise:
@@ -52,7 +59,11 @@ def main(
         *((f"kept as it is: {name}", f"in {n:,}") for name, n in job.other_keys.most_common()),
     ]
     print_table(rows, aligns="lr")
-    if job.unread:
+    if job.read:
+        for remark in job.read.remarks:
+            msg.warn(remark)
+        print(job.read.summary() + ".")
+    elif job.unread:
         print("What was not read is kept in the records, but no command uses it as annotation.")
     elif not interchange.losses(job):
         print("Nothing was lost.")

@@ -34,10 +34,12 @@ DATA, REVIEW = Path("configs/data.cfg"), Path("configs/review.cfg")
 
 def main(
     texts: Annotated[
-        str, typer.Option(help="Raw texts: .jsonl, .parquet, .csv, .tsv, .txt or a folder of .txt.")
+        str, typer.Option(help="Raw texts, documents, or a folder of them; see docs/your-data.md.")
     ] = "",
     annotations: Annotated[str, typer.Option(help="Annotated texts; empty for none.")] = "",
-    format: Annotated[interchange.Format, typer.Option(help="Format of the annotated texts.")] = "prodigy",
+    format: Annotated[
+        interchange.ReadFormat, typer.Option(help="Format of the annotated texts.")
+    ] = "prodigy",
     labels: Annotated[str, typer.Option(help="Span labels; empty for those of the annotations.")] = "",
     categories: Annotated[str, typer.Option(help="Categories; empty for those of the annotations.")] = "",
     definitions: Annotated[str, typer.Option(help=".cfg with definitions and prompt words.")] = "",
@@ -80,6 +82,8 @@ def main(
     write(plan)
     rows = [*inputs.findings, *plan.summary]
     print_table(rows, ("What", "Found or written"))
+    for remark in inputs.remarks:
+        msg.warn(remark)
     if plan.linked:
         msg.warn(
             f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."

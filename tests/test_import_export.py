@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from document_files import make_pdf, need_pdf
 from running import Outcome, run_command, scheme, write_lines
 
 SCHEME = scheme("COMPANY", "MONEY")
@@ -146,3 +147,24 @@ def test_a_missing_file_is_named(folder, capsys, form):
     outcome = run_command("import", [*options, "--scheme", ""], capsys)
     assert outcome.status == 1
     assert "none: there is no such file" in outcome.output
+
+
+def test_documents_are_imported_as_raw_texts(folder, capsys):
+    need_pdf()
+    documents = folder / "documents"
+    documents.mkdir()
+    (documents / "a.md").write_text("# Deals\n\nHooli raised $5m.", encoding="utf-8")
+    (documents / "b.pdf").write_bytes(make_pdf([[(50, 100, 10, "Acme raised $6m.")]]))
+    (documents / "scan.pdf").write_bytes(make_pdf([[]]))
+    options = ["--source", documents, "--format", "documents", "--scheme", folder / "llm.cfg"]
+    outcome = run_command("import", [*options, "--target", folder / "new.jsonl"], capsys)
+    assert outcome.status == 0
+    assert "2 documents read, 1 set aside." in outcome.output
+    assert "scan.pdf: has no text layer" in outcome.output
+    rows = [json.loads(line) for line in (folder / "new.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["text"] for row in rows] == ["Deals\nHooli raised $5m.", "Acme raised $6m."]
+    assert rows[0]["meta"]["paragraphs"] == [1, 2]
+    assert list(rows[1]["meta"]["pages"]) == ["1"]
+    outcome = run_command("import", [*options, "--target", folder / "reviewed.jsonl"], capsys)
+    assert outcome.status == 1
+    assert "documents aren't annotated, so they are no gold" in outcome.output

@@ -8,6 +8,7 @@ from spacy.language import Language
 
 from ie.core.settings import Section, load_settings
 from ie.data import records, splits
+from ie.data.documents.collection import DocumentSettings
 from ie.data.language import LanguageSettings
 from ie.data.records import Reader, Record
 from ie.data.scheme import Scheme
@@ -46,6 +47,7 @@ class DataConfig(Section):
     texts: TextSettings = TextSettings()
     split: SplitSettings = SplitSettings()
     reading: ReadingSettings = ReadingSettings()
+    documents: DocumentSettings = DocumentSettings()
 
     @property
     def lang(self) -> str:

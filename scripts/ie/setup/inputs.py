@@ -12,11 +12,12 @@ from ie.core.settings import read_config
 from ie.core.text import names_in
 from ie.data import records
 from ie.data.config import DataConfig
+from ie.data.documents.collection import is_documents, read_documents
 from ie.data.formats import interchange, prodigy
 from ie.data.formats.conversion import Conversion
 from ie.data.records import ReadReport, Record, accepted, read_records
 from ie.data.scheme import KINDS
-from ie.setup.raw_texts import read_texts, without_annotations
+from ie.setup.raw_texts import read_texts, without_annotations, without_copies
 
 # A label must be valid in configs, prompts, tables and names of columns.
 LABEL = re.compile(r"\w(?:[\w .&/+-]*\w)?")
@@ -30,7 +31,7 @@ class Sources:
 
     texts: Path | None = None
     annotations: Path | None = None
-    format: interchange.Format = "prodigy"
+    format: interchange.ReadFormat = "prodigy"
     labels: str = ""
     categories: str = ""
     definitions: Path | None = None
@@ -53,6 +54,7 @@ class Inputs:
         exclusive: whether each text has exactly one category.
         label_names, definitions: by label, for those that have one. `instructions`: by kind.
         findings: (subject, observation) for a table.
+        remarks: sentences on documents that were set aside, or that lack something.
     """
 
     texts: list[Record] = field(default_factory=list)
@@ -63,6 +65,7 @@ class Inputs:
     definitions: dict[str, str] = field(default_factory=dict)
     instructions: dict[str, str] = field(default_factory=dict)
     findings: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def categories_only(self) -> bool:
@@ -105,7 +108,13 @@ def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
         inputs.findings += _annotation_findings(sources.annotations, report, job)
     raw: list[Record] = []
     if sources.texts:
-        raw, left_out = read_texts(sources.texts)
+        if is_documents(sources.texts):
+            read = read_documents(sources.texts, data.documents)
+            raw, left_out = without_copies(read.records)
+            inputs.remarks = read.remarks
+            inputs.findings.append((sources.texts.name, read.summary()))
+        else:
+            raw, left_out = read_texts(sources.texts)
         shown = "".join(f", {n:,} {reason} left out" for reason, n in left_out.items())
         inputs.findings.append((sources.texts.name, f"{len(raw):,} texts{shown}"))
         keys = dict.fromkeys(key for r in raw for key in (*(r.model_extra or {}), *r.meta) if key != "id")
@@ -125,7 +134,7 @@ def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
 
 
 def read_annotations(
-    path: Path, form: interchange.Format, job: Conversion, data: DataConfig
+    path: Path, form: interchange.ReadFormat, job: Conversion, data: DataConfig
 ) -> tuple[list[Record], ReadReport]:
     """Annotated records as the project keeps them, and a report of what had to be changed in them.
 
@@ -137,6 +146,8 @@ def read_annotations(
     Raises:
         UserError: names file, line, fault and remedy.
     """
+    if form == "documents":
+        raise UserError(f"{path}: documents have no annotation; set import_format to that of the file.")
     if form == "prodigy":
         originals = [record for _, record in prodigy.read(path, job)]
     else:

@@ -40,13 +40,19 @@ def read_texts(path: Path) -> tuple[list[Record], dict[str, int]]:
         texts = texts[:-1] if texts and not texts[-1].text else texts
     else:
         raise UserError(
-            f"{path}: texts are read from .jsonl, .parquet, .csv, .tsv, .txt or a folder of .txt; convert "
-            "the file, or correct the path."
+            f"{path}: texts are read from .jsonl, .parquet, .csv, .tsv, .txt, documents (.pdf, .docx, .html, "
+            ".eml, .md) or a folder of .txt or documents; convert the file, or correct the path."
         )
-    full = [record for record in texts if record.text.strip()]
-    unique = list({record.text: record for record in reversed(full)}.values())[::-1]
+    unique, left_out = without_copies(texts)
     if not unique:
         raise UserError(f"{path}: there is no text in it; add some.")
+    return unique, left_out
+
+
+def without_copies(texts: list[Record]) -> tuple[list[Record], dict[str, int]]:
+    """The texts that aren't empty, each once, and how many were left out, by reason."""
+    full = [record for record in texts if record.text.strip()]
+    unique = list({record.text: record for record in reversed(full)}.values())[::-1]
     left_out = {"empty": len(texts) - len(full), "repeated": len(full) - len(unique)}
     return unique, {reason: n for reason, n in left_out.items() if n}
 

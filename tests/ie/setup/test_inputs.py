@@ -42,3 +42,17 @@ class TestAnnotations:
         path = write_lines(tmp_path / "a.jsonl", rows)
         with pytest.raises(UserError, match=f"{path}:2: the id '1' is already used"):
             self.read(path, "doccano")
+
+
+def test_documents_are_raw_texts(tmp_path):
+    (tmp_path / "a.md").write_text("Hooli raised $5m.\n", encoding="utf-8")
+    (tmp_path / "b.md").write_text("Hooli raised $5m.\n", encoding="utf-8")
+    (tmp_path / "c.csv").write_text("a,b\n", encoding="utf-8")
+    given = inputs.read_inputs(inputs.Sources(texts=tmp_path, labels="COMPANY"), DataConfig())
+    assert [record.text for record in given.texts] == ["Hooli raised $5m."]
+    assert ("  kept beside the texts", "file, sha256, paragraphs") in given.findings
+    assert (tmp_path.name, "2 documents read, 1 set aside") in given.findings
+    assert (tmp_path.name, "1 texts, 1 repeated left out") in given.findings
+    assert given.remarks[0].startswith(f"{tmp_path / 'c.csv'}: is no PDF")
+    with pytest.raises(UserError, match="documents have no annotation"):
+        inputs.read_inputs(inputs.Sources(annotations=tmp_path / "a.md", format="documents"), DataConfig())

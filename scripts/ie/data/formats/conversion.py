@@ -14,6 +14,7 @@ from spacy.language import Language
 from ie.core.errors import UserError
 from ie.core.files import finite, json_text, read_text
 from ie.core.settings import first_fault
+from ie.data.documents.collection import DocumentSettings, DocumentTexts
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 
@@ -61,6 +62,7 @@ class Conversion:
         nlp: empty pipeline whose tokenizer is used where a format has tokens.
         scheme: its categories are the absent ones if a format has only the chosen ones.
         offsets: what the file's offsets count, if its format doesn't say.
+        documents: how documents are read. read: what was read of them.
         lost: how often each field was lost, by name.
         unread: number of records with a key that may be annotation and is kept, but not read.
         other_keys: number of records with each other key, which is kept.
@@ -69,6 +71,8 @@ class Conversion:
     nlp: Language
     scheme: Scheme | None = None
     offsets: Offsets = ""
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
+    read: DocumentTexts | None = None
     lost: Counter[str] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
     other_keys: Counter[str] = field(default_factory=Counter)

@@ -6,15 +6,26 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from ie.data.documents.collection import read_documents
 from ie.data.formats import conll, docbin, doccano, labelstudio, parquet, prodigy
 from ie.data.formats.conversion import Conversion, Placed
 from ie.data.records import Record, annotation, validate
 
 Format = Literal["prodigy", "labelstudio", "doccano", "conll", "conll4", "docbin", "parquet"]
 FORMATS = get_args(Format)
+# Documents have no annotation, so they can only be read.
+ReadFormat = Literal[Format, "documents"]
+
+
+def _read_documents(path: Path, job: Conversion) -> Iterable[Placed]:
+    job.read = read_documents(path, job.documents)
+    return ((record.id, record) for record in job.read.records)
+
+
 READERS: dict[str, Callable[[Path, Conversion], Iterable[Placed]]] = {
     **{"prodigy": prodigy.read, "labelstudio": labelstudio.read, "doccano": doccano.read},
     **{"conll": conll.read, "conll4": conll.read, "docbin": docbin.read, "parquet": parquet.read},
+    "documents": _read_documents,
 }
 WRITERS: dict[str, Callable[[Path, Iterable[Record], Conversion], int]] = {
     **{"prodigy": prodigy.write, "labelstudio": labelstudio.write, "doccano": doccano.write},
@@ -32,7 +43,7 @@ class Intake:
     otherwise: int = 0
 
 
-def read(path: Path, form: Format, job: Conversion, known: Sequence[Record] = ()) -> Intake:
+def read(path: Path, form: ReadFormat, job: Conversion, known: Sequence[Record] = ()) -> Intake:
     """The records of another tool's file, validated, without those that are `known`.
 
     A text may have an answer of each annotator. A second one of the same annotator is left out and counted:
