@@ -10,11 +10,12 @@ from wasabi import color, msg
 
 from ie.core.cli import escaped, run
 from ie.core.errors import UserError
-from ie.core.text import print_table
+from ie.core.text import print_table, wrapped
 from ie.data import options
-from ie.database import sqlite_file
+from ie.database import row_confidence, sqlite_file
 from ie.database.evidence import SourceText
 from ie.database.question_answerer import QuestionAnswerer
+from ie.database.row_confidence import ResultConfidence
 from ie.database.text_to_sql import SqlAnswer
 
 WIDEST = 40
@@ -30,13 +31,15 @@ def main(
     provider: options.Provider = "",
     questions: options.Questions = Path("assets/questions.jsonl"),
     money: options.Money = Path("configs/money.cfg"),
+    accept: options.Accept = options.TRAINING / "accept/accept.json",
 ) -> None:
-    """Print the answer as a table, with its SQL and source sentences. Nothing is written."""
+    """Print the answer as a table, with its SQL, how sure its rows are, and source sentences."""
     if not question.strip() and sys.stdin.isatty():
         with suppress(EOFError):
             question = input("Question: ")
     if not question.strip():
         raise UserError('there is no question; ask one: QUESTION="How many texts are there?" weasel run ask')
+    threshold = row_confidence.read_threshold(accept)
     with (
         closing(QuestionAnswerer(config, provider, questions, money)) as answerer,
         closing(sqlite_file.open_readonly(database)) as connection,
@@ -44,10 +47,11 @@ def main(
         if not sqlite_file.counts(connection)["documents"]:
             raise UserError(f"{database}: holds no documents; run `weasel run database` with some texts.")
         answer = answerer(question, connection)
-    print_answer(answer, answerer.settings.limits.rows)
+        sure = answerer.confidence(connection, answer.sql, answer.result, threshold)
+    print_answer(answer, sure, answerer.settings.limits.rows)
 
 
-def print_answer(answer: SqlAnswer, limit: int) -> None:
+def print_answer(answer: SqlAnswer, sure: ResultConfidence | None, limit: int) -> None:
     """Print an answer.
 
     Raises:
@@ -68,9 +72,19 @@ def print_answer(answer: SqlAnswer, limit: int) -> None:
         msg.warn("No rows: the database holds no answer to that SQL.")
         return
     rows = [["" if value is None else formatted(value) for value in row] for row in answer.rows]
-    print_table(rows, [escaped(column) for column in answer.columns])
+    columns = [escaped(column) for column in answer.columns]
+    if sure and sure.known:
+        columns.append("mean confidence" if sure.aggregated else "confidence")
+        for row, of_row in zip(rows, sure.rows, strict=True):
+            row.append("" if of_row.confidence is None else f"{of_row.confidence:.2f}")
+        if sure.aggregated and sure.threshold:
+            columns.append("above threshold")
+            for row, of_row in zip(rows, sure.rows, strict=True):
+                row.append(f"{of_row.unread:,} of {of_row.rows:,}")
+    print_table(rows, columns)
     if answer.truncated:
         msg.warn(f"Only the first {len(answer.rows):,} rows are shown (at most {limit:,}, see [ask.limits]).")
+    print(wrapped(sure.sentence() if sure else row_confidence.UNKNOWN))
     for source in answer.sources:
         print(f"{escaped(source.document_id)}: {marked(source)}")
     if not answer.sources:

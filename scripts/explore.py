@@ -20,6 +20,7 @@ def main(
     provider: options.Provider = "",
     questions: options.Questions = Path("assets/questions.jsonl"),
     money: options.Money = Path("configs/money.cfg"),
+    accept: options.Accept = options.TRAINING / "accept/accept.json",
     port: options.Port = 8070,
     hosts: options.Hosts = "",
     cache: Annotated[Path, typer.Option(help="Folder for the page's secret key")] = Path(".cache/explore"),
@@ -29,7 +30,7 @@ def main(
     with closing(QuestionAnswerer(config, provider, questions, money)) as answerer:
         sock = web.listen(port, "scripts/explore.py")
         secret = web.session_secret(cache / "key")
-        page = make_app(database, answerer, secret=secret, port=sock.getsockname()[1], hosts=hosts)
+        page = make_app(database, answerer, accept, secret=secret, port=sock.getsockname()[1], hosts=hosts)
         note = f"It reads {database} and writes nothing."
         web.run_page(page, sock, secret, note, on_stop=sql_workers.WORKERS.stop)
 

@@ -330,3 +330,35 @@ def test_each_row_has_the_confidence_of_the_surest_relation_that_says_it():
     assert [sure[row[0]] for row in rows["relations"]] == [0.3, 0.5, None]
     # a mention is right with its link and its amount
     assert [sure[row[0]] for row in rows["mentions"]] == [0.9, None, 0.8, 0.7, 0.6]
+
+
+def test_the_confidence_is_a_column_and_gold_has_none(folder, capsys):
+    run_command("database", options(folder), capsys)
+    path = folder / "out/deals.db"
+    extracted = ("mentions", "relations", "deals", "investments", "amounts")
+    assert tuple(name for name, table in TABLES.items() if table.has_confidence) == extracted
+    for name in extracted:
+        assert rows(path, f"SELECT DISTINCT confidence FROM {name}") == [(None,)]
+        column = pq.read_table(folder / f"out/deals.db.parquet/{name}.parquet").column("confidence")
+        assert (str(column.type), column.null_count) == ("double", len(column))
+    # of what a pipeline found it is kept; gold has none, even where the reviewed suggestion had one
+    record = Record(text="Hooli", spans=[{"start": 0, "end": 5, "label": "COMPANY", "confidence": 0.75}])
+    (annotations,) = document_rows.annotations_from_gold([record], spacy.blank("en"))
+    written = [
+        document_rows.fill(annotations, Columns(), {}, "m", "mark", gold=gold)["mentions"][0][-1]
+        for gold in (False, True)
+    ]
+    assert written == [0.75, None]
+
+
+def test_a_database_without_the_column_is_refused_with_the_way_out(folder, capsys):
+    run_command("database", options(folder), capsys)
+    path = folder / "out/deals.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE deals DROP COLUMN confidence")
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+        connection.commit()
+    for command, more in (("database", options(folder)), ("ask", ["Who?", "--database", path])):
+        outcome = run_command(command, more, capsys)
+        assert outcome.status == 1
+        assert "has version 1 of the schema, and this is 2; move it away, then run" in outcome.output

@@ -1,6 +1,7 @@
 """The page over the database as people use it: the real command, a real browser, keys and pointer."""
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -19,6 +20,7 @@ import pytest
 from fake_llm import FakeLLM, answers, status
 from running import ROOT, run_command, stops_with_weasel, write_lines
 
+from ie.core.files import write_json
 from ie.core.settings import load_settings
 from ie.core.web import HEADERS
 from ie.data.gazetteer import read_gazetteer
@@ -105,7 +107,7 @@ def options(folder: Path, url: str = "http://127.0.0.1:9", port: int = 0, more: 
     return [
         *("--database", folder / "deals.db", "--config", folder / "ask.cfg", "--port", port),
         *("--questions", folder / "questions.jsonl", "--cache", folder / "cache"),
-        *("--money", deals.CONFIGS / "money.cfg"),
+        *("--money", deals.CONFIGS / "money.cfg", "--accept", folder / "accept.json"),
     ]
 
 
@@ -214,6 +216,60 @@ def test_it_fits_a_narrow_window(server: Server, browse: Callable, scheme: str) 
     page.locator("#examples button").first.click()
     page.locator("#result").wait_for()
     assert page.locator("html").evaluate("element => element.scrollWidth") <= 400
+
+
+@pytest.fixture(scope="module")
+def sure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Rows with a confidence: .97 of Hooli's deal, .5 of another, none of the third."""
+    folder = tmp_path_factory.mktemp("sure")
+    path = make_database(folder, [record(*text) for text in TEXTS])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE deals SET confidence = 0.97 WHERE company = 'Hooli'")
+        connection.execute("UPDATE deals SET confidence = 0.5 WHERE company = ?", [HOSTILE])
+        connection.commit()
+    write_json(folder / "accept.json", {"target": 0.95, "rows": {"threshold": {"confidence": 0.88}}})
+    started = Server(folder)
+    yield started
+    started.stop()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_rows_show_how_sure_they_are(sure_server: Server, browse: Callable, scheme: str, width: int) -> None:
+    page = browse(sure_server.url, "body[data-ready]", color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 1000})
+    assert [row[-1] for row in cells(page, "#newest")].count("0.97") == 1
+    page.locator("#sql").fill("SELECT company, amount FROM deals ORDER BY amount")
+    page.locator("#run").click()
+    page.locator("#result").wait_for()
+    assert [row[-1] for row in cells(page, "#rows")] == ["not known", "0.97", "0.50"]
+    # as long as it is sure
+    widths = [bar.bounding_box()["width"] for bar in page.locator("#rows .bar > span").all()]
+    assert widths[0] > 1.8 * widths[1] > 0
+    assert page.locator("#certainty").inner_text().startswith("1 of 3 rows (33 %) can go unread")
+    assert page.locator("html").evaluate("element => element.scrollWidth") <= width
+    page.locator("#least").select_option(label="at least 0.88 (accept)")
+    assert page.locator("#rows tbody tr:visible td:first-child").all_inner_texts() == ["Hooli"]
+    kept = page.locator("#kept")
+    assert kept.inner_text() == "1 of 3 rows"
+    box = kept.bounding_box()
+    assert box["x"] + box["width"] <= width
+    if shots := os.environ.get("SHOTS"):
+        page.screenshot(path=f"{shots}/explore-{width}-{scheme}.png")
+    page.locator("#least").select_option(label="any")
+    assert page.locator("#rows tbody tr:visible").count() == 3
+
+
+def test_a_sum_says_which_part_of_it_is_sure(sure_server: Server, browse: Callable) -> None:
+    page = browse(sure_server.url, "body[data-ready]")
+    page.locator("#sql").fill("SELECT currency, SUM(amount) AS total FROM deals GROUP BY currency ORDER BY 1")
+    page.locator("#run").click()
+    page.locator("#result").wait_for()
+    assert [row[2:] for row in cells(page, "#rows")] == [["not known", "0 of 1"], ["0.73", "1 of 2"]]
+    assert page.locator("#leastbox").is_hidden()
+    page.locator("#sql").fill("SELECT SUM(amount) AS total FROM deals WHERE currency = 'USD'")
+    page.locator("#run").click()
+    page.locator("#certainty", has_text="with 41 % of the sum, can go unread").wait_for()
 
 
 def test_sql_of_ones_own_goes_through_the_guard(page: object) -> None:

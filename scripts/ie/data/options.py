@@ -45,6 +45,7 @@ LlmConfig = Annotated[Path, typer.Option(help="Config of the LLM pipeline, which
 AskConfig = Annotated[Path, typer.Option(help="Settings of text-to-SQL, and its model.")]
 Questions = Annotated[Path, typer.Option(help="Solved questions to show to the model.")]
 Database = Annotated[Path, typer.Option(help="SQLite file.")]
+Accept = Annotated[Path, typer.Option(help="What `accept` found: from which confidence on rows go unread.")]
 Money = Annotated[Path, typer.Option(help="Config of the component that parses amounts.")]
 Companies = Annotated[Path, typer.Option(help="Company table (CSV).")]
 Guidelines = Annotated[Path, typer.Option(help="Annotation guidelines.")]

@@ -15,7 +15,7 @@ from ie.data.corpora import category_of
 from ie.data.docs import pipeline_record
 from ie.data.gazetteer import GazetteerEntry
 from ie.data.records import Record, Span
-from ie.database.schema import VERSION, Columns, DealMapping
+from ie.database.schema import TABLES, VERSION, Columns, DealMapping
 from ie.evaluation import database_rows
 
 Rows = dict[str, list[tuple]]
@@ -185,13 +185,21 @@ def number(value: Decimal) -> int | float:
 
 
 def fill(
-    annotations: DocumentAnnotations, columns: Columns, names: Mapping[str, str], model_id: str, mark: str
+    annotations: DocumentAnnotations,
+    columns: Columns,
+    names: Mapping[str, str],
+    model_id: str,
+    mark: str,
+    *,
+    gold: bool = False,
 ) -> Rows:
     """The rows of a text, by table.
 
     Args:
         names: company names by id.
         mark: the fingerprint of the text.
+        gold: whether people annotated it. Its rows have no confidence then, even if a record kept that of the
+            suggestion which was reviewed.
     """
     record = annotations.record
     key, keys = document_id(record.text), mention_keys(annotations)
@@ -234,7 +242,11 @@ def fill(
             for r in annotations.relations
         ],
     }
-    return rows | deals(annotations, columns.deals, names)[0]
+    rows |= deals(annotations, columns.deals, names)[0]
+    sure = {} if gold else row_confidences(annotations, columns, names)
+    for table in filter(lambda table: table.has_confidence, TABLES.values()):
+        rows[table.name] = [(*row, sure.get(row[0])) for row in rows[table.name]]
+    return rows
 
 
 def row_confidences(

@@ -93,13 +93,13 @@ def _places(
         _NoSources: there is no such statement.
     """
     place, columns = _tables(tree, schema)
-    aggregates = [aggregate for item in tree.expressions for aggregate in _aggregates(item)]
+    aggregates = [aggregate for item in tree.expressions for aggregate in aggregates_of(item)]
     grouped = bool(aggregates or tree.args.get("group") or tree.args.get("having"))
     distinct = bool(tree.args.get("distinct"))
     order = tree.args.get("order")
     if any(isinstance(aggregate.parent, exp.Filter) for aggregate in aggregates):
         raise _NoSources
-    if not grouped and order and _aggregates(order):
+    if not grouped and order and aggregates_of(order):
         raise _NoSources
     if not grouped and not distinct:
         # The rows themselves. The selected items stay, because ORDER BY may refer to them.
@@ -183,8 +183,8 @@ def _place(table: exp.Table, columns: Sequence[str]) -> list[str]:
     return [f"{value} AS {column}" for value, column in zip(values, PLACE, strict=True)]
 
 
-def _aggregates(tree: exp.Expr) -> list[exp.Expr]:
-    """The aggregates of this SELECT in an expression, without window functions and nested SELECTs."""
+def aggregates_of(tree: exp.Expr) -> list[exp.Expr]:
+    """The aggregates of a SELECT in one of its expressions, without window functions and nested SELECTs."""
     if isinstance(tree, exp.Query):
         return []
     if isinstance(tree, exp.Window):
@@ -194,11 +194,11 @@ def _aggregates(tree: exp.Expr) -> list[exp.Expr]:
             *function.iter_expressions(),
             *(part for part in tree.iter_expressions() if part is not tree.this),
         ]
-        return [aggregate for part in parts for aggregate in _aggregates(part)]
+        return [aggregate for part in parts for aggregate in aggregates_of(part)]
     # sqlglot has no class for TOTAL.
     is_total = isinstance(tree, exp.Anonymous) and tree.name.lower() == "total"
     aggregates = [tree] if is_total or isinstance(tree, exp.AggFunc) else []
-    return aggregates + [inner for part in tree.iter_expressions() for inner in _aggregates(part)]
+    return aggregates + [inner for part in tree.iter_expressions() for inner in aggregates_of(part)]
 
 
 def _literal(value: Any) -> str:

@@ -4,9 +4,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from ie.database import evidence, sqlite_file, text_to_sql
+from ie.database import evidence, row_confidence, sqlite_file, text_to_sql
 from ie.database.evidence import SourceText
 from ie.database.guard import Result
+from ie.database.row_confidence import ResultConfidence, UnreadThreshold
 from ie.database.text_to_sql import SqlAnswer
 from ie.training import assembly
 
@@ -48,6 +49,19 @@ class QuestionAnswerer:
         """The source sentences of the rows of a statement."""
         schema, most = sqlite_file.schema_of(connection), self.settings.sources.limit
         return evidence.sources(connection, sql, schema, result, most, self.settings.limits)
+
+    def confidence(
+        self,
+        connection: sqlite3.Connection,
+        sql: str | None,
+        result: Result,
+        threshold: UnreadThreshold | None,
+    ) -> ResultConfidence | None:
+        """How sure the rows of a statement are."""
+        if not sql or not result.rows:
+            return None
+        schema, limits = sqlite_file.schema_of(connection), self.settings.limits
+        return row_confidence.of_result(connection, sql, schema, result, threshold, limits)
 
     def close(self) -> None:
         """Unload the model."""

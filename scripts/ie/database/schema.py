@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ie.core.settings import Section
 
-VERSION = "1"
+VERSION = "2"
 
 TEXT, NUMBER, INTEGER, REAL = "TEXT", "NUMERIC", "INTEGER", "REAL"
 # Parquet has no type for mixed integers and decimals; a double is exact up to 2^53.
@@ -34,6 +34,11 @@ class Table:
     def key(self) -> str:
         """Name of the primary key."""
         return next(iter(self.columns))
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether each row has a confidence."""
+        return CONFIDENCE in self.columns
 
     @property
     def of_document(self) -> bool:
@@ -64,6 +69,9 @@ def _text(*names: str) -> dict[str, str]:
 _AMOUNT = {"amount_low": NUMBER, "amount": NUMBER, "amount_high": NUMBER, "currency": TEXT}
 _COMPANY = _text("company_id", "company")
 _SENTENCE = {"sentence_start": INTEGER, "sentence_end": INTEGER}
+# The probability that a row is right. Empty where it isn't calibrated, and in rows of gold.
+CONFIDENCE = "confidence"
+_CONFIDENCE = {CONFIDENCE: REAL}
 
 TABLES = {
     table.name: table
@@ -97,6 +105,7 @@ TABLES = {
                 **_text("label", "text", "company_id"),
                 **_AMOUNT,
                 "rule": TEXT,
+                **_CONFIDENCE,
             },
             "an entity in a text",
         ),
@@ -105,12 +114,20 @@ TABLES = {
             {
                 **_text("relation_id", "document_id", "label", "head_mention", "child_mention"),
                 "score": REAL,
+                **_CONFIDENCE,
             },
             "a relation between two mentions of a text",
         ),
         Table(
             "deals",
-            {**_text("deal_id", "document_id"), **_COMPANY, **_AMOUNT, "category": TEXT, **_SENTENCE},
+            {
+                **_text("deal_id", "document_id"),
+                **_COMPANY,
+                **_AMOUNT,
+                "category": TEXT,
+                **_SENTENCE,
+                **_CONFIDENCE,
+            },
             "a company that got money, as one text tells it, with its main amount",
         ),
         Table(
@@ -119,6 +136,7 @@ TABLES = {
                 **_text("investment_id", "deal_id", "document_id", "investor_id", "investor"),
                 **_COMPANY,
                 **_SENTENCE,
+                **_CONFIDENCE,
             },
             "an investor in a deal; which of them gave how much isn't known",
         ),
@@ -130,6 +148,7 @@ TABLES = {
                 **_AMOUNT,
                 "main": INTEGER,
                 **_SENTENCE,
+                **_CONFIDENCE,
             },
             "an amount of a deal: all of it, a tranche, an earlier round, the same in another currency",
         ),

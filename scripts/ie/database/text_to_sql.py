@@ -24,7 +24,7 @@ from ie.core.settings import Section, validated
 from ie.core.text import one_line
 from ie.database import evidence, guard
 from ie.database.evidence import SourceText
-from ie.database.guard import QueryLimits, StatementRefused
+from ie.database.guard import QueryLimits, Result, StatementRefused
 from ie.database.schema import REFERENCES, TABLES
 from ie.database.sql_grammar import NO_ANSWER, grammar
 from ie.database.sqlite_file import schema_of
@@ -111,6 +111,11 @@ class SqlAnswer:
     truncated: bool = False
     refused: int = 0
     failed: int = 0
+
+    @property
+    def result(self) -> Result:
+        """Columns and rows."""
+        return Result(self.columns, self.rows, self.truncated)
 
 
 def read_questions(path: Path) -> list[SolvedQuestion]:

@@ -136,6 +136,7 @@ def update(
                         company_names,
                         source.model_id,
                         marks[document_rows.document_id(annotations.record.text)],
+                        gold=source.gold,
                     )
                     for annotations in progress(source.read(todo), len(todo))
                 )

@@ -77,17 +77,21 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
         ],
         "deals": [
             {"deal_id": "d1", "document_id": "t1", "company_id": "1", "company": "Hooli", "amount": 5_000_000,
-             "currency": "USD", "category": "FUNDING", "sentence_start": 0, "sentence_end": 17},
+             "currency": "USD", "category": "FUNDING", "sentence_start": 0, "sentence_end": 17,
+             "confidence": 0.9},
             {"deal_id": "d2", "document_id": "t2", "company_id": "2", "company": "Acme Inc",
-             "amount": 20_000_000, "currency": "USD", "category": "FUNDING"},
+             "amount": 20_000_000, "currency": "USD", "category": "FUNDING", "confidence": 0.6},
             {"deal_id": "d3", "document_id": "t3", "company_id": "1", "company": "Hooli", "amount": 3_000_000,
-             "currency": "EUR", "category": "FUNDING"},
+             "currency": "EUR", "category": "FUNDING", "confidence": 0.95},
             {"deal_id": "d4", "document_id": "t3", "company": "Velto", "category": "ACQUISITION"},
         ],
         "investments": [
-            {"investment_id": "i1", "deal_id": "d1", "document_id": "t1", "investor": "Basalt"},
-            {"investment_id": "i2", "deal_id": "d2", "document_id": "t2", "investor": "Basalt"},
-            {"investment_id": "i3", "deal_id": "d2", "document_id": "t2", "investor": "Hooli"},
+            {"investment_id": "i1", "deal_id": "d1", "document_id": "t1", "investor": "Basalt",
+             "confidence": 0.8},
+            {"investment_id": "i2", "deal_id": "d2", "document_id": "t2", "investor": "Basalt",
+             "confidence": 0.7},
+            {"investment_id": "i3", "deal_id": "d2", "document_id": "t2", "investor": "Hooli",
+             "confidence": 0.5},
         ],
     }  # fmt: skip
     with closing(connect(path)) as connection:

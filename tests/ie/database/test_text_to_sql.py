@@ -1,7 +1,10 @@
 import json
+import re
 import runpy
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +19,7 @@ from running import ROOT, Outcome, run_command
 
 from components.money import MoneyNormaliser
 from ie.core.errors import UserError
+from ie.core.files import write_json
 from ie.database import text_to_sql
 from ie.database.evidence import SourceText
 from ie.database.sql_grammar import NO_ANSWER
@@ -305,12 +309,58 @@ def test_what_a_terminal_would_act_on_is_escaped(remote: Callable, capsys: pytes
     assert not any(127 <= ord(c) < 160 for c in printed.output)
 
 
+def test_the_model_is_not_shown_the_confidence(translator: Translator):
+    """Prompts of earlier versions of the schema stay the same, so nothing is paid twice."""
+    assert "confidence" in translator.schema["deals"]
+    prompt = translator.prompt("How much did Selvedge Robotics raise?")
+    assert "confidence" not in str(prompt)
+    assert "confidence" not in prompt.grammar
+
+
+def test_an_answer_shows_how_sure_its_rows_are(
+    remote: Callable, gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    database = tmp_path / "sure.db"
+    shutil.copy(gold, database)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE deals SET confidence = 0.97 WHERE currency = 'USD'")
+        connection.execute("UPDATE deals SET confidence = 0.5 WHERE currency = 'GBP'")
+        connection.commit()
+    accept = tmp_path / "accept.json"
+
+    def ask(sql: str) -> str:
+        outcome = remote(sql, "What?", "--database", database, "--accept", accept, capsys=capsys)
+        assert outcome.status == 0, outcome.output
+        assert all(len(line) <= 80 for line in outcome.output.splitlines() if "SQL:" not in line)
+        return " ".join(outcome.output.split())
+
+    one = "SELECT company, amount, currency FROM deals WHERE currency = 'USD' LIMIT 1"
+    assert "run `weasel run accept`" in ask(one)
+    write_json(accept, {"target": 0.95, "rows": {"threshold": {"confidence": 0.9}}})
+    printed = ask(one)
+    assert "USD 0.97" in printed
+    assert "1 of 1 row (100 %) can go unread" in printed
+    printed = ask(
+        "SELECT currency, SUM(amount) FROM deals WHERE currency IN ('USD', 'GBP') GROUP BY currency"
+    )
+    assert "mean confidence" in printed
+    assert re.search(r"GBP [\d,]+ 0.50 0 of (\d+) USD [\d,]+ 0.97 (\d+) of \2 ", printed), printed
+    printed = ask("SELECT SUM(amount) FROM deals WHERE currency = 'GBP'")
+    assert re.search(r"0 of \d+ rows \(0 %\) behind this answer, with 0 % of the sum, can go", printed), (
+        printed
+    )
+    assert "isn't known: the SQL reads no table" in ask("SELECT COUNT(*) FROM documents")
+    accept.write_text("{")
+    broken = remote(one, "What?", "--database", database, "--accept", accept, capsys=capsys)
+    assert (broken.status, "run `weasel run accept` again" in broken.output) == (1, True)
+
+
 def test_colours_in_a_text_are_escaped_too(capsys: pytest.CaptureFixture):
     """Commands print colours themselves, so what is let through in general is escaped here."""
     command = runpy.run_path(str(ROOT / "scripts/ask.py"))
     source = SourceText("t\x1b[8m", "\x1b[31mHooli\x1b]0;x\x07 raised\x1b[2J", 5, 14)
     answer = text_to_sql.SqlAnswer("?", "SELECT '\x1b[0m'", ["\x1b[8m"], [("\x1b[31m",)], [source])
-    command["print_answer"](answer, 10)
+    command["print_answer"](answer, None, 10)
     printed = capsys.readouterr().out
     assert "\x1b" not in printed.replace("\x1b[1m", "").replace("\x1b[0m", "")
     assert r"t\x1b[8m: \x1b[31m" in printed

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.core.settings import Section
-from ie.database import guard, sql_workers, sqlite_file
+from ie.database import guard, row_confidence, sql_workers, sqlite_file
 from ie.database.explore import lookups, opening
 from ie.database.question_answerer import QuestionAnswerer
 
@@ -42,10 +42,14 @@ class StatementRequest(Section):
 
 
 def make_app(
-    database: Path, answerer: QuestionAnswerer, *, secret: str, port: int, hosts: str = ""
+    database: Path, answerer: QuestionAnswerer, accept: Path, *, secret: str, port: int, hosts: str = ""
 ) -> Starlette:
-    """Create the application."""
-    page = ExplorePage(database, answerer)
+    """Create the application.
+
+    Args:
+        accept: file of the threshold from which rows can go unread.
+    """
+    page = ExplorePage(database, answerer, accept)
     return Starlette(
         routes=[
             *web.files(OWN, "explore"),
@@ -62,11 +66,12 @@ def make_app(
 
 
 class ExplorePage:
-    """The endpoints. Each request opens the database again, because it may have been replaced."""
+    """The endpoints. Each request opens the files again, because they may have been replaced."""
 
-    def __init__(self, database: Path, answerer: QuestionAnswerer) -> None:
+    def __init__(self, database: Path, answerer: QuestionAnswerer, accept: Path) -> None:
         self.database = database
         self.answerer = answerer
+        self.accept = accept
         self.limits = answerer.settings.limits
         self._asking = asyncio.Lock()
         # Waiting requests hold no thread, so lookups still work while statements run.
@@ -115,11 +120,11 @@ class ExplorePage:
             return result_json(
                 connection,
                 answer.sql or "",
-                guard.Result(answer.columns, answer.rows, answer.truncated),
+                answer.result,
                 [(source.document_id, source.start, source.end) for source in answer.sources],
                 error=answer.error or "",
                 repaired=answer.repaired,
-            )
+            ) | self._confidence(connection, answer.sql, answer.result)
 
         async with self._asking:
             return JSONResponse(await self._read(read))
@@ -135,7 +140,8 @@ class ExplorePage:
             if not sources:
                 texts = self.answerer.sources(connection, sql, result)
                 sources = [(source.document_id, source.start, source.end) for source in texts]
-            return result_json(connection, sql, result, sources)
+            confidence = self._confidence(connection, sql, result)
+            return result_json(connection, sql, result, sources) | confidence
 
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -160,6 +166,20 @@ class ExplorePage:
         if details is None:
             raise RequestError("The database knows no such entity.", 404)
         return JSONResponse(details)
+
+    def _confidence(
+        self, connection: sqlite3.Connection, sql: str | None, result: guard.Result
+    ) -> dict[str, Any]:
+        """How sure each row is, as the page needs it."""
+        threshold = row_confidence.read_threshold(self.accept)
+        sure = self.answerer.confidence(connection, sql, result, threshold)
+        return {
+            "confidence": [row.confidence for row in sure.rows] if sure and sure.known else [],
+            "aggregated": bool(sure and sure.aggregated),
+            "unread": [[row.unread, row.rows] for row in sure.rows] if sure and threshold else [],
+            "threshold": threshold.confidence if threshold else None,
+            "certainty": sure.sentence() if sure else row_confidence.UNKNOWN if result.rows else "",
+        }
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call `work` with a connection, in a thread."""

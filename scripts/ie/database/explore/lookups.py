@@ -13,7 +13,9 @@ Focus = tuple[int, int]
 
 # Candidates that are read before the best are chosen; a longer prefix finds the others.
 CONSIDERED = 2000
-DEAL_COLUMNS = "d.deal_id, d.document_id, d.company_id, d.company, d.amount, d.currency, d.category"
+DEAL_COLUMNS = (
+    "d.deal_id, d.document_id, d.company_id, d.company, d.amount, d.currency, d.category, d.confidence"
+)
 
 
 @dataclass(frozen=True)

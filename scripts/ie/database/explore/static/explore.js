@@ -110,6 +110,50 @@ function cell(value, column, numeric) {
   return made;
 }
 
+// How sure a row is: a number, and a bar as long as it.
+function sure(p) {
+  const made = make("td", "", "sure");
+  if (p === null || p === undefined) made.textContent = "not known";
+  else {
+    const bar = make("span", "", "bar"), full = make("span");
+    full.style.width = `${100 * p}%`;
+    bar.append(full);
+    made.append(p.toFixed(2), bar);
+  }
+  return made;
+}
+
+// Columns beside those of the answer, and which rows are as sure as was asked for.
+function showConfidence(found) {
+  const known = found.confidence.length > 0;
+  const extra = (text, fill) => {
+    const head = make("th", text);
+    head.scope = "col";
+    $("rows").tHead.rows[0].append(head);
+    [...$("rows").tBodies[0].rows].forEach((row, i) => row.append(fill(i)));
+  };
+  if (known) extra(found.aggregated ? "mean confidence" : "confidence", (i) => sure(found.confidence[i]));
+  if (known && found.aggregated && found.unread.length) {
+    extra("above the threshold", (i) => make("td", `${found.unread[i][0]} of ${found.unread[i][1]}`));
+  }
+  $("certainty").textContent = found.certainty;
+  $("leastbox").hidden = !known || found.aggregated;
+  const steps = [0, 0.5, 0.8, 0.9, 0.95, 0.99];
+  if (found.threshold && !steps.includes(found.threshold)) steps.push(found.threshold);
+  $("least").replaceChildren(
+    ...steps.sort((a, b) => a - b).map((p) => {
+      const chosen = p === found.threshold ? " (accept)" : "";
+      return new Option(p ? `at least ${p}${chosen}` : "any", p);
+    }),
+  );
+  $("least").onchange = () => {
+    const least = Number($("least").value), rows = [...$("rows").tBodies[0].rows];
+    rows.forEach((row, i) => { row.hidden = least > 0 && !(found.confidence[i] >= least); });
+    $("kept").textContent = least ? `${rows.filter((row) => !row.hidden).length} of ${plural(rows.length, "row")}` : "";
+  };
+  $("least").onchange();
+}
+
 function table(target, columns, rows) {
   const numeric = columns.map((_, i) => rows.some((r) => r[i] !== null) && rows.every((r) => r[i] === null || isNumber(r[i])));
   const head = make("thead"), line = make("tr"), body = make("tbody");
@@ -154,6 +198,7 @@ async function answer(path, body, waiting, author = "") {
     $("result").hidden = !!found.error;
     if (found.error) return tell(found.error, true);
     table($("rows"), found.columns, found.rows);
+    showConfidence(found);
     $("sources").replaceChildren(...found.texts.map((text) => drawn(text)));
     $("sourcestitle").hidden = !found.texts.length;
     const parts = [plural(found.rows.length, "row")];
@@ -282,8 +327,8 @@ async function show(wanted, push = true) {
 }
 
 function drawDeals(target, deals) {
-  const dated = deals.some((deal) => deal.date);
-  const columns = [...(dated ? ["date"] : []), "company", "amount", "category", "investors"];
+  const dated = deals.some((deal) => deal.date), known = deals.some((deal) => deal.confidence !== null);
+  const columns = [...(dated ? ["date"] : []), "company", "amount", "category", "investors", ...(known ? ["confidence"] : [])];
   const head = make("thead"), line = make("tr"), body = make("tbody");
   for (const column of columns) {
     const made = make("th", column, column === "amount" ? "number" : "");
@@ -299,6 +344,7 @@ function drawDeals(target, deals) {
     const amount = deal.amount === null ? "–" : `${deal.amount.toLocaleString("en")} ${deal.currency ?? ""}`;
     deal.investors.forEach((investor, i) => investors.append(i ? ", " : "", link(investor.name, investor.id)));
     row.append(company, make("td", amount, "number"), make("td", deal.category ?? "–"), investors);
+    if (known) row.append(sure(deal.confidence));
     body.append(row);
   }
   target.replaceChildren(head, body);
