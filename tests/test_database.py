@@ -300,7 +300,7 @@ def test_what_a_pipeline_says_is_what_is_written():
     )
     assert [row[3:5] for row in found["deals"]] == [("Hooli", None)]
     assert [(row[4], row[6]) for row in found["investments"]] == [("ACME", "Hooli")]
-    assert found["relations"][0][-1] == 0.75
+    assert found["relations"][0][-2] == 0.75
     assert found["documents"][0][6:8] == ("FUNDING", 0.9)
 
 

@@ -98,12 +98,12 @@ class ResultConfidence:
         least, target = f"{self.threshold.confidence:.2f}", percent(self.threshold.target)
         if self.threshold.of_rows:
             return (
-                f"{share} can go unread: their confidence is {least} or more, and accept promised that {target} "
-                "of such rows are right."
+                f"{share} can go unread: their confidence is {least} or more, and accept promised that "
+                f"{target} of such rows are right."
             )
         return (
-            f"{share} have a confidence of {least} or more. From there on, accept promised that {target} of the "
-            "entities are right; of rows it promised nothing."
+            f"{share} have a confidence of {least} or more. From there on, accept promised that {target} of "
+            "the entities are right; of rows it promised nothing."
         )
 
 
