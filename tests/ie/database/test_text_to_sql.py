@@ -330,7 +330,9 @@ def test_an_answer_shows_how_sure_its_rows_are(
 
     def ask(sql: str) -> str:
         # each question has an answer of its own in the cache
-        outcome = remote(sql, f"What about {len(sql)}?", "--database", database, "--accept", accept, capsys=capsys)
+        outcome = remote(
+            sql, f"What about {len(sql)}?", "--database", database, "--accept", accept, capsys=capsys
+        )
         assert outcome.status == 0, outcome.output
         assert all(len(line) <= 80 for line in outcome.output.splitlines() if "SQL:" not in line)
         return " ".join(outcome.output.split())
