@@ -1,12 +1,13 @@
 """configs/crf.cfg through the commands and the parts that treat it differently from a neural pipeline."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import spacy
 import tiny_project
-from running import ROOT
+from running import ROOT, run_command, scheme
 from spacy.tokens import DocBin
 
 from ie.data.docs import from_doc, to_doc
@@ -82,6 +83,27 @@ def test_the_view_of_the_model_is_its_features(folder: Path) -> None:
     assert (view.component, view.reach) == ("ner", 2)
     assert view.attrs == ("LOWER", "PREFIX", "SUFFIX", "SHAPE")
     assert "dictionary of the annotated names" in view.notes[0]
+
+
+def test_there_is_no_encoder_to_share(folder: Path) -> None:
+    """As configs/categories-shared.cfg asks for."""
+    with pytest.raises(loop.UserError, match=r"has no token encoder \(tok2vec\) that could be shared; train"):
+        loop.create_tok2vec_callback(str(folder / "reviewed" / "model-best"))(blank("en"))
+
+
+def test_the_curve_draws_other_texts_with_each_seed(folder: Path, tmp_path: Path, capsys) -> None:
+    """All texts give one pipeline; smaller portions differ by the texts that were drawn."""
+    (tmp_path / "llm.cfg").write_text(scheme("COMPANY", "CITY"), encoding="utf-8")
+    options = ["--config", CONFIG, "--corpus", folder, "--scheme", tmp_path / "llm.cfg"]
+    options += ["--output", tmp_path / "curve", "--portions", "10,100", "--seeds", 2, "--workers", 1]
+    outcome = run_command("train-curve", options, capsys)
+    assert outcome.status == 0, outcome.output
+    content = json.loads((tmp_path / "curve" / "curve.json").read_text(encoding="utf-8"))
+    some, whole = (row["seeds"] for row in content["rows"][1:])
+    assert some[0] != some[1]
+    assert whole[0] == whole[1]
+    assert "The pipeline learns the same with every seed" in " ".join(outcome.output.split())
+    assert "checkpoint" not in outcome.output
 
 
 def test_without_an_annotation_it_is_one_sentence(tmp_path: Path) -> None:

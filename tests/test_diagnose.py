@@ -101,6 +101,20 @@ def test_a_healthy_project(corpus, capsys):
 
 
 @pytest.mark.slow
+def test_a_pipeline_that_learns_in_one_go_says_which_tests_are_left_out(corpus, capsys):
+    outcome = diagnose(corpus, capsys, "--config", ROOT / "configs" / "crf.cfg")
+    assert outcome.status == 0, outcome.output
+    words = " ".join(outcome.output.split())
+    assert "tiny, learning-rate, clipping, weights, gradients, shuffled, batches, dropout." in words
+    assert "Not tested: The pipeline learns from all examples at once" in words
+    assert "`--vars.config efficient` tests a neural one" in words
+    found = json.loads((corpus / "out" / "diagnosis.json").read_text(encoding="utf-8"))
+    assert {f["name"] for f in found["findings"] if f["verdict"] == "broken"} == set()
+    assert found["scores"]["pipeline"]["value"] > 0.5
+    assert (corpus / "out" / "diagnosis.html").exists()
+
+
+@pytest.mark.slow
 def test_a_broken_project_is_named(corpus, capsys, monkeypatch):
     monkeypatch.setattr(
         thresholds, "TINY_STEPS", 150

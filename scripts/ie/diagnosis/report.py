@@ -45,6 +45,8 @@ def text(diagnosis: Diagnosis) -> str:
         names = [finding.name for finding in diagnosis.findings if finding.verdict == kind]
         if names:
             lines.append(wrapped(f"{MARKS[kind]}, {len(names)} of {n} hypotheses: {', '.join(names)}."))
+    untested = [finding.observation for finding in diagnosis.findings if finding.verdict == "not tested"]
+    lines += [wrapped(f"Not tested: {reason}") for reason in dict.fromkeys(untested)]
     return "\n".join(lines)
 
 

@@ -210,8 +210,8 @@ def baseline_finding(scores: Scores, n: int) -> Finding:
         "group": "baselines",
         "hypothesis": "The pipeline learned nothing that a list of names doesn't know.",
         "question": "Its score on dev is no better than that of chance, dictionary, rules or the LLM.",
-        "test": f"F of a short training ({thresholds.REFERENCE_STEPS} steps on "
-        f"{thresholds.TRAIN_TEXTS} texts at most).",
+        "test": f"F of a short training ({thresholds.TRAIN_TEXTS} texts and {thresholds.REFERENCE_STEPS} "
+        "updates at most).",
     }
     if "pipeline" not in scores:
         return untested(hypothesis, "There is no dev with spans to score on.")
@@ -224,7 +224,7 @@ def baseline_finding(scores: Scores, n: int) -> Finding:
         observation=f"{table} (dev n={n:,}). {scoring.LLM_ON_DEV if 'llm' in scores else ''}".rstrip(),
         verdict=grade(False, better),
         cause=f"no better than: {', '.join(better)}",
-        remedy="Let what is better suggest annotations, review more, and train longer (`weasel run train`).",
+        remedy="Let what is better suggest annotations, review more, and train on it (`weasel run train`).",
         figures={name: round(f.value, 4) for name, (_, f) in scores.items()},
     )
 

@@ -171,7 +171,10 @@ def create_tok2vec_callback(path: str) -> Callable[[Language], Language]:
     def take(nlp: Language) -> Language:
         other = spacy.load(path)
         if "tok2vec" not in other.pipe_names:
-            raise ValueError(f"{path} has no tok2vec that could be shared")
+            raise UserError(
+                f"{path}: has no token encoder (tok2vec) that could be shared; train the entities with a "
+                "config that has one, such as configs/efficient.cfg, or take a component with its own."
+            )
         nlp.get_pipe("tok2vec").model.from_bytes(other.get_pipe("tok2vec").model.to_bytes())
         return nlp
 

@@ -221,6 +221,8 @@ def summary(result: Robustness) -> list[str]:
     scores, places = result.seeds["original"], stats.fine_digits(n)
     if result.seedless:
         sentences.append(result.seedless)
+    elif len(scores) > 1 and len({*scores}) == 1:
+        sentences.append(f"F is the same with {len(scores)} seeds.")
     elif len(scores) > 1:
         mean, sd = spread(scores)
         sentences.append(
