@@ -82,7 +82,7 @@ def shown(case: ErrorView, labels: tuple[str, ...]) -> dict:
     colours = html.label_colours(labels)
     span = case.error.gold
     return {
-        "id": case.record.id,
+        "id": case.record.title,
         "columns": case.columns,
         "before": case.start > 0,
         "after": case.start + len(case.columns) < case.tokens,

@@ -2,7 +2,7 @@
 
 import difflib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from spacy.language import Language
 
 from ie.core import stats
 from ie.core.stats import Estimate
-from ie.data.documents import places
+from ie.data.documents import pdf, places
 from ie.data.documents.collection import DocumentSettings, DocumentTexts, read_documents
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
@@ -26,7 +26,8 @@ class FormatResult:
 
     Attributes:
         same: share of the texts whose characters are all as they were.
-        f, difference: F of the texts read back, and that less F of the plain texts.
+        f, difference: F where each paragraph is a text, and that less F of the plain texts.
+        merged: the same difference where short paragraphs are merged as configs/data.cfg says.
         boxes, right: spans with a place on a page, and those whose boxes hold their words.
         pages: pages read, 0 for formats without. seconds: for all documents.
     """
@@ -36,6 +37,7 @@ class FormatResult:
     same: float
     f: Estimate
     difference: Estimate
+    merged: Estimate
     boxes: int
     right: int
     pages: int
@@ -46,9 +48,8 @@ def measure(
     nlp: Language, gold: Sequence[Record], settings: DocumentSettings, folder: Path, seed: int
 ) -> tuple[Estimate, list[FormatResult]]:
     """F of plain texts, and the result of each format."""
-    labels = scoring.labels_of(gold)
     groups = [gold[i : i + TEXTS_PER_DOCUMENT] for i in range(0, len(gold), TEXTS_PER_DOCUMENT)]
-    plain = scoring.count(gold, annotate(nlp, gold), labels)
+    plain = counted(gold, annotate(nlp, gold))
     results = []
     for name, (suffix, write) in rendering.FORMATS.items():
         own = folder / name.replace(" ", "-").replace(",", "")
@@ -56,37 +57,47 @@ def measure(
         for number, group in enumerate(groups):
             write(own / f"{number:03}{suffix}", [record.text for record in group])
         started = time.perf_counter()
-        texts = read_documents(own, settings)
+        texts = read_documents(own, settings.model_copy(update={"min_chars": 0}))
         seconds = time.perf_counter() - started
-        records = annotate(nlp, texts.records)
-        by_document = [
-            [r for r in records if r.meta["id"].startswith(f"{n:03}{suffix}#")] for n in range(len(groups))
-        ]
-        back = [
-            record for group, read in zip(groups, by_document, strict=True) for record in mapped(group, read)
-        ]
-        counts = scoring.count(gold, back, labels)
-        places_right = [right for record in records for right in boxes_right(record)]
+        alone = annotate(nlp, texts.records)
+        merged = annotate(nlp, read_documents(own, settings).records)
+        counts, merged_counts = (counted(gold, back(groups, records)) for records in (alone, merged))
+        places_right = [right for record in alone for right in boxes_right(record)]
+        pairs = zip(groups, by_document(groups, alone), strict=True)
         results.append(
             FormatResult(
                 name=name,
                 documents=texts.documents,
-                same=float(
-                    np.mean([same for g, r in zip(groups, by_document, strict=True) for same in kept(g, r)])
-                ),
-                f=stats.intervals(_all(counts), seed=seed)[2],
-                difference=stats.difference(_all(counts), _all(plain), seed=seed),
+                same=float(np.mean([same for group, read in pairs for same in kept(group, read)])),
+                f=stats.intervals(counts, seed=seed)[2],
+                difference=stats.difference(counts, plain, seed=seed),
+                merged=stats.difference(merged_counts, plain, seed=seed),
                 boxes=len(places_right),
                 right=sum(places_right),
                 pages=_pages(texts),
                 seconds=seconds,
             )
         )
-    return stats.intervals(_all(plain), seed=seed)[2], results
+    return stats.intervals(plain, seed=seed)[2], results
 
 
-def _all(counts: np.ndarray) -> np.ndarray:
-    return counts.sum(axis=1)
+Groups = Sequence[Sequence[Record]]
+
+
+def by_document(groups: Groups, records: Sequence[Record]) -> list[list[Record]]:
+    """The texts of each document; its number begins their ids."""
+    return [[record for record in records if record.id.startswith(f"{n:03}.")] for n in range(len(groups))]
+
+
+def back(groups: Groups, records: Sequence[Record]) -> list[Record]:
+    """The original texts with the spans of those that were read."""
+    pairs = zip(groups, by_document(groups, records), strict=True)
+    return [record for group, read in pairs for record in mapped(group, read)]
+
+
+def counted(gold: Sequence[Record], predicted: Sequence[Record]) -> np.ndarray:
+    """Right, wrong and missing spans of each text, of all labels together."""
+    return scoring.count(gold, predicted, scoring.labels_of(gold)).sum(axis=1)
 
 
 def _pages(texts: DocumentTexts) -> int:
@@ -142,12 +153,10 @@ def kept(gold: Sequence[Record], read: Sequence[Record]) -> list[bool]:
     return [" ".join(record.text.split()) in whole for record in gold]
 
 
-def boxes_right(record: Record, read: Callable[[str, places.Box], str] | None = None) -> list[bool]:
+def boxes_right(record: Record) -> list[bool]:
     """Whether the boxes of each span hold its words, for spans that have a place on a page."""
     if not record.meta.get("lines"):
         return []
-    from ie.data.documents import pdf
-
     data = Path(record.meta["file"]).read_bytes()
     right = []
     for span in record.spans:

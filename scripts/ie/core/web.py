@@ -126,6 +126,7 @@ def files(folder: Path, name: str) -> list[Route]:
         f"/{name}.js": folder / f"{name}.js",
         f"/{name}.css": folder / f"{name}.css",
         "/base.css": STATIC / "base.css",
+        "/document.js": STATIC / "document.js",
         "/icon.svg": STATIC / "icon.svg",
     }
     return [Route(path, partial(static, file=file)) for path, file in paths.items()]

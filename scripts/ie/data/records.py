@@ -23,6 +23,7 @@ from ie.core.files import atomic_write, json_text, read_text
 from ie.core.settings import first_fault
 from ie.core.text import text_hash
 from ie.data import language
+from ie.data.documents.places import place
 from ie.data.language import Lang
 from ie.data.scheme import Scheme
 from ie.data.tokenizer import adapt
@@ -75,6 +76,12 @@ class Record(BaseModel):
         """`meta.id` as text, else a short hash of the text."""
         identity = self.meta.get("id")
         return str(identity) if identity is not None else text_hash(self.text)
+
+    @property
+    def title(self) -> str:
+        """The id, with the place in its document if the text is from one: for people."""
+        where = place(self.meta)
+        return f"{self.id} ({where})" if where else self.id
 
     @property
     def annotator(self) -> str:

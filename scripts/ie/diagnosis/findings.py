@@ -44,7 +44,7 @@ class Suspect:
     others: int = 0
 
     def line(self) -> str:
-        place = f"{self.record.id}: {shown(self.record, self.start, self.end)}"
+        place = f"{self.record.title}: {shown(self.record, self.start, self.end)}"
         if self.label:
             return f"{place} is {self.label}; {self.likelier or 'no span'} is likelier"
         annotated = round(self.score * self.others)

@@ -162,7 +162,7 @@ def evaluation_page(
         show, describe = after_categories, describe_category_error
     worst = [
         {
-            "id": result.gold[i].id,
+            "id": result.gold[i].title,
             "gold": show(result.gold[i]),
             "predicted": show(system.predicted[i]),
             "errors": [

@@ -258,7 +258,7 @@ def _example(agenda: Agenda, difference: Difference) -> dict[str, Any]:
                 "words": "" if words and spans else words or "nothing",
             }
         )
-    return {"id": record.id, "answers": answers}
+    return {"id": record.title, "answers": answers}
 
 
 def _window(text: str, edges: Sequence[tuple[int, int]]) -> tuple[int, int]:

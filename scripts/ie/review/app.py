@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from ie.core import web
 from ie.core.errors import RequestError, UserError
+from ie.data.documents.pictures import PagePictures
 from ie.data.scheme import Scheme
 from ie.review.answer_files import Changed
 from ie.review.answers import ReviewAnswer
@@ -43,7 +44,9 @@ class ReviewPage:
         annotator: str,
         progress: Callable[[], dict[str, Any]],
         faults: list[str],
+        pictures: PagePictures,
     ) -> None:
+        self._pictures = pictures
         self._engine, self._scheme, self._annotator = engine, scheme, annotator
         self._progress, self._faults = progress, faults
         self.routes = [
@@ -54,6 +57,7 @@ class ReviewPage:
             Route("/api/back", self.earlier_question),
             Route("/api/texts", self.texts),
             Route("/api/jump", self.jump),
+            Route("/api/page", self.page),
             Route("/api/similar", self.similar, methods=["POST"]),
             Route("/api/answer", self.answer, methods=["POST"]),
         ]
@@ -120,6 +124,12 @@ class ReviewPage:
         name = self._name(request)
         return self._shown(self._engine.jump(name, request.query_params.get("text", "")), name)
 
+    async def page(self, request: Request) -> Response:
+        """The picture of a page that a text stands on."""
+        meta = self._engine.meta(request.query_params.get("text", ""))
+        number = request.query_params.get("page", "")
+        return Response(await run_in_threadpool(self._pictures.get, meta, number), media_type="image/png")
+
     async def similar(self, request: Request) -> Response:
         """Continue with texts like another one."""
         wish = await web.parse(request, SimilarTo, MAX_BODY)
@@ -178,8 +188,12 @@ def make_app(
         yield
         for task in tasks:
             task.cancel()
+        pictures.close()
 
-    page = ReviewPage(engine, scheme, annotator=annotator, progress=progress, faults=faults)
+    pictures = PagePictures()
+    page = ReviewPage(
+        engine, scheme, annotator=annotator, progress=progress, faults=faults, pictures=pictures
+    )
     return Starlette(
         routes=page.routes,
         middleware=[web.fence("review", secret, port, hosts, on_request=asked)],

@@ -12,6 +12,7 @@ from typing import Any
 from spacy.tokens import Doc
 
 from ie.core.errors import RequestError
+from ie.data.documents.pictures import document_view
 from ie.data.records import Record
 from ie.data.splits import SIDES, Sides
 from ie.review import answer_files, question
@@ -297,9 +298,11 @@ class ReviewState:
         blind = of_sample or (side in self.settings.review.blind and not own_suggestions)
         known = TextSuggestions() if blind else own_suggestions or self.sources.get(text)
         divided = cells(text, self._tokenizer)
+        record = self._base(text)
         return {
             "text": self._texts.serve(text),
-            "id": self._base(text).id,
+            "id": record.id,
+            "document": document_view(text, record.meta, zip(divided.starts, divided.ends, strict=True)),
             "pieces": divided.pieces(),
             "unit": {"name": unit.name, "task": unit.task, "labels": list(unit.labels)},
             **question.annotation(draft, unit, known, selected, divided),
@@ -319,6 +322,10 @@ class ReviewState:
                 "units": len(self.units),
             },
         }
+
+    def meta(self, key: str) -> dict[str, Any]:
+        """The `meta` of a text."""
+        return self._base(self.texts[self._number(key)]).meta
 
     def side(self, text: str) -> str:
         """The part of the split for which a text is reviewed, or "bridge"."""

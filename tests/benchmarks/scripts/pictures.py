@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from benchmarks import rendering
 from PIL import Image
 from wasabi import msg
 
@@ -20,6 +21,7 @@ from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import atomic_write
 from ie.data import options, records
+from ie.data.documents.collection import DocumentSettings, read_documents
 
 COLOURS = 96
 SIZE = {"width": 1180, "height": 720}
@@ -72,6 +74,13 @@ def main(
                 page.goto(url)
                 page.wait_for_selector("#task:not([hidden])")
                 (blind_state if blind else states)(page, take)
+    others = [record.text for record in found if record is not shown]
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder), of_document(Path(folder), shown, others), silver.resolve(), blind=False)
+        with server(Path(folder), scheme, guidelines) as url, browser() as page:
+            page.goto(url)
+            page.wait_for_selector("#task:not([hidden])")
+            document_state(page, take)
     if curve.is_file():
         taken.append(output / "curve.png")
         with atomic_write(taken[-1], "wb") as file:
@@ -148,6 +157,22 @@ def states(page: Any, take: Callable[[Any, str], None]) -> None:
             page.locator("#accept").click()
         page.locator("#accept:enabled:visible, #empty:visible").wait_for()
     take(page, "review-done")
+
+
+def of_document(folder: Path, shown: records.Record, others: list[str]) -> records.Record:
+    """The text as it is read from a PDF of two columns, among others, with its spans."""
+    others = [text for text in others if 150 < len(text) < 400][:13]
+    rendering.pdf(folder / "weekly-news.pdf", [*others[:3], shown.text, *others[3:]], columns=2)
+    read = read_documents(folder / "weekly-news.pdf", DocumentSettings(min_chars=0)).records
+    return shown.model_copy(update={"meta": next(r.meta for r in read if r.text == shown.text)})
+
+
+def document_state(page: Any, take: Callable[[Any, str], None]) -> None:
+    """The first question, with the page of the document that the text is from."""
+    page.keyboard.press("v")
+    page.wait_for_selector(".pages figure.loaded")
+    page.keyboard.press("n")
+    take(page, "review-document")
 
 
 def blind_state(page: Any, take: Callable[[Any, str], None]) -> None:

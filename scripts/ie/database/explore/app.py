@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 from ie.core import web
 from ie.core.errors import RequestError, UserError
 from ie.core.settings import Section
+from ie.data.documents.pictures import PagePictures
 from ie.database import guard, row_confidence, sql_workers, sqlite_file
 from ie.database.explore import lookups, opening
 from ie.database.question_answerer import QuestionAnswerer
@@ -50,6 +51,12 @@ def make_app(
         accept: file of the threshold from which rows can go unread.
     """
     page = ExplorePage(database, answerer, accept)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        page.pictures.close()
+
     return Starlette(
         routes=[
             *web.files(OWN, "explore"),
@@ -59,7 +66,9 @@ def make_app(
             Route("/api/run", page.statement, methods=["POST"]),
             Route("/api/search", page.search),
             Route("/api/entity", page.entity),
+            Route("/api/page", page.picture),
         ],
+        lifespan=lifespan,
         middleware=[web.fence("explore", secret, port, hosts)],
         exception_handlers={RequestError: web.refused},
     )
@@ -70,6 +79,7 @@ class ExplorePage:
 
     def __init__(self, database: Path, answerer: QuestionAnswerer, accept: Path) -> None:
         self.database = database
+        self.pictures = PagePictures()
         self.answerer = answerer
         self.accept = accept
         self.limits = answerer.settings.limits
@@ -180,6 +190,12 @@ class ExplorePage:
             "threshold": threshold.confidence if threshold else None,
             "certainty": sure.sentence() if sure else row_confidence.UNKNOWN if result.rows else "",
         }
+
+    async def picture(self, request: Request) -> Response:
+        """The picture of a page that a text stands on."""
+        document, number = (request.query_params.get(name, "") for name in ("document", "page"))
+        meta = await self._read(lambda connection: lookups.meta(connection, document))
+        return Response(await asyncio.to_thread(self.pictures.get, meta, number), media_type="image/png")
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call `work` with a connection, in a thread."""

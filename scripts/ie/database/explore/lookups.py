@@ -2,11 +2,14 @@
 An entity is an entry of the company table (by its id) or, if a mention is not linked, a name as written.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+
+from ie.data.documents.pictures import document_view
 
 Row = dict[str, Any]
 Focus = tuple[int, int]
@@ -215,7 +218,7 @@ def texts(connection: sqlite3.Connection, focus: dict[str, list[Focus]]) -> list
     documents = []
     for document, stretches in focus.items():
         row = connection.execute(
-            "SELECT text, source, category FROM documents WHERE document_id = ?", [document]
+            "SELECT text, source, category, meta FROM documents WHERE document_id = ?", [document]
         ).fetchone()
         if row is None:
             continue
@@ -231,9 +234,22 @@ def texts(connection: sqlite3.Connection, focus: dict[str, list[Focus]]) -> list
                 "source": row[1],
                 "category": row[2],
                 "pieces": pieces(row[0], mentions, stretches),
+                "view": _view(row[0], json.loads(row[3] or "{}"), mentions),
             }
         )
     return documents
+
+
+def _view(text: str, meta: Row, mentions: Sequence[Row]) -> Row:
+    """Where a text and its mentions stand in a document; {} if it is from none."""
+    view = document_view(text, meta, [(m["start"], m["end"]) for m in mentions])
+    return view | {"labels": [m["label"] for m in mentions]} if view else {}
+
+
+def meta(connection: sqlite3.Connection, document: str) -> Row:
+    """The `meta` of a text, {} if there is no such text."""
+    row = connection.execute("SELECT meta FROM documents WHERE document_id = ?", [document]).fetchone()
+    return json.loads(row[0] or "{}") if row else {}
 
 
 def pieces(text: str, mentions: Iterable[Row], focus: Sequence[Focus]) -> list[Row]:

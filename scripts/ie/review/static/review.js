@@ -1,6 +1,8 @@
 // The review page. A text comes as cells (what can be marked) with gaps between them. The page counts cells, never
 // characters, so that emoji and combining marks can't shift an offset.
 
+import { drawBoxes, showPages } from "/document.js";
+
 const $ = (id) => document.getElementById(id);
 const name = new URLSearchParams(location.search).get("annotator") || "";
 
@@ -139,6 +141,7 @@ function show(next) {
   $("note").value = item.meeting || "";
   showQuestion();
   showGuidelines();
+  showDocument();
   draw();
   if (!$("note").matches(":focus")) $("text").focus({ preventScroll: true });
 }
@@ -181,6 +184,7 @@ function showQuestion() {
   $("notice").textContent = `This text ${use}: suggestions are hidden, so that they don't influence you.`;
   $("origin").textContent = [
     `Text ${item.id}`,
+    item.document.place,
     item.side === "bridge" ? "similar to texts of two parts of the split, so used for neither" : `for ${item.side}`,
     item.why && `shown because: ${item.why}`,
     item.sources.length ? `suggestions: ${item.sources.join(", ")}` : "no suggestions",
@@ -222,6 +226,7 @@ const HELP = [
   ["H", "your answers: open one to correct it", ""],
   ["T", "continue with texts like this one (of train)", ""],
   ["G", "open or close the guidelines", ""],
+  ["V", "view the page of the document", ""],
   ["?", "all keys", ""],
 ];
 
@@ -276,6 +281,7 @@ function draw() {
   drawText();
   drawAnnotation();
   drawLabels();
+  drawPages();
   drawKeys();
   setButtons();
 }
@@ -303,6 +309,50 @@ function drawText() {
     }
   }
   $("text").replaceChildren(...parts);
+}
+
+// The document that the text is from: where it stands, and a picture of the page with the spans.
+
+let pagesOf = ""; // the text whose pages are loaded
+
+function showDocument() {
+  const { place, pages } = item.document;
+  const pictures = !!place && Object.keys(pages).length > 0;
+  $("document").hidden = !pictures;
+  $("document-place").textContent = place || "";
+  if (!pictures) $("document").open = false;
+}
+
+function drawPages() {
+  const view = item.document;
+  if (!$("document").open || !view.place) return;
+  if (pagesOf !== item.text) {
+    pagesOf = item.text;
+    showPages($("pages"), view, (page) => `/api/page?${query({ text: item.text, page })}`);
+  }
+  const marks = spans.map((s) => [s, `${asked(s) ? colour(s.label) : "place"}${s === chosen ? " chosen" : ""}`]);
+  if (!chosen && moved) marks.push([{ first: range()[0], end: range()[1] + 1 }, "chosen"]);
+  const boxes = marks.flatMap(([s, kind]) => lines(view.boxes.slice(s.first, s.end).flat()).map((box) => ({ box, kind })));
+  drawBoxes($("pages"), view, boxes.length ? boxes : lines(view.boxes.flat()).map((box) => ({ box, kind: "place" })));
+}
+
+// Boxes of words on one line as one box.
+function lines(boxes) {
+  const joined = [];
+  for (const [page, left, top, right, bottom] of boxes) {
+    const last = joined.at(-1);
+    if (last && last[0] === page && last[2] === top) {
+      last[1] = Math.min(last[1], left);
+      last[3] = Math.max(last[3], right);
+      last[4] = Math.max(last[4], bottom);
+    } else joined.push([page, left, top, right, bottom]);
+  }
+  return joined;
+}
+
+function view() {
+  if ($("document").hidden) return say("There is no picture of a page.");
+  $("document").open = !$("document").open;
 }
 
 function drawMark(span) {
@@ -656,7 +706,7 @@ function notice(sentence) {
 const KEYS = {
   a: () => answer("accept"), x: () => answer("reject"), s: () => answer("ignore"), u: undo,
   y: () => keep(chosen), e: markEvery, h: () => openTexts("mine"), "/": () => openTexts("all"), t: moreLikeThis,
-  n: () => walk(1), p: () => walk(-1), c: () => relabel(chosen), f: flag, g: guide,
+  v: view, n: () => walk(1), p: () => walk(-1), c: () => relabel(chosen), f: flag, g: guide,
   m: () => {
     if (item.unit.task === "relations") link(chosen);
     else if (item.unit.task === "spans") mark(range()[0], range()[1] + 1);
@@ -744,6 +794,7 @@ document.addEventListener("pointerup", () => {
 });
 document.addEventListener("pointercancel", () => { dragging = false; });
 
+$("document").addEventListener("toggle", () => item && drawPages());
 $("closehelp").addEventListener("click", () => $("help").close());
 $("closetexts").addEventListener("click", () => $("texts").close());
 $("find").addEventListener("input", listTexts);

@@ -17,6 +17,7 @@ from ie.data.documents.collection import DocumentSettings, is_documents, read_do
 from ie.data.documents.cutting import cut
 from ie.data.documents.places import boxes, place, span_place
 from ie.data.documents.process import DocumentProcess
+from ie.data.records import Record
 
 need_pdf()
 SMALL = DocumentSettings(min_chars=0)
@@ -77,6 +78,11 @@ def test_places_as_people_read_them():
         == "a.eml, attachment b.docx, paragraph 2"
     )
     assert place({"id": 3}) == ""
+    assert (
+        Record(text="Hooli", meta={"id": "report.pdf#7", **meta}).title
+        == "report.pdf#7 (report.pdf, pages 3–4)"
+    )
+    assert Record(text="Hooli", meta={"id": 3}).title == "3"
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 // The page over the database. Whatever comes from it is put in as text, never as HTML; texts come in pieces, as
 // offsets count characters there and UTF-16 units here.
 
+import { drawBoxes, showPages } from "/document.js";
+
 const $ = (id) => document.getElementById(id);
 
 let about = { labels: [], schema: {}, counts: {} };
@@ -95,7 +97,22 @@ function drawn(text, whole = false) {
     line.append(part);
   }
   item.append(line, make("p", [text.source, text.category, text.document].filter(Boolean).join(" · "), "from"));
+  if (text.view.place) item.append(place(text));
   return item;
+}
+
+// Where a text stands in a document; for PDF with a picture of the page, loaded when it is opened.
+function place({ view, document: id }) {
+  if (!Object.keys(view.pages).length) return make("p", view.place, "from");
+  const details = make("details"), pages = make("div", "", "pages");
+  details.append(make("summary", view.place), pages);
+  details.addEventListener("toggle", () => {
+    if (!details.open || pages.childElementCount) return;
+    showPages(pages, view, (page) => `/api/page?${new URLSearchParams({ document: id, page })}`);
+    const kind = (label) => `l${Math.max(0, about.labels.indexOf(label)) % 8}`;
+    drawBoxes(pages, view, view.boxes.flatMap((boxes, i) => boxes.map((box) => ({ box, kind: kind(view.labels[i]) }))));
+  });
+  return details;
 }
 
 // Questions and statements
