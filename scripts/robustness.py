@@ -55,6 +55,7 @@ def main(
     if inspect not in pipelines:
         raise UserError(missing.get(inspect, f"{models / inspect}: not there yet; run `weasel run distill`."))
     settings = perturbations.PerturbationSettings(train, seed=seed)
+    names, left_out = perturbations.fitting(names, gold)
     perturbed = [perturbations.unchanged(gold), *(perturbations.perturb(n, gold, settings) for n in names)]
     shown = scoring.labels_of(gold, labels.span_labels)
     seedless = ""
@@ -79,7 +80,7 @@ def main(
         gold=gold,
         inspected=inspect,
         titles=systems.trained_pipelines(models),
-        missing={systems.PIPELINES[name]: reason for name, reason in missing.items()},
+        missing={systems.PIPELINES[name]: reason for name, reason in missing.items()} | left_out,
         perturbed=perturbed,
         changes=robustness_scores.changes(counts, seed=seed),
         labels=robustness_scores.by_label(counts[inspect], shown, seed=seed),

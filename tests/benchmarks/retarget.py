@@ -51,8 +51,8 @@ class Size:
 
     @property
     def raw(self) -> int:
-        """Texts whose annotation is withheld: the silver."""
-        return round(self.llm * (1 - TEST - DEV))
+        """Texts whose annotation is withheld, the silver; none where the LLM is asked about all."""
+        return round(self.llm * (1 - TEST - DEV)) if self.llm < self.reviewed else 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,10 @@ def environment() -> dict[str, str]:
 
 
 def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
-    """Write `annotations.jsonl` and `texts.jsonl` from a set's train, dev and test, shuffled by a hash.
+    """Write `annotations.jsonl` and `texts.jsonl` from a set, shuffled by a hash.
+
+    Args:
+        source: the set: one file, or a folder with train.jsonl, dev.jsonl and test.jsonl.
 
     Returns:
         How many texts have their annotation, and how many have theirs withheld.
@@ -149,9 +152,9 @@ def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
         UserError: the set isn't there.
     """
     found = {}
-    for side in SIDES:
-        if (source / f"{side}.jsonl").exists():
-            read = read_records(source / f"{side}.jsonl", duplicates="first", bad_relations="drop")
+    for path in [source] if source.is_file() else [source / f"{side}.jsonl" for side in SIDES]:
+        if path.exists():
+            read = read_records(path, duplicates="first", bad_relations="drop")
             found |= {record.text: record for record in read if record.text not in found}
     if not found:
         raise UserError(f"{source}: there is no train.jsonl; set --vars.data to the folder of the sets.")
@@ -169,12 +172,13 @@ def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
 
 def retarget(
     name: str,
-    data: Path,
+    source: Path,
     words: Path,
     root: Path,
     folder: Path,
     *,
     size: Size,
+    lang: str = "",
     overrides: Mapping[str, Any],
     commands: Sequence[str],
     progress: Callable[[str], Any] = lambda what: None,
@@ -182,9 +186,10 @@ def retarget(
     """Set a copy of the project up for a set by `init`, run commands in it, and read what they wrote.
 
     Args:
-        name: of the set, a folder of `data`.
+        name: of the set. source: its file or folder.
         words: file of its definitions and prompt words.
         root: the project. folder: an empty one for the copy and the texts.
+        lang: its language; empty for that of the project.
         overrides: vars of the run.
         commands: of project.yml, in order.
         progress: told before each of them.
@@ -193,7 +198,7 @@ def retarget(
         UserError: a command failed; the end of what it printed is part of it.
     """
     started = perf_counter()
-    reviewed, raw = prepare(data / name, folder, size)
+    reviewed, raw = prepare(source, folder, size)
     copy = folder / "project"
     copy_project(root, copy)
     edit_config(copy / "configs/data.cfg", {**LENIENT, **size.shares(reviewed)})
@@ -202,9 +207,10 @@ def retarget(
     git(copy, *config, "commit", "--quiet", "--allow-empty", "-m", "as shipped")
     given = {
         "init_annotations": folder / "annotations.jsonl",
-        "init_texts": folder / "texts.jsonl",
+        "init_texts": folder / "texts.jsonl" if raw else "",
         "init_definitions": words.resolve(),
         "init_name": name,
+        "init_lang": lang,
         "init_overwrite": "yes",
     }
     progress("init")

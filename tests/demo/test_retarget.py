@@ -47,7 +47,7 @@ def take(name: str, folder: Path, commands: tuple[str, ...], reviewed: int) -> r
     copy = folder / "project"
     found = retarget.retarget(
         name,
-        real_data(name).parent,
+        real_data(name),
         WORDS / f"{name}.cfg",
         ROOT,
         folder,

@@ -1,6 +1,7 @@
 """Short strings: lists in options, messages of other libraries, counts; tables for the terminal."""
 
 import hashlib
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -11,6 +12,18 @@ TERMINAL_WIDTH = 80
 UNBROKEN = 24
 GAPS = ("   ", "  ")  # between the columns of a table, and of one that is too wide
 KEPT = {" ±": "\0±", " %": "\0%"}  # no line ends here: the \0 becomes a space again
+
+
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
+UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+)
+
+
+def count_words(text: str) -> int:
+    """Words between whitespace; in scripts without spaces two characters count as a word, as in Chinese."""
+    characters = len(UNSPACED.findall(text))
+    return (characters + 1) // 2 + len(UNSPACED.sub(" ", text).split())
 
 
 def text_hash(text: str) -> str:

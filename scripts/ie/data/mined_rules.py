@@ -10,6 +10,7 @@ from spacy.language import Language
 from spacy.matcher import Matcher
 from spacy.tokens import Doc, Span
 
+from ie.core.text import UNSPACED
 from ie.data.docs import to_doc
 from ie.data.records import Record
 
@@ -79,7 +80,8 @@ def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
 
 
 def _patterns(ent: Span) -> Iterator[Pattern]:
-    if len(ent) > LONGEST:
+    # Where each character is a token, twice as many are a name of the same length.
+    if len(ent) > LONGEST * (2 if UNSPACED.search(ent.text) else 1):
         return
     if any(_numeric(token.text) for token in ent):
         yield [{"SHAPE": t.shape_} if _numeric(t.text) else {"LOWER": t.lower_} for t in ent]

@@ -18,6 +18,8 @@ SCALES = ("k.", "m.", "b.", "t.", "K.", "M.", "B.", "T.")
 SUFFIXES = [
     r"(?<=[a-z0-9][A-Z])\.",  # "Velto GmbH.", "$210M."
     r"(?<=[A-Z]\.)\.",  # "Maison Bertrand S.A.." where the name's own period comes first
+    r"(?<=[\u0300-\u036f\u0640\u064b-\u0652\u0670])\.",  # after a decomposed accent or an Arabic vowel sign
+    r"(?<=[\u0640\u064b-\u0652\u0670][\u0620-\u064a])\.",  # after the last letter of a word with vowel signs
 ]
 ELLIPSIS = {r"\.\.+": r"(?<![A-Z])\.\.+"}
 INFIXES = [r"(?<=\S)—(?=\S)"]  # "Ironwood Ledger—$33 million"

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from spacy.language import Language
 from spacy.vocab import Vocab
 
-from ie.core.text import counted
+from ie.core.text import count_words, counted
 from ie.data import splits
 from ie.data.docs import from_doc
 from ie.data.records import Record, Span
@@ -341,7 +341,7 @@ def density(project: ProjectData) -> Finding:
         return untested(hypothesis, reason)
     rates = {}
     for split in ("train", "dev"):
-        words = sum(len(record.text.split()) for record in project[split])
+        words = sum(count_words(record.text) for record in project[split])
         rates[split] = 100 * sum(len(record.spans) for record in project[split]) / max(words, 1)
     ratio = rates["dev"] / rates["train"]
     return Finding(

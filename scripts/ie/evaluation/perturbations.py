@@ -7,19 +7,24 @@ its edges. Random choices depend only on the seed and on the text itself, not on
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
 from ie.core.errors import UserError
-from ie.core.text import names_among
+from ie.core.text import UNSPACED, names_among
 from ie.data.records import Record, Span
 from ie.evaluation import scoring
 
 WORD = re.compile(r"[^\W\d_]+")
+# Letters of a word that may get a typo; in a script without spaces, so many letters count as a word.
+LETTERS = 4
+# With fewer letters in a hundred that have two cases (a foreign name in Arabic), other case is left out.
+CASED_PERCENT = 10
 # A word that so many different names share (Ltd, Holding) is kept.
 SHARED = 3
+UNSPACED_WORD = re.compile(rf"\w{{{LETTERS}}}")
 TRIES = 100
 BETWEEN = "\n\n"
 QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'"})
@@ -128,8 +133,8 @@ def with_typos(record: Record, percent: float, rng: Random) -> Record:
     The first letter stays, as typos there are rare.
     """
     edits = []
-    for word in WORD.finditer(record.text):
-        if len(word[0]) < 4 or rng.random() * 100 >= percent:
+    for word in _words(record.text):
+        if len(word[0]) < LETTERS or rng.random() * 100 >= percent:
             continue
         i = rng.randrange(1, len(word[0]) - 1)
         position, pair = word.start() + i, word[0][i : i + 2]
@@ -140,6 +145,20 @@ def with_typos(record: Record, percent: float, rng: Random) -> Record:
         if fits(typo, record.spans):
             edits.append(typo)
     return apply(record, edits)
+
+
+def _words(text: str) -> Iterator[re.Match]:
+    for word in WORD.finditer(text):
+        if UNSPACED.search(word[0]):
+            yield from UNSPACED_WORD.finditer(text, word.start(), word.end())
+        else:
+            yield word
+
+
+def has_case(texts: Iterable[str]) -> bool:
+    """Whether the script of the texts has upper and lower case."""
+    letters = [c for text in texts for c in text if c.isalpha()]
+    return 100 * sum(c.lower() != c.upper() for c in letters) >= CASED_PERCENT * len(letters)
 
 
 def repunctuated(record: Record) -> Record:
@@ -169,7 +188,7 @@ def repunctuated(record: Record) -> Record:
     end = len(text.rstrip())
     # a period that belongs to a name ("S.A.") or an ellipsis isn't a final period
     own = any(span.start < end <= span.end for span in record.spans)
-    if end > 1 and text[:end].endswith(".") and text[end - 2] != "." and not own:
+    if end > 1 and text[:end].endswith((".", "。")) and text[end - 2] != "." and not own:
         edits.append(Edit(end - 1, end, ""))
     return apply(record, (edit for edit in edits if fits(edit, record.spans)))
 
@@ -197,11 +216,15 @@ class NewNames:
             for string in strings:
                 for word in WORD.findall(string):
                     within[word.casefold()].add(" ".join(string.casefold().split()))
+            self._words |= (
+                within.keys()
+            )  # without spaces, a name is part of a longer run of letters in the text
             self._shared[label] = {word for word, of in within.items() if len(of) >= SHARED}
-            self._stock[label] = sorted(w for w in within if len(w) > 3 and w not in self._shared[label])
+            self._stock[label] = sorted(w for w in within if _long(w) and w not in self._shared[label])
             if 2 * sum(any(map(str.isdecimal, string)) for string in strings) > len(strings):
                 self._numeric.add(label)
-        self._fallback = sorted(word for word in self._words if len(word) > 3)
+        # in a script without spaces, what stands between two signs is no word
+        self._fallback = sorted(word for word in self._words if _long(word) and not UNSPACED.search(word))
 
     def renamed(self, record: Record, rng: Random) -> tuple[Record, int]:
         """The record with every span renamed consistently, and the number of spans that could not be."""
@@ -275,6 +298,11 @@ def _other_digits(string: str, rng: Random, *, longer: bool = False) -> str:
     return "".join(done)
 
 
+def _long(word: str) -> bool:
+    """Whether a word is long enough to build names from its halves."""
+    return len(word) > (1 if UNSPACED.search(word) else 3)
+
+
 @dataclass(frozen=True)
 class PerturbationSettings:
     """Training records (names to avoid), and how much is changed.
@@ -288,6 +316,7 @@ class PerturbationSettings:
     seed: int = 0
 
 
+CASES = ("lower", "upper")
 Change = Callable[[Record, Random, PerturbationSettings], Record]
 # Name to title and change of one record; those of "names" and "joined" need all records.
 PERTURBATIONS: dict[str, tuple[str, Change]] = {
@@ -306,6 +335,21 @@ def parse(text: str) -> list[str]:
     if not names:
         raise UserError(f"--perturb: an empty list; choose from {', '.join(PERTURBATIONS)}.")
     return names
+
+
+def fitting(names: Sequence[str], gold: Sequence[Record]) -> tuple[list[str], dict[str, str]]:
+    """The perturbations that can change these texts, and why others are left out.
+
+    Raises:
+        UserError: there are none.
+    """
+    if has_case(record.text for record in gold):
+        return list(names), {}
+    fit = [name for name in names if name not in CASES]
+    if not fit:
+        raise UserError("--perturb: the texts are in a script without case; choose other perturbations.")
+    reason = "Upper and lower case are left out: the texts are in a script without case."
+    return fit, {"Case": reason} if len(fit) < len(names) else {}
 
 
 def perturb(name: str, gold: Sequence[Record], settings: PerturbationSettings) -> Perturbed:

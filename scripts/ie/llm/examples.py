@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from spacy_llm.registry import registry
 
+from ie.core.text import count_words
 from ie.data.pinned import is_shown_for, read_pinned
 from ie.data.records import Record, read_records
 from ie.data.scheme import load_scheme
@@ -76,7 +77,7 @@ class FewShotExamples:
     @cached_property
     def pool(self) -> list[Record]:
         """The short enough records, in an order that depends on the texts alone."""
-        short = (record for record in self.records if len(record.text.split()) <= self.max_words)
+        short = (record for record in self.records if count_words(record.text) <= self.max_words)
         return sorted(short, key=lambda record: (self._hash(record.text), record.to_line()))
 
     def _hash(self, text: str) -> bytes:

@@ -4,7 +4,6 @@ A model answers with strings. A string becomes a span wherever it occurs in the 
 is recorded as `dropped` with the reason, and never guessed.
 """
 
-import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -13,6 +12,8 @@ from functools import cache
 
 from rapidfuzz import fuzz
 from spacy.tokens import Doc
+
+from ie.core.text import UNSPACED
 
 # How certain the position is, best first. The order decides between overlapping spans of equal length.
 ALIGNMENTS = ("exact", "normalised", "snapped", "fuzzy")
@@ -26,10 +27,10 @@ BULLETS = "•"
 ENDINGS = " .,;:!?"
 # Shorter strings are similar to too many others.
 FUZZY_MIN_CHARS = 5
-# Scripts without spaces between words: a name may end anywhere.
-UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
-)
+# Arabic vowel signs and the stroke that lengthens words, which most texts and answers leave out. The marks of
+# alef (hamza, madda) are left out where case is folded: many write the bare letter.
+VOWEL_SIGNS = frozenset("\u0640\u0670" + "".join(map(chr, range(0x064B, 0x0653))))
+ALEF_MARKS = frozenset("\u0653\u0654\u0655")
 JOINER, SPACER = "\u200d", "\u200b"
 SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 IN_NUMBERS = ".,'’"
@@ -115,7 +116,7 @@ def unwrap(value: str) -> str:
 def fold(text: str, *, case: bool = True) -> tuple[str, list[int]]:
     """The text with whitespace, quotes, dashes, compatible and composed characters and case folded.
 
-    Invisible characters (soft hyphens, direction marks) are left out.
+    Invisible characters (soft hyphens, direction marks) and Arabic vowel signs are left out.
 
     Returns:
         The folded text and, for each of its characters and for its end, the offset in `text`.
@@ -135,11 +136,13 @@ def _folded(character: str, case: bool) -> str:
     kind = unicodedata.category(character)
     if character.isspace() or kind == "Cc":
         return " "
-    if kind == "Cf":
+    if kind == "Cf" or character in VOWEL_SIGNS:
         return ""
     # Decomposed, as a model may compose accents that are separate in the text, or the other way round.
     plain = unicodedata.normalize("NFKD", character.translate(QUOTES)).translate(QUOTES)
-    return unicodedata.normalize("NFKD", plain.casefold()) if case else plain
+    if not case:
+        return plain
+    return "".join(c for c in unicodedata.normalize("NFKD", plain.casefold()) if c not in ALEF_MARKS)
 
 
 class _Text:
@@ -160,6 +163,8 @@ class _Text:
             last = position + len(plain) - 1
             # The end of the last character, not the start of the next one, as whitespace is folded.
             start, end = offsets[position], offsets[last] + 1
+            while end < len(self.text) and self.text[end] in VOWEL_SIGNS | ALEF_MARKS:
+                end += 1
             halves = (position > 0 and offsets[position - 1] == start) or offsets[last + 1] == offsets[last]
             if halves or cuts(self.text, start) or cuts(self.text, end):
                 position = folded.find(plain, position + 1)
@@ -233,15 +238,17 @@ def _most_similar(doc: Doc, plain: str, fuzzy: float) -> str:
 
     Its digits must be the same: another amount isn't a misspelling.
     """
-    width = len(plain.split())
+    unspaced = UNSPACED.search(plain)  # then as many tokens as characters, or fewer
+    width = len(plain) if unspaced else len(plain.split())
+    least, most = (1, width + 2) if unspaced else (max(1, width - 1), 2 * width + 2)
     digits = _digits(plain)
     whole = doc.text
     starts = [token.i for token in doc if not token.is_space and not cuts(whole, token.idx)]
     ends = [token.i + 1 for token in doc if not token.is_space and not cuts(whole, token.idx + len(token))]
     best, alike = 0.0, ""
     for start in starts:
-        for end in ends[bisect_left(ends, start + max(1, width - 1)) :]:
-            if end > start + 2 * width + 2:
+        for end in ends[bisect_left(ends, start + least) :]:
+            if end > start + most:
                 break
             part = whole[doc[start].idx : doc[end - 1].idx + len(doc[end - 1])]
             text = fold(part)[0].strip()

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from ie.core.errors import UserError
 from ie.core.settings import read_config
-from ie.core.text import names_in
+from ie.core.text import count_words, names_in
 from ie.data import records
 from ie.data.config import DataConfig
 from ie.data.documents.collection import is_documents, read_documents
@@ -89,7 +89,7 @@ class Inputs:
 
     def words(self) -> tuple[int, int, int]:
         """Least, median and most words of a text."""
-        lengths = sorted(len(record.text.split()) for record in self.texts)
+        lengths = sorted(count_words(record.text) for record in self.texts)
         return lengths[0], lengths[len(lengths) // 2], lengths[-1]
 
 

@@ -21,6 +21,9 @@ def main(
     words: Annotated[Path, typer.Option(help="Folder with a .cfg of definitions for each set.")] = Path(
         "tests/benchmarks/definitions"
     ),
+    languages: Annotated[
+        bool, typer.Option(help="The sets are LANGUAGE.jsonl, and all have the definitions of words.cfg.")
+    ] = False,
     sets: Annotated[str, typer.Option(help="Which sets, separated by commas; empty for all.")] = "",
     reviewed: Annotated[int, typer.Option(help="Annotated texts of a set at most.", min=50)] = 1000,
     llm_texts: Annotated[int, typer.Option(help="Texts that the LLM is asked about.", min=20)] = 200,
@@ -30,12 +33,14 @@ def main(
     ),
 ) -> None:
     """Print the table and write it."""
-    known = sorted(path.stem for path in words.glob("*.cfg"))
+    known = sorted(path.stem for path in (data.glob("*.jsonl") if languages else words.glob("*.cfg")))
     chosen = [name.strip() for name in sets.split(",") if name.strip()] or known
     if unknown := [name for name in chosen if name not in known]:
-        raise UserError(f"{words}: there is no {unknown[0]}.cfg (there are {', '.join(known) or 'none'}).")
-    if absent := [name for name in chosen if not (data / name).is_dir()]:
-        raise UserError(f"{data / absent[0]}: there is no such set; set --vars.data to their folder.")
+        folder = data if languages else words
+        raise UserError(f"{folder}: there is no {unknown[0]} (there are {', '.join(known) or 'none'}).")
+    sources = {name: data / (f"{name}.jsonl" if languages else name) for name in chosen}
+    if absent := [path for path in sources.values() if not path.exists()]:
+        raise UserError(f"{absent[0]}: there is no such set; set --vars.data to their folder.")
     commands = srsly.read_yaml("project.yml")["workflows"]["all"]
     found: list[retarget.RetargetResult] = []
     with tqdm(total=len(chosen) * (len(commands) + 1), desc="retarget") as bar:
@@ -49,11 +54,12 @@ def main(
                 found.append(
                     retarget.retarget(
                         name,
-                        data,
-                        words / f"{name}.cfg",
+                        sources[name],
+                        words / ("words.cfg" if languages else f"{name}.cfg"),
                         Path.cwd(),
                         Path(folder),
                         size=Size(reviewed, llm_texts),
+                        lang=name if languages else "",
                         overrides={"max_steps": max_steps, "seeds": 1, "portions": "50,100"},
                         commands=commands,
                         progress=told,

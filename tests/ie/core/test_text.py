@@ -3,7 +3,7 @@
 import pytest
 from running import ROOT
 
-from ie.core.text import joined, text_table
+from ie.core.text import count_words, joined, text_table
 
 
 def test_parts_of_a_sentence():
@@ -40,3 +40,9 @@ def test_commands_print_no_other_tables():
     scripts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "scripts").rglob("*.py")}
     assert len(scripts) > 100
     assert not [path for path, code in scripts.items() if "msg.table(" in code or "import msg, table" in code]
+
+
+def test_words_are_counted_where_no_spaces_divide_them():
+    assert count_words("Acme buys  Anker\nfor $5m.") == 5
+    assert count_words("星河科技收购云帆 for 3 ドル") == 7
+    assert count_words("") == 0

@@ -222,3 +222,29 @@ def test_real_texts_keep_their_spans():
         ]
         for record in done.records:
             assert all(string and string == string.strip() for string in strings(record))
+
+
+CHINESE = Record(text="星河科技宣布以三亿元收购云帆软件。", spans=[Span(start=0, end=4, label="C")])
+
+
+def test_a_script_without_case_has_no_other_case():
+    names, left_out = perturbations.fitting(["lower", "typos", "upper"], [CHINESE])
+    assert names == ["typos"]
+    assert left_out == {"Case": "Upper and lower case are left out: the texts are in a script without case."}
+    english = [Record(text="Velto buys Anker.")]
+    assert perturbations.fitting(["lower", "typos"], english) == (["lower", "typos"], {})
+    with pytest.raises(UserError, match="script without case"):
+        perturbations.fitting(["upper"], [CHINESE])
+
+
+def test_without_spaces_a_few_letters_are_changed_and_names_keep_their_length():
+    done = perturbations.with_typos(CHINESE, 100, Random(0))
+    assert done.text != CHINESE.text
+    assert abs(len(done.text) - len(CHINESE.text)) <= 4, "one letter in each run of four"
+    assert perturbations.repunctuated(CHINESE).text == CHINESE.text[:-1]
+    names = ("星河科技", "云帆软件", "海棠医疗")
+    train = [Record(text=f"{n}今天发布了公告。", spans=[Span(start=0, end=4, label="C")]) for n in names]
+    renamed, unchanged = NewNames(train).renamed(CHINESE, Random(0))
+    assert unchanged == 0
+    assert strings(renamed)[0] not in names
+    assert len(strings(renamed)[0]) == 4
