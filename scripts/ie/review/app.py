@@ -90,6 +90,7 @@ class ReviewPage:
                 "oneCategory": engine.settings.review.one_category,
                 "annotator": self._annotator,
                 "selection": engine.selection,
+                "direction": engine.direction,
                 "sources": engine.sources.names,
             }
         )

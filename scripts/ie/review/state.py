@@ -278,6 +278,12 @@ class ReviewState:
         ]
         return {"total": len(numbers), "rows": rows}
 
+    @property
+    def direction(self) -> str:
+        """The direction of the language's script: "ltr" or "rtl"."""
+        vocab = getattr(self._tokenizer, "vocab", None)
+        return vocab.writing_system.get("direction", "ltr") if vocab is not None else "ltr"
+
     def session(self, annotator: str) -> dict[str, Any]:
         """What an annotator did since the server started, and how often gold has each label."""
         counts = self._group_of(annotator).drafts.labels

@@ -805,5 +805,6 @@ for (const [id, does] of Object.entries({ keyhelp: help, search: () => openTexts
 // Start
 
 project = await ask("/api/project").catch((error) => { warn(error.message); throw error; });
+if (project.direction === "rtl") $("text").dir = "rtl"; // also where a text begins with a foreign name
 project.colours = [...(project.labels.spans || []), ...(project.labels.relations || [])];
 await load(`/api/next?${query()}`);
