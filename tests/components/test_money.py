@@ -588,3 +588,26 @@ def test_without_data_it_says_so() -> None:
 )
 def test_separators(text: str, decimal: str, expected: str) -> None:
     assert read_number(text, decimal) == Decimal(expected)
+
+
+IN_LANGUAGES = [
+    ("de", "3,5 Mio. Euro", "3500000 EUR"),
+    ("de", "20 bis 25 Millionen Schweizer Franken", "20000000 to 25000000 CHF"),
+    ("es", "1.200 millones de dólares", "1200000000 USD"),
+    ("es", "400 y 450 millones de euros", "400000000 to 450000000 EUR"),
+    ("ar", "٣٫٥ مليون دولار", "3500000 USD"),
+    ("ar", "1.2 مليار درهم", "1200000000 AED"),
+    ("ar", "900 ألف دينار", "900000 XXX"),  # of seven countries
+    ("zh", "3.5亿元", "350000000 CNY"),
+    ("zh", "30亿至35亿元", "3000000000 to 3500000000 CNY"),
+    ("ja", "1兆2000億円", "1200000000000 JPY"),
+    ("ja", "７億円", "700000000 JPY"),
+    ("ja", "18億豪ドル", "1800000000 AUD"),
+]
+
+
+@pytest.mark.parametrize(("lang", "text", "expected"), IN_LANGUAGES)
+def test_amounts_in_other_languages(lang: str, text: str, expected: str) -> None:
+    if lang not in _components:
+        _components[lang] = make(locales=[lang, "en"])
+    assert said(_components[lang].normalise(text)) == expected
