@@ -10,9 +10,10 @@ from wasabi import msg
 from ie.core import ray_cluster
 from ie.core.cli import run
 from ie.core.text import print_table
-from ie.data import options
+from ie.data import language, options
 from ie.deploy.apply import shard_runner
 from ie.deploy.apply.pipeline_worker import ApplySettings, Format, PipelineWorker
+from ie.deploy.wheels import read_meta
 
 
 def main(
@@ -37,7 +38,7 @@ def main(
         shard=shard,
         batch_size=batch_size,
         max_chars=max_chars,
-        stretch=stretch,
+        stretch=language.longest_stretch(read_meta(model)["lang"], stretch, max_chars),
         format=format,
     )
     worker = PipelineWorker(model, settings, executor, workers)

@@ -11,7 +11,7 @@ from wasabi import msg
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.text import print_table
-from ie.data import options
+from ie.data import language, options
 from ie.data.config import load_data_config
 from ie.data.pinned import read_pinned
 from ie.deploy.apply import llm_worker, shard_runner
@@ -47,7 +47,7 @@ def main(
         id_column=id_column,
         shard=shard,
         max_chars=max_chars,
-        stretch=stretch,
+        stretch=language.longest_stretch(nlp.lang, stretch, max_chars),
         format=format,
     )
     worker = llm_worker.LlmWorker(nlp, settings)

@@ -9,10 +9,12 @@ import srsly
 from running import ROOT, run_command, write_lines
 from weasel.cli.document import MARKER_END, MARKER_START
 
+from ie.core.settings import load_settings
 from ie.data.records import read_records
 from ie.data.scheme import load_scheme
 from ie.database import guard, sqlite_file, text_to_sql
 from ie.deploy import model_card
+from ie.deploy.service.settings import ServiceSettings
 from ie.llm import pipeline
 from ie.setup import demo
 from ie.setup.project_file import md5
@@ -188,6 +190,16 @@ def test_a_span_on_part_of_a_word_takes_split_on(project, tmp_path, capsys):
     data.write_text(data.read_text("utf-8").replace('split_on = ""', 'split_on = "-"'), encoding="utf-8")
     assert init(capsys, annotations=gold, lang="de").status == 0
     assert len(read_records(Path("assets/reviewed.jsonl"))) == 40
+
+
+def test_chinese_texts_may_have_no_spaces(project, tmp_path, capsys):
+    texts = write_lines(
+        tmp_path / "texts.jsonl", [{"text": f"星河科技收购了第{n}家公司。"} for n in range(9)]
+    )
+    assert init(capsys, texts=texts, labels="COMPANY", lang="zh", name="deals").status == 0
+    assert variables()["name"] == "zh_deals"
+    limits = load_settings(Path("configs/serve.cfg"), ServiceSettings).limits
+    assert limits.stretch == limits.characters
 
 
 @pytest.mark.parametrize(

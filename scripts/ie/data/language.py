@@ -8,7 +8,8 @@ from ie.core.errors import UserError
 from ie.core.settings import Section
 from ie.core.text import one_line
 
-WHITESPACE = {"@tokenizers": "spacy.Tokenizer.v1"}
+# The tokenizer of most languages: words between whitespace, which rules divide further.
+RULES = {"@tokenizers": "spacy.Tokenizer.v1"}
 # What spaCy's tokenizer of a language imports, as requirements of a package; see requirements/languages.in.
 PACKAGES = {"ja": ("sudachidict_core", "sudachipy>=0.5.2,!=0.6.1")}
 
@@ -42,11 +43,29 @@ def overrides(lang: Lang, callback: str, *, tokenizer: bool = True) -> dict[str,
     """
     language = settings_of(lang)
     values: dict[str, Any] = {"nlp.lang": language.lang}
-    if tokenizer and (own := language_class(language.lang).default_config["nlp"]["tokenizer"]) != WHITESPACE:
-        values["nlp.tokenizer"] = dict(own)
+    if tokenizer and (own := tokenizer_config(language.lang)) != RULES:
+        values["nlp.tokenizer"] = own
     if language.split_on:
         values[callback] = {"@callbacks": "ie.splitting_tokenizer.v1", "split_on": language.split_on}
     return values
+
+
+def tokenizer_config(lang: str) -> dict[str, Any]:
+    """The section [nlp.tokenizer] of a language.
+
+    Raises:
+        UserError: spaCy doesn't have the language.
+    """
+    return dict(language_class(lang).default_config["nlp"]["tokenizer"])
+
+
+def longest_stretch(lang: str, most: int, characters: int) -> int:
+    """The limit on characters in a row without whitespace: `most`, see `tokenizer.stretch_fault`.
+
+    Tokenizers of another kind, as in Chinese, take no longer for such texts: only `characters`, the limit on
+    whole texts, counts.
+    """
+    return most if tokenizer_config(lang) == RULES else characters
 
 
 def language_class(lang: str) -> Any:

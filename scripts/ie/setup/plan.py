@@ -14,7 +14,8 @@ from spacy.language import Language
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import json_text, read_text
-from ie.data import mined_rules, options
+from ie.core.settings import read_config
+from ie.data import language, mined_rules, options
 from ie.data.config import DataConfig
 from ie.data.gazetteer import read_gazetteer
 from ie.data.pinned import read_pinned
@@ -196,6 +197,9 @@ def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, 
     if target.lang != "en":
         # Separators and words of the language first; amounts in English words are common in all languages.
         config("money").set("components.money", locales=[target.lang, "en"])
+    if language.tokenizer_config(target.lang) != language.RULES:
+        longest = read_config(Path("configs/serve.cfg"))["limits"]["characters"]
+        config("serve").set("limits", stretch=longest)
     _drop_deals(config("database"), config("ask"), inputs.labels["relation"])
     plan.files |= {path: str(one) for path, one in configs.items()}
 

@@ -79,6 +79,11 @@ def test_english_configs_get_no_other_tokenizer():
     assert loop.overrides("zh")["nlp.tokenizer"]["segmenter"] == "char"
 
 
+def test_the_limit_on_characters_in_a_row_is_for_rules_alone():
+    assert language.longest_stretch("ar", 1000, 50_000) == 1000
+    assert language.longest_stretch("zh", 1000, 50_000) == 50_000
+
+
 def test_a_missing_package_is_named():
     error = language.missing_package("ja", ImportError("no sudachipy"))
     assert "pip install -r requirements/languages.txt" in str(error)

@@ -133,6 +133,8 @@ def depends(config: Config, nlp: Language) -> dict[str, str]:
     without new requests.
     """
     parts: list[Any] = [config["nlp"]["lang"]]
+    if "split_on" in (callback := config["nlp"].get("after_creation") or {}):
+        parts.append(callback["split_on"])
     for name, pipe in nlp.pipeline:
         section = dict(config["components"][name])
         if isinstance(pipe, LLMWrapper) and isinstance(pipe._model, Model):
