@@ -19,6 +19,9 @@ UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
 )
 
+# Arabic vowel signs, and the stroke that lengthens words: most texts and answers leave them out.
+VOWEL_SIGNS = frozenset("\u0640\u0670" + "".join(map(chr, range(0x064B, 0x0653))))
+
 
 def count_words(text: str) -> int:
     """Words between whitespace; in scripts without spaces two characters count as a word, as in Chinese."""

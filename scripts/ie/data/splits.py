@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ie.core.errors import UserError
-from ie.core.text import counted
+from ie.core.text import VOWEL_SIGNS, counted
 from ie.data.records import Record
 from ie.data.scheme import KINDS, Scheme, Scored
 
@@ -25,6 +25,7 @@ TrainOn = Literal["both", "reviewed", "silver", "distilled"]
 # Scripts that don't put blanks between words are taken character by character.
 WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 DIGITS = re.compile(r"\d+")
+UNVOWELLED = dict.fromkeys(map(ord, VOWEL_SIGNS))
 
 
 @dataclass(frozen=True)
@@ -377,9 +378,9 @@ def choose(
 def normalise(text: str) -> list[str]:
     """The words by which texts are compared: no case, punctuation or digits' values, compatible forms one.
 
-    A text without any word (emoji, say) is a single word of its own.
+    Arabic vowel signs are left out. A text without any word (emoji, say) is a single word of its own.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(UNVOWELLED)
     words = [DIGITS.sub("0", word) for word in WORDS.findall(folded)]
     return words or [" ".join(folded.split())]
 

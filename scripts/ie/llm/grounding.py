@@ -13,7 +13,7 @@ from functools import cache
 from rapidfuzz import fuzz
 from spacy.tokens import Doc
 
-from ie.core.text import UNSPACED
+from ie.core.text import UNSPACED, VOWEL_SIGNS
 
 # How certain the position is, best first. The order decides between overlapping spans of equal length.
 ALIGNMENTS = ("exact", "normalised", "snapped", "fuzzy")
@@ -27,9 +27,7 @@ BULLETS = "•"
 ENDINGS = " .,;:!?"
 # Shorter strings are similar to too many others.
 FUZZY_MIN_CHARS = 5
-# Arabic vowel signs and the stroke that lengthens words, which most texts and answers leave out. The marks of
-# alef (hamza, madda) are left out where case is folded: many write the bare letter.
-VOWEL_SIGNS = frozenset("\u0640\u0670" + "".join(map(chr, range(0x064B, 0x0653))))
+# Marks of alef (hamza, madda), left out where case is folded: many write the bare letter.
 ALEF_MARKS = frozenset("\u0653\u0654\u0655")
 JOINER, SPACER = "\u200d", "\u200b"
 SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"

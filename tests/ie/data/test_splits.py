@@ -309,3 +309,9 @@ class TestSides:
         before = dict(sides.counts)
         assert sides.side("delta epsilon") == sides.side("delta epsilon")
         assert sides.counts == before
+
+
+def test_texts_of_other_scripts_are_compared_by_their_words():
+    assert normalise("شَرِكَةُ النُّور") == normalise("شركة النور") == ["شركة", "النور"]
+    assert normalise("星河收购") == ["星", "河", "收", "购"]
+    assert normalise("Müller") == normalise("Mu\u0308LLER") == ["müller"]
