@@ -9,6 +9,7 @@ from wasabi import msg
 from ie.core import web
 from ie.core.cli import run
 from ie.core.errors import UserError
+from ie.core.files import hash_folder
 from ie.core.settings import load_settings
 from ie.data import options
 from ie.deploy.example import EXAMPLE, read_example
@@ -16,6 +17,7 @@ from ie.deploy.service import annotator, logs
 from ie.deploy.service.app import make_app
 from ie.deploy.service.settings import ServiceSettings
 from ie.deploy.service.workers import WorkerPool
+from ie.deploy.watch.counters import KnownTexts, ServedCounters
 
 
 def main(
@@ -33,12 +35,16 @@ def main(
     port: options.Port = 8090,
     hosts: options.Hosts = "",
     example: Annotated[Path, typer.Option(help="Text to try on its page")] = EXAMPLE,
+    corpus: options.Corpus = Path("corpus"),
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; accepted requests are finished first."""
     service_settings = load_settings(settings, ServiceSettings)
     chosen, warning = annotator.choose(model, training, train_on)
     if warning:
         msg.warn(warning)
+    counters = None
+    if service_settings.watch.counters:
+        counters = counters_of(chosen, training, corpus)
     faults: list[str] = []
 
     def failed(fault: str) -> None:
@@ -48,7 +54,7 @@ def main(
     sock = web.listen(port, "scripts/serve.py")
     logs.start()
     page = make_app(
-        WorkerPool(chosen, workers, service_settings),
+        WorkerPool(chosen, workers, service_settings, corpus, counters),
         service_settings,
         hosts=hosts,
         example=read_example(example),
@@ -62,6 +68,21 @@ def main(
     web.run_server(server, sock, address, grace + 5)
     if faults:
         raise UserError(faults[0])
+
+
+def counters_of(chosen: str, training: Path, corpus: Path) -> ServedCounters:
+    """The counters of a trained pipeline.
+
+    Raises:
+        UserError: `watch` couldn't compare them.
+    """
+    if not Path(chosen).is_dir():
+        raise UserError(
+            f"{chosen}: `watch` compares trained pipelines, not packages; serve a folder, or set counters = "
+            "false in [watch] of configs/serve.cfg."
+        )
+    KnownTexts.read(corpus)
+    return ServedCounters(training / "served", hash_folder(Path(chosen)))
 
 
 if __name__ == "__main__":

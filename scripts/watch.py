@@ -1,4 +1,4 @@
-"""Compare the results of `apply` with dev and test, and measure the pipeline on a sample of them."""
+"""Compare results of `apply`, or counters of `serve`, with dev and test; measure F on a sample of texts."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from ie.data.config import DataConfig, load_data_config
 from ie.data.records import Record
 from ie.data.scheme import Scheme, load_scheme
 from ie.deploy.apply import shard_runner
-from ie.deploy.watch import drift, production, reference, report
+from ie.deploy.watch import counters, drift, production, reference, report
 from ie.deploy.watch.applied import Results, open_results
 from ie.deploy.watch.measures import Tally, values_of
 from ie.deploy.watch.production import RandomSample
@@ -28,7 +28,9 @@ from ie.reports import html
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="Folder of the results of `apply`")] = Path("corpus/applied"),
+    results: Annotated[
+        Path, typer.Option(help="Folder of the results of `apply`, or of the counters of `serve`")
+    ] = Path("corpus/applied"),
     model: Annotated[Path, typer.Option(help="The pipeline that made them")] = options.SHIPPED_MODEL,
     corpus: options.Corpus = Path("corpus"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
@@ -49,9 +51,17 @@ def main(
     check_writable(output / "watch.html")
     labels = load_scheme(scheme)
     key = model_hash(model)
-    applied = open_results(results, model, key, day_column)
+    served = counters.is_folder(results)
+    applied = None if served else open_results(results, model, key, day_column)
     known = reference.read_or_make(output / f"{model.parent.name}.json", model, key, corpus, labels)
-    periods, drawn, left_out = read(applied, known, sample)
+    drawn = RandomSample(sample)
+    if applied:
+        periods, left_out = read(applied, known, drawn)
+        remarks, manifest = notes(applied, left_out), sha256_file(results / shard_runner.MANIFEST)
+    else:
+        periods, others = counters.read(results, model, key, known.tally.measures)
+        remarks = [f"{counted(others, 'file')} of other pipelines are left out."] if others else []
+        manifest = ""
     if not periods:
         raise UserError(
             f"{results}: has no text that isn't in train, dev or test; apply the pipeline to new texts, then "
@@ -62,9 +72,9 @@ def main(
     compared = drift.compare(known.tally, periods)
     gold = read_gold(reviewed, labels, load_data_config(data))
     score = production.score([one.record for one in drawn.texts()], gold, known, labels)
-    manifest = sha256_file(results / shard_runner.MANIFEST)
-    shown = WatchReport(compared, score, len(drawn.texts()), notes(applied, left_out), manifest)
-    production.write_sample(output / "sample.jsonl", results, drawn.texts())
+    shown = WatchReport(compared, score, len(drawn.texts()), remarks, manifest)
+    if applied:  # counters have no texts, and the sample of earlier results may be in review
+        production.write_sample(output / "sample.jsonl", results, drawn.texts())
     links = html.page_links(output / "watch.html", output.parent)
     write_files(output, {"watch.html": report.page(shown, links), "watch.json": report.to_json(shown)})
     if score:
@@ -79,10 +89,10 @@ def model_hash(model: Path) -> str:
     return hash_folder(model)
 
 
-def read(applied: Results, known: Reference, sample: int) -> tuple[dict[str, Tally], RandomSample, int]:
-    """Tallies by file or day, a random sample, and how many texts are known from training or gold."""
+def read(applied: Results, known: Reference, drawn: RandomSample) -> tuple[dict[str, Tally], int]:
+    """Tallies by file or day, and how many texts are known from training or gold; fills the sample."""
     periods: dict[str, Tally] = {}
-    drawn, left_out = RandomSample(sample), 0
+    left_out = 0
     for one in applied.texts():
         if text_hash(one.record.text) in known.known:
             left_out += 1
@@ -91,7 +101,7 @@ def read(applied: Results, known: Reference, sample: int) -> tuple[dict[str, Tal
             periods[one.period] = Tally(known.tally.measures)
         periods[one.period].add(values_of(one.record, known.words))
         drawn.add(one)
-    return periods, drawn, left_out
+    return periods, left_out
 
 
 def read_gold(reviewed: Path, labels: Scheme, data: DataConfig) -> list[Record]:

@@ -49,7 +49,7 @@ def make_pipeline(folder: Path) -> Path:
     return folder
 
 
-def settings(folder: Path, **changes: float) -> Path:
+def settings(folder: Path, **changes: float | str) -> Path:
     """The shipped settings with some values changed."""
     text = CONFIG.read_text(encoding="utf-8")
     for name, value in changes.items():
@@ -74,12 +74,14 @@ class Server(serve.ServiceProcess):
         training: Path | str = "",
         name: str = "",
         version: str = "",
-        **changes: float,
+        corpus: Path | str = "corpus",
+        **changes: float | str,
     ):
         given = settings(folder, **changes)
         example = folder / "example.txt"
         example.write_text(sentence, encoding="utf-8")
         more = {"example": example, "training": training, "name": name, "version": version}
+        more["corpus"] = corpus
         super().__init__(str(model), given, folder, port=port, workers=workers, **more)
         self.client = httpx2.Client(base_url=self.url, timeout=60)
 

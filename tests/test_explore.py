@@ -227,7 +227,7 @@ def sure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         connection.execute("UPDATE deals SET confidence = 0.97 WHERE company = 'Hooli'")
         connection.execute("UPDATE deals SET confidence = 0.5 WHERE company = ?", [HOSTILE])
         connection.commit()
-    write_json(folder / "accept.json", {"target": 0.95, "rows": {"threshold": {"confidence": 0.88}}})
+    write_json(folder / "accept.json", {"target": 0.95, "unit": "rows", "threshold": {"confidence": 0.88}})
     started = Server(folder)
     yield started
     started.stop()

@@ -3,12 +3,14 @@
 import json
 import random
 import shutil
+import time
 import tracemalloc
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from running import Outcome, run_command, scheme, write_lines
+from serving import Server
 
 from ie.core.files import hash_folder, sha256_file
 from ie.data.records import Record, Span, write_records
@@ -209,3 +211,47 @@ def test_a_large_file_takes_little_memory(project, capsys):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6e6
+
+
+@pytest.mark.slow
+def test_what_a_service_counted_is_compared(project, capsys, tmp_path_factory):
+    model, training = project / "training/reviewed/model-best", project / "training"
+    texts = [foreign(i).text for i in range(60)] + [deal(200).text]
+    options = {"training": training, "corpus": project / "corpus", "workers": 2, "counters": "true"}
+
+    def counted() -> int:
+        files = [json.loads(path.read_text("utf-8")) for path in (training / "served").glob("[!.]*")]
+        return sum(day["texts"] for file in files for day in file["days"].values())
+
+    killed = Server(model, tmp_path_factory.mktemp("killed"), interval=0.2, **options)
+    try:
+        killed.wait()
+        for start in range(0, len(texts), 10):
+            assert killed.annotate(*texts[start : start + 10]).status_code == 200
+        deadline = time.monotonic() + 20
+        while counted() < 60 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert counted() == 60  # without the text of test
+    finally:
+        killed.process.kill()
+        killed.stop()
+    # what came before the kill is whole, and a run that ends writes at its end
+    ended = Server(model, tmp_path_factory.mktemp("ended"), interval=1000, **options)
+    try:
+        ended.wait()
+        ended.annotate(*(foreign(i).text for i in range(60, 100)))
+        assert counted() == 60
+    finally:
+        assert ended.stop() == 0
+    assert counted() == 100
+    written = "".join(path.read_text("utf-8") for path in (training / "served").iterdir())
+    assert not any(word in written for i in range(100) for word in foreign(i).text.split())
+
+    (project / "training/watch").mkdir()
+    (project / "training/watch/sample.jsonl").write_text("kept", encoding="utf-8")
+    done = watch(project, capsys, "--results", training / "served")
+    assert done.status == 0, done.output
+    assert "more unknown words (100 % against 0 %)" in done.output
+    assert "can't be measured: the service kept none of them" in " ".join(done.output.split())
+    assert json.loads((project / "training/watch/watch.json").read_text("utf-8"))["texts"] == 100
+    assert (project / "training/watch/sample.jsonl").read_text(encoding="utf-8") == "kept"

@@ -120,9 +120,8 @@ def read_threshold(path: Path) -> UnreadThreshold | None:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        of_rows = "rows" in content
-        chosen = (content["rows"] if of_rows else content)["threshold"]
-        return UnreadThreshold(float(chosen["confidence"]), float(content["target"]), of_rows)
+        confidence, target = content["threshold"]["confidence"], content["target"]
+        return UnreadThreshold(float(confidence), float(target), content.get("unit") == "rows")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

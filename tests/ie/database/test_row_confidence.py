@@ -103,10 +103,10 @@ def test_the_sentence_says_what_is_missing(small: sqlite3.Connection):
 def test_the_threshold_is_that_of_accept(tmp_path: Path):
     path = tmp_path / "accept.json"
     assert row_confidence.read_threshold(path) is None
-    of_entities = {"target": 0.95, "threshold": {"confidence": 0.8, "right": 80}}
-    write_json(path, of_entities)
-    assert row_confidence.read_threshold(path) == UnreadThreshold(0.8, 0.95)
-    write_json(path, of_entities | {"rows": {"threshold": {"confidence": 0.9}}})
+    accepted = {"target": 0.95, "threshold": {"confidence": 0.9, "right": 80}}
+    write_json(path, accepted)
+    assert row_confidence.read_threshold(path) == UnreadThreshold(0.9, 0.95)
+    write_json(path, accepted | {"unit": "rows"})
     assert row_confidence.read_threshold(path) == FROM_90
     path.write_text("{")
     with pytest.raises(UserError, match="run `weasel run accept` again"):

@@ -339,7 +339,7 @@ def test_an_answer_shows_how_sure_its_rows_are(
 
     one = "SELECT company, amount, currency FROM deals WHERE currency = 'USD' LIMIT 1"
     assert "run `weasel run accept`" in ask(one)
-    write_json(accept, {"target": 0.95, "rows": {"threshold": {"confidence": 0.9}}})
+    write_json(accept, {"target": 0.95, "unit": "rows", "threshold": {"confidence": 0.9}})
     printed = ask(one)
     assert "USD 0.97" in printed
     assert "1 of 1 row (100 %) can go unread" in printed

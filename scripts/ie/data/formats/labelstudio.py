@@ -47,7 +47,21 @@ ANNOTATION = frozenset(
         *("honeypot"),
     }
 )
-REGION = ("id", "from_name", "to_name", "type", "value", "meta", "origin", "readonly", "hidden", "locked")
+REGION = (
+    *(
+        "id",
+        "from_name",
+        "to_name",
+        "type",
+        "value",
+        "meta",
+        "score",
+        "origin",
+        "readonly",
+        "hidden",
+        "locked",
+    ),
+)
 RELATION = ("type", "from_id", "to_id", "direction", "labels")
 
 
@@ -135,7 +149,7 @@ def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Co
             job.lost["second label of a region"] += max(0, len(labels) - 1)
             if labels:
                 index[str(part.get("id"))] = len(spans)
-                span_extra = _meta(part, job)
+                span_extra = {**_meta(part, job), **_confidence(part, job)}
                 start, end = _offsets(place, text, value, job)
                 spans.append({**span_extra, "start": start, "end": end, "label": labels[0]})
         elif kind == "choices" and not of_a_region:
@@ -191,6 +205,14 @@ def _meta(part: dict[str, Any], job: Conversion) -> dict[str, Any]:
     return meta if isinstance(meta, dict) else {}
 
 
+def _confidence(part: dict[str, Any], job: Conversion) -> dict[str, Any]:
+    """The score of a region is the confidence of a span."""
+    score = part.get("score")
+    valid = isinstance(score, int | float) and not isinstance(score, bool)
+    job.lost["scores that are no numbers"] += not valid and score is not None
+    return {"confidence": score} if valid else {}
+
+
 def _folded(text: str) -> str:
     return " ".join(text.split())
 
@@ -226,7 +248,10 @@ def _task(record: Record, job: Conversion) -> dict[str, Any]:
             "type": "labels",
             "value": {**value, "labels": [span.label]},
         }
-        result.append({**region, **({"meta": span.model_extra} if span.model_extra else {})})
+        meta = dict(span.model_extra or {})
+        if isinstance(meta.get("confidence"), int | float) and not isinstance(meta["confidence"], bool):
+            region["score"] = meta.pop("confidence")
+        result.append({**region, **({"meta": meta} if meta else {})})
     for relation in record.relations:
         ends = {"from_id": f"s{relation.head}", "to_id": f"s{relation.child}"}
         result.append({"type": "relation", **ends, "direction": "right", "labels": [relation.label]})

@@ -15,6 +15,7 @@ from ie.core.pipelines import load_pipeline, pipeline_exists
 from ie.core.text import one_line
 from ie.data.docs import pipeline_record
 from ie.data.records import Record
+from ie.deploy.watch.counters import KnownTexts
 from ie.evaluation import rules_and_model
 
 COMPONENTS = ("categories", "crf", "linker", "money", "relations")
@@ -120,12 +121,17 @@ def create_few_entities(nlp: Language, name: str, most: int) -> Callable[[Doc], 
     return few_entities
 
 
-def line_of(doc: Doc) -> str:
-    """The annotation of a text, as a line of JSON."""
+def record_of(doc: Doc) -> Record:
+    """The annotation of a text."""
     record = pipeline_record(doc)
     if record.cats:
         record.cats = {label: round(score, DIGITS) for label, score in record.cats.items()}
-    return record.to_line()
+    return record
+
+
+def line_of(doc: Doc) -> str:
+    """The annotation of a text, as a line of JSON."""
+    return record_of(doc).to_line()
 
 
 def at_least(line: str, confidence: float) -> str:
@@ -153,10 +159,15 @@ class Annotator:
         load: loads the pipeline.
         warm_texts: number of texts whose words are kept.
         new_words: number of new words after which the pipeline is loaded again.
+        known: if the texts are measured for `watch`.
     """
 
-    def __init__(self, load: Callable[[], Language], warm_texts: int, new_words: int) -> None:
+    def __init__(
+        self, load: Callable[[], Language], warm_texts: int, new_words: int, known: KnownTexts | None = None
+    ) -> None:
         self._load, self._warm_texts, self._new_words = load, warm_texts, new_words
+        self._known = known
+        self._values: list[dict[str, float] | None] = []
         self._begin()
         # In a batch, spaCy's classifier gives a text without tokens another score.
         self._empty = line_of(self.nlp(""))
@@ -175,6 +186,11 @@ class Annotator:
                 return [None]
             return [line for text in texts for line in self([text])]
 
+    def measured(self) -> list[dict[str, float] | None]:
+        """The measures of the texts since the last call."""
+        values, self._values = self._values, []
+        return values
+
     def _annotate(self, texts: Sequence[str]) -> list[str | None]:
         if len(self.nlp.vocab) - self._words > self._new_words:  # forgotten ones count
             try:
@@ -185,18 +201,27 @@ class Annotator:
         with self.nlp.memory_zone() if self._cold <= 0 else nullcontext():
             self._cold -= len(filled)
             docs = self.nlp.pipe(filled, batch_size=max(1, len(filled)))
-            lines = list(map(line_of, docs))
+            found = [record_of(doc) for doc in docs]
+        if self._known:
+            self._values += [self._known.values(record) for record in found]
+        lines = [record.to_line() for record in found]
         remaining = iter(lines)
         return [next(remaining) if text else self._empty for text in texts]
 
 
-def start(model: str, entities: int, warm_texts: int, new_words: int) -> tuple[Annotator, dict[str, str]]:
+def start(
+    model: str, corpus: Path | None, entities: int, warm_texts: int, new_words: int
+) -> tuple[Annotator, dict[str, str]]:
     """The annotator of a pipeline, which has read a text, and the pipeline's name, version and components.
+
+    Args:
+        corpus: folder of the split, if the texts are measured for `watch`.
 
     Raises:
         UserError: it can't be loaded, or fails.
     """
-    annotator = Annotator(lambda: bound(load(model), entities), warm_texts, new_words)
+    known = KnownTexts.read(corpus) if corpus else None
+    annotator = Annotator(lambda: bound(load(model), entities), warm_texts, new_words, known)
     try:
         list(annotator.nlp.pipe([TRIAL]))
     except Exception as error:

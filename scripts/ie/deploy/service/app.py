@@ -96,6 +96,7 @@ class AnnotationService:
             Route("/openapi.json", self.openapi),
         ]
         self._workers, self._limits, self._example = workers, settings.limits, example
+        self._interval = settings.watch.interval
         self._failed, self._announced = failed, {"name": name, "version": version}
         self._pipeline: dict[str, str] = {}
         self._batcher = Batcher(
@@ -162,10 +163,25 @@ class AnnotationService:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Load the pipeline while the server already answers; stop the workers at the end."""
-        task = asyncio.create_task(self._load())
+        tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._write_counters())]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         self._workers.stop()
+        self._write_once()
+
+    async def _write_counters(self) -> None:
+        while self._workers.counters:
+            await asyncio.sleep(self._interval)
+            self._write_once()
+
+    def _write_once(self) -> None:
+        """Write the counters; a full disk doesn't end the service."""
+        try:
+            if self._workers.counters:
+                self._workers.counters.write()
+        except UserError as error:
+            logs.LOGGER.error("fault", extra={"fields": {"message": str(error)}})
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """The answer to a request that raised `RequestError`."""

@@ -34,8 +34,16 @@ class WorkSettings(Section):
     new_words: int = Field(1_000_000, ge=1000)
 
 
+class CountSettings(Section):
+    """`[watch]`: anonymous counters."""
+
+    counters: bool = False
+    interval: float = Field(60, gt=0)
+
+
 class ServiceSettings(Section):
     """The whole file."""
 
     limits: RequestLimits = RequestLimits()
     work: WorkSettings = WorkSettings()
+    watch: CountSettings = CountSettings()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,11 +16,15 @@ import psutil
 from ie.core.errors import RequestError, UserError
 from ie.deploy.service import annotator, logs
 from ie.deploy.service.settings import ServiceSettings
+from ie.deploy.watch.counters import ServedCounters
 
 _here: dict[str, Any] = {}
 
 
-def _start(model: str, *limits: int) -> None:
+Measured = list[dict[str, float] | None]
+
+
+def _start(model: str, corpus: Path | None, *limits: int) -> None:
     """Load the pipeline in a worker; an error is kept and raised by the first call."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -28,7 +33,7 @@ def _start(model: str, *limits: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     try:
-        _here["annotate"], _here["about"] = annotator.start(model, *limits)
+        _here["annotate"], _here["about"] = annotator.start(model, corpus, *limits)
     except UserError as error:
         _here["fault"] = str(error)
 
@@ -44,14 +49,15 @@ def _about() -> dict[str, str]:
     return _here["about"]
 
 
-def _annotate(texts: list[str], seconds: float) -> list[str | None]:
+def _annotate(texts: list[str], seconds: float) -> tuple[list[str | None], Measured]:
     _about()  # fails if it couldn't be loaded
+    annotate = _here["annotate"]
     if multiprocessing.parent_process() is None:  # a thread can't be killed
-        return _here["annotate"](texts)
+        return annotate(texts), annotate.measured()
     # The kernel kills the process then: no handler or thread runs while spaCy's tokenizer works.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        return _here["annotate"](texts)
+        return annotate(texts), annotate.measured()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -88,14 +94,23 @@ class WorkerPool:
 
     Args:
         number: processes; 0 for a thread of this process.
+        corpus: folder of the split, for `counters`. counters: None to count nothing.
     """
 
-    def __init__(self, model: str, number: int, settings: ServiceSettings) -> None:
-        self.number = number
+    def __init__(
+        self,
+        model: str,
+        number: int,
+        settings: ServiceSettings,
+        corpus: Path | None = None,
+        counters: ServedCounters | None = None,
+    ) -> None:
+        self.number, self.counters = number, counters
         # One batch more than workers, so that none is idle while an answer is sent back.
         self.slots = max(1, number) + 1
         work = settings.work
-        self._arguments = (model, settings.limits.entities, work.warm_texts, work.new_words)
+        measured = corpus if counters else None
+        self._arguments = (model, measured, settings.limits.entities, work.warm_texts, work.new_words)
         # After this time all requests of a batch have been refused.
         self._seconds = settings.limits.answer
         self._workers = [PipelineWorker(self._make) for _ in range(max(1, number))]
@@ -143,7 +158,12 @@ class WorkerPool:
             while True:
                 executor = worker.executor
                 try:
-                    return await loop.run_in_executor(executor, _annotate, list(texts), self._seconds)
+                    lines, measured = await loop.run_in_executor(
+                        executor, _annotate, list(texts), self._seconds
+                    )
+                    if self.counters:
+                        self.counters.add(measured)
+                    return lines
                 except (BrokenExecutor, UserError) as error:
                     # The first failure is the batch that it worked on; the next process takes the others.
                     if worker.executor is not executor:

@@ -44,7 +44,7 @@ class WatchReport:
 
     Attributes:
         drift: the comparison. score: on reviewed texts of the sample; None before there are enough.
-        sample: size of the sample.
+        sample: size of the sample; 0 where only counters are known.
         notes: sentences about what was left out.
         manifest: hash of the manifest of the results, by which `status` knows them.
     """
@@ -146,6 +146,10 @@ def answer(report: WatchReport) -> Answer:
         sure.append(f"The last {counted(result.waiting, 'text')} are too few for a comparison of their own.")
     if report.score:
         sure += production.sentences(report.score)
+    elif not report.sample:
+        sure.append(
+            "How good the pipeline is on these texts can't be measured: the service kept none of them."
+        )
     else:
         sure.append("How good the pipeline is on these texts isn't known until some are reviewed.")
     return Answer(headline(result), sure, following(report))
@@ -154,6 +158,8 @@ def answer(report: WatchReport) -> Answer:
 def following(report: WatchReport) -> str:
     """The next step."""
     score = report.score
+    if not report.sample:
+        return "`weasel run apply`: with some texts like these, to draw a sample of them for review."
     if score and score.texts == report.sample and (score.verdict == "worse" or report.drift.drifted):
         return "`weasel run all`: train with the corrected texts, then apply again."
     if score and score.texts == report.sample:
