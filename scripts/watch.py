@@ -71,10 +71,12 @@ def main(
         periods = dict(sorted(periods.items()))
     compared = drift.compare(known.tally, periods)
     gold = read_gold(reviewed, labels, load_data_config(data))
-    score = production.score([one.record for one in drawn.texts()], gold, known, labels)
-    shown = WatchReport(compared, score, len(drawn.texts()), remarks, manifest)
+    texts = drawn.texts()
+    kinds = production.kinds_of(texts, known.words)
+    score = production.score([one.record for one in texts], gold, known, labels, kinds)
+    shown = WatchReport(compared, score, len(texts), remarks, manifest)
     if applied:  # counters have no texts, and the sample of earlier results may be in review
-        production.write_sample(output / "sample.jsonl", results, drawn.texts())
+        production.write_sample(output / "sample.jsonl", results, texts)
     links = html.page_links(output / "watch.html", output.parent)
     write_files(output, {"watch.html": report.page(shown, links), "watch.json": report.to_json(shown)})
     if score:

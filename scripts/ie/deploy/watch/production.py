@@ -5,9 +5,12 @@ memory, and changes little when more texts are applied.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+
+import numpy as np
 
 from ie.core import stats
 from ie.core.files import write_jsonl
@@ -17,6 +20,7 @@ from ie.data import records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 from ie.deploy.watch.applied import AppliedText
+from ie.deploy.watch.measures import values_of
 from ie.deploy.watch.reference import Reference
 from ie.evaluation import history, scoring
 
@@ -71,6 +75,16 @@ class LabelDifference:
 
 
 @dataclass(frozen=True)
+class KindDifference:
+    """F on one kind of text of the sample minus F on its other texts. `holm`: corrected for all kinds."""
+
+    kind: str
+    texts: int
+    difference: Estimate
+    holm: float
+
+
+@dataclass(frozen=True)
 class ProductionScore:
     """The pipeline on the reviewed part of the sample, beside its score on test.
 
@@ -78,6 +92,7 @@ class ProductionScore:
         texts: reviewed texts. sample: all texts of the sample.
         difference: F on the sample minus F on test. holm: p of no difference, corrected for all labels.
         labels: of each label, the largest loss first.
+        kinds: of each kind of text, the worst first.
     """
 
     texts: int
@@ -88,6 +103,7 @@ class ProductionScore:
     difference: Estimate
     holm: float
     labels: tuple[LabelDifference, ...]
+    kinds: tuple[KindDifference, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -100,13 +116,64 @@ class ProductionScore:
         """The labels that are worse beyond noise."""
         return [one for one in self.labels if one.holm < 1 - stats.CONFIDENCE and one.difference.value < 0]
 
+    def worst_kinds(self) -> list[KindDifference]:
+        """The kinds of text that are worse than the others beyond noise."""
+        return [one for one in self.kinds if one.holm < 1 - stats.CONFIDENCE and one.difference.value < 0]
+
+
+def kinds_of(sample: Sequence[AppliedText], words: Collection[str]) -> list[frozenset[str]]:
+    """The kinds that each text is of: its file or day, its category, and in which half of the sample it is by
+    length and by unknown words.
+
+    Args:
+        words: of the training texts.
+    """
+    values = [values_of(one.record, words) for one in sample]
+    halves = {
+        name: median([of_text.get(name, 0.0) for of_text in values]) if values else 0.0
+        for name in ("length", "unknown words")
+    }
+    named = {"length": ("longer texts", "shorter texts")}
+    named["unknown words"] = ("texts with more unknown words", "texts with fewer unknown words")
+    kinds = []
+    for one, of_text in zip(sample, values, strict=True):
+        kind = {f"texts of {one.period}"}
+        kind |= {f"texts of the category {name}" for name in one.record.categories}
+        kind |= {named[name][of_text.get(name, 0.0) <= middle] for name, middle in halves.items()}
+        kinds.append(frozenset(kind))
+    return kinds
+
+
+def _compared(counts: np.ndarray, kinds: Sequence[Collection[str]]) -> tuple[KindDifference, ...]:
+    """Each kind against the other texts, where both are enough for a score."""
+    measured = {}
+    for kind in sorted({kind for of_text in kinds for kind in of_text}):
+        inside = np.array([kind in of_text for of_text in kinds])
+        if min(inside.sum(), (~inside).sum()) >= FEWEST:
+            measured[kind] = int(inside.sum()), stats.unpaired_difference(counts[inside], counts[~inside])
+    corrected = stats.holm([p for _, (_, p) in measured.values()])
+    differences = [
+        KindDifference(kind, n, difference, holm)
+        for (kind, (n, (difference, _))), holm in zip(measured.items(), corrected, strict=True)
+    ]
+    return tuple(sorted(differences, key=lambda one: one.difference.value))
+
 
 def score(
-    sample: Sequence[Record], gold: Iterable[Record], reference: Reference, scheme: Scheme
+    sample: Sequence[Record],
+    gold: Iterable[Record],
+    reference: Reference,
+    scheme: Scheme,
+    kinds: Sequence[Collection[str]] = (),
 ) -> ProductionScore | None:
-    """The score on the texts of the sample that people accepted; None if these are fewer than `FEWEST`."""
+    """The score on the texts of the sample that people accepted; None if these are fewer than `FEWEST`.
+
+    Args:
+        kinds: of each text of the sample (see `kinds_of`).
+    """
     answers = {record.text: record for record in records.accepted(list(gold))}
     pairs = [(answers[record.text], record) for record in sample if record.text in answers]
+    of_pairs = [kind for record, kind in zip(sample, kinds, strict=False) if record.text in answers]
     if len(pairs) < FEWEST or not len(reference.counts):
         return None
     right, predicted = (scoring.view(side, scheme.scored) for side in zip(*pairs, strict=True))
@@ -134,11 +201,12 @@ def score(
         difference=everything.difference,
         holm=everything.holm,
         labels=tuple(sorted(labels, key=lambda one: one.difference.value)),
+        kinds=_compared(counts.sum(axis=1), of_pairs) if of_pairs else (),
     )
 
 
 def sentences(score: ProductionScore) -> list[str]:
-    """The score in words, and the label that fell."""
+    """The score in words, the labels that fell, and the kind of text that is worst."""
     f = stats.format_score(score.f, documents=score.texts)
     test = stats.format_score(score.test, documents=score.test_texts)
     n = min(score.texts, score.test_texts)
@@ -156,6 +224,13 @@ def sentences(score: ProductionScore) -> list[str]:
             f"{one.label} by {stats.format_difference(one.difference.absolute(), n)}" for one in worse
         )
         lines.append(f"Worse beyond noise, by label: {changes}.")
+    if worst := score.worst_kinds():
+        one = worst[0]
+        smaller = min(one.texts, score.texts - one.texts)
+        lines.append(
+            f"Worse than the others of the sample: {one.kind}, by "
+            f"{stats.format_difference(one.difference.absolute(), smaller)}."
+        )
     return lines
 
 

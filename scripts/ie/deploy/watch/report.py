@@ -331,5 +331,9 @@ def to_json(report: WatchReport) -> dict[str, Any]:
             "labels": {
                 one.label: one.difference.flat("difference") | {"holm": one.holm} for one in score.labels
             },
+            "kinds": {
+                one.kind: one.difference.flat("difference") | {"holm": one.holm, "texts": one.texts}
+                for one in score.kinds
+            },
         },
     }

@@ -42,6 +42,37 @@ def texts(n: int, found: dict[str, float]) -> tuple[list[Record], list[Record]]:
     return gold, predicted
 
 
+def test_the_kind_of_text_that_is_worst_is_named():
+    gold, predicted = texts(30, {"COMPANY": 0.9, "CITY": 0.9})
+    more_gold, worse = texts(60, {"COMPANY": 0.2, "CITY": 0.2})
+    gold += more_gold[30:]
+    sample = [
+        AppliedText("", i, f"{'old' if i < 30 else 'new'}.jsonl", record)
+        for i, record in enumerate([*predicted, *worse[30:]])
+    ]
+    kinds = production.kinds_of(sample, frozenset({"x"}))
+    assert {kind for of_text in kinds for kind in of_text} >= {"texts of old.jsonl", "texts of new.jsonl"}
+    scheme = Scheme(span_labels=LABELS)
+    score = production.score([one.record for one in sample], gold, reference(), scheme, kinds)
+    assert [one.kind for one in score.worst_kinds()] == ["texts of new.jsonl"]
+    assert production.sentences(score)[-1].startswith(
+        "Worse than the others of the sample: texts of new.jsonl"
+    )
+    # of one kind alone there is nothing to compare, and noise isn't named
+    alike = production.score([one.record for one in sample[:30]], gold, reference(), scheme, kinds[:30])
+    assert alike.worst_kinds() == []
+
+
+def test_texts_are_divided_by_length_words_and_category():
+    rows = [Record(text="known " * n, cats={"FUNDING": n % 2}) for n in range(1, 5)]
+    rows[3] = Record(text="other other other other")
+    kinds = production.kinds_of([AppliedText("", i, "a", row) for i, row in enumerate(rows)], {"known"})
+    assert kinds[0] == {
+        "texts of a", "texts of the category FUNDING", "shorter texts", "texts with fewer unknown words",
+    }  # fmt: skip
+    assert kinds[3] == {"texts of a", "longer texts", "texts with more unknown words"}
+
+
 def test_a_sample_is_the_same_in_any_order_and_has_each_text_once():
     first, second = RandomSample(20), RandomSample(20)
     everything = [applied(i) for i in range(500)]
