@@ -9,13 +9,13 @@ services never wait for each other, and a killed one loses the last interval alo
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ie.core.errors import UserError
 from ie.core.files import write_json
@@ -118,7 +118,7 @@ class ServedCounters:
 
     def __init__(self, folder: Path, model: str) -> None:
         self.model = model
-        self.path = folder / f"served-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
+        self.path = folder / f"served-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}.json"
         self.days: dict[str, DayCounts] = {}
         self._written = 0
 
@@ -178,4 +178,5 @@ def read(folder: Path, model: Path, key: str, measures: Sequence[Measure]) -> tu
             f"{folder}: was counted with other pipelines, or other versions of it, than {model}; name the "
             "one that is served (--vars.apply_pipeline)."
         )
-    return {day: counts.tally(measures) for day, counts in sorted(days.items())}, others
+    tallies = {day: counts.tally(measures) for day, counts in sorted(days.items()) if counts.amounts.texts}
+    return tallies, others

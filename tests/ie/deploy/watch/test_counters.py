@@ -122,6 +122,20 @@ def test_a_damaged_file_is_named(tmp_path: Path, change, reason: str):
     assert str(path) in str(error.value)
 
 
+def test_a_day_without_texts_is_left_out(tmp_path: Path):
+    counted = served(tmp_path, "m", range(5))
+    counted.days["2026-03-02"] = DayCounts()
+    counted.add([values_of(found(0), KNOWN)])
+    counted.write()
+    days, _ = counters.read(tmp_path, MODEL, "m", MEASURES)
+    assert "2026-03-01" in days
+    assert "2026-03-02" not in days
+
+
+def test_services_that_begin_together_have_files_of_their_own(tmp_path: Path):
+    assert len({ServedCounters(tmp_path, "m").path for _ in range(20)}) == 20
+
+
 def test_a_cut_file_is_named(tmp_path: Path):
     path = served(tmp_path, "m", range(5)).path
     path.write_text(path.read_text(encoding="utf-8")[:40], encoding="utf-8")
