@@ -21,7 +21,7 @@ from wasabi import msg
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text, read_text
 from ie.core.settings import first_fault
-from ie.core.text import text_hash
+from ie.core.text import one_line, text_hash
 from ie.data import language
 from ie.data.documents.places import place
 from ie.data.language import Lang
@@ -255,7 +255,12 @@ class Reader:
         if not record.spans:
             return
         text = record.text
-        tokens = self.tokenizer(text) if self.tokenizer else ()
+        try:
+            tokens = self.tokenizer(text) if self.tokenizer else ()
+        except Exception as error:  # of the tokenizer's own library: Japanese texts of over 49,149 bytes
+            raise UserError(
+                f"{report.place}: the tokenizer refuses the text ({one_line(error, 200)}); divide it."
+            ) from None
         starts, ends = [t.idx for t in tokens], [t.idx + len(t) for t in tokens]
         original, aligned = list(record.spans), []
         for i, span in enumerate(original):

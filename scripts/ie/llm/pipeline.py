@@ -165,7 +165,8 @@ def annotate(
 ) -> Iterator[tuple[Record, list]]:
     """Run the pipeline over texts. It doesn't see the annotation of the records.
 
-    A text that would take the tokenizer too long (`tokenizer.stretch_fault`) gets an error instead.
+    A text that would take the tokenizer too long (`tokenizer.stretch_fault`), or that it refuses, gets an
+    error instead: the Japanese one reads no more than 49,149 bytes.
 
     Yields:
         For each text, in order: the record with the annotation, and the `Answer`s, which have the timings.
@@ -175,10 +176,16 @@ def annotate(
 
     def docs() -> Iterator[Doc]:
         for record in records:
-            waiting.append((record, stretch_fault(record.text, limit)))
-            if waiting[-1][1] is None:
-                # As a doc, because spaCy refuses texts longer than max_length. No model here sees them whole.
-                yield nlp.tokenizer(record.text)
+            fault, doc = stretch_fault(record.text, limit), None
+            if fault is None:
+                try:
+                    # As a doc, because spaCy refuses texts longer than max_length. No model sees them whole.
+                    doc = nlp.tokenizer(record.text)
+                except Exception as error:  # of the tokenizer's own library
+                    fault = f"the tokenizer refuses it ({one_line(error, 200)})"
+            waiting.append((record, fault))
+            if doc is not None:
+                yield doc
 
     name = " + ".join(dict.fromkeys(model.provider.name for model in llm_models(nlp)))
     for doc in streaming.pipe(nlp, docs()):

@@ -334,6 +334,15 @@ def test_the_same_records_give_the_same_bytes():
     )
 
 
+def test_a_text_that_the_tokenizer_refuses_is_named(tmp_path):
+    def refusing(text):
+        raise ValueError("Input is too long")
+
+    path = write_lines(tmp_path / "a.jsonl", [GOOD])
+    with pytest.raises(UserError, match=r"a\.jsonl:1: the tokenizer refuses the text \(Input is too long\)"):
+        read_records(path, tokenizer=refusing)
+
+
 def test_an_unknown_language():
     with pytest.raises(UserError, match="'qq'"):
         records.blank("qq")
@@ -498,7 +507,8 @@ def test_any_json_is_a_record_or_a_mistake_with_a_line(tmp_path, nlp, value):
 def test_any_bytes_are_records_or_a_mistake_with_a_line(tmp_path, raw):
     path = tmp_path / "a.jsonl"
     path.write_bytes(raw)
-    with pytest.raises(UserError, match=r"a\.jsonl:\d+: "):
+    # a byte order mark alone is an empty file
+    with pytest.raises(UserError, match=r"a\.jsonl:(\d+:)? "):
         read_records(path)
 
 

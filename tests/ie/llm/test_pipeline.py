@@ -308,6 +308,25 @@ def test_a_failed_call_is_an_error_of_its_record_only(fake):
     assert "content_filter" in after
 
 
+def test_a_text_that_the_tokenizer_refuses_is_set_aside(fake):
+    """As SudachiPy refuses Japanese texts of more than 49,149 bytes."""
+    with FakeLLM(always=None) as server:
+        nlp = fake(server)
+        tokenizer = nlp.tokenizer
+
+        def refusing(text):
+            if text.startswith("Bad"):
+                raise ValueError("Input is too long")
+            return tokenizer(text)
+
+        nlp.tokenizer = refusing
+        records = [Record(text=text) for text in ("Acme sold", "Bad words", "Velto sold")]
+        after = said(records, nlp)
+    assert [record.text for record in after] == ["Acme sold", "Bad words", "Velto sold"]
+    faults = [record.model_extra["llm"].get("error") for record in after]
+    assert faults == [None, "the tokenizer refuses it (Input is too long)", None]
+
+
 def test_all_three_tasks_run_one_after_the_other(fake):
     def answer(path, prompt):
         if prompt.endswith("COMPANY:"):
