@@ -2,6 +2,8 @@
 
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,8 @@ def marked(record: Record, colours: dict[str, str]) -> Markup:
         {"start": span.start, "end": span.end, "label": str(escape(span.label))}
         for span in sorted(record.spans, key=lambda s: s.start)
     ]
-    document = {"text": record.text, "ents": ents, "title": None}
+    kinds = Counter(map(unicodedata.bidirectional, record.text))
+    direction = "rtl" if kinds["R"] + kinds["AL"] > kinds["L"] else "ltr"
+    document = {"text": record.text, "ents": ents, "title": None, "settings": {"direction": direction}}
     drawing = displacy.render(document, style="ent", manual=True, options={"colors": colours}, jupyter=False)
     return Markup(drawing)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from jinja2 import ChoiceLoader, DictLoader
 
+from ie.data.records import Record, Span
 from ie.reports import html
 from ie.reports.html import Answer, PageLink, commands, contents, page_links
 
@@ -45,3 +46,9 @@ def test_contents_are_the_parts_that_fold(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_commands_are_code_and_all_else_is_escaped() -> None:
     assert commands("`weasel run all` & <b>") == "<code>weasel run all</code> &amp; &lt;b&gt;"
+
+
+def test_arabic_texts_run_from_right_to_left():
+    arabic = Record(text="NileSoft اشترت شركة مدار", spans=[Span(start=20, end=24, label="COMPANY")])
+    assert "direction: rtl" in html.marked(arabic, {})
+    assert "direction: ltr" in html.marked(Record(text="Acme bought مدار."), {})
