@@ -34,7 +34,9 @@ def main(
     loops: Annotated[
         str, typer.Option(help="What meets the demo's pipeline: held-out writers of the demo, or fire.")
     ] = "w1,w2,w3,fire",
-    corrected: Annotated[int, typer.Option(help="Texts that are corrected.", min=10)] = 50,
+    corrected: Annotated[
+        str, typer.Option(help="How many texts are corrected, separated by commas; at most half of them.")
+    ] = "50,200",
     max_steps: options.MaxSteps = 400,
     data_sets: Annotated[Path, typer.Option(help="Folder with the public sets.")] = Path("data"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
@@ -52,7 +54,10 @@ def main(
         names = names_among(SETS, "--sets", sets)
         show_draws(draws_of(names, trainer, data_sets, reviewed, (same, other), shares))
     if "loop" in wanted:
-        show_loops([loop_of(name, trainer, data_sets, reviewed, corrected) for name in names_in(loops)])
+        sizes = [int(size) for size in names_in(corrected)]
+        show_loops(
+            [one for name in names_in(loops) for one in loops_of(name, trainer, data_sets, reviewed, sizes)]
+        )
 
 
 def draws_of(
@@ -95,13 +100,16 @@ def draws_of(
     return rows
 
 
-def loop_of(name: str, trainer: Trainer, data_sets: Path, reviewed: Path, corrected: int) -> CorrectionLoop:
-    """The loop over the texts of a writer or of FIRE."""
+def loops_of(
+    name: str, trainer: Trainer, data_sets: Path, reviewed: Path, sizes: list[int]
+) -> list[CorrectionLoop]:
+    """The loops over the texts of a writer or of FIRE; the first size, and others of at most half the texts."""
     if name == "fire":
         parts, theirs = watch.of_fire(data_sets, reviewed, trainer.data)
     else:
         parts, theirs = watch.of_writer(name, reviewed, trainer.data)
-    return watch.loop_of(name, parts, theirs, trainer, corrected)
+    fitting = [sizes[0], *(size for size in sizes[1:] if size <= len(theirs) / 2)]
+    return [watch.loop_of(name, parts, theirs, trainer, size) for size in fitting]
 
 
 def show_draws(rows: list[Draws]) -> None:
@@ -141,8 +149,17 @@ def show_loops(loops: list[CorrectionLoop]) -> None:
         )
     print_table(rows, ("Texts", "Named", "F on test", "F of the sample", "F before", "F after", "Gain"))
     for one in loops:
-        sentences = [report.headline(one.drift), *production.sentences(one.score)]
+        sentences = [report.headline(one.drift), *production.sentences(one.score), won_back(one)]
         print(wrapped(f"{one.name}: {' '.join(sentences)}"))
+
+
+def won_back(one: CorrectionLoop) -> str:
+    """Which part of the lost F the corrections win back, in a sentence."""
+    if one.score.verdict != "worse":
+        return "There is nothing to win back beyond noise."
+    before, after = (float(stats.intervals(counts)[2].value) for counts in (one.before, one.after))
+    share = (after - before) / (one.score.test.value - before)
+    return f"{one.score.texts} corrected texts win back {share:.0%} of the F that was lost."
 
 
 if __name__ == "__main__":
