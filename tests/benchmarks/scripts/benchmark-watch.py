@@ -103,7 +103,7 @@ def draws_of(
 def loops_of(
     name: str, trainer: Trainer, data_sets: Path, reviewed: Path, sizes: list[int]
 ) -> list[CorrectionLoop]:
-    """The loops over the texts of a writer or of FIRE; the first size, and others of at most half the texts."""
+    """The loops over the texts of a writer or of FIRE: of the first size, and others up to half the texts."""
     if name == "fire":
         parts, theirs = watch.of_fire(data_sets, reviewed, trainer.data)
     else:
