@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import threading
@@ -17,7 +18,7 @@ import pytest
 import spacy
 from prometheus_client.parser import text_string_to_metric_families
 from running import ROOT, crowd, run_command, stops_with_weasel
-from serving import CONFIG, DEAL, Server
+from serving import CONFIG, DEAL, Server, settings
 
 from ie.core.errors import UserError
 from ie.data.records import Record
@@ -431,6 +432,16 @@ class TestMistakes:
         (tmp_path / "bad.cfg").write_text("[limits]\ntexts = 10\nqueue = 5\n")
         told = self.fails(capsys, "--model", model, "--settings", tmp_path / "bad.cfg")
         assert "texts must not be more than queue" in told
+
+    def test_counters_that_watch_could_not_compare(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        counting = settings(tmp_path, counters="true")
+        told = self.fails(capsys, "--model", model, "--settings", counting, "--corpus", tmp_path)
+        assert "train.jsonl: there is no such file; run `weasel run split`" in told
+        counters_of = runpy.run_path(str(ROOT / "scripts/serve.py"))["counters_of"]
+        with pytest.raises(UserError, match="not packages; serve a folder, or set counters = false"):
+            counters_of("en_deal_news", tmp_path, tmp_path)
 
     @pytest.mark.parametrize("workers", [0, 1])
     def test_a_broken_pipeline_ends_it(self, model: Path, tmp_path: Path, workers: int) -> None:
