@@ -162,7 +162,7 @@ def test_documents_are_imported_as_raw_texts(folder, capsys):
     assert "2 documents read, 1 set aside." in outcome.output
     assert "scan.pdf: has no text layer" in outcome.output
     rows = [json.loads(line) for line in (folder / "new.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [row["text"] for row in rows] == ["Deals\nHooli raised $5m.", "Acme raised $6m."]
+    assert [row["text"] for row in rows] == ["Deals Hooli raised $5m.", "Acme raised $6m."]
     assert rows[0]["meta"]["paragraphs"] == [1, 2]
     assert list(rows[1]["meta"]["pages"]) == ["1"]
     outcome = run_command("import", [*options, "--target", folder / "reviewed.jsonl"], capsys)

@@ -28,8 +28,8 @@ class Cut:
 def cut(content: Content, min_chars: int, max_chars: int) -> Iterator[Cut]:
     """The texts of a document.
 
-    A text ends at `max_chars`, before a heading, or after a paragraph once it has `min_chars`. A heading
-    stays with what follows it.
+    A text ends at `max_chars`, before a heading, or once it has `min_chars`. So a short heading stays with
+    what follows it.
     """
     group: list[Block] = []
     for block in _divided(content.blocks, max_chars):
@@ -45,9 +45,8 @@ def _ends_before(group: list[Block], block: Block, min_chars: int, max_chars: in
     size = sum(len(one.text) + 1 for one in group)
     if size + len(block.text) > max_chars or group[-1].part != block.part:
         return True
-    if all(one.kind == "heading" for one in group):
-        return False
-    return block.kind == "heading" or size > min_chars
+    is_heading_alone = all(one.kind == "heading" for one in group)
+    return size > min_chars or (block.kind == "heading" and not is_heading_alone)
 
 
 def _divided(blocks: list[Block], max_chars: int) -> Iterator[Block]:
@@ -79,12 +78,15 @@ def _piece(block: Block, start: int, end: int) -> Block:
 
 def _text(group: list[Block], content: Content) -> Cut:
     lines: list[PageLine] = []
-    parts: list[str] = []
-    at = 0
+    text = ""
+    before = ""
     for block in group:
-        lines += [[line[0] + at, line[1] + at, *line[2:]] for line in block.lines]
-        parts.append(block.text)
-        at += len(block.text) + 1
+        # To spaCy a line end is a token, which pipelines that were trained on single lines don't know.
+        listed = {before, block.kind} & {"item", "row"}
+        text += ("\n" if listed else " ") if text else ""
+        lines += [[line[0] + len(text), line[1] + len(text), *line[2:]] for line in block.lines]
+        text += block.text
+        before = block.kind
     meta: dict[str, Any] = {"part": group[0].part} if group[0].part else {}
     pages = sorted({page for block in group for page in block.pages})
     if pages:
@@ -93,4 +95,4 @@ def _text(group: list[Block], content: Content) -> Cut:
         meta["paragraphs"] = [group[0].number, group[-1].number]
     if lines:
         meta["lines"] = lines
-    return Cut("\n".join(parts), meta)
+    return Cut(text, meta)

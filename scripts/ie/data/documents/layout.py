@@ -325,7 +325,7 @@ def running_lines(pages: Sequence[tuple[float, Sequence[Line]]]) -> list[list[Li
         for part in parts:
             if key := _edge(part, height):
                 seen.setdefault(key, []).append((number, part.y0))
-    least = max(2, min(5, round(0.3 * len(pages))))
+    least = max(2, min(3, round(0.3 * len(pages))))
 
     def is_running(part: Line, height: float) -> bool:
         key = _edge(part, height)

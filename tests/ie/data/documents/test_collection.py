@@ -49,10 +49,15 @@ class TestCut:
         ]
         blocks = [Block(text, kind) for text, kind in [*kinds, ("Four.", "paragraph")]]
         assert [piece.text for piece in cut(Content(blocks), 100, 1000)] == [
-            "Title\nOne two.\nThree.",
-            "Next\nFour.",
+            "Title One two. Three.",
+            "Next Four.",
         ]
         assert [piece.text for piece in cut(Content(blocks[1:3]), 0, 1000)] == ["One two.", "Three."]
+
+    def test_without_a_least_size_every_block_is_a_text(self):
+        blocks = [Block("Title", "heading"), Block("One.", "item"), Block("Two.", "item")]
+        assert [piece.text for piece in cut(Content(blocks), 0, 1000)] == ["Title", "One.", "Two."]
+        assert [piece.text for piece in cut(Content(blocks), 100, 1000)] == ["Title\nOne.\nTwo."]
 
     def test_long_paragraphs_are_divided_at_sentences(self):
         [first, second] = cut(Content([Block("One two three. Four five six seven.")]), 0, 25)
@@ -61,7 +66,7 @@ class TestCut:
     def test_places_move_with_the_words(self):
         lines = [[0, 3, 1, 10, 20, [5, 30]], [4, 14, 2, 10, 20, [5, 30, 40, 90]]]
         blocks = [Block("Head", "heading"), Block("One two. three", pages=[1, 2], lines=lines)]
-        [text] = cut(Content(blocks, {1: (595, 842), 2: (595, 842)}), 0, 100)
+        [text] = cut(Content(blocks, {1: (595, 842), 2: (595, 842)}), 100, 1000)
         assert text.meta["pages"] == {"1": [595, 842], "2": [595, 842]}
         start = text.text.index("three")
         assert boxes(text.text, text.meta, start, start + 5) == [(2, 40, 10, 90, 20)]
