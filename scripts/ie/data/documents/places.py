@@ -30,12 +30,6 @@ def _numbered(noun: str, numbers: Sequence[int]) -> str:
     return f"{noun} {first}" if first == last else f"{noun}s {first}–{last}"
 
 
-def span_place(text: str, meta: Mapping[str, Any], start: int, end: int) -> str:
-    """Where a span stands: of several pages, those that its words are on."""
-    pages = sorted({box[0] for box in boxes(text, meta, start, end)})
-    return place({**meta, "pages": pages} if pages else meta)
-
-
 def boxes(text: str, meta: Mapping[str, Any], start: int, end: int) -> list[Box]:
     """The boxes of a span, one per line: they hold the words that it touches, whole."""
     return [
