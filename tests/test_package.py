@@ -57,6 +57,22 @@ def test_wheel_requires_what_the_tokenizer_of_its_language_needs(model: Path, tm
     assert "Requires-Dist: sudachidict_core" in about
 
 
+def test_the_trial_installs_what_only_pythonpath_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = []
+
+    def call(command: list, fault: str, remedy: str, environment: dict | None = None) -> str:
+        environments.append(environment)
+        return "[]"
+
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setattr(wheels, "call", call)
+    monkeypatch.setattr(wheels, "create_environment", lambda folder: folder / "python")
+    assert wheels.attempt(tmp_path / WHEEL, tmp_path / "none.txt", "Acme.", tmp_path) == []
+    assert "PYTHONPATH" not in environments[0]
+
+
 @pytest.mark.slow
 def test_wheel_carries_its_card_and_licence(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture

@@ -173,7 +173,9 @@ def attempt(wheel: Path, constraints: Path, sentence: str, folder: Path) -> list
         install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
         install += ["--quiet", "--disable-pip-version-check", "--no-compile"]
     remedy = "check that pip can install packages here, or add --no-check"
-    call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy)
+    # pip takes what PYTHONPATH leads to for installed, but the trial runs without it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    call([*install, "-c", str(pins), str(wheel)], f"{wheel}: can't be installed", remedy, environment)
     package = wheel.name.split("-")[0]
     # -I: without this folder and PYTHONPATH
     command = [str(python), "-I", "-c", TRY, package, sentence]
