@@ -14,6 +14,7 @@ from wasabi import msg, table
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
+from ie.data.records import blank
 
 
 def main(
@@ -41,6 +42,8 @@ def main(
     sources = {name: data / (f"{name}.jsonl" if languages else name) for name in chosen}
     if absent := [path for path in sources.values() if not path.exists()]:
         raise UserError(f"{absent[0]}: there is no such set; set --vars.data to their folder.")
+    if languages:
+        chosen = [name for name in chosen if has_tokenizer(name)]
     commands = srsly.read_yaml("project.yml")["workflows"]["all"]
     found: list[retarget.RetargetResult] = []
     with tqdm(total=len(chosen) * (len(commands) + 1), desc="retarget") as bar:
@@ -73,6 +76,16 @@ def main(
     )
     write_json(output, retarget.to_json(found))
     msg.good(str(output))
+
+
+def has_tokenizer(lang: str) -> bool:
+    """Whether a language can be measured here; what is missing is printed."""
+    try:
+        blank(lang)
+    except UserError as error:
+        msg.warn(f"left out: {error}")
+        return False
+    return True
 
 
 if __name__ == "__main__":
