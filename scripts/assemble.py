@@ -12,7 +12,7 @@ from ie.core.errors import UserError
 from ie.core.files import published, write_json
 from ie.data import corpora, options
 from ie.evaluation import rules_and_model
-from ie.training import assembly
+from ie.training import answer_training, assembly
 
 
 def main(
@@ -49,10 +49,12 @@ def main(
         )
     with published(output / "model-best") as folder:
         nlp.to_disk(folder)
-    # The entities are those of NER, and so is their confidence.
-    confidence = ner.with_name("confidence.json")
-    if confidence.is_file():
-        shutil.copy(confidence, output)
+        # The entities are those of NER, and so is their confidence.
+        sure, confidence = None, ner.with_name("confidence.json")
+        if confidence.is_file():
+            shutil.copy(confidence, output)
+            train = corpora.load(dev.with_name("train.jsonl"), base)
+            sure = answer_training.add_answer_confidence(nlp, train, records, model=folder, folder=output)
     summary = {
         "pipeline": nlp.pipe_names,
         "left_out": parts.missing,
@@ -61,6 +63,9 @@ def main(
         "sources": assembly.origins({"ner": ner} | {name: sources[name] for name in parts.pipelines}),
     }
     write_json(output / "assemble.json", summary)
+    for kind, reasons in sure.reasons.items() if sure else ():
+        for label, reason in reasons.items():
+            msg.info(f"No confidence of {kind} {label}: {reason}.")
     size = sum(path.stat().st_size for path in (output / "model-best").rglob("*") if path.is_file())
     msg.good(
         f"{output / 'model-best'} ({size / 1e6:.1f} MB): {', '.join(nlp.pipe_names)}; same answers "

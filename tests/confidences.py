@@ -38,7 +38,7 @@ def gold(n: int, seed: int, people: float = 0.3) -> list[Record]:
     return records
 
 
-def write_project(folder: Path, dev: int = 60, people: float = 0.3) -> Path:
+def write_project(folder: Path, dev: int = 100, people: float = 0.3) -> Path:
     """FOLDER/model-best, train.spacy and dev.spacy; returns the pipeline's folder."""
     nlp = name_pipeline()
     folder.mkdir(exist_ok=True)

@@ -8,7 +8,11 @@ import pytest
 from confidences import gold, write_project
 from running import Outcome, run_command, write_lines
 
-from ie.data.records import write_records
+from ie.core.errors import UserError
+from ie.data.records import Record, write_records
+from ie.deploy import acceptance
+from ie.deploy.watch.applied import AppliedText
+from ie.evaluation.confidence import Answer, Threshold
 from ie.review import selection
 from ie.review.suggestion_sources import uncertainty
 from ie.training import confidence_training
@@ -71,7 +75,8 @@ def test_a_promise_is_kept_on_test_and_the_rest_goes_to_review(project: Path, ca
 def test_what_dev_cannot_promise_is_refused(project: Path, capsys) -> None:
     outcome = accept(project, capsys, target=0.999)
     assert outcome.status == 1
-    assert "--target 0.999 can't be promised: dev has 200 answers with a confidence" in outcome.output
+    assert "--target 0.999 can't be promised: there are 200 entities with a confidence" in outcome.output
+    assert "the most that can be promised is --target 0.9" in outcome.output
     assert not (project / "accept").exists()
 
 
@@ -98,3 +103,65 @@ def test_a_pipeline_without_the_component_or_its_answers_is_refused(project: Pat
     assert "there are no answers on dev; run `weasel run train` first" in outcome.output
     other = write_project(project / "other")
     assert "has no component 'confidence'" in accept(project, capsys, model=other).output
+
+
+def held_out(path: Path, rows: list[Answer], reasons: dict[str, str]) -> Path:
+    entities = [vars(Answer(number, "COMPANY", 0.9, True)) for number in range(100)]
+    content = {"dev": entities, "not_calibrated": {}, "dev_documents": 100}
+    content["rows"] = {"answers": [vars(row) for row in rows], "not_calibrated": reasons}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def row(text: str, *sure: float | None) -> Record:
+    spans = [{"start": 0, "end": 1, "label": "COMPANY"}, {"start": 2, "end": 3, "label": "COMPANY"}]
+    known = [{} if p is None else {"row_confidence": p} for p in sure]
+    relations = [{"head": 0, "child": 1, "label": "INVESTOR", **keys} for keys in known]
+    return Record(text=text, spans=spans, relations=relations)
+
+
+def test_rows_are_counted_where_they_are_calibrated(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = [Answer(number, "INVESTOR", 0.9, number % 10 > 0) for number in range(200)]
+    assert acceptance.read_held_out(held_out(tmp_path / "rows.json", rows, {})).unit == "rows"
+    unknown = [Answer(0, "INVESTOR", None, True)]
+    few = held_out(tmp_path / "few.json", unknown, {"INVESTOR": "the pipeline gives 1 answers on dev"})
+    assert acceptance.read_held_out(few).unit == "entities"
+    assert "Rows have no calibrated confidence" in capsys.readouterr().out
+
+
+def test_unsure_rows_are_listed_the_least_sure_first() -> None:
+    records = [row("A B", 0.7, 0.99), row("C D", 0.99), row("E F", 0.98, None), row("G H"), row("I J", 0.3)]
+    texts = [AppliedText("a", number, "a", record) for number, record in enumerate(records)]
+    threshold = Threshold(0.95, 100, 99, 0.96)
+    applied = acceptance.divide(texts, threshold, "rows")
+    assert (applied.answers, applied.accepted, applied.whole, applied.unsure) == (6, 3, 1, 3)
+    listed = list(acceptance.to_review(applied.least_sure, threshold, "rows"))
+    assert [line["text"] for line in listed] == ["E F", "I J", "A B"]
+    assert listed[0]["unsure"] == [1]
+    assert listed[2]["why"] == "1 of 2 rows are less sure than .95"
+    assert len(listed[2]["relations"]) == 2
+
+
+def test_results_of_any_size_keep_the_least_sure_texts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptance, "MOST_UNSURE", 5)
+    sure = [number * 37 % 100 / 100 for number in range(100)]
+    texts = (AppliedText("a", number, "a", row("A B", p)) for number, p in enumerate(sure))
+    applied = acceptance.divide(texts, Threshold(0.9, 1, 1, 0.9), "rows")
+    assert (applied.unsure, applied.whole) == (90, 10)
+    assert [p for p, _ in applied.least_sure] == [0.0, 0.01, 0.02, 0.03, 0.04]
+
+
+def test_results_without_texts_pass_nothing() -> None:
+    applied = acceptance.divide([], Threshold(0.9, 1, 1, 0.9), "rows")
+    assert (applied.answers, applied.accepted, applied.least_sure) == (0, 0, [])
+
+
+def test_what_an_older_version_wrote_is_read_as_entities(tmp_path: Path) -> None:
+    path = held_out(tmp_path / "old.json", [], {})
+    content = json.loads(path.read_text())
+    del content["rows"]
+    path.write_text(json.dumps(content))
+    assert acceptance.read_held_out(path).unit == "entities"
+    path.write_text("[]")
+    with pytest.raises(UserError, match="there are no answers on dev"):
+        acceptance.read_held_out(path)

@@ -70,6 +70,9 @@ UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]{2,
 POSSESSIVE = re.compile(r"['’]s?$")
 ARRAYS = ("ids", "id_ends", "names", "name_ends", "owners", "hashes", "targets", "postings", "bounds")
 
+if not Span.has_extension("link_score"):
+    Span.set_extension("link_score", default=None)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -371,6 +374,8 @@ def near_stems(span: Span) -> set[str]:
 class Linker(Pipe):
     """Sets `ent.kb_id_` of entities with certain labels to an id of the table, or to "NIL".
 
+    `ent._.link_score` is the probability of the likeliest entry, whether it is chosen or not.
+
     Args:
         labels: of the entities.
         similarity: least similarity (0 to 1) of a name found by its trigrams.
@@ -420,7 +425,9 @@ class Linker(Pipe):
         ents = []
         for ent in doc.ents:
             if ent.label_ in self.cfg["labels"]:
-                ent = Span(doc, ent.start, ent.end, label=ent.label, kb_id=self.link(ent)[0], span_id=ent.id)
+                id_, score = self.link(ent)
+                ent = Span(doc, ent.start, ent.end, label=ent.label, kb_id=id_, span_id=ent.id)
+                ent._.link_score = score
             ents.append(ent)
         doc.set_ents(ents, default="unmodified")
         return doc

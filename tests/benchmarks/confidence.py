@@ -55,6 +55,7 @@ class Measurement:
     """All figures of a set.
 
     Attributes:
+        error, area: None where dev is too small for a confidence.
         perfect: the calibration error that a perfectly calibrated confidence shows on as many answers.
         area: under the risk-coverage curve. better: that of each baseline minus it.
         labels: answers and calibration error of each label with a bin of answers.
@@ -67,9 +68,9 @@ class Measurement:
     answers: int
     precision: float
     not_calibrated: dict[str, str]
-    error: Estimate
-    perfect: float
-    area: Estimate
+    error: Estimate | None
+    perfect: float | None
+    area: Estimate | None
     better: dict[str, Estimate]
     labels: dict[str, tuple[int, float]]
     reliability: list[tuple[float, float, int]]
@@ -153,23 +154,22 @@ def measure(
         texts=len(docs),
         dev_answers=len(dev_answers),
         answers=len(answers),
-        precision=float(answers.right.mean()),
+        precision=sum(right) / max(len(right), 1),
         not_calibrated=component.reasons,
-        error=confidence.estimate(answers, confidence.calibration_error),
-        perfect=perfect_error(answers),
-        area=confidence.estimate(answers, confidence.area_under_risk_coverage),
+        error=confidence.estimate(answers, confidence.calibration_error) if known.any() else None,
+        perfect=perfect_error(answers) if known.any() else None,
+        area=confidence.estimate(answers, confidence.area_under_risk_coverage) if known.any() else None,
         better={},
         labels={
             label: (int((labels == label).sum()), confidence.calibration_error(answers[labels == label]))
             for label in sorted(set(labels))
             if (labels == label).sum() >= confidence.IN_BIN
         },
-        reliability=confidence.reliability(answers),
+        reliability=confidence.reliability(answers) if known.any() else [],
         risks=confidence.risk_by_coverage(answers)[:: max(1, len(answers) // 200)].tolist(),
     )
-    for baseline, scores in baselines(
-        [s for s, k in zip(spans, known, strict=True) if k], gold["train"], llm
-    ).items():
+    usable = [span for span, is_known in zip(spans, known, strict=True) if is_known]
+    for baseline, scores in baselines(usable, gold["train"], llm).items() if usable else ():
         other = Answers(answers.text, scores, answers.right)
         result.better[baseline] = confidence.estimate(other, confidence.area_under_risk_coverage, answers)
     result.promises = promises(nlp, gold, draws)

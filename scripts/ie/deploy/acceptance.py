@@ -1,21 +1,42 @@
-"""Which answers of a pipeline can go unread: a threshold from dev, checked on test, applied to results."""
+"""Which answers of a pipeline can go unread: a threshold from dev, checked on test, applied to results.
+
+An answer is an entity, or, if the pipeline is sure of these, a row: a relation with the links and amounts of
+its ends.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heappush, heappushpop
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import srsly
 from spacy.language import Language
+from wasabi import msg
 
 from ie.core.errors import UserError
-from ie.core.stats import Estimate
-from ie.data.docs import pipeline_record
+from ie.core.stats import Estimate, decimals
+from ie.data.docs import pipeline_record, to_doc
 from ie.data.records import Record
 from ie.deploy.watch.applied import AppliedText
-from ie.evaluation import confidence
+from ie.evaluation import confidence, database_rows
 from ie.evaluation.confidence import Answer, Answers, Threshold
+from ie.training.confidence_training import right_spans
+
+Unit = Literal["rows", "entities"]
+# Texts that are kept for review: nobody reads more, and results of any size fit into memory.
+MOST_UNSURE = 10_000
+# Precisions that are tried where a promise can't be made.
+LOWER_TARGETS = tuple(round(0.01 * percent, 2) for percent in range(99, 49, -1))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The pipeline's answers on texts that it didn't learn from, as its training wrote them."""
+
+    unit: Unit
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -42,87 +63,136 @@ class Applied:
     """The results of `apply` at a threshold.
 
     Attributes:
-        unsure: texts with a less sure answer, each with the lowest confidence; None counts as 0.
+        unsure: number of texts with a less sure answer. least_sure: at most `MOST_UNSURE` of them, each with
+            its lowest confidence; None counts as 0.
         whole: texts with answers, all of which are accepted.
     """
 
     answers: int = 0
     accepted: int = 0
     whole: int = 0
-    unsure: list[tuple[float, AppliedText]] = field(default_factory=list)
+    unsure: int = 0
+    least_sure: list[tuple[float, AppliedText]] = field(default_factory=list)
 
 
-def read_dev(path: Path) -> list[Answer]:
-    """The pipeline's answers on dev, as its training wrote them.
+def read_held_out(path: Path) -> HeldOut:
+    """The rows, if they are calibrated, else the entities.
 
     Raises:
         UserError: there are none, or none has a confidence.
     """
     try:
         content = srsly.read_json(path)
-        answers = [Answer(**answer) for answer in content["dev"]]
+        entities = [Answer(**answer) for answer in content["dev"]]
         reasons = dict(content["not_calibrated"])
-    except (OSError, ValueError, KeyError, TypeError):
+        of_rows = content.get("rows", {"answers": [], "not_calibrated": {}})
+        rows = Answers.of([Answer(**answer) for answer in of_rows["answers"]])
+        row_reasons = dict(of_rows["not_calibrated"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: there are no answers on dev; run `weasel run train` first.") from None
-    if not any(answer.confidence is not None for answer in answers):
+    if len(rows):
+        return HeldOut("rows", rows)
+    if row_reasons:
+        reason = next(iter(row_reasons.values()))
+        msg.warn(f"Rows have no calibrated confidence ({reason}), so entities are counted.")
+    if not len(known := Answers.of(entities)):
         reason = next(iter(reasons.values()), "the pipeline finds nothing on dev")
         raise UserError(f"{path}: no answer has a calibrated confidence: {reason}.")
-    return answers
+    return HeldOut("entities", known)
 
 
-def promise(dev: Answers, target: float) -> Threshold:
+def promise(held_out: HeldOut, target: float) -> Threshold:
     """The threshold that keeps a promised precision.
 
     Raises:
-        UserError: dev can't tell.
+        UserError: the answers can't tell.
     """
-    if threshold := confidence.threshold(dev, target):
+    answers = held_out.answers
+    if threshold := confidence.threshold(answers, target):
         return threshold
     least = confidence.needed(target)
-    if len(dev) < least:
+    if len(answers) < least:
         why = (
-            f"dev has {len(dev):,} answers with a confidence, and {least:,} that are all right are the least"
+            f"there are {len(answers):,} {held_out.unit} with a confidence, and {least:,} that are all right "
+            "are the least"
         )
     else:
-        why = "too many of the most confident answers on dev are wrong"
-    raise UserError(f"--target {target:g} can't be promised: {why}; review more dev texts, or promise less.")
+        why = f"too many of the most confident {held_out.unit} are wrong"
+    highest = next((t for t in LOWER_TARGETS if t < target and confidence.threshold(answers, t)), None)
+    most = f"; the most that can be promised is --target {highest:g}" if highest else ""
+    raise UserError(f"--target {target:g} can't be promised: {why}; review more dev texts{most}.")
 
 
-def check(nlp: Language, gold: Sequence[Record], threshold: Threshold) -> Check:
+def check(nlp: Language, gold: Sequence[Record], threshold: Threshold, unit: Unit) -> Check:
     """Count what is accepted on gold texts that chose nothing, and how much of it is right."""
-    answers, found = [], 0
+    answers: list[Answer] = []
+    values = database_rows.values_of(nlp)
     for number, (record, doc) in enumerate(zip(gold, nlp.pipe(r.text for r in gold), strict=True)):
-        known = {(span.start, span.end, span.label) for span in record.spans}
-        for span in pipeline_record(doc).spans:
-            found += 1
-            sure = getattr(span, "confidence", None)
-            answers.append(Answer(number, span.label, sure, (span.start, span.end, span.label) in known))
-    known_answers = Answers.of(answers)
-    accepted = known_answers[known_answers.confidence >= threshold.confidence]
+        found = pipeline_record(doc)
+        if unit == "rows":
+            right = database_rows.right_rows(found, record, values)
+        else:
+            right = right_spans(to_doc(record, nlp), doc.ents)
+        answers += [
+            Answer(number, answer.label, sure, is_right)
+            for answer, sure, is_right in zip(
+                parts(found, unit), confidences(found, unit), right, strict=True
+            )
+        ]
+    known = Answers.of(answers)
+    accepted = known[known.confidence >= threshold.confidence]
     precision = confidence.estimate(accepted, lambda a: float(np.mean(a.right))) if len(accepted) else None
-    return Check(len(gold), found, len(accepted), precision)
+    return Check(len(gold), len(answers), len(accepted), precision)
 
 
-def divide(texts: Iterable[AppliedText], threshold: Threshold) -> Applied:
+def parts(record: Record, unit: Unit) -> Sequence[Any]:
+    """The relations or the spans of a record."""
+    return record.relations if unit == "rows" else record.spans
+
+
+def confidences(record: Record, unit: Unit) -> list[float | None]:
+    """The confidence of each row, or of each entity."""
+    name = "row_confidence" if unit == "rows" else "confidence"
+    return [getattr(part, name, None) for part in parts(record, unit)]
+
+
+def divide(texts: Iterable[AppliedText], threshold: Threshold, unit: Unit) -> Applied:
     """Count the accepted answers in the results of `apply`; the other texts, the least sure first."""
     result = Applied()
-    for applied in texts:
-        sure = [getattr(span, "confidence", None) or 0.0 for span in applied.record.spans]
+    # A heap whose first is the surest; the number breaks ties in favour of the first texts.
+    heap: list[tuple[float, int, AppliedText]] = []
+    for number, applied in enumerate(texts):
+        sure = [p or 0.0 for p in confidences(applied.record, unit)]
         result.answers += len(sure)
         result.accepted += sum(p >= threshold.confidence for p in sure)
         if sure and min(sure) >= threshold.confidence:
             result.whole += 1
         elif sure:
-            result.unsure.append((min(sure), applied))
-    result.unsure.sort(key=lambda pair: (pair[0], pair[1].file, pair[1].row))
+            result.unsure += 1
+            push = heappush if len(heap) < MOST_UNSURE else heappushpop
+            push(heap, (-min(sure), -number, applied))
+    ordered = sorted(heap, key=lambda one: (-one[0], -one[1]))
+    result.least_sure = [(-negative, applied) for negative, _, applied in ordered]
     return result
 
 
-def to_review(unsure: Iterable[tuple[float, AppliedText]], threshold: Threshold) -> Iterator[dict[str, Any]]:
+def to_review(
+    unsure: Iterable[tuple[float, AppliedText]], threshold: Threshold, unit: Unit
+) -> Iterator[dict[str, Any]]:
     """The texts that `review` asks about with `vars.review_select` "unsure", in this order."""
     for _, applied in unsure:
-        spans = [span.model_dump(exclude_unset=True) for span in applied.record.spans]
-        below = sum((span.get("confidence") or 0.0) < threshold.confidence for span in spans)
-        why = f"{below} of {len(spans)} answers are less sure than {threshold.confidence:.2f}"
-        origin = {"file": applied.file, "row": applied.row}
-        yield {"text": applied.record.text, "spans": spans, "why": why, "meta": {"accept": origin}}
+        record = applied.record
+        sure = [p or 0.0 for p in confidences(record, unit)]
+        below = sum(p < threshold.confidence for p in sure)
+        why = f"{below} of {len(sure)} {unit} are less sure than {decimals(threshold.confidence, 2)}"
+        row: dict[str, Any] = {
+            "text": record.text,
+            "spans": [span.model_dump(exclude_unset=True) for span in record.spans],
+            "why": why,
+            "meta": {"accept": {"file": applied.file, "row": applied.row}},
+        }
+        if unit == "rows":
+            row["relations"] = [relation.model_dump(exclude_unset=True) for relation in record.relations]
+            order = np.argsort(sure, kind="stable")
+            row["unsure"] = [int(i) for i in order if sure[i] < threshold.confidence]
+        yield row

@@ -46,6 +46,11 @@ def components(nlp: Language) -> tuple[str, ...]:
     return tuple(name for name in nlp.pipe_names if name in (NER, RELATIONS, *KNOWN))
 
 
+def values_of(nlp: Language) -> list[str]:
+    """The components of a pipeline that give the ends of a row their values."""
+    return [name for name in components(nlp) if name in KNOWN]
+
+
 def gold_rows(records: Sequence[Record], values: Sequence[str]) -> Rows:
     """The rows of gold records, with the values of some components of `KNOWN`."""
     return [_rows(relation_keys(record), ends_of(record, values)) for record in records]
@@ -59,6 +64,21 @@ def ends_of(record: Record, values: Sequence[str]) -> Ends:
     }
 
 
+def right_rows(answer: Record, gold: Record, values: Sequence[str]) -> list[bool]:
+    """Whether gold has each relation of an answer, with the values of its ends.
+
+    Args:
+        values: components of `KNOWN`; without any, relations are compared.
+    """
+    (rows,) = gold_rows([gold], values)
+    spans, ends = [(span.start, span.end, span.label) for span in answer.spans], ends_of(answer, values)
+    return [
+        (r.label, (head, ends[head]), (child, ends[child])) in rows
+        for r in answer.relations
+        for head, child in [(spans[r.head], spans[r.child])]
+    ]
+
+
 def predicted_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[str] = ()) -> Rows:
     """The rows that a pipeline predicts.
 
@@ -66,7 +86,7 @@ def predicted_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[s
         perfect: components whose predictions are replaced by gold. Gold relations, links and amounts apply to
             the predicted spans that are right.
     """
-    values = [name for name in components(nlp) if name in KNOWN]
+    values = values_of(nlp)
     if NER in perfect:
         with nlp.select_pipes(disable=[NER]):
             docs = list(nlp.pipe(entities_doc(record, nlp) for record in records))
@@ -113,6 +133,6 @@ def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[C
     The costs don't add up: replacing one component doesn't fix a row that is wrong for two reasons.
     """
     names = components(nlp)
-    gold = gold_rows(records, [name for name in names if name in KNOWN])
+    gold = gold_rows(records, values_of(nlp))
     base = count(gold, predicted_rows(nlp, records))
     return base, [ComponentCost(name, count(gold, predicted_rows(nlp, records, [name]))) for name in names]

@@ -7,6 +7,7 @@ learned on spans that token models of other folds of train suggest, thousands of
 trusts the one before, and sets the level.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from ie.evaluation.confidence import Answer
 NAME = "confidence"
 # A label, and all labels together, need so many answers on dev; and so many right and wrong ones in all.
 ANSWERS_OF_LABEL, ANSWERS, OF_EACH = 10, 30, 5
+# The largest standard error of the share of right answers: no confidence is closer to the truth.
+LEVEL_ERROR = 0.05
 FOLDS = 4
 # Of the hashed table of the token model: at most so many numbers, and a power of two of rows.
 TABLE, MOST_ROWS, LEAST_ROWS = 2**18, 15, 10
@@ -203,17 +206,30 @@ def right_spans(gold: Doc, spans: Sequence[Span]) -> list[bool]:
     return [(span.start_char, span.end_char, span.label_) in known for span in spans]
 
 
-def not_calibrated(labels: Sequence[str], answers: Sequence[str], right: np.ndarray) -> dict[str, str]:
+def not_calibrated(
+    labels: Sequence[str], answers: Sequence[str], right: np.ndarray, learned: np.ndarray | None = None
+) -> dict[str, str]:
     """The labels that can't be calibrated, each with the reason.
 
     Args:
         answers: the label of each answer on dev. right: whether it is.
+        learned: whether each of the answers that calibration learns from is right, if these are more.
     """
-    wrong = int((~right).sum())
-    if len(answers) < ANSWERS or min(wrong, len(answers) - wrong) < OF_EACH:
+    learned = right if learned is None else learned
+    wrong, share = int((~right).sum()), float(learned.mean()) if len(learned) else 0.0
+    few_of_each = min(learned.sum(), (~learned).sum()) < OF_EACH
+    start = f"the pipeline gives {len(answers)} answers on dev, {wrong} of them wrong"
+    if len(answers) < ANSWERS or few_of_each:
         reason = (
-            f"the pipeline gives {len(answers)} answers on dev, {wrong} of them wrong; calibration needs "
-            f"{ANSWERS}, with {OF_EACH} right and {OF_EACH} wrong ones: review more dev texts"
+            f"{start}; calibration needs {ANSWERS}, with {OF_EACH} right and {OF_EACH} wrong ones: review "
+            "more dev texts"
+        )
+        return dict.fromkeys(labels, reason)
+    if share * (1 - share) > LEVEL_ERROR**2 * len(learned):
+        needed = math.ceil(share * (1 - share) / LEVEL_ERROR**2)
+        reason = (
+            f"{start}, so the share of right ones is uncertain by more than {LEVEL_ERROR}; about {needed} "
+            "answers are needed: review more dev texts"
         )
         return dict.fromkeys(labels, reason)
     counts = Counter(answers)
@@ -291,7 +307,7 @@ def _regression_on_train(train: Sequence[Doc], labels: Sequence[str]) -> np.ndar
     features, y = np.concatenate(parts), np.array(right, bool)
     if not 0 < y.sum() < len(y):
         return np.zeros(len(FEATURES))
-    mean, scale = _scaling(features)
+    mean, scale = scaling(features)
     model = LogisticRegression(C=STRENGTH, max_iter=3000).fit((features - mean) / scale, y)
     return model.coef_[0] / scale
 
@@ -326,7 +342,7 @@ def _calibrate(first: np.ndarray, dev: SpanAnswers, size: int) -> dict[str, np.n
 
     score = dev.features @ first
     center, spread = score.mean(), max(float(score.std()), 1e-9)
-    mean, scale = _scaling(dev.features)
+    mean, scale = scaling(dev.features)
     columns = [
         (score[:, None] - center) / spread * TRUST,
         (dev.features - mean) / scale,
@@ -339,6 +355,7 @@ def _calibrate(first: np.ndarray, dev: SpanAnswers, size: int) -> dict[str, np.n
     return {"weights": weights, "bias": constant + of_label}
 
 
-def _scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each feature, the latter 1 where it doesn't vary."""
     spread = features.std(axis=0)
     return features.mean(axis=0), np.where(spread < 1e-9, 1.0, spread)

@@ -71,7 +71,7 @@ def show(results: list[Measurement]) -> None:
         [
             (
                 r.name, f"{r.texts}", f"{r.dev_answers}", f"{r.answers}", f"{r.precision:.2f}",
-                shown(r.error), f"{r.perfect:.3f}", shown(r.area),
+                shown(r.error), "-" if r.perfect is None else f"{r.perfect:.3f}", shown(r.area),
                 *(shown(r.better[name]) if name in r.better else "-" for name in ("seen", "llm")),
                 f"{100 * r.cost:.0f} %", f"{r.megabytes:.2f}",
             )
@@ -100,8 +100,10 @@ def show(results: list[Measurement]) -> None:
         msg.info(f"{r.name}: calibration error by label: {by_label}; not calibrated: {len(r.not_calibrated)}")
 
 
-def shown(estimate: Estimate) -> str:
+def shown(estimate: Estimate | None) -> str:
     """A figure with its interval."""
+    if estimate is None:
+        return "-"
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
@@ -110,7 +112,7 @@ def draw(results: list[Measurement], path: Path) -> None:
     figure, axes = plt.subplots(2, len(results), figsize=(3 * len(results), 6), squeeze=False, layout="tight")
     for above, below, r in zip(*axes, results, strict=True):
         above.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        above.plot(*zip(*((p, share) for p, share, _ in r.reliability), strict=True), marker="o")
+        above.plot([p for p, _, _ in r.reliability], [share for _, share, _ in r.reliability], marker="o")
         above.set(title=f"{r.name} (n={r.answers:,})", xlabel="confidence", ylabel="share right", xlim=(0, 1))
         coverage = [(i + 1) / len(r.risks) for i in range(len(r.risks))]
         below.plot(coverage, r.risks)

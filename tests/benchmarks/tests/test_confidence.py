@@ -7,7 +7,7 @@ from confidences import gold, name_pipeline
 
 
 def test_all_figures_of_a_set_are_there() -> None:
-    parts = {"train": gold(100, 0), "dev": gold(60, 1), "test": gold(120, 2)}
+    parts = {"train": gold(100, 0), "dev": gold(100, 1), "test": gold(120, 2)}
     llm = {record.text: record for record in parts["test"]}
     result = confidence.measure("names", name_pipeline(), parts, llm=llm, draws=3)
     assert result.answers == 120
@@ -17,3 +17,11 @@ def test_all_figures_of_a_set_are_there() -> None:
     assert result.better["llm"].value <= 0.01
     assert [promise.target for promise in result.promises] == list(confidence.TARGETS)
     assert json.loads(json.dumps(result.to_json()))["name"] == "names"
+
+
+def test_a_set_whose_dev_is_too_small_has_a_reason_instead_of_figures() -> None:
+    parts = {"train": gold(100, 0), "dev": gold(40, 1), "test": gold(120, 2)}
+    result = confidence.measure("names", name_pipeline(), parts, llm={}, draws=2)
+    assert result.error is result.area is None
+    assert "uncertain by more than" in result.not_calibrated["COMPANY"]
+    assert "NaN" not in json.dumps(result.to_json())

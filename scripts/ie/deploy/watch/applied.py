@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from ie.deploy.apply import shard_runner
 from ie.deploy.apply.pipeline_worker import renamed
 
 ROWS = 1000
+# What is kept of spans and relations.
+SPAN_KEYS = ("start", "end", "label", "confidence", "kb_id", "money")
+RELATION_KEYS = ("head", "child", "label", "row_confidence")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -66,14 +69,12 @@ class Results:
 
     def _text(self, place: str, row: dict[str, Any]) -> AppliedText:
         try:
-            spans = [
-                {key: value for key, value in span.items() if key in ("start", "end", "label", "confidence")}
-                for span in row["spans"] or ()
-            ]
+            spans = [_only(span, SPAN_KEYS) for span in row["spans"] or ()]
+            relations = [_only(relation, RELATION_KEYS) for relation in row.get("relations") or ()]
             cats = row["cats"] or {}
             if not isinstance(cats, dict):
                 cats = {cat["label"]: cat["score"] for cat in cats}
-            record = Record(text=row["text"], spans=spans, cats=cats)
+            record = Record(text=row["text"], spans=spans, relations=relations, cats=cats)
             for span, stored in zip(record.spans, row["spans"] or (), strict=True):
                 if record.text[span.start : span.end] != stored["text"] or not stored["text"]:
                     raise UserError(
@@ -124,8 +125,12 @@ def open_results(folder: Path, model: Path, key: str, day_column: str = "") -> R
     return Results(folder, day_column, {name: file["rows"] for name, file in manifest["inputs"].items()})
 
 
+def _only(part: dict[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key in keys and value is not None}
+
+
 def _parquet_rows(path: Path, day_column: str) -> Iterator[dict[str, Any]]:
-    wanted = {"file", "row", "text", "spans", "cats"}
+    wanted = {"file", "row", "text", "spans", "relations", "cats"}
     if day_column:
         wanted |= {"extra", *(name.split(".")[0] for name in (day_column, renamed(day_column)))}
     try:
