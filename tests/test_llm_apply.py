@@ -196,7 +196,13 @@ def test_relations_and_categories_come_out(project, server):
     server.always = answer
     assert project.run(texts="in/a.jsonl").status == 0
     row = project.results()[7]
-    assert row["relations"] == [{"head": 0, "child": 1, "label": "RAISED", "score": None}]
+    (relation,) = row["relations"]
+    # An LLM's answers are not calibrated.
+    assert {key: value for key, value in relation.items() if value is not None} == {
+        "head": 0,
+        "child": 1,
+        "label": "RAISED",
+    }
     assert {cat["label"]: cat["score"] for cat in row["cats"]} == {"A": 0, "B": 1}
 
 
