@@ -16,14 +16,17 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
+import components.money  # noqa: F401  (registers its factory)
+from components.answer_confidence import FEATURES, AnswerConfidence
 from ie.core.errors import UserError
 from ie.core.stats import Estimate
 from ie.data import records, splits
 from ie.data.docs import docbin, to_doc
 from ie.data.records import Record
-from ie.evaluation import confidence
+from ie.evaluation import confidence, database_rows
 from ie.evaluation.confidence import Answers
-from ie.training import confidence_training, loop
+from ie.training import answer_training, confidence_training, loop
+from ie.training.answer_training import Answered
 from ie.training.confidence_training import SpanAnswers
 
 DEMO = "demo"
@@ -176,6 +179,58 @@ def measure(
     result.cost = cost(nlp, component, [record.text for record in parts["test"]])
     result.megabytes = len(component.to_bytes()) / 1e6
     return result
+
+
+@dataclass(frozen=True)
+class KindMeasurement:
+    """The confidence of links, amounts, relations or rows of an assembled pipeline, on test.
+
+    Attributes:
+        answers: with a confidence, of `found`. error, area: None where none has one.
+        better: area by the product of what the components say, without calibration, minus `area`.
+    """
+
+    kind: str
+    found: int
+    answers: int
+    precision: float
+    error: Estimate | None
+    perfect: float | None
+    area: Estimate | None
+    better: Estimate | None
+
+
+def measure_kinds(nlp: Language, test: Sequence[Record]) -> list[KindMeasurement]:
+    """Measure the confidences that `assemble` adds to a pipeline.
+
+    Raises:
+        UserError: the pipeline has none.
+    """
+    if answer_training.NAME not in nlp.pipe_names:
+        raise UserError("this pipeline has no confidence of rows; run `weasel run components` first.")
+    component = nlp.get_pipe(answer_training.NAME)
+    assert isinstance(component, AnswerConfidence)
+    docs = nlp.pipe(record.text for record in test)
+    answered = [Answered(record, doc, True) for record, doc in zip(test, docs, strict=True)]
+    measured = []
+    for kind in FEATURES:
+        every = answer_training.read_answers(kind, answered, database_rows.values_of(nlp))
+        model = component.cfg["models"].get(kind)
+        kept = every[np.array([model is not None and label in model["bias"] for label in every.labels], bool)]
+        figures: dict[str, Any] = {"error": None, "perfect": None, "area": None, "better": None}
+        if model and len(kept):
+            answers = Answers(kept.text, answer_training.predict(model, kept), kept.right)
+            area = confidence.area_under_risk_coverage
+            uncalibrated = Answers(kept.text, kept.features[:, 0], kept.right)
+            figures = {
+                "error": confidence.estimate(answers, confidence.calibration_error),
+                "perfect": perfect_error(answers),
+                "area": confidence.estimate(answers, area),
+                "better": confidence.estimate(uncalibrated, area, answers),
+            }
+        precision = float(every.right.mean()) if len(every) else 0.0
+        measured.append(KindMeasurement(kind, len(every), len(kept), precision, **figures))
+    return measured
 
 
 def perfect_error(answers: Answers, samples: int = 200) -> float:

@@ -9,12 +9,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import typer
 from benchmarks import confidence
-from benchmarks.confidence import DEMO, STEPS, Measurement
+from benchmarks.confidence import DEMO, STEPS, KindMeasurement, Measurement
 from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import write_json
+from ie.core.pipelines import load_pipeline
 from ie.core.stats import Estimate
 from ie.core.text import names_among
 from ie.data import records
@@ -37,11 +38,21 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder that keeps the trained pipelines")] = Path(
         ".cache/benchmark-confidence"
     ),
+    pipeline: Annotated[
+        Path | None,
+        typer.Option(help="Assembled pipeline: measure its links, amounts, relations and rows alone"),
+    ] = None,
+    test: Annotated[Path, typer.Option(help="Gold texts for it")] = Path("corpus/test.jsonl"),
     output: Annotated[Path, typer.Option(help="Folder for confidence.json and confidence.png")] = Path(
         "training/benchmark-confidence"
     ),
 ) -> None:
     """Print three tables; write OUTPUT/confidence.json and confidence.png."""
+    if pipeline:
+        gold = records.accepted(records.read_records(test))
+        kinds = confidence.measure_kinds(load_pipeline(pipeline, "run `weasel run components` first"), gold)
+        show_kinds(kinds, len(gold))
+        return
     results = []
     for name in names_among(tuple(STEPS), "--sets", sets) or STEPS:
         parts = confidence.load(name, data_sets, reviewed)
@@ -98,6 +109,22 @@ def show(results: list[Measurement]) -> None:
     for r in results:
         by_label = ", ".join(f"{label} {error:.3f} (n={n})" for label, (n, error) in r.labels.items())
         msg.info(f"{r.name}: calibration error by label: {by_label}; not calibrated: {len(r.not_calibrated)}")
+
+
+def show_kinds(kinds: list[KindMeasurement], texts: int) -> None:
+    """Print the figures of links, amounts, relations and rows."""
+    msg.table(
+        [
+            (
+                k.kind, f"{k.found:,}", f"{k.answers:,}", f"{k.precision:.2f}", shown(k.error),
+                "-" if k.perfect is None else f"{k.perfect:.3f}", shown(k.area), shown(k.better),
+            )
+            for k in kinds
+        ],
+        header=("Kind", "found", "n", "P", "calibration error", "perfect", "AURC", "product: +"),
+        divider=True,
+    )  # fmt: skip
+    msg.info(f"On {texts:,} test texts; n: answers with a confidence.")
 
 
 def shown(estimate: Estimate | None) -> str:

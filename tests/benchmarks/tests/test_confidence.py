@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
 from benchmarks import confidence
 from confidences import gold, name_pipeline
+
+from ie.core.errors import UserError
 
 
 def test_all_figures_of_a_set_are_there() -> None:
@@ -25,3 +28,8 @@ def test_a_set_whose_dev_is_too_small_has_a_reason_instead_of_figures() -> None:
     assert result.error is result.area is None
     assert "uncertain by more than" in result.not_calibrated["COMPANY"]
     assert "NaN" not in json.dumps(result.to_json())
+
+
+def test_kinds_of_a_pipeline_without_their_confidence_are_refused() -> None:
+    with pytest.raises(UserError, match="no confidence of rows"):
+        confidence.measure_kinds(name_pipeline(), gold(5, 0))
