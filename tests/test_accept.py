@@ -9,6 +9,7 @@ from confidences import gold, write_project
 from running import Outcome, run_command, write_lines
 
 from ie.core.errors import UserError
+from ie.core.files import write_jsonl
 from ie.data.records import Record, write_records
 from ie.deploy import acceptance
 from ie.deploy.watch.applied import AppliedText
@@ -129,7 +130,7 @@ def test_rows_are_counted_where_they_are_calibrated(tmp_path: Path, capsys: pyte
     assert "Rows have no calibrated confidence" in capsys.readouterr().out
 
 
-def test_unsure_rows_are_listed_the_least_sure_first() -> None:
+def test_unsure_rows_go_to_review_the_least_sure_first(tmp_path: Path) -> None:
     records = [row("A B", 0.7, 0.99), row("C D", 0.99), row("E F", 0.98, None), row("G H"), row("I J", 0.3)]
     texts = [AppliedText("a", number, "a", record) for number, record in enumerate(records)]
     threshold = Threshold(0.95, 100, 99, 0.96)
@@ -137,9 +138,12 @@ def test_unsure_rows_are_listed_the_least_sure_first() -> None:
     assert (applied.answers, applied.accepted, applied.whole, applied.unsure) == (6, 3, 1, 3)
     listed = list(acceptance.to_review(applied.least_sure, threshold, "rows"))
     assert [line["text"] for line in listed] == ["E F", "I J", "A B"]
-    assert listed[0]["unsure"] == [1]
-    assert listed[2]["why"] == "1 of 2 rows are less sure than .95"
-    assert len(listed[2]["relations"]) == 2
+    assert listed[0]["why"].endswith("; the least sure: E INVESTOR F (no confidence)")
+    assert listed[2]["why"] == "1 of 2 rows are less sure than .95; the least sure: A INVESTOR B (.70)"
+    write_jsonl(tmp_path / "unsure.jsonl", listed)
+    *_, last = selection.less_sure(tmp_path / "unsure.jsonl")
+    # review suggests the rows as well as their spans
+    assert [label for *_, label, _ in last.suggested.relations] == ["INVESTOR"] * 2
 
 
 def test_results_of_any_size_keep_the_least_sure_texts_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from wasabi import msg
 
 from ie.core.errors import UserError
 from ie.core.stats import Estimate, decimals
+from ie.core.text import one_line
 from ie.data.docs import pipeline_record, to_doc
 from ie.data.records import Record
 from ie.deploy.watch.applied import AppliedText
@@ -193,6 +194,16 @@ def to_review(
         }
         if unit == "rows":
             row["relations"] = [relation.model_dump(exclude_unset=True) for relation in record.relations]
-            order = np.argsort(sure, kind="stable")
-            row["unsure"] = [int(i) for i in order if sure[i] < threshold.confidence]
+            row["why"] += f"; the least sure: {least_sure_row(record)}"
         yield row
+
+
+def least_sure_row(record: Record) -> str:
+    """The relation with the lowest confidence of its row, in words."""
+    sure = confidences(record, "rows")
+    place = min(range(len(sure)), key=lambda i: sure[i] or 0.0)
+    relation, p = record.relations[place], sure[place]
+    ends = (record.spans[i] for i in (relation.head, relation.child))
+    head, child = (one_line(record.text[span.start : span.end]) for span in ends)
+    shown = "no confidence" if p is None else decimals(p, 2)
+    return f"{head} {relation.label} {child} ({shown})"

@@ -161,7 +161,8 @@ def less_sure(path: Path) -> list[SelectedText]:
 
     def chosen(row: dict[str, Any]) -> SelectedText:
         suggested = TextSuggestions()
-        add(suggested, Record(text=row["text"], spans=row["spans"]), "model")
+        annotation = {key: row[key] for key in ("text", "spans", "relations") if key in row}
+        add(suggested, Record.model_validate(annotation), "model")
         return SelectedText(row["text"], str(row["why"]), suggested)
 
     fault = "isn't a text that `accept` wrote; run `weasel run accept` again"
