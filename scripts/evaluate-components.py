@@ -73,7 +73,12 @@ def main(
     if not parts:
         msg.info(f"{pipeline}: it predicts only entities, which `evaluate` scores.")
     for name in parts:
-        publish(name, jobs[name](), output)
+        try:
+            publish(name, jobs[name](), output)
+        except component_scores.NothingToCompare as error:
+            if only:
+                raise
+            msg.warn(f"{name} are left out: {error}")
     # `package-pipeline` depends on the folder, even if there was nothing to score.
     output.mkdir(parents=True, exist_ok=True)
     msg.good(str(output))

@@ -262,6 +262,14 @@ class TestAssembly:
         assert found["relations"]["spurious"] == 0
         assert "40 rows of 30 test texts" in outcome.output
 
+    def test_what_gold_lacks_is_left_out_of_the_scores(self, trained, capsys, tmp_path):
+        lines = [row(n) | {"cats": {}} for n in range(200, 230)]
+        test = write_lines(tmp_path / "test.jsonl", lines)
+        outcome = command(trained, "evaluate-rows", capsys, only="", test=test, output=tmp_path / "scores")
+        assert outcome.status == 0, outcome.output
+        assert "categories are left out" in " ".join(outcome.output.split())
+        assert {path.name for path in (tmp_path / "scores").glob("*.json")} == {"relations.json", "rows.json"}
+
     def test_each_component_is_timed(self, trained, capsys):
         options = ["--model", trained / "models/pipeline/model-best", "--texts", trained / "test.jsonl"]
         outcome = run_command("benchmark-pipeline", [*options, "--llm-texts", 0, "--repeats", 2], capsys)

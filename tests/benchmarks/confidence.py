@@ -214,7 +214,7 @@ def measure_kinds(nlp: Language, test: Sequence[Record]) -> list[KindMeasurement
     answered = [Answered(record, doc, True) for record, doc in zip(test, docs, strict=True)]
     measured = []
     for kind in FEATURES:
-        every = answer_training.read_answers(kind, answered, database_rows.values_of(nlp))
+        every = answer_training.read_answers(kind, answered, database_rows.values_of(nlp, test))
         model = component.cfg["models"].get(kind)
         kept = every[np.array([model is not None and label in model["bias"] for label in every.labels], bool)]
         figures: dict[str, Any] = {"error": None, "perfect": None, "area": None, "better": None}

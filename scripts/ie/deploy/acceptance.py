@@ -127,7 +127,7 @@ def promise(held_out: HeldOut, target: float) -> Threshold:
 def check(nlp: Language, gold: Sequence[Record], threshold: Threshold, unit: Unit) -> Check:
     """Count what is accepted on gold texts that chose nothing, and how much of it is right."""
     answers: list[Answer] = []
-    values = database_rows.values_of(nlp)
+    values = database_rows.values_of(nlp, gold)
     for number, (record, doc) in enumerate(zip(gold, nlp.pipe(r.text for r in gold), strict=True)):
         found = pipeline_record(doc)
         if unit == "rows":

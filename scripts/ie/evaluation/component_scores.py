@@ -33,6 +33,10 @@ LINK_PARTS = {
 }
 
 
+class NothingToCompare(UserError):
+    """Gold has no answers of this kind."""
+
+
 @dataclass(frozen=True)
 class ComponentReport:
     """What is printed and written of one component."""
@@ -53,7 +57,7 @@ def score_amounts(nlp: Language, paths: Sequence[Path], label: str, seed: int) -
         )
         judged[str(path)] = amounts.judge(nlp, records.accepted(gold), label, path)
     if not judged[str(paths[-1])]:
-        raise UserError(
+        raise NothingToCompare(
             f"{paths[-1]}: no {label} span has a value to compare with; add some, as in 5000000 USD."
         )
     judged = {path: results for path, results in judged.items() if results}
@@ -94,7 +98,9 @@ def score_links(nlp: Language, test: Path, names: Mapping[str, str], seed: int) 
     gold = records.accepted(records.read_records(test, tokenizer=nlp.tokenizer, allow_empty=True))
     mentions = links.mentions(nlp, gold, linker.cfg["labels"])
     if not mentions:
-        raise UserError(f"{test}: no span has a kb_id to compare with; add some, or NIL where there is none.")
+        raise NothingToCompare(
+            f"{test}: no span has a kb_id to compare with; add some, or NIL where there is none."
+        )
     judged = {"linker": links.judge(linker, mentions)}
     # The look-up alone: the candidate whose name matches best.
     model, linker.model = linker.model, {}
@@ -199,7 +205,7 @@ def score_categories(
     everything = corpora.load(test, blank, labels)
     gold = [record for record in everything if corpora.category_of(record)]
     if not gold:
-        raise UserError(f"{test}: no text has one category; review some, then run `weasel run split`.")
+        raise NothingToCompare(f"{test}: no text has one category; review some, then run `weasel run split`.")
     n, texts = len(gold), [record.text for record in gold]
     most_frequent = categories.most_frequent(list(filter(corpora.category_of, known)), "category")
     answers = {
@@ -236,12 +242,12 @@ def score_categories(
 
 def score_rows(nlp: Language, test: Path, seed: int) -> ComponentReport:
     """Exact database rows of the assembled pipeline, and those with each component replaced by gold."""
-    names = database_rows.components(nlp)
-    if database_rows.RELATIONS not in names:
+    if database_rows.RELATIONS not in database_rows.components(nlp):
         raise UserError(
             "the pipeline has no relations, so there are no rows; run `weasel run assemble` with them."
         )
     gold = corpora.load(test, nlp)
+    names = database_rows.compared(nlp, gold)
     base, costs = database_rows.budget(nlp, gold)
     n = len(gold)
     table, figures = [], {}

@@ -37,8 +37,9 @@ def money_of(span: Span) -> tuple | None:
         return None
 
 
-# The values of an end, by component.
+# The values of an end, by component, and where gold has them.
 KNOWN = {"linker": link_of, "money": money_of}
+KEYS = {"linker": "kb_id", "money": "value"}
 
 
 def components(nlp: Language) -> tuple[str, ...]:
@@ -46,9 +47,15 @@ def components(nlp: Language) -> tuple[str, ...]:
     return tuple(name for name in nlp.pipe_names if name in (NER, RELATIONS, *KNOWN))
 
 
-def values_of(nlp: Language) -> list[str]:
-    """The components of a pipeline that give the ends of a row their values."""
-    return [name for name in components(nlp) if name in KNOWN]
+def compared(nlp: Language, gold: Sequence[Record]) -> list[str]:
+    """The components whose answers can be compared: links and amounts only if a gold span has one."""
+    there = {key for record in gold for span in record.spans for key in span.model_extra or ()}
+    return [name for name in components(nlp) if name not in KEYS or KEYS[name] in there]
+
+
+def values_of(nlp: Language, gold: Sequence[Record]) -> list[str]:
+    """The components of a pipeline that give the ends of a row the values that are compared with gold."""
+    return [name for name in compared(nlp, gold) if name in KNOWN]
 
 
 def gold_rows(records: Sequence[Record], values: Sequence[str]) -> Rows:
@@ -86,7 +93,7 @@ def predicted_rows(nlp: Language, records: Sequence[Record], perfect: Sequence[s
         perfect: components whose predictions are replaced by gold. Gold relations, links and amounts apply to
             the predicted spans that are right.
     """
-    values = values_of(nlp)
+    values = values_of(nlp, records)
     if NER in perfect:
         with nlp.select_pipes(disable=[NER]):
             docs = list(nlp.pipe(entities_doc(record, nlp) for record in records))
@@ -132,7 +139,7 @@ def budget(nlp: Language, records: Sequence[Record]) -> tuple[np.ndarray, list[C
 
     The costs don't add up: replacing one component doesn't fix a row that is wrong for two reasons.
     """
-    names = components(nlp)
-    gold = gold_rows(records, values_of(nlp))
+    names = compared(nlp, records)
+    gold = gold_rows(records, values_of(nlp, records))
     base = count(gold, predicted_rows(nlp, records))
     return base, [ComponentCost(name, count(gold, predicted_rows(nlp, records, [name]))) for name in names]

@@ -128,9 +128,10 @@ def fit(
     answered = [Answered(record, doc, True) for record, doc in zip(dev, docs, strict=True)]
     answered += cross_fitted(nlp, train, dev, load)
     component = AnswerConfidence(nlp.vocab, NAME)
+    values = database_rows.values_of(nlp, [text.gold for text in answered])
     rows: list[Answer] = []
     for kind in FEATURES:
-        answers = read_answers(kind, answered, database_rows.values_of(nlp))
+        answers = read_answers(kind, answered, values)
         model, reasons, sure = fit_kind(answers)
         component.cfg["reasons"][kind] = reasons
         if model:

@@ -96,6 +96,15 @@ def test_budget(entities, related, links, base, mended) -> None:
     assert {cost.component: int(cost.counts[0, 0]) for cost in costs} == mended
 
 
+def test_values_that_gold_lacks_are_not_compared() -> None:
+    plain = deal()
+    spans = [Span(start=span.start, end=span.end, label=span.label) for span in plain.spans]
+    gold = [plain.model_copy(update={"spans": spans})]
+    found, costs = database_rows.budget(pipeline(ALL, BOTH, {"Velto": "1"}), gold)
+    assert found.tolist() == [[2, 0, 0]]
+    assert [cost.component for cost in costs] == ["ner", "relations"]
+
+
 def test_without_linker_links_are_no_part_of_a_row() -> None:
     gold = database_rows.gold_rows([deal(), deal(head="7")], [])
     assert gold[0] == gold[1]
