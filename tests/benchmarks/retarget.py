@@ -14,17 +14,16 @@ from time import perf_counter
 from typing import Any
 
 import srsly
+from benchmarks import fire_format
 
 from ie.core import stats
 from ie.core.errors import UserError
 from ie.core.files import json_text
 from ie.core.stats import Estimate
-from ie.data.records import read_records, write_records
+from ie.data.records import Record, read_records, write_records
 from ie.data.scheme import load_scheme
 from ie.data.splits import SIDES
 
-# Of the texts that the LLM is asked about: those that measure it, that pick checkpoints, and the silver.
-TEST, DEV = 0.45, 0.15
 # Systems whose F is told.
 SYSTEMS = ("llm", "crf", "silver", "reviewed")
 # What a user's edits are counted in; assets are the data themselves, and dvc.yaml follows from project.yml.
@@ -37,22 +36,26 @@ LENIENT = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
 class Size:
     """How much of a set is used: texts with their annotation, and texts that the LLM is asked about.
 
-    `words`: longer texts are left out; 0 for no limit.
+    Attributes:
+        words: longer texts are left out; 0 for no limit.
+        test, dev: shares of the texts that the LLM is asked about; the rest is silver.
     """
 
     reviewed: int = 1000
     llm: int = 200
     words: int = 0
+    test: float = 0.45
+    dev: float = 0.15
 
     def shares(self, reviewed: int) -> dict[str, float]:
         """`test_percent` and `dev_percent` that leave the LLM its number of texts, of so many reviewed."""
-        shares = {"test_percent": TEST, "dev_percent": DEV}
+        shares = {"test_percent": self.test, "dev_percent": self.dev}
         return {name: round(min(40, 100 * share * self.llm / reviewed), 1) for name, share in shares.items()}
 
     @property
     def raw(self) -> int:
         """Texts whose annotation is withheld, the silver; none where the LLM is asked about all."""
-        return round(self.llm * (1 - TEST - DEV)) if self.llm < self.reviewed else 0
+        return round(self.llm * (1 - self.test - self.dev)) if self.llm < self.reviewed else 0
 
 
 @dataclass(frozen=True)
@@ -139,35 +142,32 @@ def environment() -> dict[str, str]:
     return {"WANDB_MODE": "disabled"} | env
 
 
-def prepare(source: Path, folder: Path, size: Size) -> tuple[int, int]:
-    """Write `annotations.jsonl` and `texts.jsonl` from a set, shuffled by a hash.
+def divide(source: Path, size: Size) -> tuple[list[Record], list[Record]]:
+    """A set's texts, shuffled by a hash: those with annotation, and those that withhold theirs.
 
     Args:
         source: the set: one file, or a folder with train.jsonl, dev.jsonl and test.jsonl.
 
-    Returns:
-        How many texts have their annotation, and how many have theirs withheld.
-
     Raises:
         UserError: the set isn't there.
     """
-    found = {}
-    for path in [source] if source.is_file() else [source / f"{side}.jsonl" for side in SIDES]:
+    found: dict[str, Record] = {}
+    files = [(source, source)] if source.is_file() else []
+    files = files or [(source / f"{side}.jsonl", source / f"fire_{side}.json") for side in SIDES]
+    for path, original in files:
+        read: list[Record] = []
         if path.exists():
             read = read_records(path, duplicates="first", bad_relations="drop")
-            found |= {record.text: record for record in read if record.text not in found}
+        elif original.exists():
+            read = fire_format.read(original)
+        for record in read:
+            found.setdefault(record.text, record)
     if not found:
         raise UserError(f"{source}: there is no train.jsonl; set --vars.data to the folder of the sets.")
     fitting = [r for r in found.values() if not size.words or len(r.text.split()) <= size.words]
     shuffled = sorted(fitting, key=lambda r: hashlib.sha256(r.text.encode()).digest())
     raw = shuffled[: min(size.raw, len(shuffled) // 4)]
-    reviewed = shuffled[len(raw) : len(raw) + size.reviewed]
-    write_records(folder / "annotations.jsonl", reviewed)
-    (folder / "texts.jsonl").write_text(
-        "".join(json_text({"text": record.text}) + "\n" for record in raw),
-        encoding="utf-8",
-    )
-    return len(reviewed), len(raw)
+    return shuffled[len(raw) : len(raw) + size.reviewed], raw
 
 
 def retarget(
@@ -198,37 +198,67 @@ def retarget(
         UserError: a command failed; the end of what it printed is part of it.
     """
     started = perf_counter()
-    reviewed, raw = prepare(source, folder, size)
-    copy = folder / "project"
-    copy_project(root, copy)
-    edit_config(copy / "configs/data.cfg", {**LENIENT, **size.shares(reviewed)})
-    config = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
-    git(copy, "add", "-A")
-    git(copy, *config, "commit", "--quiet", "--allow-empty", "-m", "as shipped")
-    given = {
-        "init_annotations": folder / "annotations.jsonl",
-        "init_texts": folder / "texts.jsonl" if raw else "",
-        "init_definitions": words.resolve(),
-        "init_name": name,
-        "init_lang": lang,
-        "init_overwrite": "yes",
-    }
+    reviewed, raw = divide(source, size)
     progress("init")
-    run(copy, "init", given)
+    copy = set_up(name, reviewed, raw, words, root, folder, size, init_lang=lang)
     added, removed = edits(copy)
     for command in commands:
         progress(command)
         run(copy, command, overrides)
     return RetargetResult(
         name=name,
-        reviewed=reviewed,
-        raw=raw,
-        yours=sum(bool(line.strip()) for line in words.read_text(encoding="utf-8").splitlines()),
+        reviewed=len(reviewed),
+        raw=len(raw),
+        yours=count_lines(words),
         added=added,
         removed=removed,
         minutes=(perf_counter() - started) / 60,
         **scores(copy),
     )
+
+
+def set_up(
+    name: str,
+    reviewed: Sequence[Record],
+    raw: Sequence[Record],
+    words: Path,
+    root: Path,
+    folder: Path,
+    size: Size,
+    **more: str,
+) -> Path:
+    """Copy the project into `folder` and run `init` on the texts of a set; returns the copy.
+
+    Args:
+        raw: the annotation of these isn't used.
+        words: file of definitions and prompt words.
+        more: other vars of `init`.
+    """
+    write_records(folder / "annotations.jsonl", reviewed)
+    (folder / "texts.jsonl").write_text(
+        "".join(json_text({"text": record.text}) + "\n" for record in raw), encoding="utf-8"
+    )
+    copy = folder / "project"
+    copy_project(root, copy)
+    edit_config(copy / "configs/data.cfg", {**LENIENT, **size.shares(len(reviewed))})
+    config = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
+    git(copy, "add", "-A")
+    git(copy, *config, "commit", "--quiet", "--allow-empty", "-m", "as shipped")
+    variables = {
+        "init_annotations": folder / "annotations.jsonl",
+        "init_texts": folder / "texts.jsonl" if raw else "",
+        "init_definitions": words.resolve(),
+        "init_name": name,
+        "init_overwrite": "yes",
+        **more,
+    }
+    run(copy, "init", variables)
+    return copy
+
+
+def count_lines(words: Path) -> int:
+    """Lines of definitions and prompt words that a user has to write."""
+    return sum(bool(line.strip()) for line in words.read_text(encoding="utf-8").splitlines())
 
 
 def run(copy: Path, command: str, overrides: Mapping[str, Any]) -> str:

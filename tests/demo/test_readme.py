@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from benchmarks import case_report
 from running import ROOT
 
 from ie.core.stats import Estimate, format_score
@@ -37,6 +38,17 @@ def test_the_readme_shows_the_scores_of_all_labels(metrics: dict) -> None:
     for system in metrics["systems"].values():
         precision, recall, f = cells(system["all"], documents)
         assert f"| {system['all']['gold']:,} | {precision} | {recall} | **{f}** |" in text
+
+
+def test_the_readme_shows_f_on_the_texts_of_the_real_case() -> None:
+    text = README.read_text(encoding="utf-8")
+    result = json.loads((ROOT / "docs/case.json").read_text(encoding="utf-8"))
+    documents = result["texts"]["test"]
+    for name, title in case_report.SYSTEMS.items():
+        found = result["systems"].get(name)
+        shown = case_report.score(found["f"], documents) if found else "–"
+        row = next(line for line in text.splitlines() if line.startswith(f"| {title} |"))
+        assert row.endswith(f"| {shown} |"), title
 
 
 def test_the_demos_page_shows_the_scores_of_each_label(metrics: dict) -> None:
