@@ -33,9 +33,10 @@ def test_warnings_come_first_and_what_passed_is_a_line() -> None:
     drawn = report.text(found)
     assert drawn.index("H of leak") < drawn.index("H of n3")
     assert "H of n0" not in drawn
-    assert drawn.splitlines()[-2:] == [
+    assert drawn.splitlines()[-3:] == [
         "– not tested, 1 of 6 hypotheses: n1.",
         "✔ fine, 3 of 6 hypotheses: n0, n2, n4.",
+        "Not tested: O",
     ]
     page = report.page(found)
     assert page.index("H of leak") < page.index("H of n3") < page.index("H of n1") < page.index("H of n0")
