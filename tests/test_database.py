@@ -322,7 +322,9 @@ def test_each_row_has_the_confidence_of_the_surest_relation_that_says_it():
     )
     (annotations,) = document_rows.annotations_from_gold([record], spacy.blank("en"))
     columns = load_settings(deals.CONFIGS / "database.cfg", Columns)
-    sure = document_rows.row_confidences(annotations, columns, {"7": "ACME"})
+    sure = document_rows.row_confidences(
+        annotations, document_rows.deals(annotations, columns.deals, {"7": "ACME"})[1]
+    )
     rows = document_rows.fill(annotations, columns, {"7": "ACME"}, "model", "mark")
     assert {key: sure[key] for key, *_ in rows["investments"]} == {rows["investments"][0][0]: 0.5}
     # the main amount decides, and nothing says how sure it is

@@ -242,25 +242,27 @@ def fill(
             for r in annotations.relations
         ],
     }
-    rows |= deals(annotations, columns.deals, names)[0]
-    sure = {} if gold else row_confidences(annotations, columns, names)
+    rows_of_deals, sure_of_deals = deals(annotations, columns.deals, names)
+    rows |= rows_of_deals
+    sure = {} if gold else row_confidences(annotations, sure_of_deals)
     for table in filter(lambda table: table.has_confidence, TABLES.values()):
         rows[table.name] = [(*row, sure.get(row[0])) for row in rows[table.name]]
     return rows
 
 
-def row_confidences(
-    annotations: DocumentAnnotations, columns: Columns, names: Mapping[str, str]
-) -> Confidences:
+def row_confidences(annotations: DocumentAnnotations, of_deals: Confidences) -> Confidences:
     """The probability that a row of mentions, relations, deals, investments or amounts is right, by its key.
 
     It is None where it isn't calibrated, and in gold. Rows of other tables have none.
+
+    Args:
+        of_deals: those of the rows that `deals` makes.
     """
     key, keys = document_id(annotations.record.text), mention_keys(annotations)
     return {
         **{mention: entity.confidence for mention, entity in zip(keys, annotations.entities, strict=True)},
         **{_relation_key(key, relation): relation.confidence for relation in annotations.relations},
-        **deals(annotations, columns.deals, names)[1],
+        **of_deals,
     }
 
 

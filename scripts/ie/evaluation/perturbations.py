@@ -216,9 +216,8 @@ class NewNames:
             for string in strings:
                 for word in WORD.findall(string):
                     within[word.casefold()].add(" ".join(string.casefold().split()))
-            self._words |= (
-                within.keys()
-            )  # without spaces, a name is part of a longer run of letters in the text
+            # without spaces, a name is part of a longer run of letters in the text
+            self._words |= within.keys()
             self._shared[label] = {word for word, of in within.items() if len(of) >= SHARED}
             self._stock[label] = sorted(w for w in within if _long(w) and w not in self._shared[label])
             if 2 * sum(any(map(str.isdecimal, string)) for string in strings) > len(strings):

@@ -29,6 +29,8 @@ ENDINGS = " .,;:!?"
 FUZZY_MIN_CHARS = 5
 # Marks of alef (hamza, madda), left out where case is folded: many write the bare letter.
 ALEF_MARKS = frozenset("\u0653\u0654\u0655")
+# What belongs to the letter before it.
+ARABIC_MARKS = VOWEL_SIGNS | ALEF_MARKS
 JOINER, SPACER = "\u200d", "\u200b"
 SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 IN_NUMBERS = ".,'’"
@@ -161,7 +163,7 @@ class _Text:
             last = position + len(plain) - 1
             # The end of the last character, not the start of the next one, as whitespace is folded.
             start, end = offsets[position], offsets[last] + 1
-            while end < len(self.text) and self.text[end] in VOWEL_SIGNS | ALEF_MARKS:
+            while end < len(self.text) and self.text[end] in ARABIC_MARKS:
                 end += 1
             halves = (position > 0 and offsets[position - 1] == start) or offsets[last + 1] == offsets[last]
             if halves or cuts(self.text, start) or cuts(self.text, end):

@@ -11,6 +11,7 @@ of all features. The latter is taken if its log loss, out of fold, is lower by m
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Answered:
     gold: Record
     doc: Doc
     in_dev: bool
+
+    @cached_property
+    def record(self) -> Record:
+        """What the pipeline says, before it is known how sure it is."""
+        return pipeline_record(self.doc)
 
 
 @dataclass(frozen=True)
@@ -137,10 +143,12 @@ def fit(
         if model:
             component.cfg["models"][kind] = model
         keep(kind, answered, answers, sure)
-        rows = [
-            Answer(int(text), str(label), None if np.isnan(p) else float(p), bool(right))
-            for text, label, p, right in zip(answers.text, answers.labels, sure, answers.right, strict=True)
-        ]
+        if kind == "row":
+            each = zip(answers.text, answers.labels, sure, answers.right, strict=True)
+            rows = [
+                Answer(int(text), str(label), None if np.isnan(p) else float(p), bool(right))
+                for text, label, p, right in each
+            ]
     return component, rows
 
 
@@ -208,13 +216,12 @@ def read_answers(kind: Kind, answered: Sequence[Answered], values: Sequence[str]
 
 
 def _are_right(kind: Kind, text: Answered, values: Sequence[str], answers: Iterable[Any]) -> list[bool]:
-    record = pipeline_record(text.doc)
     if kind in ("relation", "row"):
-        right = database_rows.right_rows(record, text.gold, values if kind == "row" else [])
+        right = database_rows.right_rows(text.record, text.gold, values if kind == "row" else [])
         return [right[answer.place] for answer in answers]
     names = [LINKER] if kind == "link" else [MONEY]
-    ours, theirs = (database_rows.ends_of(one, names) for one in (record, text.gold))
-    keys = [(span.start, span.end, span.label) for span in record.spans]
+    ours, theirs = (database_rows.ends_of(one, names) for one in (text.record, text.gold))
+    keys = [(span.start, span.end, span.label) for span in text.record.spans]
     return [ours[keys[answer.place]] == theirs.get(keys[answer.place]) for answer in answers]
 
 

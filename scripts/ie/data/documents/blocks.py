@@ -16,6 +16,8 @@ UNSPACED = (
 )
 WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
+# Characters of a cell; a table with longer ones is layout, and its cells are read one after another.
+LONGEST_CELL = 500
 LIGATURES = {n: unicodedata.normalize("NFKC", chr(n)) for n in range(0xFB00, 0xFB07)}
 
 

@@ -6,7 +6,15 @@ import zipfile
 import zlib
 from xml.etree import ElementTree
 
-from ie.data.documents.blocks import Content, Kind, Limits, UnreadableDocument, clean, row_text
+from ie.data.documents.blocks import (
+    LONGEST_CELL,
+    Content,
+    Kind,
+    Limits,
+    UnreadableDocument,
+    clean,
+    row_text,
+)
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 STRICT = "{http://purl.oclc.org/ooxml/wordprocessingml/main}"
@@ -15,7 +23,6 @@ TARGET = re.compile(rb'Target="/?([^"]+)"')
 # Deleted, moved away, hidden or repeated (what older programs show in place of something newer).
 DROPPED = ("del", "moveFrom", "Fallback", "instrText", "delText", "rubyPr", "rt")
 NOTES = ("footnotes", "endnotes")
-LONGEST_CELL = 500  # of a table that isn't layout
 # An entity can make a small file huge or read other files, and no program writes one.
 DTD = ["<!DOCTYPE".encode(name) for name in ("utf-8", "utf-16-le", "utf-16-be")]
 

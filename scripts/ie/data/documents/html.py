@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from ie.data.documents.blocks import Content, Kind, clean, decode, note_encoding, row_text
+from ie.data.documents.blocks import LONGEST_CELL, Content, Kind, clean, decode, note_encoding, row_text
 
 # fmt: off
 DROPPED = frozenset(
@@ -30,8 +30,6 @@ BLOCKS = HEADINGS | frozenset(
 # fmt: on
 INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([\w-]+)""", re.IGNORECASE)
-# A table with longer cells, or with tables in it, is layout: its cells are read one after another.
-LONGEST_CELL = 500
 LEAST_SHARE = 0.5  # of the text, for an article to be all that is read
 
 
@@ -188,6 +186,7 @@ def _span(cell: LexborNode) -> int:
 
 
 def _is_layout(table: LexborNode) -> bool:
+    """Whether a table has tables or long cells in it."""
     if any(inner.mem_id != table.mem_id for inner in table.css("table")) or table.css_first("tr") is None:
         return True
     return any(len(cell.text()) > LONGEST_CELL for cell in table.css("td"))

@@ -10,18 +10,20 @@ SUFFIXES = {
     **{".pdf": "pdf", ".docx": "docx", ".docm": "docx", ".html": "html", ".htm": "html", ".xhtml": "html"},
     **{".eml": "eml", ".md": "markdown", ".markdown": "markdown", ".txt": "text"},
 }
+PICTURE = "is a picture: it has no text layer; run text recognition (OCR) on it first"
+ARCHIVE = "is a compressed archive; unpack it"
 # What other files begin with, and what to do about them.
 OTHERS = {
     b"\xd0\xcf\x11\xe0": "is an old or an encrypted Office file; save it as .docx without a password",
     b"{\\rtf": "is RTF; save it as .docx",
-    b"\x89PNG": "is a picture: it has no text layer; run text recognition (OCR) on it first",
-    b"\xff\xd8\xff": "is a picture: it has no text layer; run text recognition (OCR) on it first",
-    b"GIF8": "is a picture: it has no text layer; run text recognition (OCR) on it first",
-    b"II*\0": "is a picture: it has no text layer; run text recognition (OCR) on it first",
-    b"MM\0*": "is a picture: it has no text layer; run text recognition (OCR) on it first",
-    b"\x1f\x8b": "is a compressed archive; unpack it",
-    b"7z\xbc\xaf": "is a compressed archive; unpack it",
-    b"Rar!": "is a compressed archive; unpack it",
+    b"\x89PNG": PICTURE,
+    b"\xff\xd8\xff": PICTURE,
+    b"GIF8": PICTURE,
+    b"II*\0": PICTURE,
+    b"MM\0*": PICTURE,
+    b"\x1f\x8b": ARCHIVE,
+    b"7z\xbc\xaf": ARCHIVE,
+    b"Rar!": ARCHIVE,
     b"From ": "is a mailbox of several mails; save each one as .eml",
 }
 HEAD = 4096

@@ -48,19 +48,8 @@ ANNOTATION = frozenset(
     }
 )
 REGION = (
-    *(
-        "id",
-        "from_name",
-        "to_name",
-        "type",
-        "value",
-        "meta",
-        "score",
-        "origin",
-        "readonly",
-        "hidden",
-        "locked",
-    ),
+    *("id", "from_name", "to_name", "type", "value", "meta", "score"),
+    *("origin", "readonly", "hidden", "locked"),
 )
 RELATION = ("type", "from_id", "to_id", "direction", "labels")
 

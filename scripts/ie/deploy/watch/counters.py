@@ -30,6 +30,7 @@ PATTERN = "served-*.json"
 PARTS = ("train", "dev", "test")
 # Measures that are numbers. Of those that are true or false, it is kept how many texts they are true of.
 AMOUNTS = tuple(m for m in measures_of(["any"], [], confidence=True) if m.kind == "amount")
+AMOUNT_NAMES = frozenset(measure.name for measure in AMOUNTS)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,7 @@ class DayCounts:
     def add(self, values: Mapping[str, float]) -> None:
         """Count a text."""
         self.amounts.add(values)
-        names = {measure.name for measure in AMOUNTS}
-        self.shares.update(name for name, value in values.items() if value and name not in names)
+        self.shares.update(name for name, value in values.items() if value and name not in AMOUNT_NAMES)
 
     def __add__(self, other: "DayCounts") -> "DayCounts":
         return DayCounts(self.amounts + other.amounts, self.shares + other.shares)
