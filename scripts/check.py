@@ -26,6 +26,7 @@ from ie.review import first_model
 from ie.review.settings import BeginSection, ReviewSettings
 from ie.status.snapshot import ProjectPaths
 from ie.status.terminal import print_next_step
+from ie.training import loop
 
 # With more texts than this, it says at once that they take a while.
 MANY = 20_000
@@ -60,7 +61,9 @@ def main(
         check_assets(Path(project))
     rows = [(str(scheme), "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items()))]
     if config:
-        read_config(Path(config), interpolate=False)
+        training_config = read_config(Path(config), interpolate=False)
+        if labels.overlapping:
+            loop.check_overlapping(Path(config), training_config)
         rows.append((config, "can be read"))
     reader = settings.reader(labels)
     gold = reader.read(reviewed, allow_empty=True)

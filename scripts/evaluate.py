@@ -133,9 +133,15 @@ def baselines(
             *(lambda result=result: result for result in constant),
         ]
     return [
-        lambda: systems.run_rules(settings.blank(), gold, **rules, repeats=REPEATS),
-        lambda: systems.run_dictionary(settings.blank(), train, texts, repeats=REPEATS),
-        lambda: systems.run_crf(settings.blank(), train, texts, cache=CRF_CACHE, repeats=REPEATS),
+        lambda: systems.run_rules(
+            settings.blank(), gold, **rules, repeats=REPEATS, overlapping=labels.overlapping
+        ),
+        lambda: systems.run_dictionary(
+            settings.blank(), train, texts, repeats=REPEATS, overlapping=labels.overlapping
+        ),
+        lambda: systems.run_crf(
+            settings.blank(), train, texts, cache=CRF_CACHE, repeats=REPEATS, overlapping=labels.overlapping
+        ),
     ]
 
 
@@ -153,7 +159,8 @@ def shipped_pipeline(
     Args:
         trained_on: the pipeline of `models` that is shipped. dev: records that decide whether with rules.
     """
-    known = rules_and_model.patterns_of(settings.blank(), **rules) if labels.scored == "spans" else []
+    flat = labels.scored == "spans" and not labels.overlapping
+    known = rules_and_model.patterns_of(settings.blank(), **rules) if flat else []
     title = f"{systems.trained_pipelines(models).get(trained_on, trained_on)}, with rules"
     row = SystemResult(rules_and_model.SYSTEM, title)
     folder = models / rules_and_model.SHIPPED

@@ -32,6 +32,7 @@ def main(
     """Write the page; print the number of errors by kind."""
     labels = load_scheme(scheme)
     labels.require_spans("this view of tokens")
+    labels.refuse_overlapping("this view of tokens")
     gold = records.accepted(records.read_records(dev, labels=labels, allow_empty=True))
     scoring.require_scorable(gold, dev)
     known = records.accepted(records.read_records(train, labels=labels, allow_empty=True))

@@ -46,6 +46,7 @@ def main(
     """Write robustness.json, robustness.png and robustness.html; print the tables."""
     labels = load_scheme(scheme)
     labels.require_spans("robustness to other names, case and punctuation")
+    labels.refuse_overlapping("robustness to other names, case and punctuation")
     names = perturbations.parse(perturb)
     test = corpus / "test.jsonl"
     gold = records.accepted(records.read_records(test, labels=labels, allow_empty=True))

@@ -60,7 +60,8 @@ def main(
     splits.refuse_gaps({side: parts[side] for side in splits.SIDES}, labels, reviewed)
     # Everything is computed before anything is written, so that an error leaves the old files complete.
     binaries = {
-        name: docbin(to_doc(record, nlp) for record in part).to_bytes() for name, part in parts.items()
+        name: docbin(to_doc(record, nlp, overlapping=labels.overlapping) for record in part).to_bytes()
+        for name, part in parts.items()
     }
     for name, data in binaries.items():
         with atomic_write(output / f"{name}.spacy", "wb") as file:

@@ -41,6 +41,7 @@ def main(
     """Print P, R and F of every source and of their combination; write suggestions for unreviewed texts."""
     labels = load_scheme(scheme)
     labels.require_spans("this combination of sources")
+    labels.refuse_overlapping("this combination of sources")
     rules = combined_suggestions.load_rules(config, labels)
     settings = load_data_config(data)
     reader = Reader(labels, settings.blank().tokenizer, "snap", settings.reading.duplicates, "drop")

@@ -47,7 +47,9 @@ def main(
 ) -> None:
     """Write model-best and train.json (scores on dev) of each into a folder of OUTPUT, and left_out.json."""
     settings = load_data_config(data)
-    gold = component_training.Corpus(corpus / "train.jsonl", corpus / "dev.jsonl", load_scheme(scheme))
+    labels = load_scheme(scheme)
+    labels.refuse_overlapping("training of what follows entities")
+    gold = component_training.Corpus(corpus / "train.jsonl", corpus / "dev.jsonl", labels)
     wanted = names_among(component_training.COMPONENTS, "--only", only)
     # A component asked for by name reports itself what it lacks.
     missing = {} if wanted else component_training.without_data(gold, table)

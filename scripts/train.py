@@ -89,7 +89,10 @@ def main(
         )
         if name == shown and component:
             show_not_calibrated(component.reasons)
-    scored = load_scheme(scheme).scored
+    labels = load_scheme(scheme)
+    if labels.overlapping:
+        msg.info("There is no confidence of spans that overlap, so `accept` can't be run.")
+    scored = labels.scored
     counts = {name: count(output / name / "model-best", dev, scored) for name in results}
     save(output, results, counts, loop.count_examples(dev))
 

@@ -14,10 +14,12 @@ from components import (  # noqa: F401  (register factories, extensions)
     confidence,
     crf,
     relations,
+    span_classifier,
 )
+from components.span_classifier import annotated_spans, position_key, set_spans
 from ie.core.errors import UserError
 from ie.core.text import one_line
-from ie.data.records import Record, Relation, Span, show_span
+from ie.data.records import Record, Relation, Span, overlap, show_span
 
 # Extensions of spans, and keys of a record's spans: missing where they aren't calibrated.
 SPAN_CONFIDENCES = ("confidence", "link_confidence", "amount_confidence")
@@ -25,28 +27,32 @@ SPAN_CONFIDENCES = ("confidence", "link_confidence", "amount_confidence")
 RELATION_CONFIDENCES = ("confidence", "row_confidence")
 
 
-def to_doc(record: Record, nlp: Language) -> Doc:
-    """A tokenised Doc with the record's entities and categories, and `doc._.relations` by entity.
+def to_doc(record: Record, nlp: Language, *, overlapping: bool = False) -> Doc:
+    """A tokenised Doc with the record's spans and categories, and `doc._.relations` by span.
 
-    Tokens outside the spans are O, not missing. Texts may be longer than `nlp.max_length`, as no model reads
-    them here.
+    Spans are entities, and tokens outside them are O, not missing. Spans that overlap, and all spans of an
+    `overlapping` scheme, are `doc.spans["sc"]` instead; `annotated_spans` reads either. Texts may be longer
+    than `nlp.max_length`, as no model reads them here.
     """
     doc = nlp.tokenizer(record.text)
-    ents = []
+    spans = []
     for span in record.spans:
         kb_id = (span.model_extra or {}).get("kb_id") or ""
-        ent = doc.char_span(span.start, span.end, label=span.label, kb_id=str(kb_id))
-        if ent is None:
+        marked = doc.char_span(span.start, span.end, label=span.label, kb_id=str(kb_id))
+        if marked is None:
             raise UserError(
                 f"record {record.id!r}: span {show_span(record.text, span)} doesn't start and end on a "
                 "token; read it with misaligned 'snap' or 'drop', or correct its offsets."
             )
-        ents.append(ent)
-    doc.set_ents(ents, default="outside")
+        spans.append(marked)
+    if overlapping or overlap(record.spans):
+        set_spans(doc, spans)
+    else:
+        doc.set_ents(spans, default="outside")
     doc.cats = dict(record.cats)
     if record.relations:
-        # a Doc sorts its entities; a record's spans may be in any order
-        order = sorted(range(len(record.spans)), key=lambda i: record.spans[i].start)
+        # a Doc sorts its spans; those of a record may be in any order
+        order = sorted(range(len(spans)), key=lambda i: position_key(spans[i]))
         position = {span: number for number, span in enumerate(order)}
         doc._.relations = [
             {"head": position[r.head], "child": position[r.child], "label": r.label} for r in record.relations
@@ -62,9 +68,9 @@ def entities_doc(record: Record, nlp: Language) -> Doc:
 
 
 def from_doc(doc: Doc) -> Record:
-    """The record of a Doc: its text, `ents` (with `kb_id` where linked) and `cats`."""
+    """The record of a Doc: its text, its annotated spans (with `kb_id` where linked) and `cats`."""
     spans = []
-    for ent in doc.ents:
+    for ent in annotated_spans(doc):
         extra = {"kb_id": ent.kb_id_} if ent.kb_id_ else {}
         spans.append(Span(start=ent.start_char, end=ent.end_char, label=ent.label_, **extra))
     return Record(text=doc.text, spans=spans, **({"cats": dict(doc.cats)} if doc.cats else {}))
@@ -79,7 +85,7 @@ def pipeline_record(doc: Doc) -> Record:
     and `row_confidence`, where these are calibrated.
     """
     record = from_doc(doc)
-    for span, ent in zip(record.spans, doc.ents, strict=True):
+    for span, ent in zip(record.spans, annotated_spans(doc), strict=True):
         span.text = ent.text
         for name in SPAN_CONFIDENCES:
             if (probability := getattr(ent._, name)) is not None:
@@ -94,7 +100,7 @@ def pipeline_record(doc: Doc) -> Record:
 
 
 def docbin(docs: Iterable[Doc]) -> DocBin:
-    """Docs with their entities in spaCy's training format; the same records give the same bytes."""
+    """Docs with their spans in spaCy's training format; the same records give the same bytes."""
     return DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=False, docs=docs)
 
 

@@ -10,6 +10,7 @@ from spacy.language import Language
 from spacy.matcher import Matcher
 from spacy.tokens import Doc, Span
 
+from components.span_classifier import annotated_spans
 from ie.core.text import UNSPACED
 from ie.data.docs import to_doc
 from ie.data.records import Record
@@ -54,7 +55,7 @@ def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
     seen: dict[str, set[int]] = defaultdict(set)
     patterns: dict[str, tuple[str, Pattern]] = {}
     for number, doc in enumerate(halves[0]):
-        for ent in doc.ents:
+        for ent in annotated_spans(doc):
             for pattern in _patterns(ent):
                 key = f"{ent.label_} {pattern}"
                 patterns[key] = ent.label_, pattern
@@ -66,7 +67,7 @@ def mine(train: Sequence[Record], nlp: Language) -> list[MinedRule]:
     matched: Counter[str] = Counter()
     right: Counter[str] = Counter()
     for doc in halves[1]:
-        gold = {(ent.start, ent.end, ent.label_) for ent in doc.ents}
+        gold = {(ent.start, ent.end, ent.label_) for ent in annotated_spans(doc)}
         for identity, start, end in matcher(doc) if len(matcher) else ():
             key = nlp.vocab.strings[identity]
             matched[key] += 1

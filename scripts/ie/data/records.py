@@ -250,6 +250,13 @@ class Reader:
             record.relations = good
         return record
 
+    def _is_taken(self, place: tuple[int, int], span: Span, original: list[Span], record: Record) -> bool:
+        """Whether a span can't be widened to this place: two in one token ("Ledger—$33") can't both be."""
+        start, end = place
+        if overlap(original):  # and so may these; but none may be there twice
+            return (start, end, span.label) in map(_key, (o for o in record.spans if o is not span))
+        return any(o.start < end and start < o.end for o in original if o is not span)
+
     def align(self, record: Record, report: ReadReport) -> None:
         """Move the spans of a record to token edges, refuse them, or drop them with their relations."""
         if not record.spans:
@@ -278,8 +285,7 @@ class Reader:
                     f"{text[start:end]!r}); correct it, or set misaligned to 'snap' or 'drop' in "
                     f"configs/data.cfg{_hyphen_hint(text, span)}{_unit_hint(text)}."
                 )
-            # Two spans in one token ("Ledger—$33") can't both be widened to it.
-            taken = any(o.start < end and start < o.end for o in original if o is not span)
+            taken = self._is_taken((start, end), span, original, record)
             if self.misaligned == "drop" or taken:
                 report.dropped_spans += 1
                 report.note(f"span {shown} dropped{' (two in one token)' if taken else ''}")
@@ -334,7 +340,7 @@ def validate(where: str, record: Record, scheme: Scheme | None = None) -> None:
 
 def annotation(record: Record) -> tuple:
     """The annotation of a text, comparable: the order of spans and of relations doesn't matter."""
-    spans = [(s.start, s.end, s.label) for s in record.spans]
+    spans = [_key(span) for span in record.spans]
     edges = sorted((spans[r.head], spans[r.child], r.label) for r in record.relations)
     return sorted(spans), edges, record.cats, record.answer
 
@@ -562,11 +568,15 @@ def _check(where: str, record: Record, scheme: Scheme | None) -> None:
                 f"{where}: span {show_span(record.text, span)} is nothing but whitespace; delete it."
             )
         _check_label(where, span.label, "span", scheme)
-    ordered = sorted(record.spans, key=lambda s: (s.start, s.end))
-    for one, other in pairwise(ordered):
-        if other.start < one.end:
-            both = f"{show_span(record.text, one)} and {show_span(record.text, other)}"
-            raise UserError(f"{where}: spans {both} overlap; keep one.")
+    for one, other in pairwise(sorted(record.spans, key=_key)):
+        if _key(one) == _key(other):
+            raise UserError(f"{where}: span {show_span(record.text, one)} is there twice; keep one.")
+    if (both := overlap(record.spans)) and scheme and not scheme.overlapping:
+        shown = " and ".join(show_span(record.text, span) for span in both)
+        raise UserError(
+            f"{where}: spans {shown} overlap; keep one, or set overlapping = true below the span labels in "
+            f"{scheme.path or 'the scheme'}."
+        )
     for name, value in record.cats.items():
         _check_label(where, name, "category", scheme)
         if not 0 <= value <= 1:
@@ -623,6 +633,16 @@ def _keep_spans(record: Record, aligned: list[int], report: ReadReport) -> None:
             report.note(f"relation {relation.label!r} dropped with its span")
     record.spans = [record.spans[i] for i in aligned]
     record.relations = relations
+
+
+def _key(span: Span) -> tuple[int, int, str]:
+    return span.start, span.end, span.label
+
+
+def overlap(spans: Iterable[Span]) -> tuple[Span, Span] | None:
+    """The first two spans that overlap; None if none do."""
+    ordered = sorted(spans, key=_key)
+    return next(((one, other) for one, other in pairwise(ordered) if other.start < one.end), None)
 
 
 def show_span(text: str, span: Span) -> str:

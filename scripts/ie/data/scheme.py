@@ -22,7 +22,8 @@ class Scheme:
     """Labels in the order of the config, by kind; a kind without labels isn't part of the task.
 
     `definitions` maps a label to its definition. A name used by two kinds keeps the definition of the
-    first in the order of `KINDS`. `exclusive` tells whether a text has exactly one of the categories.
+    first in the order of `KINDS`. `exclusive` tells whether a text has exactly one of the categories, and
+    `overlapping` whether spans may overlap: one in another, or two labels on one span.
     """
 
     span_labels: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Scheme:
     definitions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
     exclusive: bool = True
+    overlapping: bool = False
 
     @property
     def scored(self) -> Scored:
@@ -52,6 +54,14 @@ class Scheme:
                 "add a task with span labels."
             )
 
+    def refuse_overlapping(self, what: str) -> None:
+        """Refuse `what`, the beginning of a sentence, in a scheme whose spans overlap."""
+        if self.overlapping:
+            raise UserError(
+                f"{self.path}: {what} can't handle spans that overlap, and the scheme has overlapping = "
+                "true; leave this command out."
+            )
+
     def labels(self, kind: str) -> tuple[str, ...]:
         """The labels of one of `KINDS`."""
         return dict(zip(KINDS, (self.span_labels, self.relation_labels, self.categories), strict=True))[kind]
@@ -67,7 +77,7 @@ def load_scheme(path: Path) -> Scheme:
     path = Path(path)
     labels: dict[str, list[str]] = {kind: [] for kind in KINDS}
     definitions: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
-    exclusive = True
+    exclusive, overlapping = True, False
     for name, component in _components(path).items():
         task = component.get("task") if isinstance(component, dict) else None
         if not isinstance(task, dict) or "labels" not in task:
@@ -77,6 +87,8 @@ def load_scheme(path: Path) -> Scheme:
         if kind == "category":
             # ours, and that of spacy-llm's own task
             exclusive = bool(task.get("exclusive", task.get("exclusive_classes", True)))
+        if kind == "span":
+            overlapping = overlapping or _overlapping(path, section, task)
         for label in _label_list(path, section, task["labels"]):
             if label in labels[kind]:
                 raise UserError(
@@ -99,8 +111,20 @@ def load_scheme(path: Path) -> Scheme:
     merged = definitions["category"] | definitions["relation"] | definitions["span"]
     ordered = {label: merged[label] for kind in KINDS for label in labels[kind] if label in merged}
     return Scheme(
-        *(tuple(labels[kind]) for kind in KINDS), definitions=ordered, path=path, exclusive=exclusive
+        *(tuple(labels[kind]) for kind in KINDS),
+        definitions=ordered,
+        path=path,
+        exclusive=exclusive,
+        overlapping=overlapping,
     )
+
+
+def _overlapping(path: Path, section: str, task: dict[str, Any]) -> bool:
+    value = task.get("overlapping", False)
+    if not isinstance(value, bool):
+        raise UserError(f"{path}: overlapping of {section} is {value!r}; it must be true or false.")
+    # spacy-llm's own task of spans that may overlap
+    return value or "spancat" in str(task.get("@llm_tasks", "")).lower()
 
 
 def _components(path: Path) -> dict[str, Any]:

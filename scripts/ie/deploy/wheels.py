@@ -30,7 +30,8 @@ doc = nlp(sys.argv[2])
 def amount(ent):
     money = ent._.money if ent.has_extension("money") else None
     return f"{money['amount']} {money['currency']}" if money else ""
-rows = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in doc.ents]
+spans = list(doc.spans["sc"]) if "sc" in doc.spans else doc.ents
+rows = [[ent.text, ent.label_, ent.kb_id_, amount(ent)] for ent in spans]
 for relation in doc._.relations if doc.has_extension("relations") else []:
     ends = [doc.ents[relation[end]].text for end in ("head", "child")]
     rows.append([" > ".join(ends), relation["label"], "", ""])

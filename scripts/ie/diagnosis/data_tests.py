@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from spacy.language import Language
 from spacy.vocab import Vocab
 
+from components.span_classifier import annotated_spans
 from ie.core.text import count_words, counted
 from ie.data import splits
 from ie.data.docs import from_doc
@@ -151,6 +152,7 @@ def off_token(project: ProjectData) -> Finding:
     """Spans outside the text, off the tokens, overlapping, or with whitespace or punctuation at an edge."""
     counts: Counter[str] = Counter()
     examples = []
+    overlapping = project.overlapping
     for split in SPLITS:
         for record in project[split]:
             starts, ends = _edges(project, record)
@@ -160,7 +162,7 @@ def off_token(project: ProjectData) -> Finding:
                 if fault not in ("", PUNCTUATION):
                     examples.append(f"{split} {record.id}: {shown(record, span.start, span.end)} is {fault}")
                 counts[fault] += 1
-                before = max(before, span.end)
+                before = -1 if overlapping else max(before, span.end)
     n = counts.total()
     faulty = n - counts[""] - counts[PUNCTUATION]
     found = {fault: count for fault, count in sorted(counts.items()) if fault}
@@ -210,8 +212,8 @@ def other_tokens(project: ProjectData, nlp: Language) -> Finding:
             n += 1
             again = nlp.make_doc(doc.text)
             ours, theirs = ({(t.idx, len(t)) for t in d} for d in (again, doc))
-            spans += len(doc.ents)
-            lost += sum(again.char_span(e.start_char, e.end_char) is None for e in doc.ents)
+            spans += len(annotated_spans(doc))
+            lost += sum(again.char_span(e.start_char, e.end_char) is None for e in annotated_spans(doc))
             if ours != theirs:
                 differ += 1
                 where = min(ours ^ theirs)[0]

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
 
+from components.span_classifier import SPANS_KEY
 from ie.core.errors import UserError
 from ie.core.files import json_text
 from ie.core.text import counted
@@ -124,6 +126,11 @@ class ProjectData:
     def nlp(self) -> Language:
         """The project's tokenizer, in an otherwise empty pipeline."""
         return records.blank(self.lang)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether spans may overlap, as the .spacy files say."""
+        return "train" in self.bins and any(SPANS_KEY in doc.spans for doc in self.docs("train", Vocab(), 1))
 
     def __getitem__(self, split: str) -> list[Record]:
         return self.texts.get(split, [])

@@ -21,6 +21,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, get_array_module
 from threadpoolctl import threadpool_limits
 
+from components.span_classifier import SPANS_KEY, annotated_spans, set_spans
 from ie.core.errors import UserError
 from ie.core.text import one_line
 from ie.data import records
@@ -290,21 +291,25 @@ def score(nlp: Language, docs: Sequence[Doc], labels: Sequence[str]) -> np.ndarr
 def shuffled(docs: Sequence[Doc], seed: int) -> list[Doc]:
     """The same texts with as many spans of the same lengths, at random places and with random labels."""
     rng = np.random.default_rng(seed)
-    names = [ent.label_ for doc in docs for ent in doc.ents]
+    names = [ent.label_ for doc in docs for ent in annotated_spans(doc)]
     order = iter(rng.permutation(len(names)))
     copies = []
     for doc in docs:
         copy = Doc(doc.vocab, [t.text for t in doc], [bool(t.whitespace_) for t in doc])
         free = np.ones(len(doc), dtype=bool)
-        ents = []
-        for ent in doc.ents:
+        overlapping = SPANS_KEY in doc.spans
+        spans = []
+        for ent in annotated_spans(doc):
             name, n = names[next(order)], len(ent)
             starts = [i for i in range(len(doc) - n + 1) if free[i : i + n].all()]
             if starts:
                 start = int(rng.choice(starts))
-                free[start : start + n] = False
-                ents.append(Span(copy, start, start + n, label=name))
-        copy.set_ents(ents, default="outside")
+                free[start : start + n] = overlapping
+                spans.append(Span(copy, start, start + n, label=name))
+        if overlapping:
+            set_spans(copy, spans)
+        else:
+            copy.set_ents(spans, default="outside")
         copies.append(copy)
     return copies
 

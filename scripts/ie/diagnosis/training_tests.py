@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from spacy.util import load_config
 from spacy.vocab import Vocab
 
+from components.span_classifier import annotated_spans
 from ie.core import stats
 from ie.core.stats import Estimate
 from ie.core.text import counted
@@ -84,7 +85,7 @@ def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None
     """All tests of training; none can be run without annotations."""
     docs = project.docs("train", Vocab(), thresholds.TRAIN_TEXTS)
     dev = project.docs("dev", Vocab(), thresholds.CHECK_TEXTS)
-    if not any(doc.ents for doc in docs):
+    if not any(annotated_spans(doc) for doc in docs):
         reason = "The training corpus has no annotation to learn from."
         yield from (untested(hypothesis, reason) for hypothesis in HYPOTHESES)
         return
@@ -104,7 +105,7 @@ def run(project: ProjectData, progress: Callable[[str], Any] = lambda name: None
     yield learning_rate(project, docs)
     yield weights(project, watched)
     yield gradients(watched)
-    if not any(doc.ents for doc in dev):
+    if not any(annotated_spans(doc) for doc in dev):
         reason = f"No span in {len(dev):,} dev texts to score on." if dev else "There is no dev to score on."
         yield from (untested(hypothesis, reason) for hypothesis in (SHUFFLED, BATCHES, DROPOUT))
         return
@@ -145,7 +146,7 @@ def several(names: Sequence[str]) -> str:
 def tiny(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     """Can it learn a few texts by heart?"""
     # Short texts are quick; texts without a span are too easy.
-    few = sorted((doc for doc in docs if doc.ents), key=lambda doc: (len(doc), doc.text))
+    few = sorted((doc for doc in docs if annotated_spans(doc)), key=lambda doc: (len(doc), doc.text))
     skipped = len(few) // 4 if len(few) >= 2 * thresholds.TINY else 0
     few = few[skipped:][: thresholds.TINY]
     reached = 0.0
@@ -160,7 +161,7 @@ def tiny(project: ProjectData, docs: Sequence[Doc]) -> Finding:
     )
     if not training.failed:
         learned(training.nlp)
-    n = f"{counted(len(few), 'text')} ({counted(sum(len(doc.ents) for doc in few), 'span')})"
+    n = f"{counted(len(few), 'text')} ({counted(sum(len(annotated_spans(doc)) for doc in few), 'span')})"
     return Finding(
         **TINY,
         observation=f"{training.failed or f'F {reached:.2f}'} after {len(training.losses)} steps on {n}.",
@@ -183,7 +184,7 @@ class LossSweep:
 
     def __init__(self, project: ProjectData, docs: Sequence[Doc]) -> None:
         self.project = project
-        self.docs = [doc for doc in docs if doc.ents][: thresholds.SWEEP_TEXTS]
+        self.docs = [doc for doc in docs if annotated_spans(doc)][: thresholds.SWEEP_TEXTS]
         self.seeds = [project.seed + i for i in range(thresholds.SWEEP_SEEDS)]
         self.untrained = [self._run(seed, thresholds.SWEEP_ROUND, rate=0.0) for seed in self.seeds]
 

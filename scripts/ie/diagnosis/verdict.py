@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.span_classifier import annotated_spans
 from ie.core import stats
 from ie.core.stats import Estimate
 from ie.core.text import counted
@@ -120,7 +121,7 @@ def diagnose(
     Raises:
         UserError: the config is broken, or a file of the baselines.
     """
-    annotated = any(doc.ents for doc in project.docs("train", project.nlp.vocab))
+    annotated = any(annotated_spans(doc) for doc in project.docs("train", project.nlp.vocab))
     progress("a short training")
     reference = recorded_training.reference(project) if annotated else Reference(failed=NO_ANNOTATION)
     progress("baselines")
@@ -164,11 +165,14 @@ def compare(
     baselines = [
         SystemResult("chance", "Chance: as many spans at random", random_spans(gold, train, project)),
         SystemResult("majority", "Majority: no span", [Record(text=text) for text in texts]),
-        systems.run_dictionary(project.nlp, train, texts, repeats=0),
+        systems.run_dictionary(project.nlp, train, texts, repeats=0, overlapping=project.overlapping),
     ]
     if patterns or gazetteer:
-        nlp, sources = blank(project.lang), {"patterns": patterns, "gazetteer": gazetteer}
-        baselines.append(systems.run_rules(nlp, gold, **sources, label=gazetteer_label, repeats=0))
+        sources = {"patterns": patterns, "gazetteer": gazetteer, "label": gazetteer_label}
+        overlapping = project.overlapping
+        baselines.append(
+            systems.run_rules(blank(project.lang), gold, **sources, repeats=0, overlapping=overlapping)
+        )
     else:
         missing["Rules"] = "there are neither patterns nor a gazetteer; write some."
     if llm:

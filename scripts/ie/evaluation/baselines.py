@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.pipeline import EntityRuler
+from spacy.pipeline import EntityRuler, SpanRuler
 
+from components.span_classifier import SPANS_KEY
 from ie.core.files import read_jsonl
 from ie.data.docs import from_doc
 from ie.data.gazetteer import read_gazetteer
@@ -22,11 +23,17 @@ Counts = dict[tuple[str, ...], tuple[str, int, int]]
 
 
 def rules(
-    nlp: Language, *, patterns: Path | None = None, gazetteer: Path | None = None, label: str = ""
+    nlp: Language,
+    *,
+    patterns: Path | None = None,
+    gazetteer: Path | None = None,
+    label: str = "",
+    overlapping: bool = False,
 ) -> Language:
     """A pipeline of one `entity_ruler`: hand-written patterns, and every name of a gazetteer.
 
-    Where two matches overlap, the longer one wins. Names are matched with their case.
+    Where two matches overlap, the longer one wins; an `overlapping` scheme has a `span_ruler`, which keeps
+    both. Names are matched with their case.
 
     Args:
         nlp: an empty pipeline, changed in place.
@@ -34,8 +41,11 @@ def rules(
         gazetteer: list of known names and aliases (see `ie.data.gazetteer`).
         label: label of the gazetteer's names.
     """
-    ruler = nlp.add_pipe("entity_ruler", config={"validate": True})
-    assert isinstance(ruler, EntityRuler)
+    if overlapping:
+        ruler = nlp.add_pipe("span_ruler", config={"validate": True, "spans_key": SPANS_KEY})
+    else:
+        ruler = nlp.add_pipe("entity_ruler", config={"validate": True})
+    assert isinstance(ruler, EntityRuler | SpanRuler)
     phrases: list[dict[str, Any]] = []
 
     def add(pattern: dict[str, Any]) -> None:
@@ -80,6 +90,7 @@ class Dictionary:
     """Marks strings that were annotated in training wherever they occur: longest match, majority label.
 
     Attributes:
+        overlapping: whether strings within others are marked as well.
         labels: label of each string, a tuple of tokens. The strings were annotated at least `min_count`
             times, and in at least the share `min_precision` of their occurrences.
     """
@@ -88,6 +99,7 @@ class Dictionary:
     labels: dict[tuple[str, ...], str]
     min_count: int
     min_precision: float
+    overlapping: bool = False
 
     @property
     def longest(self) -> int:
@@ -102,7 +114,7 @@ class Dictionary:
         doc = self.tokenize(text)
         words = [token.text for token in doc]
         spans = []
-        for start, end, key in _longest_matches(words, self.labels, longest):
+        for start, end, key in _matches(words, self.labels, longest, self.overlapping):
             last = doc[end - 1]
             spans.append(Span(start=doc[start].idx, end=last.idx + len(last), label=self.labels[key]))
         return Record(text=text, spans=spans)
@@ -115,6 +127,7 @@ def build_dictionary(
     counts: Iterable[int] = (1, 2, 3),
     precisions: Iterable[float] = (0.0, 0.25, 0.5, 0.75, 0.9),
     folds: int = 5,
+    overlapping: bool = False,
 ) -> Dictionary:
     """Collect the annotated strings of the training records; the thresholds are those with the best F.
 
@@ -138,7 +151,7 @@ def build_dictionary(
             for i in (i for i in range(len(train)) if fold[i] == held_out):
                 matches = {
                     (start, end, labels[key])
-                    for start, end, key in _longest_matches(tokens[i], labels, longest)
+                    for start, end, key in _matches(tokens[i], labels, longest, overlapping)
                 }
                 tp += len(matches & gold[i])
                 predicted, expected = predicted + len(matches), expected + len(gold[i])
@@ -151,7 +164,7 @@ def build_dictionary(
     # Among thresholds with equal F, prefer fewer predictions; then max takes the first, lowest ones.
     best = max(thresholds, key=quality)
     known = _count(range(len(train)), gold, tokens, occurrences)
-    return Dictionary(tokenize, _filter(known, *best), *best)
+    return Dictionary(tokenize, _filter(known, *best), *best, overlapping)
 
 
 def token_spans(record: Record, tokenize: Callable[[str], Any]) -> set[tuple[int, int, str]]:
@@ -197,17 +210,18 @@ def _filter(known: Counts, min_count: int, min_precision: float) -> dict[tuple[s
     return {key: label for key, (label, n, of) in known.items() if n >= min_count and n >= min_precision * of}
 
 
-def _longest_matches(
-    words: list[str], labels: dict[tuple[str, ...], str], longest: int
+def _matches(
+    words: list[str], labels: dict[tuple[str, ...], str], longest: int, overlapping: bool
 ) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """The longest known string at each position from left to right, without overlaps."""
+    """The longest known string at each position from left to right; all strings if they may overlap."""
     start = 0
     while start < len(words):
+        following = start + 1
         for end in range(min(len(words), start + longest), start, -1):
             key = tuple(words[start:end])
             if key in labels:
                 yield start, end, key
-                start = end
-                break
-        else:
-            start += 1
+                if not overlapping:
+                    following = end
+                    break
+        start = following

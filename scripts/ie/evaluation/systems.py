@@ -153,6 +153,7 @@ def run_rules(
     gazetteer: Path | None,
     label: str,
     repeats: int,
+    overlapping: bool = False,
 ) -> SystemResult:
     """Run the rules baseline (see `baselines.rules`); it is missing without patterns and gazetteer."""
     name, title = "rules", "Rules"
@@ -160,7 +161,7 @@ def run_rules(
     sources = [path for path in (patterns, gazetteer) if path and (not path.exists() or path.stat().st_size)]
     if not sources:
         return SystemResult(name, title, missing="there are neither patterns nor known names; write some.")
-    ruler = baselines.rules(nlp, patterns=patterns, gazetteer=gazetteer, label=label)
+    ruler = baselines.rules(nlp, patterns=patterns, gazetteer=gazetteer, label=label, overlapping=overlapping)
     size = sum(map(megabytes, sources))
     result = run_system(name, title, baselines.predict_with(ruler), texts, repeats=repeats, mb=size)
     if gazetteer:
@@ -175,10 +176,15 @@ def run_rules(
 
 
 def run_dictionary(
-    nlp: Language, train: Sequence[Record], texts: Sequence[str], *, repeats: int
+    nlp: Language,
+    train: Sequence[Record],
+    texts: Sequence[str],
+    *,
+    repeats: int,
+    overlapping: bool = False,
 ) -> SystemResult:
     """Run the dictionary baseline (see `baselines.build_dictionary`), its thresholds chosen on `train`."""
-    dictionary = baselines.build_dictionary(train, nlp.make_doc)
+    dictionary = baselines.build_dictionary(train, nlp.make_doc, overlapping=overlapping)
     strings = sorted((list(key), label) for key, label in dictionary.labels.items())
     size = len(json_text(strings).encode()) / 1e6
     # "memoriser" is the key in files written so far, among them the history.
@@ -193,10 +199,19 @@ def run_dictionary(
 
 
 def run_crf(
-    nlp: Language, train: Sequence[Record], texts: Sequence[str], *, cache: Path, repeats: int
+    nlp: Language,
+    train: Sequence[Record],
+    texts: Sequence[str],
+    *,
+    cache: Path,
+    repeats: int,
+    overlapping: bool = False,
 ) -> SystemResult:
-    """Run the conditional random field (see `crf`); it is missing where no training text has a span."""
+    """Run the conditional random field (see `crf`); missing where no training text has a span, or where spans
+    overlap, as it gives each token one tag."""
     name, title = "crf", "Plain conditional random field"
+    if overlapping:
+        return SystemResult(name, title, missing="it gives each token one label, so its spans can't overlap.")
     if not any(record.spans for record in train):
         return SystemResult(name, title, missing="no training text has a span; review some that do.")
     model = crf.load_or_train(train, nlp.make_doc, cache)

@@ -56,7 +56,7 @@ class Dropped:
 
 
 def ground(
-    doc: Doc, answers: Iterable[tuple[str, str]], *, fuzzy: float = 0.9
+    doc: Doc, answers: Iterable[tuple[str, str]], *, fuzzy: float = 0.9, overlapping: bool = False
 ) -> tuple[list[Grounded], list[Dropped]]:
     """Find all mentions of each answer in the text.
 
@@ -66,15 +66,17 @@ def ground(
     words or numbers. One that begins or ends inside a token is widened to whole tokens and called "snapped".
 
     Of overlapping spans the longest is kept; of equally long ones the better aligned, then the one answered
-    first. An answer is dropped if none of its mentions is kept.
+    first. An answer is dropped if none of its mentions is kept. Spans that may overlap are kept, except a
+    mention inside a longer span of its label if the same answer has mentions elsewhere.
 
     Args:
         doc: the tokenized text.
         answers: (label, string) as the model gave them, in order.
         fuzzy: least similarity (0 to 1, normalised edit distance) of a fuzzy match; 1 turns it off.
+        overlapping: whether spans may overlap.
 
     Returns:
-        Spans by position, without overlaps, and what was dropped in the order of the answers.
+        Spans by position, and what was dropped in the order of the answers.
     """
     text = _Text(doc)
     candidates: list[tuple[Grounded, int]] = []
@@ -89,7 +91,7 @@ def ground(
         if not mentions:
             dropped[len(values) - 1] = Dropped(*values[-1], "not in the text")
         candidates += [(span, len(values) - 1) for span in mentions]
-    chosen = _without_overlaps(candidates)
+    chosen = _each_once(candidates) if overlapping else _without_overlaps(candidates)
     # Two answers for the same span and label: neither is dropped.
     places = {(span.start, span.end, span.label) for span, _ in chosen}
     staying = {number for span, number in candidates if (span.start, span.end, span.label) in places}
@@ -264,14 +266,32 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
-def _without_overlaps(candidates: list[tuple[Grounded, int]]) -> list[tuple[Grounded, int]]:
-    def rank(candidate: tuple[Grounded, int]) -> tuple[int, int, int, int]:
-        span, number = candidate
-        return span.start - span.end, ALIGNMENTS.index(span.alignment), number, span.start
+def _rank(candidate: tuple[Grounded, int]) -> tuple[int, int, int, int]:
+    span, number = candidate
+    return span.start - span.end, ALIGNMENTS.index(span.alignment), number, span.start
 
+
+def _each_once(candidates: list[tuple[Grounded, int]]) -> list[tuple[Grounded, int]]:
+    best: dict[tuple[int, int, str], tuple[Grounded, int]] = {}
+    for span, number in sorted(candidates, key=_rank):
+        best.setdefault((span.start, span.end, span.label), (span, number))
+    marked = list(best.values())
+
+    def is_inner(span: Grounded) -> bool:
+        return any(
+            o.label == span.label and o.start <= span.start and span.end <= o.end and o is not span
+            for o, _ in marked
+        )
+
+    # "Atlas" of "Atlas Growth Fund" isn't another company if the answer "Atlas" has a place of its own.
+    free = {number for span, number in marked if not is_inner(span)}
+    return [(span, number) for span, number in marked if number not in free or not is_inner(span)]
+
+
+def _without_overlaps(candidates: list[tuple[Grounded, int]]) -> list[tuple[Grounded, int]]:
     chosen: list[tuple[Grounded, int]] = []
     taken: set[int] = set()
-    for span, number in sorted(candidates, key=rank):
+    for span, number in sorted(candidates, key=_rank):
         places = range(span.start, span.end)
         if taken.isdisjoint(places):
             taken.update(places)

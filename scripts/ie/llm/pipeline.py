@@ -15,6 +15,7 @@ from spacy.util import load_model_from_config
 from spacy_llm.pipeline import LLMWrapper
 from tqdm import tqdm
 
+from components.span_classifier import annotated_spans
 from ie.core.errors import UserError
 from ie.core.settings import read_config
 from ie.core.text import one_line
@@ -291,7 +292,7 @@ def to_record(doc: Doc, source: Record, model: str = "") -> Record:
             "label": ent.label_,
             "alignment": status.get((ent.start_char, ent.end_char, ent.label_)) or _unaided(ent, calls),
         }
-        for ent in doc.ents
+        for ent in annotated_spans(doc)
     ]
     relations = [{"head": h, "child": c, "label": label} for h, c, label in notes["relations"]]
     extra = {name: value for name, value in (source.model_extra or {}).items() if name != "llm"}

@@ -24,6 +24,7 @@ from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 from spacy_llm.registry import registry
 
+from components.span_classifier import annotated_spans, set_spans
 from ie.core.errors import UserError
 from ie.core.files import read_text
 from ie.data.records import Record
@@ -47,7 +48,7 @@ if not Doc.has_extension("llm"):
 
 
 def trace(doc: Doc) -> dict[str, Any]:
-    """What the tasks recorded on a document, besides its `ents` and `cats`.
+    """What the tasks recorded on a document, besides its spans and `cats`.
 
     Keys: `calls` (one `Answer` each), `spans` (`grounding.Grounded`), `relations` (head, child, label),
     `dropped` (`grounding.Dropped`), `errors` (short reasons).
@@ -365,8 +366,9 @@ def _load_template(path: str) -> jinja2.Template:
 class SpansTask(Task):
     """Spans of the scheme's labels, found in the text by `grounding.ground`."""
 
-    def __init__(self, *, fuzzy: float, **settings: Any) -> None:
+    def __init__(self, *, fuzzy: float, overlapping: bool, **settings: Any) -> None:
         super().__init__(**settings)
+        self.overlapping = overlapping
         if not 0 <= fuzzy <= 1:
             raise UserError(f"fuzzy = {fuzzy} must be a similarity from 0 to 1 (1 turns it off).")
         self.fuzzy = fuzzy
@@ -381,17 +383,26 @@ class SpansTask(Task):
         trace(doc).setdefault("values", {}).setdefault(part, []).extend(pairs)
 
     def finish(self, doc: Doc) -> None:
-        """Ground the answers part by part and set `ents`."""
+        """Ground the answers part by part and set `ents`, or the spans that may overlap."""
         notes = trace(doc)
         spans: list[Grounded] = []
         for (start, end), pairs in notes.pop("values", {}).items():
             whole = start == 0 and end == len(doc)
-            grounded, dropped = ground(doc if whole else doc[start:end].as_doc(), pairs, fuzzy=self.fuzzy)
+            grounded, dropped = ground(
+                doc if whole else doc[start:end].as_doc(),
+                pairs,
+                fuzzy=self.fuzzy,
+                overlapping=self.overlapping,
+            )
             shift = 0 if whole else doc[start].idx
             spans += [replace(s, start=s.start + shift, end=s.end + shift) for s in grounded]
             notes["dropped"] += dropped
         notes["spans"] = spans
-        doc.set_ents([doc.char_span(s.start, s.end, label=s.label) for s in spans], default="outside")
+        marked = [doc.char_span(s.start, s.end, label=s.label) for s in spans]
+        if self.overlapping:
+            set_spans(doc, marked)
+        else:
+            doc.set_ents(marked, default="outside")
 
 
 class CategoriesTask(Task):
@@ -447,7 +458,7 @@ class RelationsTask(Task):
 
     def applies(self, doc: Doc) -> bool:
         """A relation needs two entities."""
-        return len(doc.ents) > 1
+        return len(annotated_spans(doc)) > 1
 
     def values(self, record: Record, field: str) -> list[str]:
         """The record's relations with the strings of their spans."""
@@ -459,7 +470,8 @@ class RelationsTask(Task):
         """Relate the two nearest mentions of the two strings."""
         notes = trace(doc)
         mentions: dict[str, list[int]] = {}
-        for number, ent in enumerate(doc.ents):
+        spans = annotated_spans(doc)
+        for number, ent in enumerate(spans):
             if part[0] <= ent.start < part[1]:
                 mentions.setdefault(grounding.fold(one_line(ent.text))[0], []).append(number)
         for label, value in pairs:
@@ -474,7 +486,7 @@ class RelationsTask(Task):
             if not candidates:
                 notes["dropped"].append(Dropped(label, value, "names no two entities"))
                 continue
-            head, child = min(candidates, key=lambda p: (abs(doc.ents[p[0]].start - doc.ents[p[1]].start), p))
+            head, child = min(candidates, key=lambda p: (abs(spans[p[0]].start - spans[p[1]].start), p))
             if (head, child, label) not in notes["relations"]:
                 notes["relations"].append((head, child, label))
 
@@ -494,8 +506,9 @@ def spans_task(
     max_tokens: int = 64,
     max_words: int = 200,
     fuzzy: float = 0.9,
+    overlapping: bool = False,
 ) -> SpansTask:
-    """Spans (entities); see `Task` for the arguments and `grounding.ground` for `fuzzy`."""
+    """Spans; see `Task` for the arguments and `grounding.ground` for `fuzzy` and `overlapping`."""
     return SpansTask(**locals())
 
 

@@ -33,6 +33,7 @@ from components.confidence import (
     token_columns,
     token_table,
 )
+from components.span_classifier import SPANS_KEY
 from ie.core.files import published, write_json
 from ie.data.docs import read_docs
 from ie.evaluation.confidence import Answer
@@ -65,12 +66,14 @@ def add_confidence(model: Path, train: Path, dev: Path) -> SpanConfidence | None
         model: folder of the pipeline. train: the texts it was trained on. dev: other texts. `.spacy` files.
 
     Returns:
-        None for a pipeline that doesn't set entities.
+        None for a pipeline that doesn't set entities, or sets spans that overlap.
     """
     nlp = spacy.load(model)
     if not any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names):
         return None
     gold = read_docs(dev, nlp.vocab)
+    if SPANS_KEY in gold[0].spans:
+        return None
     component, answers = fit(nlp, read_docs(train, nlp.vocab), gold)
     with published(model) as folder:
         copytree(model, folder)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakKeyDictionary
@@ -27,7 +28,9 @@ from threadpoolctl import threadpool_limits
 # Imported for what they register: configs name it in [corpora], [components] and [initialize].
 import ie.data.augmentation
 import ie.data.corpora
-import ie.data.tokenizer  # noqa: F401
+import ie.data.tokenizer
+import ie.training.span_threshold  # noqa: F401
+from components.span_classifier import SPANS_KEY
 from ie.core import tracking
 from ie.core.errors import UserError
 from ie.core.text import one_line
@@ -88,6 +91,8 @@ def train(
         with explained(config_path):
             config = load_config(config_path, overrides=overrides, interpolate=False)
             check_beginnings(config_path, config)
+            if _has_overlapping_spans(Path(train)):
+                check_overlapping(config_path, config)
             use_device(gpu_id)
             transformer = config.get("paths", {}).get("transformer")
             if transformer:
@@ -345,6 +350,28 @@ def check_beginnings(config_path: Path, config: Config) -> None:
                 f"{config_path}: {value}, which [paths] names as {name}, doesn't exist; make it first (for "
                 "configs that ship: `weasel run prepare-variants`)."
             )
+
+
+def check_overlapping(config_path: Path, config: Config) -> None:
+    """Refuse a config whose spans can't overlap, as entities can't.
+
+    Raises:
+        UserError: a component sets entities, and none sets spans that may overlap.
+    """
+    factories = [component.get("factory") for component in config.get("components", {}).values()]
+    known = [Language.get_factory_meta(name) for name in factories if name and Language.has_factory(name)]
+    assigned = {attribute for meta in known for attribute in meta.assigns}
+    if "doc.ents" in assigned and "doc.spans" not in assigned:
+        raise UserError(
+            f"{config_path}: finds entities, which can't overlap, and the scheme has overlapping = true; "
+            "train a config for such spans, with --vars.config spancat."
+        )
+
+
+def _has_overlapping_spans(corpus: Path) -> bool:
+    # `split` writes such a group into every Doc, or into none
+    docs = read_docbin(corpus).get_docs(spacy.blank("xx").vocab) if corpus.suffix == ".spacy" else iter(())
+    return any(SPANS_KEY in doc.spans for doc in islice(docs, 1))
 
 
 def weights_folder(name: str) -> str:

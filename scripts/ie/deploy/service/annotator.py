@@ -18,7 +18,7 @@ from ie.data.records import Record
 from ie.deploy.watch.counters import KnownTexts
 from ie.evaluation import rules_and_model
 
-COMPONENTS = ("categories", "crf", "linker", "money", "relations")
+COMPONENTS = ("categories", "crf", "linker", "money", "relations", "span_classifier")
 ASSEMBLED = "pipeline"  # folder of the assembled pipeline
 # Further digits of a score depend on the batch that a text was in.
 DIGITS = 4

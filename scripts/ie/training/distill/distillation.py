@@ -242,6 +242,7 @@ def open_distillation(
         UserError: a file is missing or broken, or holds nothing to learn or to score.
     """
     labels, lang = load_scheme(scheme), load_data_config(data).texts
+    labels.refuse_overlapping("distillation")
     nlp = records.blank(lang)
     reader = Reader(labels, nlp.tokenizer, "snap", "first", "drop")
     gold = _read_reviewed(corpus / "reviewed.spacy", corpus / "dev.spacy", labels.span_labels)

@@ -1,0 +1,195 @@
+"""Spans by a classifier of candidates: spans that may overlap, or entities that may not.
+
+A candidate is a run of tokens as long as an annotated span may be. spaCy's `spancat` scores every candidate
+for every label, so that one span may lie in another, and may have two labels. The lengths of candidates are
+those of the annotated spans of training.
+
+Where the training data has entities (`doc.ents`), the same model gives entities: of candidates that overlap,
+the one with the highest score. Where it has spans that may overlap (`doc.spans["sc"]`), all candidates above
+the threshold are spans.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline.spancat import SpanCategorizer, build_ngram_suggester
+from spacy.scorer import Scorer
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example
+from thinc.api import Model, Ragged
+from thinc.types import Floats2d
+
+REQUIREMENTS: tuple[str, ...] = ()
+# The group of spans that may overlap; spaCy's default name.
+SPANS_KEY = "sc"
+# Share of the annotated spans that are short enough to be a candidate; a few very long ones would make
+# training several times as slow.
+COVERED = 0.99
+# Tokens of the longest candidate, and tokens in all candidates that are scored at a time: these bound memory.
+LONGEST, TOKENS_AT_A_TIME = 30, 100_000
+
+
+def annotated_spans(doc: Doc) -> Sequence[Span]:
+    """What is annotated in a Doc: the spans that may overlap if it has such a group, else its entities."""
+    return list(doc.spans[SPANS_KEY]) if SPANS_KEY in doc.spans else doc.ents
+
+
+def position_key(span: Span) -> tuple[int, int, str]:
+    """Sorts the spans of a Doc."""
+    return span.start, -span.end, span.label_
+
+
+def set_spans(doc: Doc, spans: Iterable[Span]) -> None:
+    """Set the spans of a Doc that may overlap: by position, and an outer span before those in it."""
+    ordered = sorted(spans, key=position_key)
+    doc.spans[SPANS_KEY] = SpanGroup(doc, name=SPANS_KEY, spans=ordered)
+
+
+class SpanClassifier(SpanCategorizer):
+    """A `SpanCategorizer` that sets entities or overlapping spans, whichever it was trained on.
+
+    Its cfg has `sizes` (tokens of candidates), `overlapping` (what it sets) and `threshold`, which
+    `ie.span_threshold.v1` chooses on dev.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, spans_key=SPANS_KEY, **settings)
+        self.cfg |= {"sizes": [1], "overlapping": False}
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Take labels and lengths of candidates from the examples, and what they annotate."""
+        gold = [eg.reference for eg in get_examples()]
+        found = [span for doc in gold for span in annotated_spans(doc)]
+        self.cfg["overlapping"] = any(SPANS_KEY in doc.spans for doc in gold)
+        self.cfg["sizes"] = candidate_sizes([len(span) for span in found])
+        names = labels or sorted({span.label_ for span in found})
+        super().initialize(get_examples, nlp=nlp, labels=names)
+        self._set_suggester()
+
+    def _set_suggester(self) -> None:
+        self.suggester = build_ngram_suggester(sizes=self.cfg["sizes"])
+
+    def _get_aligned_spans(self, eg: Example) -> list[Span]:
+        return eg.get_aligned_spans_y2x(annotated_spans(eg.reference), allow_overlap=True)
+
+    def predict(self, docs: Iterable[Doc]) -> tuple[Ragged, Floats2d]:
+        """Candidates of the Docs and their scores; some candidates at a time, as they take memory."""
+        docs, ops = list(docs), self.model.ops
+        per_token = sum(self.cfg["sizes"])
+        batches: list[list[Doc]] = [[]]
+        for doc in docs:
+            if batches[-1] and per_token * sum(map(len, [*batches[-1], doc])) > TOKENS_AT_A_TIME:
+                batches.append([])
+            batches[-1].append(doc)
+        scores = [part for batch in batches for part in self._scores(batch)]
+        return self.suggester(docs, ops=ops), ops.xp.concatenate(scores) if scores else ops.alloc2f(0, 0)
+
+    def _scores(self, docs: list[Doc]) -> Iterator[Floats2d]:
+        indices = self.suggester(docs, ops=self.model.ops)
+        n = int(indices.lengths.sum())
+        step = max(1, TOKENS_AT_A_TIME // self.cfg["sizes"][-1]) if len(docs) == 1 else n
+        for first in range(0, n, max(1, step)):
+            rows = indices.dataXd[first : first + step]
+            lengths = self.model.ops.asarray1i([len(rows)]) if len(docs) == 1 else indices.lengths
+            yield self.model.predict((docs, Ragged(rows, lengths)))
+
+    def set_annotations(self, docs: Iterable[Doc], indices_scores: tuple[Ragged, Floats2d]) -> None:
+        """Set the spans, or the entities, of which the model is at least as sure as the threshold."""
+        for doc, scored in zip(docs, self.scored_spans(docs, indices_scores), strict=True):
+            sure = [(score, span) for score, span in scored if score >= self.cfg["threshold"]]
+            if self.cfg["overlapping"]:
+                set_spans(doc, [span for _, span in sure])
+            else:
+                doc.set_ents(without_overlaps(sure), default="outside")
+
+    def scored_spans(
+        self, docs: Iterable[Doc], indices_scores: tuple[Ragged, Floats2d], least: float = 0.05
+    ) -> list[list[tuple[float, Span]]]:
+        """(score, span) of each candidate and label with a score of at least `least`, for each Doc."""
+        indices, scores = indices_scores
+        table = self.model.ops.to_numpy(scores)
+        result, offset = [], 0
+        for i, doc in enumerate(docs):
+            n = int(indices.lengths[i])
+            rows = table[offset : offset + n]
+            places = self.model.ops.to_numpy(indices[i].dataXd) if n else np.zeros((0, 2), "i")
+            kept = zip(*np.nonzero(rows >= min(least, self.cfg["threshold"])), strict=True) if n else ()
+            result.append(
+                [
+                    (float(rows[row, k]), Span(doc, *map(int, places[row]), label=self.labels[k]))
+                    for row, k in kept
+                ]
+            )
+            offset += n
+        return result
+
+    def from_bytes(self, data: bytes, **kwargs: Any) -> "SpanClassifier":
+        """Load from bytes."""
+        super().from_bytes(data, **kwargs)
+        self._set_suggester()
+        return self
+
+    def from_disk(self, path: Any, **kwargs: Any) -> "SpanClassifier":
+        """Load from a folder."""
+        super().from_disk(path, **kwargs)
+        self._set_suggester()
+        return self
+
+
+def candidate_sizes(lengths: Sequence[int]) -> list[int]:
+    """Tokens of candidates: from 1 to the length that `COVERED` of the annotated spans don't exceed."""
+    ordered = sorted(lengths) or [1]
+    longest = ordered[min(len(ordered) - 1, int(COVERED * len(ordered)))]
+    return list(range(1, min(longest, LONGEST) + 1))
+
+
+def without_overlaps(scored: Iterable[tuple[float, Span]]) -> list[Span]:
+    """The spans with the highest scores that don't overlap; of equal scores the first, and the longer one."""
+    # Scores are compared to 4 digits, as the last bits differ between machines.
+    ranked = sorted(scored, key=lambda pair: (-round(pair[0], 4), position_key(pair[1])))
+    taken: set[int] = set()
+    chosen = []
+    for _, span in ranked:
+        tokens = range(span.start, span.end)
+        if taken.isdisjoint(tokens):
+            taken.update(tokens)
+            chosen.append(span)
+    return chosen
+
+
+def score(examples: Iterable[Example], **_: Any) -> dict[str, Any]:
+    """P, R and F of exact spans, under spaCy's names for entities, as both are compared by them."""
+    return Scorer.score_spans(
+        examples,
+        "ents",
+        getter=lambda doc, _: annotated_spans(doc),
+        has_annotation=lambda doc: SPANS_KEY in doc.spans or doc.has_annotation("ENT_IOB"),
+        allow_overlap=True,
+    )
+
+
+@Language.factory(
+    "span_classifier",
+    assigns=["doc.ents", "doc.spans"],
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_span_classifier(
+    nlp: Language, name: str, model: Model[tuple[list[Doc], Ragged], Floats2d], threshold: float
+) -> SpanClassifier:
+    """The component of configs/spancat.cfg.
+
+    Args:
+        model: such as spaCy's `spacy.SpanCategorizer.v1`.
+        threshold: of scores, until one is chosen on dev.
+    """
+    return SpanClassifier(
+        nlp.vocab, model, build_ngram_suggester(sizes=[1]), name, threshold=threshold, scorer=score
+    )
