@@ -34,19 +34,24 @@ EXTRAS = st.dictionaries(st.sampled_from(["kb_id", "value", "alignment"]), VALUE
 
 
 @st.composite
-def records(draw: st.DrawFn, *, scores: bool = True) -> Record:
-    """A record whose spans neither overlap nor have blanks at their edges."""
+def records(draw: st.DrawFn, *, scores: bool = True, overlapping: bool = False) -> Record:
+    """A record whose spans have no whitespace at their edges, and don't overlap unless that is asked for."""
     text = draw(st.lists(st.sampled_from(CHARACTERS), min_size=1, max_size=20).map("".join))
     if not text.strip():
         text += "x"
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=6)))
     spans: list[dict[str, Any]] = []
-    for start, end in zip(cuts[::2], cuts[1::2], strict=False):
+    places = list(zip(cuts[::2], cuts[1::2], strict=False))
+    if overlapping:
+        edges = st.tuples(st.sampled_from(cuts), st.sampled_from(cuts)) if cuts else st.nothing()
+        places += [(min(pair), max(pair)) for pair in (draw(st.lists(edges, max_size=4)) if cuts else [])]
+    for start, end in places:
         said = text[start:end]
         if said.strip():
             start += len(said) - len(said.lstrip())
             span = {"start": start, "end": start + len(said.strip()), "label": draw(st.sampled_from(LABELS))}
-            spans.append({**draw(EXTRAS), **span})
+            if span not in [{key: other[key] for key in span} for other in spans]:
+                spans.append({**draw(EXTRAS), **span})
     spans = draw(st.permutations(spans))
     pairs = [(a, b) for a in range(len(spans)) for b in range(len(spans)) if a != b]
     edges = draw(st.lists(st.sampled_from(pairs), max_size=3, unique=True)) if pairs else []

@@ -253,7 +253,7 @@ class Reader:
     def _is_taken(self, place: tuple[int, int], span: Span, original: list[Span], record: Record) -> bool:
         """Whether a span can't be widened to this place: two in one token ("Ledger—$33") can't both be."""
         start, end = place
-        if overlap(original):  # and so may these; but none may be there twice
+        if overlap(original) or (self.labels and self.labels.overlapping):  # but none may be there twice
             return (start, end, span.label) in map(_key, (o for o in record.spans if o is not span))
         return any(o.start < end and start < o.end for o in original if o is not span)
 
@@ -540,11 +540,10 @@ def _resolve_tokens(place: str, record: Record, relation: Relation) -> None:
         named = extra.get(f"{end}_span")
         if not isinstance(named, dict):
             continue
-        matches = [
-            i
-            for i, s in enumerate(record.spans)
-            if (s.start, s.end) == (named.get("start"), named.get("end"))
-        ]
+        place = named.get("start"), named.get("end")
+        matches = [i for i, s in enumerate(record.spans) if (s.start, s.end) == place]
+        # of several labels on one span the one that is named
+        matches.sort(key=lambda i: record.spans[i].label != named.get("label"))
         if not matches:
             raise UserError(
                 f"{place}: the {end} of a relation {relation.label!r} is no span of the text; "
@@ -643,6 +642,15 @@ def overlap(spans: Iterable[Span]) -> tuple[Span, Span] | None:
     """The first two spans that overlap; None if none do."""
     ordered = sorted(spans, key=_key)
     return next(((one, other) for one, other in pairwise(ordered) if other.start < one.end), None)
+
+
+def outermost(spans: Iterable[Span]) -> list[Span]:
+    """The spans without overlaps, by position: the longest are kept; of equally long ones the first."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.start - s.end, *_key(s))):
+        if all(span.end <= other.start or other.end <= span.start for other in kept):
+            kept.append(span)
+    return sorted(kept, key=_key)
 
 
 def show_span(text: str, span: Span) -> str:

@@ -178,7 +178,8 @@ def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0)
     """Exact and overlap F of spans, kappa and alpha of tokens, for each label and for all.
 
     Spans overlap if they share a character and the label; each is paired once. A token has the label of
-    the span it is in, or none.
+    the span it is in, or none. In spans that overlap it has the labels of all of them: for a label it counts
+    whether that is among them, and for all of them whether both sides have the same ones.
     """
     exact = scoring.count(matched.first, matched.second, labels)
     overlap = exact.copy()
@@ -186,11 +187,12 @@ def spans(matched: Matched, labels: Sequence[str], nlp: Language, seed: int = 0)
         for error in scoring.errors(mine, theirs):
             if error.kind == "boundary" and error.label in labels:
                 overlap[i, labels.index(error.label)] += np.array([1, -1, -1])[[TP, FP, FN]]
-    tables = _token_tables(matched, labels, nlp)
+    tables, label_sets = _token_tables(matched, nlp)
     rows = []
     for column, label in enumerate((*labels, ALL)):
         pick = (lambda a: a.sum(axis=1)) if label == ALL else (lambda a, c=column: a[:, c])
-        tokens = tables if label == ALL else _binary(tables, column + 1)
+        has_label = [label in names for names in label_sets]
+        tokens = tables if label == ALL else _binary(tables, has_label)
         scores = {
             "exact": _interval(pick(exact), f, seed),
             "overlap": _interval(pick(overlap), f, seed),
@@ -319,29 +321,30 @@ def _within(edges: set, shared: set[SpanKey]) -> set:
     return {edge for edge in edges if edge[0] in shared and edge[1] in shared}
 
 
-def _binary(tables: np.ndarray, label: int) -> np.ndarray:
-    """Tables (documents, k, k) as that label against the rest, (documents, 2, 2)."""
-    both = tables[:, label, label]
-    first, second = tables[:, label].sum(axis=1) - both, tables[:, :, label].sum(axis=1) - both
-    rest = tables.sum(axis=(1, 2)) - both - first - second
-    return np.stack([np.stack([both, first], axis=1), np.stack([second, rest], axis=1)], axis=1)
+def _binary(tables: np.ndarray, inside: Sequence[bool]) -> np.ndarray:
+    """Tables (documents, k, k) as some of the k against the rest, (documents, 2, 2)."""
+    chosen = np.array(inside)
+    first, second = tables[:, chosen].sum(axis=1), tables[:, ~chosen].sum(axis=1)
+    rows = [[of[:, ~chosen].sum(axis=1), of[:, chosen].sum(axis=1)] for of in (second, first)]
+    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
 
-def _token_tables(matched: Matched, labels: Sequence[str], nlp: Language) -> np.ndarray:
-    """How often tokens have label i on the first side and j on the second; 0 is no label."""
-    index = {label: i + 1 for i, label in enumerate(labels)}
-    tables = np.zeros((len(matched.first), len(labels) + 1, len(labels) + 1), dtype=np.int64)
-    for table, mine, theirs in zip(tables, matched.first, matched.second, strict=True):
+def _token_tables(matched: Matched, nlp: Language) -> tuple[np.ndarray, list[frozenset[str]]]:
+    """How often tokens have label set i on the first side and j on the second, and the label sets."""
+    index: dict[frozenset[str], int] = {frozenset(): 0}
+    pairs = []
+    for mine, theirs in zip(matched.first, matched.second, strict=True):
         tokens = [(t.idx, t.idx + len(t)) for t in nlp.tokenizer(mine.text) if not t.is_space]
-        for a, b in zip(_of_tokens(mine, tokens, index), _of_tokens(theirs, tokens, index), strict=True):
-            table[a, b] += 1
-    return tables
+        both = [[index.setdefault(s, len(index)) for s in _of_tokens(r, tokens)] for r in (mine, theirs)]
+        pairs.append(both)
+    tables = np.zeros((len(pairs), len(index), len(index)), dtype=np.int64)
+    for table, both in zip(tables, pairs, strict=True):
+        np.add.at(table, tuple(np.array(both, dtype=np.int64)), 1)
+    return tables, list(index)
 
 
-def _of_tokens(record: Record, tokens: Sequence[tuple[int, int]], index: dict[str, int]) -> list[int]:
-    labels = [0] * len(tokens)
-    for span in record.spans:
-        for i, (start, end) in enumerate(tokens):
-            if start < span.end and span.start < end:
-                labels[i] = index.get(span.label, 0)
-    return labels
+def _of_tokens(record: Record, tokens: Sequence[tuple[int, int]]) -> list[frozenset[str]]:
+    return [
+        frozenset(span.label for span in record.spans if start < span.end and span.start < end)
+        for start, end in tokens
+    ]

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ie.data.records import ReadReport, Record, RecordFile, Span, read_records, 
 from ie.data.scheme import Scheme
 
 SCHEME = Scheme(("COMPANY", "MONEY"), ("RAISED",), ("FUNDING",), path=Path("configs/llm.cfg"))
+OVERLAPPING = replace(SCHEME, overlapping=True)
 TEXT = "Hooli raises $5m."
 GOOD = {
     "text": TEXT,
@@ -391,7 +393,7 @@ SPACES = st.sampled_from([" ", "  ", "\n", "\t", "\u3000", " \n\n "])
 
 
 @st.composite
-def annotated(draw) -> dict:
+def annotated(draw, overlapping: bool = False) -> dict:
     """A text of words in several scripts, with spans over some runs of its words."""
     words = draw(st.lists(WORDS, min_size=1, max_size=12))
     text, edges = "", []
@@ -403,22 +405,88 @@ def annotated(draw) -> dict:
         length = draw(st.integers(1, 3))
         if draw(st.booleans()) and i + length <= len(words):
             spans.append(span(edges[i][0], edges[i + length - 1][1]))
-        i += length
+        i += 1 if overlapping else length
+    if overlapping:
+        spans += [span(s["start"], s["end"], "MONEY") for s in spans if draw(st.booleans())]
     return {"text": text, "spans": draw(st.permutations(spans))}
 
 
-@given(line=annotated())
+@given(line=annotated(), overlapping=annotated(overlapping=True))
 @QUICK
-def test_spans_say_the_same_after_any_way_round(tmp_path, nlp, line):
-    expected = sorted((s["start"], s["end"]) for s in line["spans"])
-    path = write_lines(tmp_path / "a.jsonl", [line])
-    [record] = read_records(path, tokenizer=nlp.tokenizer, labels=SCHEME)
-    write_records(path, [record])
-    [record] = read_records(path, tokenizer=nlp.tokenizer)
-    [doc] = docbin(to_doc(record, nlp) for record in [record]).get_docs(nlp.vocab)
-    again = from_doc(doc)
-    assert again.text == line["text"]
-    assert [(s.start, s.end) for s in again.spans] == expected
+def test_spans_say_the_same_after_any_way_round(tmp_path, nlp, line, overlapping):
+    for given_line, scheme in ((line, SCHEME), (overlapping, OVERLAPPING)):
+        path = write_lines(tmp_path / "a.jsonl", [given_line])
+        [record] = read_records(path, tokenizer=nlp.tokenizer, labels=scheme)
+        write_records(path, [record])
+        [record] = read_records(path, tokenizer=nlp.tokenizer, labels=scheme)
+        read_docs = docbin([to_doc(record, nlp, overlapping=scheme.overlapping)]).get_docs(nlp.vocab)
+        [again] = map(from_doc, read_docs)
+        assert again.text == given_line["text"]
+        expected = sorted((s["start"], s["end"], s["label"]) for s in given_line["spans"])
+        assert sorted((s.start, s.end, s.label) for s in again.spans) == expected
+
+
+class TestOverlappingSpans:
+    NESTED = changed(spans=[span(0, 16, "MONEY"), span(0, 5), span(13, 16, "MONEY")], relations=[])
+
+    def test_a_flat_scheme_names_the_setting(self, tmp_path, nlp):
+        path = write_lines(tmp_path / "a.jsonl", [self.NESTED])
+        with pytest.raises(
+            UserError, match=r"a.jsonl:1: spans 0-5 COMPANY 'Hooli' and 0-16 MONEY .* overlap"
+        ):
+            read_records(path, labels=SCHEME)
+        with pytest.raises(
+            UserError, match=r"set overlapping = true below the span labels in configs/llm.cfg"
+        ):
+            read_records(path, labels=SCHEME)
+        assert len(read_records(path, labels=OVERLAPPING, tokenizer=nlp.tokenizer)[0].spans) == 3
+
+    def test_a_span_may_have_two_labels_but_not_be_there_twice(self, tmp_path):
+        two = changed(spans=[span(0, 5), span(0, 5, "MONEY")], relations=[])
+        path = write_lines(tmp_path / "a.jsonl", [two])
+        assert len(read_records(path, labels=OVERLAPPING)[0].spans) == 2
+        write_lines(path, [two, changed(text=TEXT + "!", meta={}, spans=[span(0, 5)] * 2, relations=[])])
+        with pytest.raises(UserError, match=r"a.jsonl:2: span 0-5 COMPANY 'Hooli' is there twice; keep one"):
+            read_records(path, labels=OVERLAPPING)
+
+    def test_snapping_keeps_overlaps_but_makes_no_span_twice(self, tmp_path, nlp):
+        spans = [span(1, 16, "MONEY"), span(1, 5), span(0, 4), span(13, 16, "MONEY")]
+        relations = [{"head": 1, "child": 3, "label": "RAISED"}, {"head": 2, "child": 0, "label": "RAISED"}]
+        path = write_lines(tmp_path / "a.jsonl", [changed(spans=spans, relations=relations)])
+        report, rules = (
+            ReadReport(),
+            {"labels": OVERLAPPING, "tokenizer": nlp.tokenizer, "misaligned": "snap"},
+        )
+        [record] = read_records(path, report=report, **rules)
+        assert [(s.start, s.end, s.label) for s in record.spans] == [
+            (0, 16, "MONEY"), (0, 5, "COMPANY"), (13, 16, "MONEY")
+        ]  # fmt: skip
+        assert (report.snapped, report.dropped_spans, report.dropped_relations) == (2, 1, 1)
+        assert [(r.head, r.child) for r in record.relations] == [(1, 2)]
+
+    def test_docs_have_a_group_of_spans_and_no_entities(self, nlp):
+        flat = Record(text=TEXT, spans=[span(0, 5)])
+        for record in (Record.model_validate(self.NESTED), flat):
+            [doc] = docbin([to_doc(record, nlp, overlapping=True)]).get_docs(nlp.vocab)
+            assert (len(doc.spans["sc"]), doc.ents) == (len(record.spans), ())
+        assert "sc" not in to_doc(flat, nlp).spans
+
+    def test_relations_follow_the_spans_of_the_doc(self, nlp):
+        inner_first = [span(13, 16, "MONEY"), span(0, 5), span(0, 16, "MONEY")]
+        relation = {"head": 1, "child": 0, "label": "RAISED"}
+        doc = to_doc(Record(text=TEXT, spans=inner_first, relations=[relation]), nlp)
+        spans = list(doc.spans["sc"])
+        [edge] = doc._.relations
+        assert [spans[edge[end]].text for end in ("head", "child")] == ["Hooli", "$5m"]
+
+    def test_relations_of_prodigy_name_one_of_two_labels(self, tmp_path):
+        ends = {"head_span": span(0, 5, "MONEY"), "child_span": span(13, 16, "MONEY")}
+        line = changed(
+            spans=[span(0, 5), span(0, 5, "MONEY"), span(13, 16, "MONEY")],
+            relations=[{"head": 0, "child": 3, "label": "RAISED", **ends}],
+        )
+        [record] = read_records(write_lines(tmp_path / "a.jsonl", [line]), labels=OVERLAPPING)
+        assert (record.relations[0].head, record.relations[0].child) == (1, 2)
 
 
 @given(line=annotated(), cut=st.lists(st.integers(0, 2), min_size=24, max_size=24), data=st.data())

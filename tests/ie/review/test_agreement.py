@@ -62,6 +62,18 @@ class TestSpans:
         assert scores["COMPANY"]["kappa"] == pytest.approx(agreement.kappa(np.array(table)))
         assert scores["MONEY"]["kappa"] == scores["MONEY"]["alpha"] == 1
 
+    def test_a_token_in_two_spans_has_both_labels(self):
+        phrase = {"start": 0, "end": 21, "label": "MONEY"}
+        first = [record(phrase, COMPANY, n=n) for n in range(20)]
+        second = [record(phrase, n=n) for n in range(20)]
+        rows = self.rows(first, second)
+        scores = {label: row.scores["kappa"].value for label, row in rows.items()}
+        # of 8 tokens 6 are in the phrase, for both, and 2 of these in the company, for one
+        assert scores["MONEY"] == 1
+        assert scores["COMPANY"] == pytest.approx(agreement.kappa(np.array([[6, 0], [2, 0]])), abs=1e-9)
+        table = np.array([[2, 0, 0], [0, 4, 0], [0, 2, 0]])
+        assert scores["all"] == pytest.approx(agreement.kappa(table))
+
     def test_which_side_is_called_first_changes_nothing(self):
         first = [record(COMPANY, n=n) if n % 3 else record(MONEY, n=n) for n in range(12)]
         second = [record(COMPANY, MONEY, n=n) if n % 2 else record(n=n) for n in range(12)]

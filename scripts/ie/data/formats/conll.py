@@ -13,7 +13,7 @@ from typing import Any
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, read_text
 from ie.data.formats.conversion import UNDECODABLE, Conversion, Placed, make
-from ie.data.records import Record
+from ie.data.records import Record, Span, outermost
 
 FIRST, LAST = ("B", "U", "S"), ("L", "E", "U", "S")
 
@@ -92,12 +92,15 @@ def write(path: Path, items: Iterable[Record], job: Conversion, columns: int = 2
             job.lose_extras(record, "spans", "record")
             for name in ("relations", "cats", "meta"):
                 job.lost[name] += len(getattr(record, name))
+            # a token has one tag
+            spans = outermost(record.spans)
+            job.lost["spans that overlap a longer one"] += len(record.spans) - len(spans)
             tokens = [(s, e) for s, e in job.tokens(record) if record.text[s:e].strip()]
             words = ["".join(record.text[start:end].split()) for start, end in tokens]
             job.lost["texts whose spaces between tokens change"] += " ".join(words) != record.text
             middle = " -X- _ " if columns == 4 else " "
             for (start, end), word in zip(tokens, words, strict=True):
-                file.write(f"{word}{middle}{_tag(record, start, end)}\n")
+                file.write(f"{word}{middle}{_tag(record, spans, start, end)}\n")
             file.write("\n")
             n += 1
     return n
@@ -135,8 +138,8 @@ def _is_tag(text: str) -> bool:
     return text == "O" or bool(letter in ("I", *FIRST, *LAST) and label)
 
 
-def _tag(record: Record, start: int, end: int) -> str:
-    for span in record.spans:
+def _tag(record: Record, spans: Iterable[Span], start: int, end: int) -> str:
+    for span in spans:
         if span.label != "".join(span.label.split()):
             raise UserError(f"record {record.id!r}: the label {span.label!r} has a space in it; rename it.")
         if span.start <= start and end <= span.end:

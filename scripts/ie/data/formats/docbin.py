@@ -1,4 +1,7 @@
-"""spaCy's DocBin (`.spacy`): spans are `ents`, categories `cats`; the rest is in the Docs' user data."""
+"""spaCy's DocBin (`.spacy`): spans are `ents`, categories `cats`; the rest is in the Docs' user data.
+
+Spans that overlap are `doc.spans["sc"]`, where spaCy's `spancat` looks for them.
+"""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -7,12 +10,13 @@ from typing import Any
 
 from spacy.tokens import Doc, DocBin
 
+from components.span_classifier import SPANS_KEY, set_spans
 from ie.core.errors import UserError
 from ie.core.files import atomic_write, json_text
 from ie.core.text import one_line
 from ie.data.docs import from_doc
 from ie.data.formats.conversion import Conversion, Placed, make, parse_json
-from ie.data.records import Record
+from ie.data.records import Record, overlap
 
 KEY = "ie.record"
 
@@ -30,21 +34,23 @@ def read(path: Path, job: Conversion) -> Iterator[Placed]:
         raise UserError(f"{path}: can't be read as a DocBin ({reason[:200]}); write it again.") from None
     for number, doc in enumerate(docs, start=1):
         place = f"{path}: Doc {number}"
+        _choose_spans(doc, job)
         data = from_doc(doc).model_dump(exclude_unset=True)
         rest = parse_json(place, doc.user_data.get(KEY, "{}"))
-        groups = [name for name, group in doc.spans.items() if len(group)]
+        groups = [name for name, group in doc.spans.items() if len(group) and name != SPANS_KEY]
         job.lost["span groups"] += len(groups)
-        job.lost["Docs without entities or categories"] += not doc.has_annotation("ENT_IOB") and not doc.cats
+        annotated = SPANS_KEY in doc.spans or doc.has_annotation("ENT_IOB")
+        job.lost["Docs without entities or categories"] += not annotated and not doc.cats
         job.lost["user data"] += len(set(doc.user_data) - {KEY})
         job.lost["ids of entities"] += sum(bool(ent.ent_id_) for ent in doc.ents)
         for name in ("TAG", "POS", "DEP", "LEMMA", "MORPH"):
             job.lost[f"{name} of Docs"] += doc.has_annotation(name)
-        if groups and not doc.ents and not doc.cats and KEY not in doc.user_data:
+        if groups and not data["spans"] and not doc.cats and KEY not in doc.user_data:
             job.refuse(place, [f"doc.spans[{name!r}]" for name in groups])
         extras = {(s["start"], s["end"], s["label"]): s for s in rest.get("spans", [])}
         order = list(extras)
         spans = [_completed(span, extras.get(_key(span), {})) for span in data["spans"]]
-        # in their original order, which ents don't keep; added ones come last
+        # in their original order, which a Doc doesn't keep; added ones come last
         spans.sort(key=lambda s: order.index(_key(s)) if _key(s) in extras else len(order))
         fields = {**data, **rest, "spans": spans}
         if [_key(span) for span in spans] != order and fields.get("relations"):
@@ -62,6 +68,18 @@ def write(path: Path, items: Iterable[Record], job: Conversion) -> int:
     with atomic_write(path, "wb") as file:
         file.write(binary.to_bytes())
     return n
+
+
+def _choose_spans(doc: Doc, job: Conversion) -> None:
+    """Leave the Doc either entities or spans that may overlap, and count the others as lost."""
+    if SPANS_KEY not in doc.spans:
+        return
+    group = len(doc.spans[SPANS_KEY]) > 0
+    if not doc.ents or (group and job.scheme and job.scheme.overlapping):
+        job.lost["entities"] += bool(doc.ents)
+    else:
+        job.lost["span groups"] += group
+        del doc.spans[SPANS_KEY]
 
 
 def _completed(span: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
@@ -86,16 +104,19 @@ def _doc(record: Record, job: Conversion) -> Doc:
             words.append(record.text[start:end])
             spaces.append(following > end)
         cut = Doc(job.nlp.vocab, words=words, spaces=spaces)
-    ents = []
+    spans = []
     for span in record.spans:
         kb_id = str((span.model_extra or {}).get("kb_id") or "")
-        ents.append(cut.char_span(span.start, span.end, label=span.label, kb_id=kb_id))
-    cut.set_ents(ents, default="outside")
+        spans.append(cut.char_span(span.start, span.end, label=span.label, kb_id=kb_id))
+    if overlap(record.spans) or (job.scheme and job.scheme.overlapping):
+        set_spans(cut, spans)
+    else:
+        cut.set_ents(spans, default="outside")
     cut.cats = dict(record.cats)
     rest = record.model_dump(exclude_unset=True, exclude={"text", "cats"})
     in_order = all(one.start < other.start for one, other in pairwise(record.spans))
     if in_order and not record.relations and not any(span.model_extra for span in record.spans):
-        rest.pop("spans", None)  # ents have everything
+        rest.pop("spans", None)  # the Doc has everything
     if rest:
         cut.user_data[KEY] = json_text(rest)
     return cut

@@ -135,12 +135,14 @@ def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Co
             # no label: a region that was only drawn
             labels = names(place, value, "labels")
             job.lost["regions without a label"] += not labels
-            job.lost["second label of a region"] += max(0, len(labels) - 1)
+            if not (job.scheme and job.scheme.overlapping):
+                job.lost["second label of a region"] += max(0, len(labels) - 1)
+                labels = labels[:1]
             if labels:
                 index[str(part.get("id"))] = len(spans)
                 span_extra = {**_meta(part, job), **_confidence(part, job)}
                 start, end = _offsets(place, text, value, job)
-                spans.append({**span_extra, "start": start, "end": end, "label": labels[0]})
+                spans += [{**span_extra, "start": start, "end": end, "label": label} for label in labels]
         elif kind == "choices" and not of_a_region:
             job.account_part(part, REGION, "choices")
             job.account_part(value, ("choices",), "choices.value")

@@ -391,9 +391,9 @@ class TestParquet:
 
 def test_span_groups_alone_are_refused(tmp_path):
     doc = NLP("Hooli pays")
-    doc.spans["sc"] = [Span(doc, 0, 1, "ORG")]
+    doc.spans["other"] = [Span(doc, 0, 1, "ORG")]
     DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "a.spacy")
-    with pytest.raises(UserError, match=r"no annotation that can be read, but .doc\.spans\['sc'\]. may"):
+    with pytest.raises(UserError, match=r"no annotation that can be read, but .doc\.spans\['other'\]. may"):
         interchange.read(tmp_path / "a.spacy", "docbin", Conversion(NLP))
 
 

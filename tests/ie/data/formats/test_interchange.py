@@ -5,6 +5,7 @@ import os
 import subprocess
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from spacy.tokens import DocBin, Span
 from ie.core.errors import UserError
 from ie.data.formats import conll, interchange, labelstudio
 from ie.data.formats.conversion import Conversion
-from ie.data.records import Record, blank, read_records
+from ie.data.records import Record, blank, outermost, read_records
 from ie.data.scheme import Scheme
 
 NLP = blank("en")
@@ -32,10 +33,10 @@ def job(scheme: Scheme | None = SCHEME) -> Conversion:
     return Conversion(NLP, scheme, "characters")
 
 
-def there_and_back(items: list[Record], form: str) -> tuple[list[Record], Counter]:
+def there_and_back(items: list[Record], form: str, scheme: Scheme = SCHEME) -> tuple[list[Record], Counter]:
     """Through a file and back, without what leaves out texts that are there twice."""
     with TemporaryDirectory() as folder:
-        path, used = Path(folder) / "file", job()
+        path, used = Path(folder) / "file", job(scheme)
         n = interchange.write(path, form, items, used)
         found = [record for _, record in interchange.READERS[form](path, used)]
     assert n == len(found)
@@ -64,6 +65,25 @@ def test_parquet_keeps_all(record):
     found, lost = there_and_back([record], "parquet")
     assert found[0].model_dump() == record.model_dump()
     assert not lost
+
+
+@QUICK
+@given(record=records(scores=False, overlapping=True))
+def test_spans_that_overlap_are_kept_but_by_conll(record):
+    record.answer = "accept"
+    expected = sorted(without(record, spans=("kb_id", "value", "alignment"))["spans"], key=str)
+    for form in interchange.FORMATS:
+        found, lost = there_and_back([record], form, replace(SCHEME, overlapping=True))
+        if form.startswith("conll"):
+            outer = outermost(record.spans)
+            assert said(found[0], found[0].spans) == said(record, outer)
+            assert lost["spans that overlap a longer one"] == len(record.spans) - len(outer)
+            continue
+        added = ("kb_id", "value", "alignment", "token_start", "token_end")
+        assert sorted(without(found[0], spans=added)["spans"], key=str) == expected, form
+        if form != "doccano":
+            own = without(found[0], spans=("token_start", "token_end"), own=("tokens",))
+            assert own == without(record), form
 
 
 @QUICK
@@ -217,6 +237,17 @@ class TestLabelStudio:
         # one emoji before it: the second pair is what older versions stored
         [record], _ = self.read(tmp_path, self.task(*offsets))
         assert [EMOJI[span.start : span.end] for span in record.spans] == ["$5m"]
+
+    def test_a_region_with_two_labels_is_two_spans_of_an_overlapping_scheme(self, tmp_path):
+        task = self.task(15, 18)
+        task["annotations"][0]["result"][0]["value"]["labels"] = ["MONEY", "COMPANY"]
+        [record], used = self.read(tmp_path, task)
+        assert [span.label for span in record.spans] == ["MONEY"]
+        assert used.lost["second label of a region"] == 1
+        used = job(replace(SCHEME, overlapping=True))
+        [record] = interchange.read(tmp_path / "tasks.json", "labelstudio", used).records
+        assert [(span.start, span.label) for span in record.spans] == [(15, "MONEY"), (15, "COMPANY")]
+        assert not interchange.losses(used)
 
     def test_exported_offsets_count_characters(self, tmp_path):
         start = EMOJI.index("👩")
@@ -395,6 +426,41 @@ class TestDocBin:
         assert [(s.label, s.model_extra) for s in back.spans] == [("COMPANY", {"name": "Hooli"}), ("X", {})]
         assert back.meta == {"id": 1}
         assert interchange.losses(used) == [("relations (spans were changed)", 1)]
+
+    NESTED = (
+        {"start": 0, "end": 16, "label": "DEAL"},
+        {"start": 0, "end": 5, "label": "COMPANY", "kb_id": "59"},
+        {"start": 13, "end": 16, "label": "MONEY"},
+    )
+
+    def test_spans_that_overlap_are_those_of_spancat(self, tmp_path):
+        record = Record(text="Hooli raises $5m", spans=[*self.NESTED])
+        interchange.write(tmp_path / "a", "docbin", [record], job())
+        [doc] = DocBin().from_disk(tmp_path / "a").get_docs(NLP.vocab)
+        assert [(span.text, span.label_, span.kb_id_) for span in doc.spans["sc"]] == [
+            ("Hooli raises $5m", "DEAL", ""), ("Hooli", "COMPANY", "59"), ("$5m", "MONEY", "")
+        ]  # fmt: skip
+        assert not doc.ents
+
+    def test_all_spans_of_an_overlapping_scheme_are_in_the_group(self, tmp_path):
+        record = Record(text="Hooli raises $5m", spans=[*self.NESTED[1:]])
+        interchange.write(tmp_path / "a", "docbin", [record], job(replace(SCHEME, overlapping=True)))
+        [doc] = DocBin().from_disk(tmp_path / "a").get_docs(NLP.vocab)
+        assert (len(doc.spans["sc"]), len(doc.ents)) == (2, 0)
+
+    @pytest.mark.parametrize(
+        ("overlapping", "labels", "lost"),
+        [(True, ["DEAL", "MONEY"], "entities"), (False, ["X"], "span groups")],
+    )
+    def test_of_entities_and_a_group_the_scheme_chooses(self, tmp_path, overlapping, labels, lost):
+        doc = NLP("Hooli raises $5m")
+        doc.ents = [Span(doc, 0, 1, "X")]
+        doc.spans["sc"] = [Span(doc, 0, 5, "DEAL"), Span(doc, 2, 5, "MONEY")]
+        DocBin(docs=[doc]).to_disk(tmp_path / "a")
+        used = job(replace(SCHEME, overlapping=overlapping))
+        [record] = interchange.read(tmp_path / "a", "docbin", used).records
+        assert [span.label for span in record.spans] == labels
+        assert interchange.losses(used) == [(lost, 1)]
 
 
 class TestParquet:

@@ -1,0 +1,158 @@
+"""The span classifier: candidates, entities or spans that overlap, threshold, long texts."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from running import ROOT
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.util import load_config, load_model_from_config
+
+from components import span_classifier
+from components.span_classifier import (
+    SPANS_KEY,
+    SpanClassifier,
+    annotated_spans,
+    candidate_sizes,
+    set_spans,
+    without_overlaps,
+)
+from ie.data.docs import docbin
+from ie.training.span_threshold import LEAST_SPANS, create_span_threshold
+
+SMALL = {
+    "components.ner.model.tok2vec.encode.width": 16,
+    "components.ner.model.tok2vec.encode.depth": 1,
+    "components.ner.model.reducer.hidden_size": 16,
+}
+NAMES = ("Velto", "Hooli", "Anker", "Torma", "Bexsy", "Lunli")
+
+
+def gold(nlp: Language, i: int, *, overlapping: bool) -> Doc:
+    """A company, an amount and, where spans may overlap, the phrase around both."""
+    doc = Doc(nlp.vocab, [NAMES[i % len(NAMES)], "raised", "$", str(1 + i % 9), "today"])
+    spans = [Span(doc, 0, 1, "COMPANY"), Span(doc, 2, 4, "MONEY")]
+    if overlapping:
+        set_spans(doc, [*spans, Span(doc, 0, 4, "DEAL")])
+    else:
+        doc.set_ents(spans, default="outside")
+    return doc
+
+
+@cache
+def trained(overlapping: bool) -> Language:
+    config = load_config(ROOT / "configs" / "spancat.cfg", overrides=SMALL)
+    config["initialize"]["before_init"] = None
+    nlp = load_model_from_config(config, auto_fill=True)
+    docs = [gold(nlp, i, overlapping=overlapping) for i in range(12)]
+    examples = [Example(nlp.make_doc(doc.text), doc) for doc in docs]
+    spacy.util.fix_random_seed(0)
+    optimizer = nlp.initialize(lambda: examples)
+    optimizer.learn_rate = 0.01
+    for _ in range(60):
+        nlp.update(examples, sgd=optimizer)
+    return nlp
+
+
+def component(nlp: Language) -> SpanClassifier:
+    return nlp.get_pipe("ner")
+
+
+def shown(doc: Doc) -> list[tuple[str, str]]:
+    return [(span.text, span.label_) for span in annotated_spans(doc)]
+
+
+def test_spans_that_overlap_are_learned_and_saved(tmp_path: Path):
+    nlp = trained(True)
+    expected = [("Hooli raised $ 7", "DEAL"), ("Hooli", "COMPANY"), ("$ 7", "MONEY")]
+    doc = nlp("Hooli raised $ 7 today")
+    assert (shown(doc), doc.ents) == (expected, ())
+    nlp.to_disk(tmp_path)
+    assert shown(spacy.load(tmp_path)("Hooli raised $ 7 today")) == expected
+    assert component(spacy.load(tmp_path)).cfg["sizes"] == [1, 2, 3, 4]
+    copied = spacy.blank("en")
+    copied = load_model_from_config(nlp.config, auto_fill=True).from_bytes(nlp.to_bytes())
+    assert shown(copied("Hooli raised $ 7 today")) == expected
+
+
+def test_where_entities_are_annotated_entities_are_set():
+    doc = trained(False)("Hooli raised $ 7 today")
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Hooli", "COMPANY"), ("$ 7", "MONEY")]
+    assert SPANS_KEY not in doc.spans
+
+
+def test_scores_are_of_exact_spans():
+    nlp = trained(True)
+    examples = [Example(nlp.make_doc(doc.text), doc) for doc in (gold(nlp, 1, overlapping=True),)]
+    scores = nlp.evaluate(examples)
+    assert scores["ents_f"] == 1
+    assert set(scores["ents_per_type"]) == {"COMPANY", "MONEY", "DEAL"}
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["   "], ["", "Hooli raised $ 7 today", ""]])
+def test_empty_texts(texts):
+    assert [len(annotated_spans(doc)) for doc in trained(True).pipe(texts)] == [3 * ("H" in t) for t in texts]
+
+
+def test_many_candidates_are_scored_some_at_a_time(monkeypatch):
+    nlp = trained(True)
+    long = " ".join(["Hooli raised $ 7 today"] * 30)
+    texts = ["Hooli raised $ 7 today", long, "Velto raised $ 3 today", ""]
+    scores = [component(nlp).predict([nlp.make_doc(text) for text in texts])[1]]
+    expected = [shown(doc) for doc in nlp.pipe(texts)]
+    monkeypatch.setattr(span_classifier, "TOKENS_AT_A_TIME", 50)
+    indices, in_parts = component(nlp).predict([nlp.make_doc(text) for text in texts])
+    assert len(in_parts) == indices.lengths.sum()
+    np.testing.assert_allclose(scores[0], in_parts, atol=1e-5)
+    assert [shown(doc) for doc in nlp.pipe(texts)] == expected
+
+
+def test_the_longest_candidate_covers_nearly_all_spans():
+    assert candidate_sizes([]) == [1]
+    assert candidate_sizes([2, 5, 1]) == [1, 2, 3, 4, 5]
+    assert candidate_sizes([1] * 199 + [80]) == [1]  # one very long span would slow all down
+    assert candidate_sizes([60] * 10) == list(range(1, 31))
+
+
+def test_of_overlapping_entities_the_surest_is_kept():
+    doc = spacy.blank("en")("a b c d")
+    scored = [(0.6, Span(doc, 0, 3, "X")), (0.8, Span(doc, 1, 2, "Y")), (0.80000001, Span(doc, 1, 3, "Z"))]
+    # equal to four digits: the first by position, the longer one
+    assert [span.label_ for span in without_overlaps([*scored, (0.5, Span(doc, 3, 4, "X"))])] == ["Z", "X"]
+
+
+class TestThreshold:
+    @pytest.fixture
+    def dev(self, tmp_path: Path) -> Path:
+        nlp = trained(True)
+        n = LEAST_SPANS // 3 + 1
+        docbin(gold(nlp, i, overlapping=True) for i in range(n)).to_disk(tmp_path / "dev.spacy")
+        docbin([gold(nlp, 0, overlapping=True)]).to_disk(tmp_path / "few.spacy")
+        return tmp_path / "dev.spacy"
+
+    def test_it_is_the_one_with_the_highest_f_on_dev(self, dev):
+        nlp, classifier = trained(True), component(trained(True))
+        for start in (0.1, 0.9):
+            classifier.cfg["threshold"] = start
+            assert create_span_threshold(dev)(nlp) is nlp
+            assert classifier.cfg["threshold"] == 0.5  # all of 0.1 to 0.9 may be as good
+
+    def test_with_few_spans_it_stays(self, dev):
+        classifier = component(trained(True))
+        classifier.cfg["threshold"] = 0.35
+        create_span_threshold(dev.with_name("few.spacy"))(trained(True))
+        assert classifier.cfg["threshold"] == 0.35
+        classifier.cfg["threshold"] = 0.5
+
+    def test_a_higher_one_gives_fewer_spans(self):
+        nlp, classifier = trained(True), component(trained(True))
+        counts = []
+        for threshold in (0.05, 0.5, 0.9999999):
+            classifier.cfg["threshold"] = threshold
+            counts.append(len(annotated_spans(nlp("Hooli raised $ 7 today"))))
+        classifier.cfg["threshold"] = 0.5
+        assert counts[0] >= counts[1] > counts[2]
