@@ -77,7 +77,12 @@ def main(
         watched = WatchedFiles(files, lambda path: RecordFile(path, **(rules | {"misaligned": "snap"})))
         unchecked = check_small([raw, *watched.read().values()])
         learned = LearnedSuggestions(
-            nlp.tokenizer, data_config.texts, wanted.learn, executor=executor, report=faults.report
+            nlp.tokenizer,
+            data_config.texts,
+            wanted.learn,
+            executor=executor,
+            report=faults.report,
+            overlapping=labels.overlapping,
         )
         model = folder / train_on / "model-best"
         sources = open_sources(wanted, watched, model, learned, faults.report)
@@ -95,6 +100,7 @@ def main(
             sides=lambda records: splits.Sides(
                 list(records), **data_config.split.model_dump(), scored=labels.scored
             ),
+            overlapping=labels.overlapping,
             chosen=select_texts(select, gold, reader, data_config, model),
             selection=select,
         )

@@ -1,6 +1,7 @@
 """A small project under review, for the tests of its parts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -66,6 +67,7 @@ class Project:
         content["review"] = {"mode": "one label"} | content["review"]
         self.settings = ReviewSettings.model_validate(content)
         self.more, self.sources = more, sources
+        self.scheme = replace(SCHEME, overlapping=more.get("overlapping", False))
         self.now = 1_000_000.0
         self.journal: Journal | None = None
         self.restart()
@@ -82,7 +84,7 @@ class Project:
         self.more |= more
         self.sources = sources or self.sources
         found = (
-            read_records(self.reviewed, labels=SCHEME, tokenizer=NLP.tokenizer, allow_empty=True)
+            read_records(self.reviewed, labels=self.scheme, tokenizer=NLP.tokenizer, allow_empty=True)
             if self.reviewed.exists()
             else []
         )
@@ -90,7 +92,7 @@ class Project:
         self.journal = Journal(self.log)
         self.engine = ReviewState(
             settings=self.settings,
-            units=units(self.settings, SCHEME),
+            units=units(self.settings, self.scheme),
             tokenizer=NLP.tokenizer,
             texts=raw.texts,
             record=raw.get,
@@ -108,7 +110,7 @@ class Project:
     def gold(self) -> list[Record]:
         """What is in the gold file, read as every command reads it."""
         return (
-            read_records(self.reviewed, labels=SCHEME, tokenizer=NLP.tokenizer, allow_empty=True)
+            read_records(self.reviewed, labels=self.scheme, tokenizer=NLP.tokenizer, allow_empty=True)
             if self.reviewed.exists()
             else []
         )

@@ -115,8 +115,8 @@ def enter(request: Request, secret: str, port: int, command: str) -> Response | 
     )
 
 
-def files(folder: Path, name: str) -> list[Route]:
-    """The routes of a page, its script and style, and the files that all pages share."""
+def files(folder: Path, name: str, *more: str) -> list[Route]:
+    """The routes of a page, its script and style, `more` files, and those that all pages share."""
 
     async def static(request: Request, file: Path) -> Response:
         return FileResponse(file)
@@ -125,6 +125,7 @@ def files(folder: Path, name: str) -> list[Route]:
         "/": folder / "page.html",
         f"/{name}.js": folder / f"{name}.js",
         f"/{name}.css": folder / f"{name}.css",
+        **{f"/{file}": folder / file for file in more},
         "/base.css": STATIC / "base.css",
         "/document.js": STATIC / "document.js",
         "/icon.svg": STATIC / "icon.svg",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from ie.core.errors import RequestError
 from ie.data.records import Record, Relation, Span
 from ie.review.cells import Cells
-from ie.review.drafts import MAX_SECONDS, Edge, Mark, ReviewDraft
+from ie.review.drafts import MAX_SECONDS, Edge, Mark, ReviewDraft, SpanNumbers
 from ie.review.settings import Unit
 
 Index = Annotated[StrictInt, Field(ge=0, lt=2**31)]
@@ -37,18 +37,29 @@ class ReviewAnswer(BaseModel):
 
 
 def update_draft(
-    draft: ReviewDraft, answer: ReviewAnswer, unit: Unit, divided: Cells, *, one_category: bool
+    draft: ReviewDraft,
+    answer: ReviewAnswer,
+    unit: Unit,
+    divided: Cells,
+    *,
+    one_category: bool,
+    overlapping: bool = False,
 ) -> ReviewDraft:
     """The draft after an answer.
 
     Args:
         divided: the cells of the text.
         one_category: whether a text must have exactly one category.
+        overlapping: whether spans may overlap; none may be there twice.
 
     Raises:
         RequestError: the answer doesn't fit the text or the question.
     """
     marks = _marks(answer, unit, draft, divided)
+    if not overlapping and any(b[0] < a[1] for a, b in pairwise(sorted(marks))):
+        raise RequestError("Two spans overlap; delete one of them.")
+    if len(set(marks)) < len(marks):
+        raise RequestError("A span has the same label twice; delete one of them.")
     return ReviewDraft(
         round=draft.round,
         spans=sorted(marks),
@@ -75,14 +86,14 @@ def _marks(answer: ReviewAnswer, unit: Unit, draft: ReviewDraft, divided: Cells)
         if label not in labels and ((first, end), label) not in earlier:
             raise RequestError(f"This question does not ask for spans of {label!r}.")
         marks.append((start, stop, label))
-    if any(b[0] < a[1] for a, b in pairwise(sorted(marks))):
-        raise RequestError("Two spans overlap; delete one of them.")
     return marks
 
 
 def _relations(answer: ReviewAnswer, unit: Unit, draft: ReviewDraft, marks: list[Mark]) -> list[Edge]:
     """The relations of the draft, with those of the question replaced; only those between marked spans."""
-    relations = list(draft.relations)
+    earlier = SpanNumbers(draft.spans).joined(draft.relations)
+    # by span, as edges that one span had alone may be those of two spans now
+    relations: list[Edge] = [(draft.spans[head], draft.spans[child], label) for head, child, label in earlier]
     if unit.task == "relations":
         relations = [edge for edge in relations if edge[2] not in unit.labels]
         for head, child, label in answer.relations:
@@ -90,9 +101,9 @@ def _relations(answer: ReviewAnswer, unit: Unit, draft: ReviewDraft, marks: list
                 continue
             if head == child or not (head < len(marks) and child < len(marks)):
                 raise RequestError("A relation must join two spans of the text.")
-            relations.append((marks[head][:2], marks[child][:2], label))
-    edges = {(start, end) for start, end, _ in marks}
-    return list(dict.fromkeys(r for r in relations if r[0] in edges and r[1] in edges))
+            relations.append((marks[head], marks[child], label))
+    numbers = SpanNumbers(marks)
+    return [(numbers.ends[h], numbers.ends[c], label) for h, c, label in numbers.joined(relations)]
 
 
 def _cats(answer: ReviewAnswer, unit: Unit, draft: ReviewDraft, one_category: bool) -> dict[str, float]:
@@ -120,7 +131,7 @@ def gold_record(
     spans = [
         Span(start=s, end=e, label=label, **extras.get((s, e, label), {})) for s, e, label in draft.spans
     ]
-    at = {(span.start, span.end): n for n, span in enumerate(spans)}
+    edges = SpanNumbers(draft.spans).joined(draft.relations)
     meta = {key: value for key, value in base.meta.items() if key != "meeting"}
     meta |= {
         "annotator": "+".join(draft.annotators),
@@ -136,7 +147,7 @@ def gold_record(
     content = {
         "text": base.text,
         "spans": spans,
-        "relations": [Relation(head=at[h], child=at[c], label=label) for h, c, label in draft.relations],
+        "relations": [Relation(head=head, child=child, label=label) for head, child, label in edges],
         "cats": draft.cats if "categories" in tasks or draft.cats else base.cats,
         "meta": meta,
     }

@@ -50,7 +50,7 @@ class ReviewPage:
         self._engine, self._scheme, self._annotator = engine, scheme, annotator
         self._progress, self._faults = progress, faults
         self.routes = [
-            *web.files(OWN, "review"),
+            *web.files(OWN, "review", "lanes.js"),
             Route("/api/project", self.project),
             Route("/api/next", self.next_question),
             Route("/api/item", self.question),
@@ -91,6 +91,7 @@ class ReviewPage:
                 "annotator": self._annotator,
                 "selection": engine.selection,
                 "direction": engine.direction,
+                "overlapping": engine.overlapping,
                 "sources": engine.sources.names,
             }
         )

@@ -1,7 +1,7 @@
 """Drafts: what has been answered about the texts of a gold file, and which questions are still open."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,37 @@ from ie.review.text_search import text_key
 
 # Of one answer: a tab may stay open for weeks, and the sum of all answers must stay finite.
 MAX_SECONDS = 1e7
-Edges = tuple[int, int]
 Mark = tuple[int, int, str]  # start and end in characters, label
-Edge = tuple[Edges, Edges, str]  # head, child, label
+# The end of a relation: start and end of its span; also the label if several spans have that start and end.
+End = tuple[int, int] | Mark
+Edge = tuple[End, End, str]  # head, child, label
+
+
+class SpanNumbers:
+    """The numbers of spans, and how relations name these spans as their ends."""
+
+    def __init__(self, marks: Sequence[Mark]) -> None:
+        shared = Counter(mark[:2] for mark in marks)
+        self.ends: list[End] = [mark if shared[mark[:2]] > 1 else mark[:2] for mark in marks]
+        self._numbers: dict[End, int] = {}
+        for number, mark in enumerate(marks):
+            self._numbers[mark] = number
+            self._numbers.setdefault(mark[:2], number)
+
+    def find(self, end: End) -> int | None:
+        """The number of the span at the end of a relation; None if it is gone. Its label may have changed."""
+        return self._numbers.get(end, self._numbers.get(end[:2]))
+
+    def joined(self, edges: Iterable[Edge]) -> list[tuple[int, int, str]]:
+        """Head, child and label of the relations that join two of the spans, each once."""
+        found = ((self.find(head), self.find(child), label) for head, child, label in edges)
+        return list(
+            dict.fromkeys(
+                (head, child, label)
+                for head, child, label in found
+                if head is not None and child is not None and head != child
+            )
+        )
 
 
 @dataclass
@@ -123,8 +151,8 @@ class GoldDrafts:
         if record:
             # Somebody may have edited the gold file since the answer.
             started.spans = [(s.start, s.end, s.label) for s in record.spans]
-            edges = [(s.start, s.end) for s in record.spans]
-            started.relations = [(edges[r.head], edges[r.child], r.label) for r in record.relations]
+            ends = SpanNumbers(started.spans).ends
+            started.relations = [(ends[r.head], ends[r.child], r.label) for r in record.relations]
             started.cats = dict.fromkeys(draft.cats if draft else (), 0.0) | record.cats
             started.meeting = record.meta.get("meeting")
         return started

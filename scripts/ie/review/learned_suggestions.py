@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 from spacy.tokens import Doc
 
+from components.span_classifier import SPANS_KEY
 from ie.data.docs import from_doc
 from ie.data.language import Lang
 from ie.data.records import Record, blank
@@ -15,6 +17,10 @@ from ie.review.quick_model import QuickTraining
 from ie.review.settings import LearnSection
 
 STRINGS, RULES, MODEL = "marked before", "mined rules", "quick model"
+WITHOUT_MODEL = (
+    "No small model learns from your answers, as it can't find spans that overlap; only marked strings and "
+    "mined rules are suggested."
+)
 
 
 class LearnedSuggestions:
@@ -32,13 +38,16 @@ class LearnedSuggestions:
         *,
         executor: Executor,
         report: Callable[[str], None] = print,
+        overlapping: bool = False,
     ) -> None:
         """Args:
         executor: where trainings run.
+        overlapping: whether spans may overlap; no model is trained then, only rules are mined.
         report: called with a sentence if a training fails.
         """
         self._lang, self._every, self._executor, self._report = lang, settings.every, executor, report
-        self._strings = MarkedStrings(tokenizer) if settings.strings else None
+        self._overlapping = overlapping
+        self._strings = MarkedStrings(tokenizer, overlapping=overlapping) if settings.strings else None
         self._answers: dict[str, Record] = {}
         self._trained = 0  # answers that the last training began with
         self._running: Future[QuickTraining] | None = None
@@ -71,6 +80,11 @@ class LearnedSuggestions:
         sources = ((STRINGS, self._strings), (RULES, self._rules), (MODEL, self._model))
         return [name for name, source in sources if source is not None]
 
+    @property
+    def note(self) -> str:
+        """What is left out, as a sentence; "" if nothing is."""
+        return WITHOUT_MODEL if self._overlapping and self._every else ""
+
     def _begin(self) -> None:
         # A multiple of `every`, so that the result doesn't depend on how long a training takes.
         answers = len(self._answers) // self._every * self._every if self._every else 0
@@ -78,9 +92,8 @@ class LearnedSuggestions:
             return
         self._trained = answers
         try:
-            self._running = self._executor.submit(
-                quick_model.train, list(self._answers.values())[:answers], self._lang
-            )
+            train = partial(quick_model.train, rules_only=True) if self._overlapping else quick_model.train
+            self._running = self._executor.submit(train, list(self._answers.values())[:answers], self._lang)
         except (BrokenProcessPool, RuntimeError):  # the process was killed, or the server stops
             self._give_up()
         else:
@@ -94,7 +107,8 @@ class LearnedSuggestions:
             self._give_up()
             return
         self.last = training.result()
-        self._model, self._rules = _model(self.last, self._lang), _ruler(self.last, self._lang)
+        self._model = _model(self.last, self._lang)
+        self._rules = _ruler(self.last, self._lang, self._overlapping)
         self._running = None
 
     def _give_up(self) -> None:
@@ -117,9 +131,15 @@ def _model(training: QuickTraining, lang: Lang) -> Callable[[str], Doc] | None:
     return read
 
 
-def _ruler(training: QuickTraining, lang: Lang) -> Callable[[str], Doc] | None:
+def _ruler(training: QuickTraining, lang: Lang, overlapping: bool) -> Callable[[str], Doc] | None:
     if not training.rules:
         return None
     nlp = blank(lang)
-    nlp.add_pipe("entity_ruler").add_patterns([rule.line() for rule in training.rules])
+    # of matches that overlap, an entity_ruler keeps the longer one
+    ruler = (
+        nlp.add_pipe("span_ruler", config={"spans_key": SPANS_KEY})
+        if overlapping
+        else nlp.add_pipe("entity_ruler")
+    )
+    ruler.add_patterns([rule.line() for rule in training.rules])
     return nlp

@@ -16,8 +16,8 @@ Counts = tuple[Counter[str], Counter[tuple[str, str]]]
 class MarkedStrings:
     """How often each string occurs in the answered texts, and how often it is marked with which label."""
 
-    def __init__(self, tokenizer: Callable[[str], Doc]) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Callable[[str], Doc], *, overlapping: bool = False) -> None:
+        self._tokenizer, self._overlapping = tokenizer, overlapping
         self._counts: dict[str, Counts] = {}  # of each text
         self._occurrences: Counter[str] = Counter()
         self._marked: Counter[tuple[str, str]] = Counter()
@@ -39,22 +39,19 @@ class MarkedStrings:
             self._labels.setdefault(string, set()).add(label)
 
     def suggest(self, text: str) -> Record:
-        """The longest strings of a text that people marked, from left to right."""
+        """The strings of a text that people marked: all, or the longest from left to right."""
         spans: list[Span] = []
         for start, end in self._strings(text):
-            if spans and start < spans[-1].end:
-                continue
-            label = self._label(text[start:end])
-            if label:
-                spans.append(Span(start=start, end=end, label=label))
+            for label in self._suggested_labels(text[start:end]):
+                if self._overlapping or not spans or spans[-1].end <= start:
+                    spans.append(Span(start=start, end=end, label=label))
         return Record(text=text, spans=spans)
 
-    def _label(self, string: str) -> str:
+    def _suggested_labels(self, string: str) -> Iterator[str]:
         for label in sorted(self._labels.get(string, ())):
             marked = self._marked[string, label]
             if marked > 0 and marked >= MARKED * self._occurrences[string]:
-                return label
-        return ""
+                yield label
 
     def _strings(self, text: str) -> Iterator[tuple[int, int]]:
         """Characters of all runs of tokens, the longest of each token first."""

@@ -5,14 +5,20 @@ from typing import Any
 
 from ie.data.records import HAS_CATEGORY
 from ie.review.cells import Cells
-from ie.review.drafts import Edge, ReviewDraft
+from ie.review.drafts import Edge, ReviewDraft, SpanNumbers
 from ie.review.selection import SelectedText
 from ie.review.settings import Unit
 from ie.review.suggestion_sources import Suggestion, TextSuggestions
 
 
 def annotation(
-    draft: ReviewDraft, unit: Unit, known: TextSuggestions, selected: SelectedText | None, divided: Cells
+    draft: ReviewDraft,
+    unit: Unit,
+    known: TextSuggestions,
+    selected: SelectedText | None,
+    divided: Cells,
+    *,
+    overlapping: bool = False,
 ) -> dict[str, Any]:
     """Spans, relations and categories to show, as plain data.
 
@@ -20,17 +26,23 @@ def annotation(
         known: what is suggested. It is preset only where this question wasn't answered before.
         selected: the text's place among the texts that are reviewed again, if it has one.
         divided: the cells of the text.
+        overlapping: whether spans may overlap.
     """
     preset = not draft.settles(unit) and draft.round == 1
     marks = [Suggestion(*mark, source="") for mark in draft.spans]
     if preset and unit.task == "spans":
-        taken = [(start, end) for start, end, _ in draft.spans]
+        taken = [] if overlapping else [(start, end) for start, end, _ in draft.spans]
         marks += [
             span
-            for span in (selected.agreed() if selected else known.preset())
+            for span in (selected.agreed() if selected else known.preset(overlapping=overlapping))
             if span.label in unit.labels and not any(span.start < e and s < span.end for s, e in taken)
         ]
-    marks.sort(key=lambda mark: mark.start)
+    # a span outside others comes before these; two spans of one label can be the same cells
+    marks.sort(key=lambda mark: (mark.start, -mark.end, mark.label))
+    places: dict[tuple, Suggestion] = {}
+    for mark in marks:
+        places.setdefault((divided.covering(mark.start, mark.end), mark.label), mark)
+    marks = [mark for (cells, _), mark in places.items() if cells]
     cats = draft.cats
     if preset and not selected and not cats:
         cats = known.cats
@@ -82,11 +94,14 @@ def _relations(
         and edge not in draft.relations
         and (not selected or known.sources <= set(names))
     ]
-    at = {(mark.start, mark.end): n for n, mark in enumerate(marks)}
+    numbers = SpanNumbers([mark.key for mark in marks])
+    rows: dict[tuple[int, int, str], str] = {}
+    for edge, names in edges:
+        for joined in numbers.joined([edge]):
+            rows.setdefault(joined, " + ".join(names))
     return [
-        {"head": at[head], "child": at[child], "label": label, "source": " + ".join(names)}
-        for (head, child, label), names in edges
-        if head in at and child in at
+        {"head": head, "child": child, "label": label, "source": source}
+        for (head, child, label), source in rows.items()
     ]
 
 

@@ -66,13 +66,16 @@ class QuickTraining:
     rules: tuple[mined_rules.MinedRule, ...]
 
 
-def train(answers: Sequence[Record], lang: Lang, priority: int = 19) -> QuickTraining:
+def train(
+    answers: Sequence[Record], lang: Lang, priority: int = 19, *, rules_only: bool = False
+) -> QuickTraining:
     """Train on answers, oldest first; the same answers give the same model.
 
     The model is first trained on all but the newest answers and evaluated on these, then trained on all.
 
     Args:
         priority: added to the process's niceness.
+        rules_only: train no model, which can't find spans that overlap.
     """
     os.nice(priority)
     held_out = max(HELD_OUT_TEXTS, ceil(HELD_OUT * len(answers)))
@@ -83,7 +86,7 @@ def train(answers: Sequence[Record], lang: Lang, priority: int = 19) -> QuickTra
     suggested: Counter[str] = Counter()
     labels: frozenset[str] = frozenset()
     content = b""
-    if any(record.spans for record in older):
+    if not rules_only and any(record.spans for record in older):
         fix_random_seed(0)
         optimizer = nlp.initialize(lambda: _examples(answers, nlp))
         optimizer.learn_rate = LEARN_RATE

@@ -64,6 +64,7 @@ class ReviewState:
         gold: Gold,
         own_gold: Callable[[str], Gold],
         sides: Callable[[Iterable[Record]], Sides],
+        overlapping: bool = False,
         chosen: Sequence[SelectedText] = (),
         selection: str = "",
         clock: Callable[[], float] = time.time,
@@ -72,6 +73,7 @@ class ReviewState:
         texts, record: the texts that may be asked about, and the raw record of each.
         gold, own_gold: the reviewed records of all, and of an annotator who works independently.
         sides: makes the split of reviewed records.
+        overlapping: whether spans may overlap.
         chosen, selection: for another review: the texts in this order, reviewed or not, and a name for it.
 
         Raises:
@@ -80,7 +82,7 @@ class ReviewState:
         self.settings, self.units, self.guidelines = settings, tuple(units), guidelines
         self._tokenizer, self._record, self.sources = tokenizer, record, sources
         self._journal, self._own_gold, self._clock = journal, own_gold, clock
-        self.gold, self._make_sides = gold, sides
+        self.gold, self._make_sides, self.overlapping = gold, sides, overlapping
         self.sides = sides(gold.records.values())
         self._chosen = {item.text: item for item in chosen}
         self.selection = selection
@@ -291,7 +293,8 @@ class ReviewState:
         checked = [right for group in self._groups.values() for right in group.drafts.agreed.values()]
         skipped = len(self._skipped - self.gold.records.keys())
         cost = skip_cost(len(checked), checked.count(False), skipped if self.settings.skip.agreed else None)
-        return {**vars(self._sessions[annotator]), "labels": labels, "skipped": cost}
+        note = self.sources.learned.note if self.sources.learned else ""
+        return {**vars(self._sessions[annotator]), "labels": labels, "skipped": cost, "note": note}
 
     # What the page shows
 
@@ -311,7 +314,7 @@ class ReviewState:
             "document": document_view(text, record.meta, zip(divided.starts, divided.ends, strict=True)),
             "pieces": divided.pieces(),
             "unit": {"name": unit.name, "task": unit.task, "labels": list(unit.labels)},
-            **question.annotation(draft, unit, known, selected, divided),
+            **question.annotation(draft, unit, known, selected, divided, overlapping=self.overlapping),
             "side": side,
             "blind": blind,
             "sources": self.sources.names,
@@ -354,9 +357,14 @@ class ReviewState:
         draft = group.drafts.draft(text)
         if answer.base != draft.last:
             raise RequestError("This text has since been answered in another tab or by somebody else.", 409)
-        one_category = self.settings.review.one_category
-        divided = cells(text, self._tokenizer)
-        after = update_draft(draft, answer, unit, divided, one_category=one_category)
+        after = update_draft(
+            draft,
+            answer,
+            unit,
+            cells(text, self._tokenizer),
+            one_category=self.settings.review.one_category,
+            overlapping=self.overlapping,
+        )
         entry = self._entry(answer, unit, text, after, group.drafts)
         self._journal.append(entry)
         self._apply(entry)

@@ -12,6 +12,7 @@ from ie.core.errors import UserError
 from ie.core.pipelines import load_pipeline
 from ie.data.docs import from_doc
 from ie.data.records import Record, RecordFile
+from ie.review.drafts import End, SpanNumbers
 from ie.review.learned_suggestions import RULES, STRINGS, LearnedSuggestions
 from ie.review.settings import OrderSection
 
@@ -44,24 +45,36 @@ class Suggestion:
 class TextSuggestions:
     """All that is suggested for a text, the first source first.
 
-    `relations`: head (start, end), child (start, end), label, source. `cats`: of the first source with any;
+    `relations`: the ends of each (as in a draft), label, source. `cats`: of the first source with any;
     `cats_votes`: the sources of each. `sources`: those that read the text, with or without suggestions.
     `dropped`: answers of a source that couldn't be used.
     """
 
     spans: list[Suggestion] = field(default_factory=list)
-    relations: list[tuple[tuple[int, int], tuple[int, int], str, str]] = field(default_factory=list)
+    relations: list[tuple[End, End, str, str]] = field(default_factory=list)
     cats: dict[str, float] = field(default_factory=dict)
     cats_votes: dict[str, list[str]] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
     dropped: int = 0
     failed: bool = False
 
-    def preset(self) -> list[Suggestion]:
-        """Spans that don't overlap, by the order of the sources."""
+    def preset(self, *, overlapping: bool = False) -> list[Suggestion]:
+        """Spans that don't contradict each other, by the order of the sources.
+
+        Spans that overlap do. If spans may be `overlapping`, only two of different sources do that overlap
+        with one label, or have the same edges and different labels: each source has its own idea of one span.
+        """
+        by_source = self.by_source()
         kept: dict[Key, Suggestion] = {}
+
+        def contradicts(span: Suggestion, other: Key) -> bool:
+            if not (span.start < other[1] and other[0] < span.end):
+                return False
+            alike = span.label == other[2] or (span.start, span.end) == other[:2]
+            return not overlapping or (alike and other not in by_source[span.source])
+
         for span in self.spans:
-            if span.key not in kept and not any(span.start < k[1] and k[0] < span.end for k in kept):
+            if span.key not in kept and not any(contradicts(span, other) for other in kept):
                 kept[span.key] = span
         return sorted(kept.values(), key=lambda span: span.start)
 
@@ -196,10 +209,10 @@ def add(suggested: TextSuggestions, record: Record, source: str) -> None:
                     )
                 )
     suggested.sources |= sources or {source}
+    ends = SpanNumbers([(span.start, span.end, span.label) for span in record.spans]).ends
     for relation in record.relations:
-        head, child = (record.spans[i] for i in (relation.head, relation.child))
         named = str((relation.model_extra or {}).get("source") or source)
-        suggested.relations.append(((head.start, head.end), (child.start, child.end), relation.label, named))
+        suggested.relations.append((ends[relation.head], ends[relation.child], relation.label, named))
     suggested.cats = suggested.cats or dict(record.cats)
     for name in record.categories:
         suggested.cats_votes.setdefault(name, []).append(source)

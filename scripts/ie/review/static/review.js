@@ -2,6 +2,7 @@
 // characters, so that emoji and combining marks can't shift an offset.
 
 import { drawBoxes, showPages } from "/document.js";
+import { drawLanes } from "/lanes.js";
 
 const $ = (id) => document.getElementById(id);
 const name = new URLSearchParams(location.search).get("annotator") || "";
@@ -22,6 +23,7 @@ let steps = 0; // how far undo has gone back
 let entry = ""; // id of the next answer: if it is sent twice, it counts once
 let sending = false;
 let dragging = false;
+let clicked = null; // the cell that was clicked to draw a relation from a span there
 let watch = { since: 0, sum: 0 }; // time in front of this question, while the page is visible
 
 // Talking to the server
@@ -132,7 +134,7 @@ function show(next) {
   cats = { ...item.cats };
   cursor = spans.find((s) => item.unit.labels.includes(s.label))?.first ?? 0;
   moved = false;
-  anchor = chosen = head = edge = null;
+  anchor = chosen = head = edge = clicked = null;
   label = item.unit.labels.includes(label) ? label : item.unit.labels[0];
   entry = newEntry();
   watch = { since: document.hidden ? 0 : performance.now(), sum: 0 };
@@ -155,14 +157,14 @@ function showProgress({ counts, aims }) {
   $("counts").textContent = Object.entries(counts).map(([side, n]) => `${side} ${n.toLocaleString("en")}`).join(" · ");
 }
 
-function showSession({ answers, texts, seconds, labels, skipped }) {
+function showSession({ answers, texts, seconds, labels, skipped, note }) {
   const minutes = seconds / 60;
   const rate = (n) => (minutes > 0 ? (n / minutes).toFixed(1) : "0");
   const row = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, value));
   $("speed").replaceChildren(
     row("texts finished", `${texts} (${rate(texts)} a minute)`), row("answers", `${answers} (${rate(answers)} a minute)`),
     ...Object.entries(labels).map(([l, n]) => row(chip(l), n.toLocaleString("en"))));
-  $("skipped").textContent = skipped || "";
+  $("skipped").textContent = [skipped, note].filter(Boolean).join(" ");
 }
 
 function showQuestion() {
@@ -287,6 +289,7 @@ function draw() {
 }
 
 function drawText() {
+  if (project.overlapping) return drawOverlapping();
   const [from, to] = range();
   const parts = [];
   let mark = null;
@@ -309,6 +312,22 @@ function drawText() {
     }
   }
   $("text").replaceChildren(...parts);
+}
+
+// Spans as bars below the words. The selected one is also marked in the text.
+function drawOverlapping() {
+  const [from, to] = range();
+  const within = (i, span) => span && 2 * span.first < i && i < 2 * span.end;
+  const parts = item.pieces.map((piece, i) => {
+    const n = (i - 1) / 2; // of a cell; a gap lies between two of them
+    const classes = [
+      i % 2 ? "w" : "g", anchor !== null && from <= n && n <= to && "sel", n === cursor && "cur",
+      within(i, chosen) && `of ${colour(chosen.label)}`, within(i, head) && "of-head",
+    ];
+    return element("span", { class: classes.filter(Boolean).join(" "), "data-i": i % 2 ? n : null }, piece);
+  });
+  $("text").replaceChildren(...parts);
+  drawLanes($("text"), spans.map((s) => ({ ...s, kind: kindOf(s) })));
 }
 
 // The document that the text is from: where it stands, and a picture of the page with the spans.
@@ -355,10 +374,12 @@ function view() {
   $("document").open = !$("document").open;
 }
 
-function drawMark(span) {
+const drawMark = (span) => element("mark", { class: kindOf(span) });
+
+function kindOf(span) {
   const inexact = span.sources.some((s) => s.alignment && s.alignment !== "exact");
   const classes = [asked(span) ? colour(span.label) : "context", span === chosen && "chosen", span === head && "head", inexact && "inexact"];
-  return element("mark", { class: classes.filter(Boolean).join(" ") });
+  return classes.filter(Boolean).join(" ");
 }
 
 function drawAnnotation() {
@@ -431,24 +452,28 @@ function warn(sentence) {
 // Marking
 
 function mark(first, end, as = label) {
-  chosen = put(first, end, as);
+  const there = spans.find((s) => same(s, { first, end, label: as }));
+  chosen = (project.overlapping && there) || put(first, end, as);
   cursor = end - 1;
   anchor = null;
   moved = false;
   draw();
-  say(`${written(chosen)} is ${as}.`);
+  say(`${written(chosen)} is ${there === chosen ? "already " : ""}${as}.`);
 }
 
-// A span in place of those that it overlaps, and of their relations.
+// A span, in place of those that it overlaps and of their relations unless spans may overlap.
 function put(first, end, as) {
-  const replaced = spans.filter((s) => s.first < end && first < s.end);
+  const replaced = project.overlapping ? [] : spans.filter((s) => s.first < end && first < s.end);
   spans = spans.filter((s) => !replaced.includes(s));
   relations = relations.filter((r) => !replaced.includes(r.head) && !replaced.includes(r.child));
   const known = item.others.find((o) => same(o, { first, end, label: as }));
   const span = { first, end, label: as, sources: known ? known.sources : [], yours: true };
-  spans = [...spans, span].sort((a, b) => a.first - b.first);
+  spans = [...spans, span].sort(byPlace);
   return span;
 }
+
+// An outer span before those in it.
+const byPlace = (a, b) => a.first - b.first || b.end - a.end || (a.label < b.label ? -1 : 1);
 
 function markEvery() {
   if (item.unit.task !== "spans") return;
@@ -461,11 +486,12 @@ function markEvery() {
   const wanted = folded(from);
   let added = 0;
   for (let first = 0; first + size <= cells(); first += 1) {
-    if (folded(first) !== wanted || spans.some((s) => s.first < first + size && first < s.end)) continue;
+    const taken = (s) => (project.overlapping ? same(s, { first, end: first + size, label: as }) : s.first < first + size && first < s.end);
+    if (folded(first) !== wanted || spans.some(taken)) continue;
     put(first, first + size, as);
     added += 1;
   }
-  chosen = spans.find((s) => s.first === from) || chosen;
+  chosen = chosen || spans.find((s) => s.first === from && (!project.overlapping || same(s, { first: from, end: to + 1, label: as }))) || null;
   anchor = null;
   moved = false;
   draw();
@@ -507,7 +533,11 @@ function relabel(span, to) {
   if (!span || item.unit.task !== "spans") return;
   const { labels } = item.unit;
   if (!several() || !asked(span)) return say(`This question is about ${labels.join(", ")} only.`);
-  span.label = to || labels[(labels.indexOf(span.label) + 1) % labels.length];
+  const at = labels.indexOf(span.label) + 1;
+  const free = (l) => !spans.some((s) => s !== span && same(s, { ...span, label: l }));
+  if (to && !free(to)) return say(`${written(span)} is already ${to}.`);
+  span.label = to || [...labels.slice(at), ...labels.slice(0, at)].find(free);
+  spans.sort(byPlace);
   span.sources = [];
   span.yours = true;
   draw();
@@ -531,6 +561,16 @@ function link(span) {
   draw();
 }
 
+// From or to the innermost span of a cell; of the same cell again, from the span around that.
+function linkAt(around) {
+  const again = project.overlapping && clicked === cursor && around.includes(head);
+  clicked = cursor;
+  if (!again) return link(around[0]);
+  head = chosen = around[around.indexOf(head) + 1] || null;
+  draw();
+  say(head ? `From ${written(head)}.` : "");
+}
+
 function removeRelation(relation) {
   relations = relations.filter((r) => r !== relation);
   edge = null;
@@ -552,11 +592,20 @@ function choose(i) {
   say(task === "categories" ? labels.filter((l) => cats[l]).join(", ") : `Label ${label}.`);
 }
 
+// Another label for the words of the selected span.
+function addLabel(i) {
+  const { task, labels } = item.unit;
+  if (task !== "spans" || !chosen || i >= labels.length) return;
+  label = labels[i];
+  mark(chosen.first, chosen.end);
+}
+
 function walk(by) {
   const list = item.unit.task === "relations" ? spans : spans.filter(asked);
   if (!list.length) return;
   const at = list.indexOf(chosen);
-  chosen = list[at < 0 ? (by > 0 ? 0 : list.length - 1) : (at + by + list.length) % list.length];
+  const start = project.overlapping && moved ? nearest(list, by) : null;
+  chosen = start || list[at < 0 ? (by > 0 ? 0 : list.length - 1) : (at + by + list.length) % list.length];
   cursor = chosen.end - 1;
   anchor = null;
   moved = false;
@@ -567,7 +616,11 @@ function walk(by) {
 
 const cells = () => (item.pieces.length - 1) / 2;
 const cell = (i) => item.pieces[2 * i + 1];
-const at = (i) => spans.find((s) => s.first <= i && i < s.end) || null;
+// The spans of a cell, the innermost first.
+const covering = (i, list = spans) => list.filter((s) => s.first <= i && i < s.end).sort((a, b) => a.end - a.first - b.end + b.first);
+const at = (i) => covering(i)[0] || null;
+// The span at the cursor, or else the next one.
+const nearest = (list, by) => covering(cursor, list)[0] || (by > 0 ? list.find((s) => s.first > cursor) : list.findLast((s) => s.end <= cursor));
 
 function moveTo(target, extend = false) {
   const last = cells() - 1;
@@ -575,7 +628,8 @@ function moveTo(target, extend = false) {
   if (extend && anchor === null) anchor = cursor;
   if (!extend) anchor = null;
   cursor = Math.min(last, Math.max(0, target));
-  chosen = extend ? null : at(cursor);
+  // where spans overlap, the arrows select words inside of them; N selects the span
+  chosen = extend || (project.overlapping && item.unit.task === "spans") ? null : at(cursor);
   moved = !chosen;
   draw();
   reveal();
@@ -604,12 +658,13 @@ const isUnit = (i) => item.pieces[2 * i] === "" && /\p{Nd}/u.test(cell(i - 1)) &
 
 function names() {
   const runs = [];
+  const taken = (i) => !project.overlapping && at(i);
   for (let i = 0; i < cells(); i += 1) {
-    if (at(i) || !nameLike(i)) continue;
+    if (taken(i) || !nameLike(i)) continue;
     let end = i + 1;
-    while (end < cells() && !at(end)) {
+    while (end < cells() && !taken(end)) {
       if (nameLike(end) || isUnit(end)) end += 1;
-      else if (end + 1 < cells() && joins(end) && nameLike(end + 1) && !at(end + 1)) end += 2;
+      else if (end + 1 < cells() && joins(end) && nameLike(end + 1) && !taken(end + 1)) end += 2;
       else break;
     }
     runs.push([i, end]);
@@ -617,7 +672,7 @@ function names() {
     if (end - i > 1 && (i === 0 || /[.!?:]$/.test(cell(i - 1)))) runs.push([i + 1, end]);
     i = end - 1;
   }
-  return runs;
+  return runs.filter(([first, end]) => !spans.some((s) => asked(s) && s.first === first && s.end === end));
 }
 
 function walkNames(by) {
@@ -709,6 +764,7 @@ const KEYS = {
   v: view, n: () => walk(1), p: () => walk(-1), c: () => relabel(chosen), f: flag, g: guide,
   m: () => {
     if (item.unit.task === "relations") link(chosen);
+    else if (item.unit.task === "spans" && project.overlapping && chosen) mark(chosen.first, chosen.end);
     else if (item.unit.task === "spans") mark(range()[0], range()[1] + 1);
   },
   d: () => (item.unit.task === "relations" ? edge && removeRelation(edge) : remove(chosen)),
@@ -752,6 +808,7 @@ document.addEventListener("keydown", (event) => {
   else if (key === "end") moveTo(cells() - 1, extend);
   else if (key === "w") walkNames(event.shiftKey ? -1 : 1);
   else if (key === "l") nextLabel(event.shiftKey ? -1 : 1);
+  else if (project.overlapping && event.shiftKey && /^Digit[0-9]$/.test(event.code)) addLabel((Number(event.code.at(-1)) + 9) % 10);
   else if (/^[0-9]$/.test(key)) choose((Number(key) + 9) % 10);
   else if (KEYS[key] && !event.repeat) KEYS[key]();
   else return;
@@ -760,12 +817,25 @@ document.addEventListener("keydown", (event) => {
 
 // Pointer
 
+function select(span) {
+  if (item.unit.task === "relations") return link(span);
+  if (item.unit.task !== "spans") return;
+  chosen = span;
+  if (!covering(cursor).includes(span)) cursor = span.end - 1;
+  anchor = null;
+  moved = false;
+  draw();
+  if (project.overlapping) say(`${written(span)}, ${span.label}.`);
+}
+
 function cellAt(event) {
   const word = document.elementFromPoint(event.clientX, event.clientY)?.closest(".w");
   return word ? Number(word.dataset.i) : null;
 }
 
 $("text").addEventListener("pointerdown", (event) => {
+  const bar = event.target.closest(".lane");
+  if (bar && event.button === 0) return select(spans[bar.dataset.span]);
   const word = cellAt(event);
   if (!item || word === null || event.button !== 0) return;
   dragging = true;
@@ -784,13 +854,12 @@ document.addEventListener("pointermove", (event) => {
 document.addEventListener("pointerup", () => {
   if (!dragging) return;
   dragging = false;
-  const inside = spans.find((s) => s.first <= cursor && cursor < s.end);
-  if (item.unit.task === "relations") return inside && link(inside);
+  const around = covering(cursor);
+  if (item.unit.task === "relations") return around.length && linkAt(around);
   if (item.unit.task !== "spans") return draw();
-  if (anchor === null && inside) {
-    chosen = inside;
-    draw();
-  } else mark(range()[0], range()[1] + 1);
+  // a click on a word of the selected span selects the span around that
+  if (anchor === null && around.length) select(around[(around.indexOf(chosen) + 1) % around.length]);
+  else mark(range()[0], range()[1] + 1);
 });
 document.addEventListener("pointercancel", () => { dragging = false; });
 
@@ -805,6 +874,16 @@ for (const [id, does] of Object.entries({ keyhelp: help, search: () => openTexts
 // Start
 
 project = await ask("/api/project").catch((error) => { warn(error.message); throw error; });
+if (project.overlapping) {
+  $("text").classList.add("overlapping");
+  HELP.splice(HELP.findIndex(([keys]) => keys === "M"), 0,
+    ["Shift 1–9", "add a label to the same words", "spans", true, () => several() && !!chosen]);
+  let width = 0;
+  new ResizeObserver(() => {
+    if (item && width !== $("text").clientWidth) drawText();
+    width = $("text").clientWidth;
+  }).observe($("text"));
+}
 if (project.direction === "rtl") $("text").dir = "rtl"; // also where a text begins with a foreign name
 project.colours = [...(project.labels.spans || []), ...(project.labels.relations || [])];
 await load(`/api/next?${query()}`);
