@@ -38,6 +38,34 @@ then = "file"
 llm = "{silver}"
 earlier = "{gold}"
 """
+# A scheme of its own, as the demo's spans don't overlap.
+OVERLAPPING = """
+[components]
+[components.spans]
+factory = "llm"
+[components.spans.task]
+@llm_tasks = "ie.Spans.v1"
+labels = ["ORGANIZATION", "PLACE", "BUILDING"]
+overlapping = true
+"""
+RULES = """# Guidelines
+
+- ORGANIZATION: its full name, and the name of a larger organization that is part of it.
+- PLACE: also inside of the names of organizations and buildings.
+- BUILDING: a museum is an ORGANIZATION as well, with the same words.
+"""
+NESTED = (
+    "The University of Edinburgh Business School rents two floors of the National Museum of Scotland until "
+    "the end of May."
+)
+PARTS = [
+    ("University of Edinburgh Business School", "ORGANIZATION"),
+    ("University of Edinburgh", "ORGANIZATION"),
+    ("Edinburgh", "PLACE"),
+    ("National Museum of Scotland", "ORGANIZATION"),
+    ("National Museum of Scotland", "BUILDING"),
+    ("Scotland", "PLACE"),
+]
 
 
 def main(
@@ -75,6 +103,12 @@ def main(
                 page.goto(url)
                 page.wait_for_selector("#task:not([hidden])")
                 (blind_state if blind else states)(page, take)
+    with tempfile.TemporaryDirectory() as folder:
+        own_scheme, own_guidelines = prepare_overlapping(Path(folder))
+        with server(Path(folder), own_scheme, own_guidelines) as url, browser() as page:
+            page.goto(url)
+            page.wait_for_selector("#text .lane")
+            overlapping_state(page, take)
     if find_spec("fpdf"):
         others = [record.text for record in found if record is not shown]
         with tempfile.TemporaryDirectory() as folder:
@@ -104,6 +138,20 @@ def prepare(folder: Path, shown: records.Record, silver: Path, *, blind: bool) -
     sides = '["train","dev","test"]' if blind else "[]"
     text = SETTINGS.format(blind=sides, silver=silver, gold=folder / "earlier.jsonl")
     (folder / "review.cfg").write_text(text, encoding="utf-8")
+
+
+def prepare_overlapping(folder: Path) -> tuple[Path, Path]:
+    """A project of one text whose spans overlap; its scheme and its guidelines."""
+    spans = [{"start": NESTED.index(part), "label": label} for part, label in PARTS]
+    for span, (part, _) in zip(spans, PARTS, strict=True):
+        span["end"] = span["start"] + len(part)
+    shown = records.Record.model_validate({"text": NESTED, "spans": spans})
+    silver = shown.model_copy(update={"spans": shown.spans[1:]})
+    records.write_records(folder / "silver.jsonl", [silver])
+    prepare(folder, shown, folder / "silver.jsonl", blind=False)
+    (folder / "llm.cfg").write_text(OVERLAPPING, encoding="utf-8")
+    (folder / "guidelines.md").write_text(RULES, encoding="utf-8")
+    return folder / "llm.cfg", folder / "guidelines.md"
 
 
 @contextmanager
@@ -179,6 +227,13 @@ def document_state(page: Any, take: Callable[[Any, str], None]) -> None:
     page.wait_for_selector(".pages figure.loaded")
     page.keyboard.press("n")
     take(page, "review-document")
+
+
+def overlapping_state(page: Any, take: Callable[[Any, str], None]) -> None:
+    """Spans inside of spans, and two labels for the same words; an inner one is selected."""
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    take(page, "review-nested")
 
 
 def blind_state(page: Any, take: Callable[[Any, str], None]) -> None:
