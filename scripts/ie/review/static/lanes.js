@@ -28,17 +28,17 @@ export function assignLanes(spans, meet = () => false) {
 export function drawLanes(box, spans) {
   for (const old of box.querySelectorAll(".lane")) old.remove();
   const pieces = [...box.children];
-  const widths = labelWidths(box, spans);
-  const measured = () => spans.map((span) => barsOf(box, pieces, span, widths.get(span.label)));
-  let bars = measured();
-  let lanes = [];
-  // Room for the lanes moves the lines down, and may bring a scroll bar and with it other lines.
-  for (let tries = 0; tries < 3; tries += 1) {
-    const width = box.clientWidth;
-    lanes = assignLanes(spans, (a, b) => bars[a].some((one) => bars[b].some((other) => touch(one, other))));
+  measureLabels(box, spans);
+  // Where the bars are depends on the room for the lanes, and the lanes on which bars touch. This is soon settled:
+  // room moves lines down, and divides them elsewhere only if it brings a scroll bar.
+  let lanes = assignLanes(spans);
+  let bars = [];
+  for (let tries = 0; tries < 4; tries += 1) {
     makeRoom(pieces, spans, lanes);
-    bars = measured();
-    if (box.clientWidth === width) break;
+    bars = barsOf(box, pieces, spans);
+    const next = assignLanes(spans, (a, b) => bars[a].some((one) => bars[b].some((other) => touch(one, other))));
+    if (String(next) === String(lanes)) break;
+    lanes = next;
   }
   const frame = box.getBoundingClientRect();
   const origin = { left: frame.left + box.clientLeft - box.scrollLeft, top: frame.top + box.clientTop - box.scrollTop };
@@ -66,19 +66,28 @@ function node(kind, text = "") {
   return made;
 }
 
-function labelWidths(box, spans) {
+const widths = new Map(); // of labels
+
+function measureLabels(box, spans) {
+  const unknown = new Set(spans.map((span) => span.label).filter((label) => !widths.has(label)));
   const probe = node("lane");
-  probe.append(...[...new Set(spans.map((span) => span.label))].map((label) => node("lane-label", label)));
-  box.append(probe);
-  const widths = new Map([...probe.children].map((label) => [label.textContent, label.getBoundingClientRect().width]));
+  probe.append(...[...unknown].map((label) => node("lane-label", label)));
+  if (unknown.size) box.append(probe);
+  for (const label of probe.children) widths.set(label.textContent, label.getBoundingClientRect().width);
   probe.remove();
-  return widths;
 }
 
-// The bars of a span, one for each line and direction of writing: where it is on the screen, where its label begins
-// (null: it has none), and how far both together reach. The first bar always has the label, the others if it fits.
-function barsOf(box, pieces, { first, end }, width) {
+// The bars of each span.
+function barsOf(box, pieces, spans) {
   const frame = box.getBoundingClientRect();
+  const rtl = getComputedStyle(box).direction === "rtl";
+  return spans.map((span) => barsOfOne(pieces, span, frame, rtl));
+}
+
+// One bar for each line and direction of writing: where it is on the screen, where its label begins (null: it has
+// none), and how far both together reach. The first bar always has the label, the others if it fits.
+function barsOfOne(pieces, { first, end, label }, frame, rtl) {
+  const width = widths.get(label);
   const bars = [];
   for (const piece of pieces.slice(2 * first + 1, 2 * end)) {
     for (const rect of piece.getClientRects()) {
@@ -90,7 +99,6 @@ function barsOf(box, pieces, { first, end }, width) {
       else bars.push({ left, right, bottom: rect.bottom });
     }
   }
-  const rtl = getComputedStyle(box).direction === "rtl";
   for (const bar of bars) {
     const fits = width + 2 * PAD <= bar.right - bar.left;
     bar.label = bar.from = bar.to = null;
