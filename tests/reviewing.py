@@ -67,10 +67,14 @@ class Project:
         content["review"] = {"mode": "one label"} | content["review"]
         self.settings = ReviewSettings.model_validate(content)
         self.more, self.sources = more, sources
-        self.scheme = replace(SCHEME, overlapping=more.get("overlapping", False))
         self.now = 1_000_000.0
         self.journal: Journal | None = None
         self.restart()
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme as it is now, with spans that overlap or not."""
+        return replace(SCHEME, overlapping=self.more.get("overlapping", False))
 
     def suggestions(self) -> SuggestionSources:
         """What llm.jsonl suggests."""
