@@ -241,6 +241,22 @@ def test_categories_alone_choose_their_config(project, tmp_path, capsys, values,
     assert f"one_category = {str(exclusive).lower()}" in Path("configs/review.cfg").read_text("utf-8")
 
 
+def test_annotations_that_overlap_choose_their_config(project, tmp_path, sales, capsys):
+    nested = [annotated(text, n) for n, text in enumerate(TEXTS)]
+    for line in nested[:3]:
+        line["spans"].append({"start": 0, "end": line["spans"][1]["end"], "label": "SALE"})
+    outcome = init(capsys, annotations=write_lines(tmp_path / "nested.jsonl", nested))
+    assert outcome.status == 0, outcome.output
+    shown = "Spans overlap in 3 texts (first: 0-5 SELLER 'Velto' and 0-"
+    assert shown in outcome.output
+    scheme = load_scheme(Path("configs/llm.cfg"))
+    assert (scheme.overlapping, variables()["config"]) == (True, "spancat")
+    assert len(read_records(Path("assets/reviewed.jsonl"), labels=scheme)[0].spans) == 3
+    outcome = init(capsys, annotations=sales, overwrite="yes")
+    assert "overlap" not in outcome.output
+    assert (load_scheme(Path("configs/llm.cfg")).overlapping, variables()["config"]) == (False, "crf")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -10,15 +10,30 @@ the threshold are spans.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline.spancat import SpanCategorizer, build_ngram_suggester
+from spacy.pipeline.spancat import SpanCategorizer
 from spacy.scorer import Scorer
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
-from thinc.api import Model, Ragged
+from spacy.util import registry
+from thinc.api import (
+    Linear,
+    Logistic,
+    Model,
+    Ops,
+    Ragged,
+    chain,
+    get_current_ops,
+    glorot_uniform_init,
+    list2ragged,
+    uniform_init,
+    with_getitem,
+    zero_init,
+)
 from thinc.types import Floats2d
 
 REQUIREMENTS: tuple[str, ...] = ()
@@ -75,7 +90,7 @@ class SpanClassifier(SpanCategorizer):
         self._set_suggester()
 
     def _set_suggester(self) -> None:
-        self.suggester = build_ngram_suggester(sizes=self.cfg["sizes"])
+        self.suggester = partial(candidates, longest=self.cfg["sizes"][-1])
 
     def _get_aligned_spans(self, eg: Example) -> list[Span]:
         return eg.get_aligned_spans_y2x(annotated_spans(eg.reference), allow_overlap=True)
@@ -144,6 +159,20 @@ class SpanClassifier(SpanCategorizer):
         return self
 
 
+def candidates(docs: Iterable[Doc], *, longest: int = 1, ops: Ops | None = None) -> Ragged:
+    """Start and end of all runs of up to so many tokens, as spaCy's `ngram_suggester` does in more time."""
+    ops = ops or get_current_ops()
+    lengths = [len(doc) for doc in docs]
+    places = []
+    for n in lengths:
+        starts = np.arange(n, dtype="i")[:, None]
+        ends = starts + np.arange(1, longest + 1, dtype="i")
+        within = ends <= n
+        places.append(np.stack([np.broadcast_to(starts, ends.shape)[within], ends[within]], axis=1))
+    joined = np.concatenate(places) if places else np.zeros((0, 2), "i")
+    return Ragged(ops.asarray2i(joined), ops.asarray1i([len(rows) for rows in places]))
+
+
 def candidate_sizes(lengths: Sequence[int]) -> list[int]:
     """Tokens of candidates: from 1 to the length that `COVERED` of the annotated spans don't exceed."""
     ordered = sorted(lengths) or [1]
@@ -176,6 +205,91 @@ def score(examples: Iterable[Example], **_: Any) -> dict[str, Any]:
     )
 
 
+@registry.architectures("ie.SpanScores.v1")
+def build_span_scores(
+    tok2vec: Model[list[Doc], list[Floats2d]], hidden_width: int, rare: float, nO: int | None = None
+) -> Model[tuple[list[Doc], Ragged], Floats2d]:
+    """Scores (0 to 1) of each candidate for each label: from its first token, its last, the mean, the length.
+
+    Of these, the tokens are multiplied by weights once, and each candidate adds up the results. spaCy's
+    `SpanCategorizer` multiplies each candidate, of which there are as many per token as there are lengths.
+
+    Args:
+        hidden_width: width of the vector of a candidate.
+        rare: bias of the scores, as log odds, from which training starts: most candidates are no span.
+        nO: number of labels.
+    """
+    of_tokens = with_getitem(0, chain(tok2vec, list2ragged()))
+    bias = partial(uniform_init, lo=rare, hi=rare)
+    scorer = chain(Linear(nO=nO, nI=hidden_width, init_W=zero_init, init_b=bias), Logistic())
+    model = chain(of_tokens, span_vectors(hidden_width), scorer)
+    model.set_ref("tok2vec", tok2vec)
+    return model
+
+
+def span_vectors(width: int) -> Model[tuple[Ragged, Ragged], Floats2d]:
+    """A vector of each candidate: a ReLU of a sum."""
+    return Model(
+        "span_vectors",
+        _span_vectors,
+        init=_init_span_vectors,
+        dims={"nO": width, "nI": None},
+        params={"W": None, "length": None},
+    )
+
+
+def _init_span_vectors(
+    model: Model, X: tuple[Ragged, Ragged] | None = None, Y: Floats2d | None = None
+) -> Model:
+    if X is not None:
+        model.set_dim("nI", X[0].dataXd.shape[1])
+    width, n_inputs = model.get_dim("nO"), model.get_dim("nI")
+    # weights of the first token, the last and the mean, side by side
+    model.set_param("W", glorot_uniform_init(model.ops, (n_inputs, 3 * width)))
+    model.set_param("length", model.ops.alloc2f(LONGEST + 1, width))
+    return model
+
+
+def _span_vectors(
+    model: Model, X: tuple[Ragged, Ragged], is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], tuple[Ragged, Ragged]]]:
+    tokens, spans = X
+    ops, xp, width = model.ops, model.ops.xp, model.get_dim("nO")
+    W, length_table = model.get_param("W"), model.get_param("length")
+    before = xp.cumsum(tokens.lengths) - tokens.lengths  # tokens in earlier Docs
+    places = spans.dataXd + xp.repeat(before, spans.lengths)[:, None]
+    start, end = places[:, 0].astype("i"), places[:, 1].astype("i")
+    length = xp.minimum(end - start, LONGEST)
+    per_token = ops.gemm(tokens.dataXd, W)
+    first, last, middle = (per_token[:, i * width : (i + 1) * width] for i in range(3))
+    # in double precision, so that a mean doesn't depend on the tokens before
+    sums = xp.zeros((len(per_token) + 1, width))
+    xp.cumsum(middle, axis=0, out=sums[1:])
+    mean = ((sums[end] - sums[start]) / (end - start)[:, None]).astype("f")
+    vectors = first[start] + last[end - 1] + mean + length_table[length]
+    positive = vectors > 0
+
+    def backprop(d_vectors: Floats2d) -> tuple[Ragged, Ragged]:
+        d_vectors = d_vectors * positive
+        d_mean = d_vectors / (end - start)[:, None].astype("f")
+        d_length = xp.zeros_like(length_table)
+        ops.scatter_add(d_length, length, d_vectors)
+        model.inc_grad("length", d_length)
+        d_first, d_last = xp.zeros((2, len(per_token), width), dtype="f")
+        ops.scatter_add(d_first, start, d_vectors)
+        ops.scatter_add(d_last, end - 1, d_vectors)
+        d_sums = xp.zeros((len(per_token) + 1, width), dtype="f")
+        ops.scatter_add(d_sums, end, d_mean)
+        ops.scatter_add(d_sums, start, -d_mean)
+        # a token is in the sums of all later ones
+        d_middle = xp.cumsum(d_sums[:0:-1].astype("d"), axis=0)[::-1].astype("f")
+        d_per_token = xp.concatenate([d_first, d_last, d_middle], axis=1)
+        model.inc_grad("W", ops.gemm(tokens.dataXd, d_per_token, trans1=True))
+        return Ragged(ops.gemm(d_per_token, W, trans2=True), tokens.lengths), spans
+
+    return vectors * positive, backprop
+
+
 @Language.factory(
     "span_classifier",
     assigns=["doc.ents", "doc.spans"],
@@ -187,9 +301,7 @@ def make_span_classifier(
     """The component of configs/spancat.cfg.
 
     Args:
-        model: such as spaCy's `spacy.SpanCategorizer.v1`.
+        model: `ie.SpanScores.v1`, or spaCy's `spacy.SpanCategorizer.v1`.
         threshold: of scores, until one is chosen on dev.
     """
-    return SpanClassifier(
-        nlp.vocab, model, build_ngram_suggester(sizes=[1]), name, threshold=threshold, scorer=score
-    )
+    return SpanClassifier(nlp.vocab, model, candidates, name, threshold=threshold, scorer=score)

@@ -8,9 +8,11 @@ import pytest
 import spacy
 from running import ROOT
 from spacy.language import Language
+from spacy.pipeline.spancat import build_ngram_suggester
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
+from thinc.api import Ragged
 
 from components import span_classifier
 from components.span_classifier import (
@@ -18,6 +20,7 @@ from components.span_classifier import (
     SpanClassifier,
     annotated_spans,
     candidate_sizes,
+    candidates,
     set_spans,
     without_overlaps,
 )
@@ -27,7 +30,7 @@ from ie.training.span_threshold import LEAST_SPANS, create_span_threshold
 SMALL = {
     "components.ner.model.tok2vec.encode.width": 16,
     "components.ner.model.tok2vec.encode.depth": 1,
-    "components.ner.model.reducer.hidden_size": 16,
+    "components.ner.model.hidden_width": 16,
 }
 NAMES = ("Velto", "Hooli", "Anker", "Torma", "Bexsy", "Lunli")
 
@@ -109,6 +112,50 @@ def test_many_candidates_are_scored_some_at_a_time(monkeypatch):
     assert len(in_parts) == indices.lengths.sum()
     np.testing.assert_allclose(scores[0], in_parts, atol=1e-5)
     assert [shown(doc) for doc in nlp.pipe(texts)] == expected
+
+
+def test_candidates_are_those_of_spacy():
+    docs = [trained(True).make_doc(text) for text in ("a b c d", "", "e")]
+    ours, theirs = candidates(docs, longest=3), build_ngram_suggester(sizes=[1, 2, 3])(docs)
+    assert list(ours.lengths) == list(theirs.lengths) == [9, 0, 1]
+    for i in range(3):
+        assert {*map(tuple, ours[i].dataXd)} == {*map(tuple, theirs[i].dataXd)}
+    assert candidates([]).lengths.sum() == 0
+
+
+def test_gradients_are_those_of_finite_differences():
+    rng = np.random.default_rng(0)
+    tokens = Ragged(rng.normal(size=(7, 4)).astype("f"), np.array([4, 3], "i"))
+    places = [(0, 1), (0, 4), (1, 3), (0, 3), (2, 3)]
+    spans = Ragged(np.array(places, "i"), np.array([3, 2], "i"))
+    layer = span_classifier.span_vectors(5)
+    layer.initialize(X=(tokens, spans))
+    layer.set_param("length", rng.normal(size=layer.get_param("length").shape).astype("f"))
+    weights = rng.normal(size=(5, 5)).astype("f")
+    vectors, backprop = layer((tokens, spans), is_train=True)
+    d_tokens, _ = backprop(weights)
+    # a candidate of the second Doc is made of the tokens of that Doc
+    last = tokens.dataXd[4:7]
+    W = layer.get_param("W")
+    summed = last[0] @ W[:, :5] + last[2] @ W[:, 5:10] + last.mean(axis=0) @ W[:, 10:]
+    np.testing.assert_allclose(vectors[3], np.maximum(summed + layer.get_param("length")[3], 0), atol=1e-5)
+
+    def loss() -> float:
+        return float((layer.predict((tokens, spans)).astype("d") * weights).sum())
+
+    for values, gradient in (
+        (tokens.dataXd, d_tokens.dataXd),
+        (W, layer.get_grad("W")),
+        (layer.get_param("length"), layer.get_grad("length")),
+    ):
+        for place in np.ndindex(values.shape):
+            kept = values[place]
+            differences = []
+            for step in (1e-3, -1e-3):
+                values[place] = kept + step
+                differences.append(loss())
+            values[place] = kept
+            assert (differences[0] - differences[1]) / 2e-3 == pytest.approx(gradient[place], abs=0.02), place
 
 
 def test_the_longest_candidate_covers_nearly_all_spans():

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from ie.core.errors import UserError
 from ie.core.settings import read_config
-from ie.core.text import count_words, names_in
+from ie.core.text import count_words, counted, names_in
 from ie.data import records
 from ie.data.config import DataConfig
 from ie.data.documents.collection import is_documents, read_documents
@@ -52,15 +52,17 @@ class Inputs:
         gold: annotated records, in the order of their file.
         labels: by kind ("span", "relation", "category").
         exclusive: whether each text has exactly one category.
+        overlapping: whether spans may overlap.
         label_names, definitions: by label, for those that have one. `instructions`: by kind.
         findings: (subject, observation) for a table.
-        remarks: sentences on documents that were set aside, or that lack something.
+        remarks: sentences on documents that were set aside or lack something, and on spans that overlap.
     """
 
     texts: list[Record] = field(default_factory=list)
     gold: list[Record] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     exclusive: bool = True
+    overlapping: bool = False
     label_names: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)
     instructions: dict[str, str] = field(default_factory=dict)
@@ -128,6 +130,7 @@ def read_inputs(sources: Sources, data: DataConfig) -> Inputs:
         ("words per text", f"{least:,} to {most:,}; half of the texts have {median:,} or more")
     )
     _set_labels(inputs, sources)
+    _set_overlapping(inputs)
     if sources.definitions:
         _set_definitions(inputs, sources.definitions)
     return inputs
@@ -273,6 +276,20 @@ def _set_labels(inputs: Inputs, sources: Sources) -> None:
         )
     chosen = {len(record.categories) for record in accepted(inputs.gold) if record.cats}
     inputs.exclusive = len(inputs.labels["category"]) > 1 and chosen <= {1}
+
+
+def _set_overlapping(inputs: Inputs) -> None:
+    overlaps = [(record, both) for record in accepted(inputs.gold) if (both := records.overlap(record.spans))]
+    if not overlaps:
+        return
+    inputs.overlapping = True
+    record, both = overlaps[0]
+    shown = " and ".join(records.show_span(record.text, span) for span in both)
+    inputs.remarks.append(
+        f"Spans overlap in {counted(len(overlaps), 'text')} (first: {shown} in {record.title}), so "
+        "overlapping is set to true in the label scheme and vars.config to spancat. If none should, correct "
+        "them and run init again."
+    )
 
 
 def _set_definitions(inputs: Inputs, path: Path) -> None:

@@ -34,7 +34,13 @@ def llm_config(path: Path, inputs: Inputs, lang: str) -> str:
         if section.startswith("components."):
             config.remove(section)
     tasks = [_task(inputs, kind) for kind in SECTIONS if inputs.labels[kind]]
-    rendered = render("tasks.cfg.j2", tasks=tasks, pipeline=pipeline, exclusive=inputs.exclusive)
+    rendered = render(
+        "tasks.cfg.j2",
+        tasks=tasks,
+        pipeline=pipeline,
+        exclusive=inputs.exclusive,
+        overlapping=inputs.overlapping,
+    )
     return f"{config}{rendered}"
 
 

@@ -88,11 +88,7 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
     money_label = target.money_label if target.money_label in inputs.labels["span"] else ""
     plan.files[target.scheme] = llm_config(target.scheme, inputs, target.lang)
     _plan_configs(plan, inputs, target, names_label, money_label)
-    config = (
-        ("categories" if inputs.exclusive else "multilabel")
-        if inputs.categories_only
-        else options.CONFIG.stem
-    )
+    config = _training_config(inputs)
     variables = {
         "config": config,
         "name": target.package,
@@ -123,6 +119,12 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
         Path("assets/example.txt"): f"{example_text(accepted(inputs.gold) or inputs.texts)}\n",
     }
     return plan
+
+
+def _training_config(inputs: Inputs) -> str:
+    if inputs.categories_only:
+        return "categories" if inputs.exclusive else "multilabel"
+    return "spancat" if inputs.overlapping else options.CONFIG.stem
 
 
 def _plan_data(plan: Plan, inputs: Inputs, split: Split, nlp: Language) -> None:
@@ -249,8 +251,6 @@ def _plan_removals(plan: Plan, user_files: Sequence[Path]) -> None:
 def _rules_summary(rules: Sequence[mined_rules.MinedRule], dev: Sequence[Record], nlp: Language) -> str:
     if not rules:
         return "empty: no rule could be mined" if dev else "empty: there is nothing to mine rules from"
-    ruler = nlp.add_pipe("entity_ruler")
-    ruler.add_patterns([rule.line() for rule in rules])
     summary = f"{len(rules):,} rules mined from train"
     if not dev:
         return summary

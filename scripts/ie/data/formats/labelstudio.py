@@ -135,7 +135,7 @@ def _record(place: str, task: dict[str, Any], key: str, annotation: Any, job: Co
             # no label: a region that was only drawn
             labels = names(place, value, "labels")
             job.lost["regions without a label"] += not labels
-            if not (job.scheme and job.scheme.overlapping):
+            if job.scheme and not job.scheme.overlapping:
                 job.lost["second label of a region"] += max(0, len(labels) - 1)
                 labels = labels[:1]
             if labels:

@@ -225,8 +225,10 @@ class TestLabelStudio:
         region = {"id": "a", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
         return {"id": 7, "data": {"text": EMOJI}, "annotations": [{"result": [region]}], **more}
 
-    def read(self, tmp_path: Path, *tasks: dict) -> tuple[list[Record], Conversion]:
-        path, used = tmp_path / "tasks.json", job(None)
+    def read(
+        self, tmp_path: Path, *tasks: dict, scheme: Scheme | None = None
+    ) -> tuple[list[Record], Conversion]:
+        path, used = tmp_path / "tasks.json", job(scheme)
         path.write_text(json.dumps(tasks), encoding="utf-8")
         return interchange.read(path, "labelstudio", used).records, used
 
@@ -241,13 +243,13 @@ class TestLabelStudio:
     def test_a_region_with_two_labels_is_two_spans_of_an_overlapping_scheme(self, tmp_path):
         task = self.task(15, 18)
         task["annotations"][0]["result"][0]["value"]["labels"] = ["MONEY", "COMPANY"]
-        [record], used = self.read(tmp_path, task)
+        for scheme in (None, replace(SCHEME, overlapping=True)):
+            [record], used = self.read(tmp_path, task, scheme=scheme)
+            assert [(span.start, span.label) for span in record.spans] == [(15, "MONEY"), (15, "COMPANY")]
+            assert not interchange.losses(used)
+        [record], used = self.read(tmp_path, task, scheme=SCHEME)
         assert [span.label for span in record.spans] == ["MONEY"]
-        assert used.lost["second label of a region"] == 1
-        used = job(replace(SCHEME, overlapping=True))
-        [record] = interchange.read(tmp_path / "tasks.json", "labelstudio", used).records
-        assert [(span.start, span.label) for span in record.spans] == [(15, "MONEY"), (15, "COMPANY")]
-        assert not interchange.losses(used)
+        assert interchange.losses(used) == [("second label of a region", 1)]
 
     def test_exported_offsets_count_characters(self, tmp_path):
         start = EMOJI.index("👩")
