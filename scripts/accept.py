@@ -51,7 +51,9 @@ def main(
     if results.is_dir():
         texts = open_results(results, model, hash_folder(model)).texts()
         applied = acceptance.divide(texts, threshold, unit)
-        write_jsonl(output / "unsure.jsonl", acceptance.to_review(applied.least_sure, threshold, unit))
+        names = acceptance.linked_names(nlp, applied.least_sure)
+        listed = acceptance.to_review(applied.least_sure, threshold, unit, names)
+        write_jsonl(output / "unsure.jsonl", listed)
         counts = {"answers": applied.answers, "accepted": applied.accepted, "unsure": applied.unsure}
         summary["applied"] = counts
         show_applied(applied, results, unit)

@@ -78,10 +78,10 @@ def options(folder: Path, port: int = 0) -> list[object]:
 class Server:
     """The command in a process of its own; `url` is what it printed."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, *more: object) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-u", ROOT / "scripts" / "review.py", *map(str, options(folder, port))],
+            [sys.executable, "-u", ROOT / "scripts" / "review.py", *map(str, [*options(folder, port), *more])],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.output = ""

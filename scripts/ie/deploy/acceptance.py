@@ -4,7 +4,7 @@ An answer is an entity, or, if the pipeline is sure of these, a row: a relation 
 its ends.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 from pathlib import Path
@@ -177,32 +177,49 @@ def divide(texts: Iterable[AppliedText], threshold: Threshold, unit: Unit) -> Ap
     return result
 
 
+def linked_names(nlp: Language, unsure: Iterable[tuple[float, AppliedText]]) -> dict[str, str]:
+    """The names of the entries that spans of some texts link to, by id."""
+    table = nlp.get_pipe("linker").table if nlp.has_pipe("linker") else None
+    ids = {getattr(span, "kb_id", None) for _, applied in unsure for span in applied.record.spans}
+    return {id_: table.names_of(n)[0] for n in range(len(table or ())) if (id_ := table.id(n)) in ids}
+
+
 def to_review(
-    unsure: Iterable[tuple[float, AppliedText]], threshold: Threshold, unit: Unit
+    unsure: Iterable[tuple[float, AppliedText]], threshold: Threshold, unit: Unit, names: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The texts that `review` asks about with `vars.review_select` "unsure", in this order."""
+    """The texts that `review` asks about with `vars.review_select` "unsure", in this order.
+
+    `unsure` of a text lists the relations whose rows are to be checked, the least sure first.
+
+    Args:
+        names: of the entries that spans link to, by id.
+    """
     for _, applied in unsure:
         record = applied.record
         sure = [p or 0.0 for p in confidences(record, unit)]
-        below = sum(p < threshold.confidence for p in sure)
-        why = f"{below} of {len(sure)} {unit} are less sure than {decimals(threshold.confidence, 2)}"
+        below = [i for i in sorted(range(len(sure)), key=sure.__getitem__) if sure[i] < threshold.confidence]
+        why = f"{len(below)} of {len(sure)} {unit} are less sure than {decimals(threshold.confidence, 2)}"
         row: dict[str, Any] = {
             "text": record.text,
-            "spans": [span.model_dump(exclude_unset=True) for span in record.spans],
+            "spans": [_named(span.model_dump(exclude_unset=True), names) for span in record.spans],
             "why": why,
             "meta": {"accept": {"file": applied.file, "row": applied.row}},
         }
         if unit == "rows":
             row["relations"] = [relation.model_dump(exclude_unset=True) for relation in record.relations]
-            row["why"] += f"; the least sure: {least_sure_row(record)}"
+            row["unsure"] = below
+            row["why"] += f"; the least sure: {row_in_words(record, below[0])}"
         yield row
 
 
-def least_sure_row(record: Record) -> str:
-    """The relation with the lowest confidence of its row, in words."""
-    sure = confidences(record, "rows")
-    place = min(range(len(sure)), key=lambda i: sure[i] or 0.0)
-    relation, p = record.relations[place], sure[place]
+def _named(span: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    name = names.get(span.get("kb_id", ""))
+    return span | {"name": name} if name else span
+
+
+def row_in_words(record: Record, number: int) -> str:
+    """A relation with the confidence of its row."""
+    relation, p = record.relations[number], confidences(record, "rows")[number]
     ends = (record.spans[i] for i in (relation.head, relation.child))
     head, child = (one_line(record.text[span.start : span.end]) for span in ends)
     shown = "no confidence" if p is None else decimals(p, 2)

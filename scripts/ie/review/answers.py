@@ -10,6 +10,7 @@ from ie.core.errors import RequestError
 from ie.data.records import Record, Relation, Span
 from ie.review.cells import Cells
 from ie.review.drafts import MAX_SECONDS, Edge, Mark, ReviewDraft, SpanNumbers
+from ie.review.rows import SuggestedRow, Verdict, judge, with_values
 from ie.review.settings import Unit
 
 Index = Annotated[StrictInt, Field(ge=0, lt=2**31)]
@@ -17,7 +18,9 @@ Label = Annotated[StrictStr, Field(max_length=200)]
 
 
 class ReviewAnswer(BaseModel):
-    """An answer to one question. It repeats all that is marked in the text; spans count cells.
+    """An answer to one question. It repeats all that is marked in the text, unless `row` is the answer to a row.
+
+    Spans count cells.
 
     The page makes up `entry`. An answer with the same `entry` as an earlier one isn't counted again.
     """
@@ -29,6 +32,7 @@ class ReviewAnswer(BaseModel):
     unit: StrictStr = Field(max_length=200)
     base: StrictStr = Field(max_length=40)
     answer: Literal["accept", "reject", "ignore"]
+    row: Verdict | None = None
     spans: list[tuple[Index, Index, Label]] = Field([], max_length=5000)
     relations: list[tuple[Index, Index, Label]] = Field([], max_length=5000)
     cats: dict[Label, Literal[0, 1]] = Field({}, max_length=1000)
@@ -44,6 +48,7 @@ def update_draft(
     *,
     one_category: bool,
     overlapping: bool = False,
+    row: SuggestedRow | None = None,
 ) -> ReviewDraft:
     """The draft after an answer.
 
@@ -51,21 +56,30 @@ def update_draft(
         divided: the cells of the text.
         one_category: whether a text must have exactly one category.
         overlapping: whether spans may overlap; none may be there twice.
+        row: the row that the question is about, if it is about one.
 
     Raises:
         RequestError: the answer doesn't fit the text or the question.
     """
-    marks = _marks(answer, unit, draft, divided)
-    if not overlapping and any(b[0] < a[1] for a, b in pairwise(sorted(marks))):
-        raise RequestError("Two spans overlap; delete one of them.")
-    if len(set(marks)) < len(marks):
-        raise RequestError("A span has the same label twice; delete one of them.")
+    spans, relations, rows = list(draft.spans), list(draft.relations), draft.rows
+    if (answer.row is not None) != (row is not None and answer.answer == "accept"):
+        raise RequestError("A row is answered with yes, no or correct, and no other question is.")
+    if row is not None and answer.row is not None:
+        spans, relations, rows = judge(draft, row, answer.row, overlapping=overlapping)
+    elif row is None:
+        marks = _marks(answer, unit, draft, divided)
+        if not overlapping and any(b[0] < a[1] for a, b in pairwise(sorted(marks))):
+            raise RequestError("Two spans overlap; delete one of them.")
+        if len(set(marks)) < len(marks):
+            raise RequestError("A span has the same label twice; delete one of them.")
+        spans, relations = sorted(marks), _relations(answer, unit, draft, marks)
     return ReviewDraft(
         round=draft.round,
-        spans=sorted(marks),
-        relations=_relations(answer, unit, draft, marks),
+        spans=spans,
+        relations=relations,
         cats=_cats(answer, unit, draft, one_category),
         parts=draft.parts | unit.parts,
+        rows=rows,
         answer=answer.answer,
         meeting=answer.meeting.strip() if answer.meeting is not None else None,
         seconds=draft.seconds + answer.seconds,
@@ -128,6 +142,7 @@ def gold_record(
     """
     # A link or an amount stays only with exactly the same span.
     extras = {(s.start, s.end, s.label): s.model_extra or {} for s in base.spans} if reviewed else {}
+    extras = with_values(draft, extras)
     spans = [
         Span(start=s, end=e, label=label, **extras.get((s, e, label), {})) for s, e, label in draft.spans
     ]

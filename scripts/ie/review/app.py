@@ -141,8 +141,12 @@ class ReviewPage:
     async def answer(self, request: Request) -> Response:
         """Take an answer; returns the next question."""
         answer = await web.parse(request, ReviewAnswer, MAX_BODY)
-        self._engine.answer(answer)
-        return self._shown(self._engine.next(answer.annotator), answer.annotator)
+        engine, name = self._engine, answer.annotator
+        engine.answer(answer)
+        # a row is corrected in the other questions about its text
+        wrong = answer.row == "correct"
+        item = engine.item(name, answer.text, engine.units[0].name) if wrong else engine.next(name)
+        return self._shown(item, name)
 
 
 def make_app(

@@ -52,6 +52,7 @@ class ReviewDraft:
     """What has been answered about a text so far.
 
     `parts` are the questions that are settled (see `Unit.parts`); `last` is the entry of the last answer.
+    `rows` are the rows that were answered, by the name of their question.
     """
 
     round: int = 1
@@ -59,6 +60,7 @@ class ReviewDraft:
     relations: list[Edge] = field(default_factory=list)
     cats: dict[str, float] = field(default_factory=dict)
     parts: set[str] = field(default_factory=set)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     answer: str = "accept"
     meeting: str | None = None
     seconds: float = 0.0
@@ -118,7 +120,7 @@ class GoldDrafts:
         draft = old if old and old.round == entry["round"] else ReviewDraft(round=entry["round"])
         draft.spans = [(s, e, label) for s, e, label in entry.get("spans", ())]
         draft.relations = [(tuple(h), tuple(c), label) for h, c, label in entry.get("relations", ())]
-        draft.cats = dict(entry.get("cats", {}))
+        draft.cats, draft.rows = dict(entry.get("cats", {})), dict(entry.get("rows", {}))
         draft.parts |= set(entry["parts"])
         draft.answer, draft.meeting = entry["answer"], entry.get("meeting")
         # A log of an earlier version may hold more.

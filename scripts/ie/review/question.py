@@ -6,6 +6,7 @@ from typing import Any
 from ie.data.records import HAS_CATEGORY
 from ie.review.cells import Cells
 from ie.review.drafts import Edge, ReviewDraft, SpanNumbers
+from ie.review.rows import SuggestedRow, confirmed, rejected
 from ie.review.selection import SelectedText
 from ie.review.settings import Unit
 from ie.review.suggestion_sources import Suggestion, TextSuggestions
@@ -46,8 +47,12 @@ def annotation(
     cats = draft.cats
     if preset and not selected and not cats:
         cats = known.cats
+    right = confirmed(draft)
     return {
-        "spans": _in_cells(divided, marks, known.spans),
+        "spans": [
+            shown | ({"kept": True} if mark.key in right else {})
+            for shown, mark in zip(_in_cells(divided, marks, known.spans), marks, strict=True)
+        ],
         "others": _others(divided, unit, marks, known.spans) if unit.task == "spans" else [],
         "relations": _relations(draft, unit, marks, known if preset else TextSuggestions(), selected),
         "cats": {label: int(cats.get(label, 0) >= HAS_CATEGORY) for label in unit.labels}
@@ -55,6 +60,14 @@ def annotation(
         else {},
         "votes": known.cats_votes if unit.task == "categories" else {},
     }
+
+
+def of_row(row: SuggestedRow, divided: Cells) -> dict[str, Any]:
+    """A row in the form of `annotation`: its two spans, and the relation between them."""
+    ends = [Suggestion(end.start, end.end, end.label, source="") for end in (row.head, row.child)]
+    relation = {"head": 0, "child": 1, "label": row.label, "source": ""}
+    shown = {"spans": _in_cells(divided, ends, []), "relations": [relation], "row": row.shown()}
+    return shown | {"others": [], "cats": {}, "votes": {}}
 
 
 def _others(
@@ -96,9 +109,11 @@ def _relations(
     ]
     numbers = SpanNumbers([mark.key for mark in marks])
     rows: dict[tuple[int, int, str], str] = {}
+    wrong = rejected(draft)
     for edge, names in edges:
-        for joined in numbers.joined([edge]):
-            rows.setdefault(joined, " + ".join(names))
+        for head, child, label in numbers.joined([edge]):
+            if not names or (marks[head].key, marks[child].key, label) not in wrong:
+                rows.setdefault((head, child, label), " + ".join(names))
     return [
         {"head": head, "child": child, "label": label, "source": source}
         for (head, child, label), source in rows.items()

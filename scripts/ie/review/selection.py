@@ -13,6 +13,7 @@ from ie.data.docs import from_doc
 from ie.data.records import Record
 from ie.data.splits import Split
 from ie.evaluation import scoring
+from ie.review.rows import SuggestedRow, unsure_rows
 from ie.review.suggestion_sources import Suggestion, TextSuggestions, add, load_model
 
 
@@ -22,12 +23,16 @@ class SelectedText:
 
     Attributes:
         origin: added to the `meta` of its record; such a text is reviewed without suggestions.
+        applied: whether they are the answers of `apply`. Then blind parts stay blind.
+        rows: the suggested rows to ask about first.
     """
 
     text: str
     why: str
     suggested: TextSuggestions | None = None
     origin: dict[str, Any] | None = None
+    applied: bool = False
+    rows: Sequence[SuggestedRow] = ()
 
     def agreed(self) -> list[Suggestion]:
         """Spans that are in all answers."""
@@ -161,9 +166,20 @@ def less_sure(path: Path) -> list[SelectedText]:
 
     def chosen(row: dict[str, Any]) -> SelectedText:
         suggested = TextSuggestions()
-        annotation = {key: row[key] for key in ("text", "spans", "relations") if key in row}
-        add(suggested, Record.model_validate(annotation), "model")
-        return SelectedText(row["text"], str(row["why"]), suggested)
+        record = Record.model_validate(
+            {key: row[key] for key in ("text", "spans", "relations") if key in row}
+        )
+        size, numbers = len(record.text), range(len(record.spans))
+        if not all(0 <= span.start < span.end <= size for span in record.spans):
+            raise ValueError("a span is outside the text")
+        if not all(r.head in numbers and r.child in numbers for r in record.relations):
+            raise ValueError("a relation joins spans that aren't there")
+        unsure = row["unsure"] if "relations" in row else []
+        if not all(number in range(len(record.relations)) for number in unsure):
+            raise ValueError("an unsure row isn't there")
+        add(suggested, record, "model")
+        rows = unsure_rows(record, unsure)
+        return SelectedText(record.text, str(row["why"]), suggested, applied=True, rows=rows)
 
     fault = "isn't a text that `accept` wrote; run `weasel run accept` again"
     return once(read_jsonl(path, chosen, fault, "run `weasel run apply` and `weasel run accept` first"))

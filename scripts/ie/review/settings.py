@@ -12,6 +12,7 @@ from ie.data.scheme import Scheme
 
 TASKS = {"spans": "span", "relations": "relation", "categories": "category"}
 Task = Literal["spans", "relations", "categories"]
+ROW = "row"  # the task of a question about one suggested relation
 Side = Literal["train", "dev", "test"]
 
 
@@ -78,7 +79,10 @@ class ReviewSettings(Section):
 
 @dataclass(frozen=True)
 class Unit:
-    """One question about a text: a task and its labels; named "spans:COMPANY" or "spans", for example."""
+    """One question about a text: a task and its labels; named "spans:COMPANY" or "spans", for example.
+
+    The task of a question about one suggested relation is `ROW`.
+    """
 
     task: str
     labels: tuple[str, ...]
@@ -86,7 +90,9 @@ class Unit:
 
     @property
     def parts(self) -> frozenset[str]:
-        """What an answer settles, the same in every mode: labels of a task, or all categories."""
+        """What an answer settles, the same in every mode: labels of a task, all categories; a row nothing."""
+        if self.task == ROW:
+            return frozenset()
         if self.task == "categories":
             return frozenset({"categories"})
         return frozenset(f"{self.task}:{label}" for label in self.labels)

@@ -24,6 +24,7 @@ from ie.review.drafts import GoldDrafts, ReviewDraft
 from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.progress import ReviewSession, skip_cost
 from ie.review.queue import PartCounts, ReviewQueue
+from ie.review.rows import SuggestedRow, on_cells, open_row
 from ie.review.selection import SelectedText
 from ie.review.settings import BeginSection, ReviewSettings, Unit
 from ie.review.suggestion_sources import Key, SuggestionSources, TextSuggestions, agreed
@@ -79,6 +80,10 @@ class ReviewState:
         Raises:
             UserError: the journal is broken.
         """
+        if any(item.rows for item in chosen):
+            # all questions about a text at once: who answered its rows has just read it
+            one = settings.review.model_copy(update={"batch": 1})
+            settings = settings.model_copy(update={"review": one})
         self.settings, self.units, self.guidelines = settings, tuple(units), guidelines
         self._tokenizer, self._record, self.sources = tokenizer, record, sources
         self._journal, self._own_gold, self._clock = journal, own_gold, clock
@@ -139,12 +144,18 @@ class ReviewState:
             desk.batch = []
 
     def _choose(self, group: AnnotatorGroup, desk: Desk) -> tuple[int, Unit] | None:
-        """The next text and question of a batch, which goes through one question before the next."""
+        """The next text and question of a batch, which goes through one question before the next.
+
+        The rows of a text come before its other questions.
+        """
         for unit in self.units:
             while True:
                 for i in desk.batch:
-                    if group.drafts.is_open(self.texts[i], unit):
-                        return i, unit.without(group.drafts.draft(self.texts[i]).parts)
+                    text = self.texts[i]
+                    if group.drafts.is_open(text, unit):
+                        draft = group.drafts.draft(text)
+                        row = open_row(self._rows(text), draft)
+                        return i, row.unit if row else unit.without(draft.parts)
                 room = len(desk.batch) < self.settings.review.batch
                 if not (unit is self.units[0] and room and self._draw(group, desk)):
                     break
@@ -152,7 +163,8 @@ class ReviewState:
 
     def item(self, annotator: str, key: str, unit: str) -> dict[str, Any]:
         """A question as it stands, answered or not."""
-        return self._view(annotator, self.texts[self._number(key)], self._unit(unit))
+        text = self.texts[self._number(key)]
+        return self._view(annotator, text, self._unit(unit, text))
 
     def back(self, annotator: str, steps: int) -> dict[str, Any] | None:
         """The question that an annotator answered so many answers ago, each counted once; None if no more."""
@@ -160,7 +172,7 @@ class ReviewState:
         order = dict.fromkeys(
             (key, unit)
             for key, unit in reversed(self._history.get(annotator, []))
-            if self._texts.find(key) is not None and self._find_unit(unit)
+            if (number := self._texts.find(key)) is not None and self._find_unit(unit, self.texts[number])
         )
         if not 1 <= steps <= len(order):
             return None
@@ -239,9 +251,12 @@ class ReviewState:
         group, number = self._group_of(annotator), self._number(key)
         text = self.texts[number]
         open_questions = [unit for unit in self.units if group.drafts.is_open(text, unit)]
+        first = (open_questions or self.units)[0]
         if open_questions:
             group.desks.of(annotator).put_first([number], "you opened it")
-        return self._view(annotator, text, (open_questions or self.units)[0])
+            row = open_row(self._rows(text), group.drafts.draft(text))
+            first = row.unit if row else first
+        return self._view(annotator, text, first)
 
     def prepare_similar(self) -> None:
         """Make the vectors for `more_like`: seconds for a large corpus, in any thread."""
@@ -302,24 +317,33 @@ class ReviewState:
         group, number = self._group_of(annotator), self._texts.number[text]
         desk, draft = group.desks.of(annotator), group.drafts.draft(text)
         side, selected = self.side(text), self._chosen.get(text)
-        own_suggestions = selected.suggested if selected else None
+        own_suggestions, applied = selected and selected.suggested, bool(selected and selected.applied)
         of_sample = selected is not None and selected.origin is not None
-        blind = of_sample or (side in self.settings.review.blind and not own_suggestions)
+        blind = of_sample or (side in self.settings.review.blind and (applied or not own_suggestions))
         known = TextSuggestions() if blind else own_suggestions or self.sources.get(text)
         divided = cells(text, self._tokenizer)
         record = self._base(text)
+        if row := self._row(text, unit.name):
+            annotation = question.of_row(row, divided)
+        else:
+            choices = None if applied else selected
+            annotation = question.annotation(
+                draft, unit, known, choices, divided, overlapping=self.overlapping
+            )
+        # the reason names the least sure row
+        why = "an answer is less sure than promised" if blind and applied else selected and selected.why
         return {
             "text": self._texts.serve(text),
             "id": record.id,
             "document": document_view(text, record.meta, zip(divided.starts, divided.ends, strict=True)),
             "pieces": divided.pieces(),
             "unit": {"name": unit.name, "task": unit.task, "labels": list(unit.labels)},
-            **question.annotation(draft, unit, known, selected, divided, overlapping=self.overlapping),
+            **annotation,
             "side": side,
             "blind": blind,
             "sources": self.sources.names,
-            "why": selected.why if selected else desk.reasons.get(number, ""),
-            "answered": draft.settles(unit),
+            "why": why or desk.reasons.get(number, ""),
+            "answered": unit.name in draft.rows if row else draft.settles(unit),
             "round": draft.round,
             "meeting": draft.meeting,
             "base": draft.last,
@@ -327,10 +351,17 @@ class ReviewState:
             "place": {
                 "text": desk.batch.index(number) + 1 if number in desk.batch else 0,
                 "batch": max(len(desk.batch), min(self.settings.review.batch, len(self.texts))),
-                "unit": next(n for n, one in enumerate(self.units, start=1) if one.named(unit.name)),
-                "units": len(self.units),
+                **self._place(text, unit),
             },
         }
+
+    def _place(self, text: str, unit: Unit) -> dict[str, int]:
+        """The number of a question, among the rows of its text if it is about one."""
+        rows = [row.unit.name for row in self._rows(text)]
+        if unit.name in rows:
+            return {"unit": rows.index(unit.name) + 1, "units": len(rows)}
+        number = next(n for n, one in enumerate(self.units, start=1) if one.named(unit.name))
+        return {"unit": number, "units": len(self.units)}
 
     def meta(self, key: str) -> dict[str, Any]:
         """The `meta` of a text."""
@@ -350,7 +381,8 @@ class ReviewState:
             OSError, UserError, answer_files.Changed: it couldn't be written.
         """
         group = self._group_of(answer.annotator)
-        text, unit = self.texts[self._number(answer.text)], self._unit(answer.unit)
+        text = self.texts[self._number(answer.text)]
+        unit = self._unit(answer.unit, text)
         if answer.entry in self._entries:
             self._write_gold(group)
             return
@@ -364,6 +396,7 @@ class ReviewState:
             cells(text, self._tokenizer),
             one_category=self.settings.review.one_category,
             overlapping=self.overlapping,
+            row=self._row(text, unit.name),
         )
         entry = self._entry(answer, unit, text, after, group.drafts)
         self._journal.append(entry)
@@ -394,6 +427,7 @@ class ReviewState:
             "relations": after.relations,
             "cats": after.cats,
         }
+        entry |= {"rows": after.rows} if after.rows else {}
         entry |= {"ledger": drafts.name} if drafts.name else {}
         entry |= {"selection": self.selection} if self.selection else {}
         entry |= {"meeting": after.meeting} if after.meeting is not None else {}
@@ -473,12 +507,29 @@ class ReviewState:
             raise RequestError("That text isn't in this review; load the page again.", 404)
         return number
 
-    def _unit(self, name: str) -> Unit:
-        unit = self._find_unit(name)
+    def _rows(self, text: str) -> list[SuggestedRow]:
+        """The rows to ask about; none of blind parts, and none of texts that people annotated before."""
+        selected = self._chosen.get(text)
+        if not selected or not selected.rows or self.side(text) in self.settings.review.blind:
+            return []
+        if self._group("").drafts.draft(text).round > 1:
+            return []
+        divided = cells(text, self._tokenizer)
+        rows = [row for one in selected.rows if (row := on_cells(one, divided))]
+        return [row for row in rows if row.fits(self.units, overlapping=self.overlapping)]
+
+    def _row(self, text: str, name: str) -> SuggestedRow | None:
+        """The row that a question is about, by name; None if it is about something else."""
+        return next((row for row in self._rows(text) if row.unit.name == name), None)
+
+    def _unit(self, name: str, text: str) -> Unit:
+        unit = self._find_unit(name, text)
         if unit is None:
-            raise RequestError("The labels have changed; load the page again.", 409)
+            raise RequestError("The labels or the suggestions have changed; load the page again.", 409)
         return unit
 
-    def _find_unit(self, name: str) -> Unit | None:
-        """A question by name, which may be for some of its labels."""
+    def _find_unit(self, name: str, text: str) -> Unit | None:
+        """A question by name, which may be for some of its labels, or about a row of the text."""
+        if row := self._row(text, name):
+            return row.unit
         return next((named for unit in self.units if (named := unit.named(name))), None)

@@ -50,11 +50,12 @@ async function load(path) {
   }
 }
 
-async function answer(kind) {
+// An answer to a row also says whether it is right.
+async function answer(kind, row = kind === "accept" && item?.unit.task === "row" ? "yes" : null) {
   if (!item || sending) return;
   const flagged = $("flag").getAttribute("aria-pressed") === "true";
   const body = {
-    entry, annotator: item.annotator, text: item.text, unit: item.unit.name, base: item.base, answer: kind,
+    entry, annotator: item.annotator, text: item.text, unit: item.unit.name, base: item.base, answer: kind, row,
     spans: spans.map((s) => [s.first, s.end, s.label]),
     relations: relations.map((r) => [spans.indexOf(r.head), spans.indexOf(r.child), r.label]),
     cats, seconds: Math.min(1e7, Math.round(seconds() * 100) / 100), meeting: flagged ? $("note").value : null,
@@ -66,7 +67,7 @@ async function answer(kind) {
     steps = 0;
     warn("");
     show(next);
-    say(`${{ accept: "Accepted", reject: "Rejected", ignore: "Ignored" }[kind]}.`);
+    say(`${{ accept: "Accepted", reject: "Rejected", ignore: "Ignored", yes: "Yes", no: "No", correct: "To correct" }[row || kind]}.`);
   } catch (error) {
     if (error.status === 409) {
       await load(`/api/next?${query()}`);
@@ -93,8 +94,11 @@ async function undo() {
   }
 }
 
+const judge = (row) => item?.unit.task === "row" && answer("accept", row);
+
 function nextLabel(by = 1) {
   const labels = item.unit.labels;
+  if (item.unit.task === "row") return;
   if (item.unit.task !== "categories" && labels.length > 1) {
     label = labels[(labels.indexOf(label) + by + labels.length) % labels.length];
     draw();
@@ -142,6 +146,7 @@ function show(next) {
   $("meeting").hidden = item.meeting === null;
   $("note").value = item.meeting || "";
   showQuestion();
+  showRow();
   showGuidelines();
   showDocument();
   draw();
@@ -172,14 +177,16 @@ function showQuestion() {
   const one = labels.length === 1;
   const place = item.place;
   const where = place.text ? `Text ${place.text} of ${place.batch}, ` : "";
-  $("place").textContent = `${item.answered ? "Answered before: " : ""}${where}question ${place.unit} of ${place.units}`;
+  const part = task === "row" ? `Row ${place.unit} of ${place.units} in this text` : `${where}question ${place.unit} of ${place.units}`;
+  $("place").textContent = `${item.answered ? "Answered before: " : ""}${part}`;
   const titles = {
+    row: ["Is this row right?"],
     spans: one ? ["Mark every ", chip(labels[0])] : ["Mark all spans"],
     relations: one ? ["Draw every ", chip(labels[0])] : ["Draw all relations"],
     categories: ["What is it about?"],
   };
   $("question").replaceChildren(...titles[task]);
-  $("definition").textContent = one ? project.definitions[labels[0]] || "" : "";
+  $("definition").textContent = task === "row" ? "" : one ? project.definitions[labels[0]] || "" : "";
   $("notice").hidden = !item.blind;
   // a training text is only blind if `watch` drew it
   const use = item.side === "train" ? "measures the pipeline" : `is for ${item.side}`;
@@ -193,12 +200,34 @@ function showQuestion() {
   ].filter(Boolean).join(" · ");
 }
 
+// A suggested relation with the values of its spans, to be judged as a whole.
+function showRow() {
+  const asked = item.unit.task === "row";
+  for (const id of ["row", "sure", "yes", "no", "correct"]) $(id).hidden = !asked;
+  $("accept").hidden = asked;
+  if (!asked) return;
+  const [{ head, child, label: relation }] = relations;
+  const cells = [head, child].map((end, i) => element("td", {}, element("bdi", {}, written(end)), element("small", {}, item.row.values[i])));
+  cells.splice(1, 0, element("td", {}, chip(relation), " →"));
+  $("row").replaceChildren(
+    element("caption", { class: "unseen" }, `${written(head)} ${relation} ${written(child)}`),
+    element("tr", {}, ...[chip(head.label), "relation", chip(child.label)].map((of) => element("th", { scope: "col" }, of))),
+    element("tr", {}, ...cells));
+  const p = item.row.confidence;
+  const share = Math.min(99, Math.max(1, Math.round(100 * p)));
+  $("sure").textContent = p === null ? "This row has no calibrated confidence."
+    : `Confidence ${p.toFixed(2)}: of 100 rows like it, about ${share} ${share === 1 ? "is" : "are"} right.`;
+}
+
 // Every key: its questions ("" for all), whether it is shown below the question, and a function that says whether
 // it does something now; without one, it always does.
 const several = () => item.unit.labels.length > 1;
 const offered = () => item.others.find((o) => !spans.some((s) => same(s, o)));
 const suggested = () => spans.some((s) => asked(s) && s.sources.length);
 const HELP = [
+  ["Y", "yes: all of it is right", "row", true],
+  ["N D", "no: there is no such relation", "row", true],
+  ["C", "correct it, in the other questions about the text", "row", true],
   ["W", "next name or number; with Shift the previous one", "spans", true],
   ["← →", "previous, next word", "spans relations", true],
   ["Shift ← →", "change the end of the selection", "spans", true],
@@ -243,7 +272,7 @@ function drawKeys() {
 }
 
 function help() {
-  const groups = { "": "For every question", spans: "Spans", relations: "Relations", categories: "Categories" };
+  const groups = { "": "For every question", row: "Rows", spans: "Spans", relations: "Relations", categories: "Categories" };
   $("allkeys").replaceChildren(...Object.entries(groups).flatMap(([task, title]) => [
     element("h3", {}, title),
     element("dl", {}, ...HELP.filter(([, , tasks]) => tasks.split(" ").includes(task)).map(keyRow)),
@@ -385,7 +414,7 @@ function kindOf(span) {
 function drawAnnotation() {
   const { task } = item.unit;
   const mine = spans.filter(asked);
-  $("annotation").hidden = task === "categories";
+  $("annotation").hidden = task === "categories" || task === "row";
   $("annotation-title").textContent = task === "relations" ? count(relations, "relation") : count(mine, "span");
   const rows = task === "relations" ? relations.map(relationRow) : mine.map(spanRow);
   $("marks").replaceChildren(...rows);
@@ -427,7 +456,7 @@ function relationRow(relation) {
 
 function drawLabels() {
   const { task, labels } = item.unit;
-  $("labels").hidden = task === "categories" || labels.length < 2;
+  $("labels").hidden = task === "categories" || task === "row" || labels.length < 2;
   $("labels").replaceChildren(...labels.map((l, i) => element("li", {},
     element("button", { type: "button", "aria-pressed": String(l === label), title: project.definitions[l] || null, onclick: () => choose(i) }, chip(l), ...(i < 10 ? [element("kbd", {}, String((i + 1) % 10))] : [])))));
   $("categories").hidden = task !== "categories";
@@ -439,7 +468,7 @@ function drawLabels() {
 }
 
 function setButtons() {
-  for (const id of ["accept", "reject", "ignore"]) $(id).disabled = sending;
+  for (const id of ["accept", "reject", "ignore", "yes", "no", "correct"]) $(id).disabled = sending;
 }
 
 const say = (sentence) => { $("live").textContent = sentence; };
@@ -579,7 +608,7 @@ function removeRelation(relation) {
 
 function choose(i) {
   const { task, labels } = item.unit;
-  if (i >= labels.length) return;
+  if (i >= labels.length || task === "row") return;
   if (task === "spans") {
     if (several()) label = labels[i];
     if (chosen && asked(chosen)) return several() && relabel(chosen, label);
@@ -779,6 +808,9 @@ const KEYS = {
 };
 Object.assign(KEYS, { enter: KEYS.a, " ": KEYS.s, backspace: KEYS.d, delete: KEYS.d });
 
+// What else these keys do, a row is answered with.
+const VERDICTS = { y: "yes", n: "no", d: "no", backspace: "no", delete: "no", c: "correct" };
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
   const key = event.key.toLowerCase();
@@ -810,6 +842,7 @@ document.addEventListener("keydown", (event) => {
   else if (key === "l") nextLabel(event.shiftKey ? -1 : 1);
   else if (project.overlapping && event.shiftKey && /^Digit[0-9]$/.test(event.code)) addLabel((Number(event.code.at(-1)) + 9) % 10);
   else if (/^[0-9]$/.test(key)) choose((Number(key) + 9) % 10);
+  else if (item.unit.task === "row" && VERDICTS[key]) event.repeat || judge(VERDICTS[key]);
   else if (KEYS[key] && !event.repeat) KEYS[key]();
   else return;
   event.preventDefault();
@@ -868,7 +901,7 @@ $("closehelp").addEventListener("click", () => $("help").close());
 $("closetexts").addEventListener("click", () => $("texts").close());
 $("find").addEventListener("input", listTexts);
 $("which").addEventListener("change", listTexts);
-for (const [id, does] of Object.entries({ keyhelp: help, search: () => openTexts("all"), more: moreLikeThis, accept: KEYS.a, reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
+for (const [id, does] of Object.entries({ keyhelp: help, search: () => openTexts("all"), more: moreLikeThis, accept: KEYS.a, yes: () => judge("yes"), no: () => judge("no"), correct: () => judge("correct"), reject: KEYS.x, ignore: KEYS.s, undo, undoempty: undo, flag }))
   $(id).addEventListener("click", does);
 
 // Start
