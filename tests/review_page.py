@@ -80,8 +80,9 @@ class Server:
 
     def __init__(self, folder: Path, port: int = 0, *more: object) -> None:
         self.folder = folder
+        arguments = map(str, [*options(folder, port), *more])
         self.process = subprocess.Popen(
-            [sys.executable, "-u", ROOT / "scripts" / "review.py", *map(str, [*options(folder, port), *more])],
+            [sys.executable, "-u", ROOT / "scripts" / "review.py", *arguments],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.output = ""

@@ -136,12 +136,18 @@ def test_unsure_rows_go_to_review_the_least_sure_first(tmp_path: Path) -> None:
     threshold = Threshold(0.95, 100, 99, 0.96)
     applied = acceptance.divide(texts, threshold, "rows")
     assert (applied.answers, applied.accepted, applied.whole, applied.unsure) == (6, 3, 1, 3)
-    listed = list(acceptance.to_review(applied.least_sure, threshold, "rows"))
+    records[4].spans[0].kb_id = "7"
+    listed = list(acceptance.to_review(applied.least_sure, threshold, "rows", {"7": "Iona"}))
     assert [line["text"] for line in listed] == ["E F", "I J", "A B"]
     assert listed[0]["why"].endswith("; the least sure: E INVESTOR F (no confidence)")
     assert listed[2]["why"] == "1 of 2 rows are less sure than .95; the least sure: A INVESTOR B (.70)"
+    assert [line["unsure"] for line in listed] == [[1], [0], [0]]
+    assert [line["spans"][0].get("name") for line in listed] == [None, "Iona", None]
     write_jsonl(tmp_path / "unsure.jsonl", listed)
-    *_, last = selection.less_sure(tmp_path / "unsure.jsonl")
+    first, *_, last = selection.less_sure(tmp_path / "unsure.jsonl")
+    # the sure row of the same text isn't asked
+    assert [row.confidence for row in first.rows] == [None]
+    assert [row.confidence for row in last.rows] == [0.7]
     # review suggests the rows as well as their spans
     assert [label for *_, label, _ in last.suggested.relations] == ["INVESTOR"] * 2
 

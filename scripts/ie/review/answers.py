@@ -18,9 +18,9 @@ Label = Annotated[StrictStr, Field(max_length=200)]
 
 
 class ReviewAnswer(BaseModel):
-    """An answer to one question. It repeats all that is marked in the text, unless `row` is the answer to a row.
+    """An answer to one question. It repeats all that is marked in the text; spans count cells.
 
-    Spans count cells.
+    Of an answer to a row, `row` alone counts.
 
     The page makes up `entry`. An answer with the same `entry` as an earlier one isn't counted again.
     """

@@ -341,7 +341,7 @@ class ReviewState:
             **annotation,
             "side": side,
             "blind": blind,
-            "sources": self.sources.names,
+            "sources": ["model"] if applied and not blind else self.sources.names,
             "why": why or desk.reasons.get(number, ""),
             "answered": unit.name in draft.rows if row else draft.settles(unit),
             "round": draft.round,

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
@@ -20,7 +20,7 @@ from wasabi import msg
 
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.core.files import atomic_write
+from ie.core.files import atomic_write, write_jsonl
 from ie.data import options, records
 from ie.data.documents.collection import DocumentSettings, read_documents
 
@@ -104,6 +104,13 @@ def main(
                 page.wait_for_selector("#task:not([hidden])")
                 (blind_state if blind else states)(page, take)
     with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder), shown, silver.resolve(), blind=False)
+        unsure = prepare_rows(Path(folder), shown)
+        with server(Path(folder), scheme, guidelines, unsure) as url, browser() as page:
+            page.goto(url)
+            page.wait_for_selector("#row:not([hidden])")
+            take(page, "review-row")
+    with tempfile.TemporaryDirectory() as folder:
         own_scheme, own_guidelines = prepare_overlapping(Path(folder))
         with server(Path(folder), own_scheme, own_guidelines) as url, browser() as page:
             page.goto(url)
@@ -140,6 +147,16 @@ def prepare(folder: Path, shown: records.Record, silver: Path, *, blind: bool) -
     (folder / "review.cfg").write_text(text, encoding="utf-8")
 
 
+def prepare_rows(folder: Path, shown: records.Record) -> list[str]:
+    """The text as `accept` lists it, its first row being unsure; the options to review it."""
+    content = shown.model_dump(include={"text", "spans", "relations"})
+    content["relations"] = [relation | {"row_confidence": 0.62} for relation in content["relations"]]
+    path = folder / "accept" / "unsure.jsonl"
+    path.parent.mkdir()
+    write_jsonl(path, [content | {"unsure": [0], "why": "1 row is less sure than .93"}])
+    return ["--select", "unsure", "--config", str(folder)]
+
+
 def prepare_overlapping(folder: Path) -> tuple[Path, Path]:
     """A project of one text whose spans overlap; its scheme and its guidelines."""
     spans = [{"start": NESTED.index(part), "label": label} for part, label in PARTS]
@@ -155,13 +172,13 @@ def prepare_overlapping(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def server(folder: Path, scheme: Path, guidelines: Path) -> Iterator[str]:
-    """The review page of that project; its address."""
+def server(folder: Path, scheme: Path, guidelines: Path, more: Sequence[str] = ()) -> Iterator[str]:
+    """The review page of that project, with `more` options; its address."""
     command = [sys.executable, "-u", str(Path(__file__).parents[3] / "scripts" / "review.py")]
     command += ["--texts", str(folder / "texts.jsonl"), "--reviewed", str(folder / "reviewed.jsonl")]
     command += ["--journal", str(folder / "log.jsonl"), "--settings", str(folder / "review.cfg")]
     command += ["--port", "0"]
-    command += ["--scheme", str(scheme), "--guidelines", str(guidelines)]
+    command += ["--scheme", str(scheme), "--guidelines", str(guidelines), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             said = ""

@@ -50,6 +50,7 @@ def test_each_state_has_a_picture_of_its_own(tmp_path: Path, capsys: pytest.Capt
         "done",
         "blind",
         "nested",
+        "row",
         *(["document"] if find_spec("fpdf") else []),
     ]
     assert set(found) == {"review", *(f"review-{state}" for state in states)}
