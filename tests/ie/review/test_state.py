@@ -282,7 +282,7 @@ def test_a_relation_goes_with_its_span(tmp_path: Path) -> None:
         ({"spans": [(0, 2, "COMPANY"), (1, 3, "COMPANY")]}, "overlap"),
         ({"spans": [(0, 1, "CITY")]}, "does not ask for spans of 'CITY'"),
         ({"spans": [(0, 1, "MONEY")]}, "does not ask for spans of 'MONEY'"),
-        ({"unit": "spans:CITY"}, "labels have changed"),
+        ({"unit": "spans:CITY"}, "labels or the suggestions have changed"),
         ({"text": "0" * 16}, "isn't in this review"),
         ({"annotator": "../x"}, "A name has"),
         ({"base": "zz"}, "since been answered"),
