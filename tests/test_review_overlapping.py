@@ -143,9 +143,15 @@ def test_a_click_selects_the_innermost_span_and_the_next_click_the_one_around_it
     tmp_path: Path, open_page: Callable
 ) -> None:
     page = open_page(suggested(BANK, *NESTED))
-    for span in (NESTED[2], NESTED[1], NESTED[0], NESTED[2]):
+    for span in (NESTED[2], NESTED[1], NESTED[0]):
         click(page, "England")
         assert chosen(page) == span
+    click(page, "England")
+    assert page.locator("#text .of").count() == 0
+    click(page, "England")
+    assert chosen(page) == ("England", "ORG"), "the last click selects the word, and the next one marks it"
+    assert rows(page)[2:4] == [NESTED[2], ("England", "ORG")]
+    press(page, "d")
     click(page, "Museum")
     assert chosen(page) == NESTED[0]
     page.locator("#text .lane", has_text="GPE").first.click()  # its bar selects a span at once
@@ -161,7 +167,7 @@ def test_a_click_selects_the_innermost_span_and_the_next_click_the_one_around_it
 def test_every_occurrence_is_marked_where_the_same_span_is_missing(
     tmp_path: Path, open_page: Callable
 ) -> None:
-    text = "Bank of England and Bank of England in England."
+    text = "Bank of England and Bank of England in England. So so so so."
     page = open_page(suggested(text, ("Bank of England", "ORG"), ("England", "GPE")))
     press(page, "n n e")
     assert rows(page).count(("England", "GPE")) == 3
@@ -170,6 +176,9 @@ def test_every_occurrence_is_marked_where_the_same_span_is_missing(
     press(page, "e")
     assert "no other occurrence" in page.locator("#live").text_content()
     assert len(rows(page)) == 5
+    # an occurrence doesn't overlap another one
+    press(page, "End ArrowLeft ArrowLeft ArrowLeft ArrowLeft Shift+ArrowRight 1 e")
+    assert len(rows(page)) == 7
 
 
 def test_w_goes_to_names_inside_of_spans(open_page: Callable) -> None:

@@ -23,7 +23,7 @@ let steps = 0; // how far undo has gone back
 let entry = ""; // id of the next answer: if it is sent twice, it counts once
 let sending = false;
 let dragging = false;
-let clicked = null; // the cell that was clicked to draw a relation from a span there
+let clicked = null; // the cell that was clicked before, to tell a second click on it
 let watch = { since: 0, sum: 0 }; // time in front of this question, while the page is visible
 
 // Talking to the server
@@ -515,7 +515,8 @@ function markEvery() {
   const wanted = folded(from);
   let added = 0;
   for (let first = 0; first + size <= cells(); first += 1) {
-    const taken = (s) => (project.overlapping ? same(s, { first, end: first + size, label: as }) : s.first < first + size && first < s.end);
+    const taken = (s) => s.first < first + size && first < s.end
+      && (!project.overlapping || (s.label === as && s.end - s.first === size && folded(s.first) === wanted));
     if (folded(first) !== wanted || spans.some(taken)) continue;
     put(first, first + size, as);
     added += 1;
@@ -872,6 +873,7 @@ $("text").addEventListener("pointerdown", (event) => {
   const word = cellAt(event);
   if (!item || word === null || event.button !== 0) return;
   dragging = true;
+  if (item.unit.task === "spans") clicked = moved && anchor === null ? cursor : null;
   anchor = null;
   cursor = word;
   moved = false;
@@ -890,9 +892,11 @@ document.addEventListener("pointerup", () => {
   const around = covering(cursor);
   if (item.unit.task === "relations") return around.length && linkAt(around);
   if (item.unit.task !== "spans") return draw();
-  // a click on a word of the selected span selects the span around that
-  if (anchor === null && around.length) select(around[(around.indexOf(chosen) + 1) % around.length]);
-  else mark(range()[0], range()[1] + 1);
+  // Where spans overlap, each click on a word selects the span around the one before, the last click the word itself.
+  const next = project.overlapping ? around[around.indexOf(chosen) + 1] : around[0];
+  if (anchor !== null || !around.length || (project.overlapping && clicked === cursor)) mark(range()[0], range()[1] + 1);
+  else if (next) select(next);
+  else moveTo(cursor);
 });
 document.addEventListener("pointercancel", () => { dragging = false; });
 
