@@ -9,7 +9,7 @@ from wasabi import msg
 from ie.core import web
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.core.files import hash_folder
+from ie.core.pipelines import hash_pipeline
 from ie.core.settings import load_settings
 from ie.data import options
 from ie.deploy.example import EXAMPLE, read_example
@@ -71,18 +71,13 @@ def main(
 
 
 def counters_of(chosen: str, training: Path, corpus: Path) -> ServedCounters:
-    """The counters of a trained pipeline.
+    """The counters of a pipeline.
 
     Raises:
-        UserError: `watch` couldn't compare them.
+        UserError: there are no training texts to compare with.
     """
-    if not Path(chosen).is_dir():
-        raise UserError(
-            f"{chosen}: `watch` compares trained pipelines, not packages; serve a folder, or set counters = "
-            "false in [watch] of configs/serve.cfg."
-        )
     KnownTexts.read(corpus)
-    return ServedCounters(training / "served", hash_folder(Path(chosen)))
+    return ServedCounters(training / "served", hash_pipeline(chosen))
 
 
 if __name__ == "__main__":

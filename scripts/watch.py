@@ -10,8 +10,8 @@ from wasabi import msg
 from ie.core import tracking
 from ie.core.cli import run
 from ie.core.errors import UserError
-from ie.core.files import check_writable, hash_folder, sha256_file, write_files
-from ie.core.pipelines import pipeline_exists
+from ie.core.files import check_writable, sha256_file, write_files
+from ie.core.pipelines import hash_pipeline, pipeline_exists
 from ie.core.text import counted, print_table, text_hash, wrapped
 from ie.data import options
 from ie.data.config import DataConfig, load_data_config
@@ -31,7 +31,9 @@ def main(
     results: Annotated[
         Path, typer.Option(help="Folder of the results of `apply`, or of the counters of `serve`")
     ] = Path("corpus/applied"),
-    model: Annotated[Path, typer.Option(help="The pipeline that made them")] = options.SHIPPED_MODEL,
+    model: Annotated[
+        Path, typer.Option(help="The pipeline that made them, a folder or a package")
+    ] = options.SHIPPED_MODEL,
     corpus: options.Corpus = Path("corpus"),
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     scheme: options.Scheme = Path("configs/llm.cfg"),
@@ -56,7 +58,8 @@ def main(
     key = model_hash(model)
     served = counters.is_folder(results)
     applied = None if served else open_results(results, model, key, day_column)
-    known = reference.read_or_make(output / f"{model.parent.name}.json", model, key, corpus, labels)
+    named = model.parent.name or model.name  # training/crf/reviewed/model-best, or en_deal_news
+    known = reference.read_or_make(output / f"{named}.json", model, key, corpus, labels)
     drawn = RandomSample(sample, by_confidence=by_confidence)
     if applied:
         periods, left_out = read(applied, known, drawn)
@@ -91,7 +94,7 @@ def model_hash(model: Path) -> str:
     """The hash of a pipeline, as `apply` keeps it."""
     if not pipeline_exists(model):
         raise UserError(f"{model}: there is no trained pipeline; run `weasel run train` first.")
-    return hash_folder(model)
+    return hash_pipeline(model)
 
 
 def read(applied: Results, known: Reference, drawn: RandomSample) -> tuple[dict[str, Tally], int]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import threading
@@ -439,9 +438,6 @@ class TestMistakes:
         counting = settings(tmp_path, counters="true")
         told = self.fails(capsys, "--model", model, "--settings", counting, "--corpus", tmp_path)
         assert "train.jsonl: there is no such file; run `weasel run split`" in told
-        counters_of = runpy.run_path(str(ROOT / "scripts/serve.py"))["counters_of"]
-        with pytest.raises(UserError, match="not packages; serve a folder, or set counters = false"):
-            counters_of("en_deal_news", tmp_path, tmp_path)
 
     @pytest.mark.parametrize("workers", [0, 1])
     def test_a_broken_pipeline_ends_it(self, model: Path, tmp_path: Path, workers: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import runpy
 import shutil
 import time
 import tracemalloc
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from running import Outcome, run_command, scheme, write_lines
+from running import ROOT, Outcome, run_command, scheme, write_lines
 from serving import Server
 
 from ie.core.files import hash_folder, sha256_file
 from ie.data.records import Record, Span, write_records
 from ie.deploy.watch.applied import open_results
+from ie.deploy.watch.counters import KnownTexts
 from ie.evaluation import history
 
 NAMES = ("Hooli", "Velto", "Wayne")
@@ -211,6 +213,44 @@ def test_a_large_file_takes_little_memory(project, capsys):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6e6
+
+
+def install(model: Path, site: Path, name: str) -> None:
+    """Put a pipeline on the path as pip installs its wheel."""
+    package, about = site / name, site / f"{name}-0.0.0.dist-info"
+    shutil.copytree(model, package / f"{name}-0.0.0")
+    shutil.copy(model / "meta.json", package)
+    (package / "__init__.py").write_text(
+        "from spacy.util import load_model_from_init_py\n\n\n"
+        "def load(**overrides):\n    return load_model_from_init_py(__file__, **overrides)\n"
+    )
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.0\n")
+
+
+def test_what_an_installed_package_counted_is_compared(project, capsys, monkeypatch):
+    model, training, corpus = (
+        project / "training/reviewed/model-best",
+        project / "training",
+        project / "corpus",
+    )
+    meta = json.loads((model / "meta.json").read_text(encoding="utf-8"))
+    (model / "meta.json").write_text(json.dumps(meta | {"name": "watched", "version": "0.0.0"}))
+    name = f"{meta['lang']}_watched"
+    install(model, project / "site", name)
+    monkeypatch.syspath_prepend(project / "site")
+    counters_of = runpy.run_path(str(ROOT / "scripts/serve.py"))["counters_of"]
+    counting, known = counters_of(name, training, corpus), KnownTexts.read(corpus)
+    counting.add(known.values(foreign(i)) for i in range(60))
+    counting.write()
+    served = training / "served"
+    other = watch(project, capsys, "--results", served)
+    assert other.status == 1
+    assert "or --model for an installed package" in " ".join(other.output.split())
+    done = watch(project, capsys, "--results", served, "--model", name)
+    assert done.status == 0, done.output
+    assert "more unknown words (100 % against 0 %)" in done.output
+    assert (training / "watch" / f"{name}.json").exists()
 
 
 @pytest.mark.slow

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import spacy
 from spacy.language import Language
-from spacy.util import is_package
+from spacy.util import get_package_path, is_package
 
 from ie.core.errors import UserError
+from ie.core.files import hash_folder
 from ie.core.text import one_line
 
 
 def pipeline_exists(model: Path | str) -> bool:
     """Whether it is the folder of a pipeline, or the name of an installed package."""
     return (Path(model) / "meta.json").is_file() or is_package(str(model))
+
+
+def hash_pipeline(model: Path | str) -> str:
+    """The hash of a pipeline that exists: a folder, or an installed package."""
+    return hash_folder(Path(model) if Path(model).is_dir() else get_package_path(str(model)))
 
 
 def load_pipeline(model: Path | str, remedy: str, component: str = "") -> Language:
@@ -27,7 +33,8 @@ def load_pipeline(model: Path | str, remedy: str, component: str = "") -> Langua
     if not pipeline_exists(model):
         raise UserError(f"{model}: there is no trained pipeline; {remedy}.")
     try:
-        nlp = spacy.load(model)
+        # spaCy takes a Path for a folder, never for a package
+        nlp = spacy.load(model if Path(model).is_dir() else str(model))
     except Exception as error:  # whatever broken files make spaCy, numpy and json raise
         raise UserError(
             f"{model}: can't be loaded as a pipeline ({one_line(error, 300)}); {remedy}."

@@ -176,7 +176,7 @@ def read(folder: Path, model: Path, key: str, measures: Sequence[Measure]) -> tu
     if paths and others == len(paths):
         raise UserError(
             f"{folder}: was counted with other pipelines, or other versions of it, than {model}; name the "
-            "one that is served (--vars.apply_pipeline)."
+            "one that is served (--vars.apply_pipeline, or --model for an installed package)."
         )
     tallies = {day: counts.tally(measures) for day, counts in sorted(days.items()) if counts.amounts.texts}
     return tallies, others
