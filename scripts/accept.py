@@ -30,7 +30,7 @@ def main(
     / "accept",
 ) -> None:
     """Print threshold, check and counts; write OUTPUT/accept.json, and unsure.jsonl for review."""
-    nlp = load_pipeline(model, "run `weasel run train` first", "confidence")
+    nlp = load_pipeline(model, "run `weasel run train` first (spans that overlap have none)", "confidence")
     held_out = acceptance.read_held_out(model.parent / "confidence.json")
     threshold, unit = acceptance.promise(held_out, target), held_out.unit
     gold = records.accepted(records.read_records(test))

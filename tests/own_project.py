@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import srsly
 from llm_stub import Response, Stub, answer_body, prompt_of
 from running import ROOT, write_lines
 
@@ -73,6 +74,24 @@ class OwnProject:
         output = " ".join((done.stdout + done.stderr).split())
         assert done.returncode == status, done.stdout + done.stderr
         return output
+
+    def run_all(self, config: str = "crf", max_steps: int = 20) -> str:
+        """The commands of the workflow `all`, without installing the package; their output."""
+        output = []
+        for command in srsly.read_yaml(self.folder / "project.yml")["workflows"]["all"]:
+            if command == "package":
+                shipped = [
+                    "--model",
+                    f"training/{config}/shipped/model-best",
+                    "--scores",
+                    f"training/{config}",
+                ]
+                done = self.python("package", "--name", "en_own", "--no-check", *shipped)
+                assert done.returncode == 0, done.stdout + done.stderr
+            elif command != "status":
+                settings = {"provider": "fake", "max_steps": max_steps, "seeds": 1, "workers": 1}
+                output.append(self.weasel(command, config=config, **settings))
+        return " ".join(output)
 
     def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

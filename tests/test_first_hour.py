@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import srsly
 from own_project import OwnProject
 from running import real_data
 
@@ -52,19 +51,6 @@ def reviewed_parts(project: OwnProject) -> Counter:
     return Counter({part: len(getattr(split, part)) for part in SIDES})
 
 
-def run_all(project: OwnProject) -> str:
-    """The commands of the workflow `all`, without installing the package; their output."""
-    output = []
-    for command in srsly.read_yaml(project.folder / "project.yml")["workflows"]["all"]:
-        if command == "package":
-            done = project.python("package", "--name", "en_own", "--no-check")
-            assert done.returncode == 0, done.stdout + done.stderr
-        elif command != "status":
-            settings = {"provider": "fake", "max_steps": 20, "seeds": 1, "workers": 1}
-            output.append(project.weasel(command, **settings))
-    return " ".join(output)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["sightings", "fashion_brands", "crossner_politics"])
 def test_twelve_answers_make_a_first_model(tmp_path: Path, source: str) -> None:
@@ -80,7 +66,7 @@ def test_twelve_answers_make_a_first_model(tmp_path: Path, source: str) -> None:
             texts = reviewer.finish(12)
         assert len(texts) == 12
         assert reviewed_parts(project) == {"train": 6, "dev": 3, "test": 3}
-        output = run_all(project)
+        output = project.run_all()
     assert "Traceback" not in output
     metrics = json.loads((tmp_path / "training/crf/metrics.json").read_text("utf-8"))
     assert metrics["test"]["documents"] == 3

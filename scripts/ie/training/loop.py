@@ -135,10 +135,11 @@ def learns_by_updates(config_path: Path, overrides: dict[str, Any]) -> bool:
         UserError: the config is broken.
     """
     with explained(config_path):
-        components = load_config(config_path, overrides=overrides, interpolate=False)["components"]
-        factories = [component["factory"] for component in components.values() if "factory" in component]
-        return len(factories) < len(components) or any(
-            "model" in Language.get_factory_meta(factory).default_config for factory in factories
+        components = load_config(config_path, overrides=overrides, interpolate=False)["components"].values()
+        return any(
+            "factory" not in component
+            or "model" in {**Language.get_factory_meta(component["factory"]).default_config, **component}
+            for component in components
         )
 
 

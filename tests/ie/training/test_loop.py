@@ -7,9 +7,12 @@ import pytest
 import spacy
 from corpora import TEXTS, write_corpus
 from running import ROOT
+from spacy.tokens import Span
 from spacy.util import load_config
 
+from components.span_classifier import set_spans
 from ie.core.errors import UserError
+from ie.data.docs import docbin
 from ie.training import loop
 
 CONFIG = ROOT / "configs" / "efficient.cfg"
@@ -24,6 +27,57 @@ def bytes_of(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "train.spacy", TEXTS * 3)
+
+
+SPANCAT = ROOT / "configs" / "spancat.cfg"
+# as fast as possible
+TINY = {
+    "components.ner.model.tok2vec.encode.width": 16,
+    "components.ner.model.hidden_width": 16,
+    "training.max_steps": 80,
+    "training.eval_frequency": 40,
+    "training.optimizer.learn_rate": 0.01,
+}
+
+
+def nested_corpus(path: Path) -> Path:
+    """Phrases with a company and an amount inside."""
+    nlp = spacy.blank("en")
+    docs = []
+    for text, _ in TEXTS * 6:
+        doc = nlp(text)
+        names = [span for span in (doc[0:1], doc[len(doc) - 2 :]) if span.text.strip()]
+        set_spans(doc, [Span(doc, s.start, s.end, "PART") for s in names] + [Span(doc, 0, len(doc), "WHOLE")])
+        docs.append(doc)
+    docbin(docs).to_disk(path)
+    return path
+
+
+class TestOverlappingSpans:
+    def test_they_are_learned_and_the_threshold_is_chosen(self, tmp_path: Path) -> None:
+        corpus = nested_corpus(tmp_path / "train.spacy")
+        options = {"train": corpus, "dev": corpus, "overrides": TINY}
+        scores = loop.train(SPANCAT, output=tmp_path / "out", **options)
+        assert scores["ents_f"] > 0.8
+        assert set(scores["ents_per_type"]) == {"PART", "WHOLE"}
+        nlp = spacy.load(tmp_path / "out" / "model-best")
+        assert nlp.get_pipe("ner").cfg["overlapping"]
+        doc = nlp(TEXTS[0][0])
+        assert [span.label_ for span in doc.spans["sc"]][:2] == ["WHOLE", "PART"]
+
+    def test_components_for_entities_are_refused(self, tmp_path: Path) -> None:
+        corpus = nested_corpus(tmp_path / "train.spacy")
+        for config in ("efficient", "crf"):
+            path = ROOT / "configs" / f"{config}.cfg"
+            with pytest.raises(
+                UserError, match=r"entities, which can't overlap, .* with --vars.config spancat"
+            ):
+                loop.train(path, train=corpus, dev=corpus)
+
+
+@pytest.mark.parametrize(("config", "updates"), [("efficient", True), ("spancat", True), ("crf", False)])
+def test_what_learns_by_updates(config: str, updates: bool) -> None:
+    assert loop.learns_by_updates(ROOT / "configs" / f"{config}.cfg", {}) is updates
 
 
 class TestTrain:
