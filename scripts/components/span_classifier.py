@@ -65,13 +65,13 @@ def set_spans(doc: Doc, spans: Iterable[Span]) -> None:
 class SpanClassifier(SpanCategorizer):
     """A `SpanCategorizer` that sets entities or overlapping spans, whichever it was trained on.
 
-    Its cfg has `sizes` (tokens of candidates), `overlapping` (what it sets) and `threshold`, which
-    `ie.span_threshold.v1` chooses on dev.
+    Its cfg has `sizes` (tokens of candidates), `overlapping` (what it sets), `threshold`, and `thresholds` of
+    labels that have another, both of which `ie.span_threshold.v1` chooses on dev.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, spans_key=SPANS_KEY, **settings)
-        self.cfg |= {"sizes": [1], "overlapping": False}
+        self.cfg |= {"sizes": [1], "overlapping": False, "thresholds": {}}
 
     def initialize(
         self,
@@ -116,10 +116,14 @@ class SpanClassifier(SpanCategorizer):
             lengths = self.model.ops.asarray1i([len(rows)]) if len(docs) == 1 else indices.lengths
             yield self.model.predict((docs, Ragged(rows, lengths)))
 
+    def threshold_of(self, label: str) -> float:
+        """The least score of a span of a label."""
+        return self.cfg["thresholds"].get(label, self.cfg["threshold"])
+
     def set_annotations(self, docs: Iterable[Doc], indices_scores: tuple[Ragged, Floats2d]) -> None:
         """Set the spans, or the entities, of which the model is at least as sure as the threshold."""
         for doc, scored in zip(docs, self.scored_spans(docs, indices_scores), strict=True):
-            sure = [(score, span) for score, span in scored if score >= self.cfg["threshold"]]
+            sure = [(score, span) for score, span in scored if score >= self.threshold_of(span.label_)]
             if self.cfg["overlapping"]:
                 set_spans(doc, [span for _, span in sure])
             else:
@@ -131,12 +135,13 @@ class SpanClassifier(SpanCategorizer):
         """(score, span) of each candidate and label with a score of at least `least`, for each Doc."""
         indices, scores = indices_scores
         table = self.model.ops.to_numpy(scores)
+        least = min([least, *map(self.threshold_of, self.labels)])
         result, offset = [], 0
         for i, doc in enumerate(docs):
             n = int(indices.lengths[i])
             rows = table[offset : offset + n]
             places = self.model.ops.to_numpy(indices[i].dataXd) if n else np.zeros((0, 2), "i")
-            kept = zip(*np.nonzero(rows >= min(least, self.cfg["threshold"])), strict=True) if n else ()
+            kept = zip(*np.nonzero(rows >= least), strict=True) if n else ()
             result.append(
                 [
                     (float(rows[row, k]), Span(doc, *map(int, places[row]), label=self.labels[k]))

@@ -25,7 +25,7 @@ from components.span_classifier import (
     without_overlaps,
 )
 from ie.data.docs import docbin
-from ie.training.span_threshold import LEAST_SPANS, create_span_threshold
+from ie.training.span_threshold import LEAST_SPANS, choose_thresholds, create_span_threshold
 
 SMALL = {
     "components.ner.model.tok2vec.encode.width": 16,
@@ -172,34 +172,67 @@ def test_of_overlapping_entities_the_surest_is_kept():
     assert [span.label_ for span in without_overlaps([*scored, (0.5, Span(doc, 3, 4, "X"))])] == ["Z", "X"]
 
 
+@pytest.fixture
+def classifier() -> SpanClassifier:
+    """The component of a pipeline that is loaded for one test."""
+    nlp = load_model_from_config(trained(True).config, auto_fill=True).from_bytes(trained(True).to_bytes())
+    return component(nlp)
+
+
 class TestThreshold:
     @pytest.fixture
     def dev(self, tmp_path: Path) -> Path:
         nlp = trained(True)
-        n = LEAST_SPANS // 3 + 1
-        docbin(gold(nlp, i, overlapping=True) for i in range(n)).to_disk(tmp_path / "dev.spacy")
-        docbin([gold(nlp, 0, overlapping=True)]).to_disk(tmp_path / "few.spacy")
+        docbin(gold(nlp, i, overlapping=True) for i in range(LEAST_SPANS)).to_disk(tmp_path / "dev.spacy")
         return tmp_path / "dev.spacy"
 
-    def test_it_is_the_one_with_the_highest_f_on_dev(self, dev):
-        nlp, classifier = trained(True), component(trained(True))
-        for start in (0.1, 0.9):
-            classifier.cfg["threshold"] = start
-            assert create_span_threshold(dev)(nlp) is nlp
-            assert classifier.cfg["threshold"] == 0.5  # all of 0.1 to 0.9 may be as good
+    def test_each_label_has_the_one_with_the_highest_f_on_dev(self, dev, classifier, monkeypatch):
+        docs = [gold(trained(True), i, overlapping=True) for i in range(LEAST_SPANS)]
 
-    def test_with_few_spans_it_stays(self, dev):
-        classifier = component(trained(True))
-        classifier.cfg["threshold"] = 0.35
-        create_span_threshold(dev.with_name("few.spacy"))(trained(True))
-        assert classifier.cfg["threshold"] == 0.35
-        classifier.cfg["threshold"] = 0.5
+        def scored(docs, *_):
+            # phrases are right from 0.2 on, amounts above 0.8 only
+            rows = []
+            for doc in docs:
+                spans = [(0.95, Span(doc, 0, 1, "COMPANY")), (0.22, Span(doc, 0, 4, "DEAL"))]
+                spans += [(0.9, Span(doc, 2, 4, "MONEY")), (0.78, Span(doc, 3, 4, "MONEY"))]
+                rows.append(spans)
+            return rows
 
-    def test_a_higher_one_gives_fewer_spans(self):
-        nlp, classifier = trained(True), component(trained(True))
-        counts = []
-        for threshold in (0.05, 0.5, 0.9999999):
-            classifier.cfg["threshold"] = threshold
-            counts.append(len(annotated_spans(nlp("Hooli raised $ 7 today"))))
+        monkeypatch.setattr(classifier, "scored_spans", scored)
+        choose_thresholds(classifier, docs, scored(docs))
+        assert classifier.cfg["thresholds"] == {"COMPANY": 0.5, "DEAL": 0.2, "MONEY": 0.8}
+        assert classifier.cfg["threshold"] == 0.2
+        choose_thresholds(classifier, docs[:8], scored(docs[:8]))  # too few of each label
+        assert classifier.cfg["thresholds"] == {}
+        choose_thresholds(classifier, docs[:2], scored(docs[:2]))
+        assert classifier.cfg["threshold"] == 0.2
+
+    def test_entities_have_one(self, classifier):
+        docs = [gold(trained(True), i, overlapping=False) for i in range(LEAST_SPANS)]
+        pairs = [
+            [(0.9, Span(d, 0, 1, "COMPANY")), (0.8, Span(d, 0, 2, "MONEY")), (0.3, Span(d, 2, 4, "MONEY"))]
+            for d in docs
+        ]
+        classifier.cfg["overlapping"] = False
+        choose_thresholds(classifier, docs, pairs)
+        assert (classifier.cfg["threshold"], classifier.cfg["thresholds"]) == (0.3, {})
+
+    def test_the_callback_chooses_for_a_pipeline(self, dev):
+        nlp = load_model_from_config(trained(True).config, auto_fill=True).from_bytes(
+            trained(True).to_bytes()
+        )
+        component(nlp).cfg["threshold"] = 0.9
+        assert create_span_threshold(dev)(nlp) is nlp
+        assert component(nlp).cfg["threshold"] == 0.5  # all of them may be as good
+        assert set(component(nlp).cfg["thresholds"]) == {"COMPANY", "MONEY", "DEAL"}
+
+    def test_a_higher_one_gives_fewer_spans(self, classifier):
+        def count(**thresholds: float) -> int:
+            classifier.cfg["thresholds"] = thresholds
+            return len(annotated_spans(classifier(trained(True).make_doc("Hooli raised $ 7 today"))))
+
         classifier.cfg["threshold"] = 0.5
-        assert counts[0] >= counts[1] > counts[2]
+        assert count() == 3
+        assert count(DEAL=0.9999999) == 2
+        classifier.cfg["threshold"] = 0.9999999
+        assert count(DEAL=0.05) == 1
