@@ -4,8 +4,10 @@ import deals
 import numpy as np
 import pytest
 from benchmarks import faults
+from spacy.tokens import Span
 from tiny_project import CONFIG, SMALL, broken, inject, project
 
+from components.span_classifier import set_spans
 from ie.data.records import blank
 from ie.diagnosis import recorded_training, report, thresholds, training_tests, verdict
 from ie.diagnosis.findings import Finding, ProjectData
@@ -134,6 +136,16 @@ class TestLearning:
             for a, b in zip(docs, noise, strict=True)
         )
         assert same < len(docs) / 10
+
+    def test_shuffled_spans_may_overlap_where_those_of_the_data_do(self) -> None:
+        docs = project().docs("train", blank("en").vocab)
+        for doc in docs:
+            set_spans(doc, [*doc.ents, Span(doc, 0, len(doc), "CITY")])
+            doc.set_ents([], default="outside")
+        noise = recorded_training.shuffled(docs, 0)
+        lengths = [sorted(len(span) for doc in of for span in doc.spans["sc"]) for of in (docs, noise)]
+        assert lengths[0] == lengths[1]
+        assert not any(doc.ents for doc in noise)
 
     def test_nothing_to_learn(self) -> None:
         found = list(training_tests.run(inject(faults.negative, project())))

@@ -96,6 +96,22 @@ def test_the_dictionary_marks_what_it_saw_longest_first():
     ]
 
 
+def test_rules_and_dictionary_mark_spans_in_others_where_they_may_overlap(tmp_path):
+    patterns = write_lines(
+        tmp_path / "patterns.jsonl",
+        [{"label": "COMPANY", "pattern": "Bank of York"}, {"label": "CITY", "pattern": "York"}],
+    )
+    expected = [[("Bank of York", "COMPANY"), ("York", "CITY")]]
+    nlp = baselines.rules(blank("en"), patterns=patterns, overlapping=True)
+    assert found(baselines.predict_with(nlp)(["The Bank of York"])) == expected
+    spans = [Span(start=4, end=16, label="COMPANY"), Span(start=12, end=16, label="CITY")]
+    train = [Record(text="The Bank of York", spans=spans)]
+    known = baselines.build_dictionary(train * 3, blank("en").make_doc, overlapping=True)
+    assert found([*known(["The Bank of York"])]) == expected
+    flat = baselines.build_dictionary(train * 3, blank("en").make_doc)
+    assert found([*flat(["The Bank of York"])]) == [expected[0][:1]]
+
+
 def test_the_dictionary_takes_the_label_seen_most_often():
     train = [record(f"{day} Orchard", "Orchard", label="COMPANY") for day in "abcde"]
     train += [record(f"{day} Orchard", "Orchard", label="FUND") for day in "fgh"]

@@ -206,6 +206,27 @@ def test_a_longer_span_beats_a_shorter_one_and_the_loser_is_reported():
     assert dropped == [("Atlas", "overlaps another span"), ("Growth Fund", "overlaps another span")]
 
 
+def test_spans_that_may_overlap_are_all_kept():
+    answers = [("DEAL", "Atlas raises $5m"), ("COMPANY", "Atlas"), ("MONEY", "$5m"), ("FUND", "Atlas")]
+    doc = NLP.tokenizer("Atlas raises $5m")
+    spans, dropped = ground(doc, answers, overlapping=True)
+    assert {(s.start, s.end, s.label) for s in spans} == {
+        (0, 16, "DEAL"), (0, 5, "COMPANY"), (0, 5, "FUND"), (13, 16, "MONEY")
+    }  # fmt: skip
+    assert dropped == []
+
+
+def test_a_name_within_a_longer_one_is_a_span_only_if_it_stands_nowhere_else():
+    def starts(text: str) -> list[tuple[int, int]]:
+        answers = [("COMPANY", "Atlas Growth Fund"), ("COMPANY", "Atlas")]
+        spans, dropped = ground(NLP.tokenizer(text), answers, overlapping=True)
+        assert dropped == []
+        return sorted((s.start, s.end) for s in spans)
+
+    assert starts("Atlas Growth Fund") == [(0, 5), (0, 17)]
+    assert starts("Atlas Growth Fund and Atlas") == [(0, 17), (22, 27)]
+
+
 def test_of_equally_long_spans_the_better_aligned_stays_then_the_first_said():
     text = "acme and Acme"
     spans, dropped = ground(NLP.tokenizer("Acme"), [("MONEY", "ACME"), ("COMPANY", "Acme")])

@@ -483,6 +483,22 @@ def test_overlaps_are_settled_among_the_labels_of_one_prompt_each():
     assert reasons(doc) == [("COMPANY", "Atlas", "overlaps another span")]
 
 
+def test_spans_that_may_overlap_are_in_a_group_and_so_are_the_ends_of_relations():
+    labels = {"labels": ["COMPANY", "DEAL"], "overlapping": True}
+    task = spans(form="one-label", **labels)
+    doc = ask(task, "Hooli raises $5m.", "Hooli", "Hooli raises $5m")
+    assert [(span.text, span.label_) for span in doc.spans["sc"]] == [
+        ("Hooli raises $5m", "DEAL"), ("Hooli", "COMPANY")
+    ]  # fmt: skip
+    assert (doc.ents, reasons(doc)) == ((), [])
+    record = pipeline.to_record(doc, Record(text=doc.text))
+    assert [(span.start, span.end, span.label) for span in record.spans] == [
+        (0, 16, "DEAL"), (0, 5, "COMPANY")
+    ]  # fmt: skip
+    ask(relations(labels=["RAISED"]), doc, "Hooli > Hooli raises $5m")
+    assert trace(doc)["relations"] == [(1, 0, "RAISED")]
+
+
 ALL_KINDS = spans(), spans(answer="json", template=JSON), categories(), relations()
 
 
