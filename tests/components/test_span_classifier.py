@@ -186,26 +186,29 @@ class TestThreshold:
         docbin(gold(nlp, i, overlapping=True) for i in range(LEAST_SPANS)).to_disk(tmp_path / "dev.spacy")
         return tmp_path / "dev.spacy"
 
-    def test_each_label_has_the_one_with_the_highest_f_on_dev(self, dev, classifier, monkeypatch):
+    def test_each_label_has_the_one_with_the_highest_f_of_all_on_dev(self, classifier):
         docs = [gold(trained(True), i, overlapping=True) for i in range(LEAST_SPANS)]
-
-        def scored(docs, *_):
-            # phrases are right from 0.2 on, amounts above 0.8 only
-            rows = []
-            for doc in docs:
-                spans = [(0.95, Span(doc, 0, 1, "COMPANY")), (0.22, Span(doc, 0, 4, "DEAL"))]
-                spans += [(0.9, Span(doc, 2, 4, "MONEY")), (0.78, Span(doc, 3, 4, "MONEY"))]
-                rows.append(spans)
-            return rows
-
-        monkeypatch.setattr(classifier, "scored_spans", scored)
-        choose_thresholds(classifier, docs, scored(docs))
+        scored = []
+        for doc in docs:
+            # phrases are right from 0.2 on, amounts from 0.8 on only
+            spans = [(0.95, Span(doc, 0, 1, "COMPANY")), (0.22, Span(doc, 0, 4, "DEAL"))]
+            scored.append([*spans, (0.9, Span(doc, 2, 4, "MONEY")), (0.78, Span(doc, 3, 4, "MONEY"))])
+        choose_thresholds(classifier, docs, scored)
         assert classifier.cfg["thresholds"] == {"COMPANY": 0.5, "DEAL": 0.2, "MONEY": 0.8}
         assert classifier.cfg["threshold"] == 0.2
-        choose_thresholds(classifier, docs[:8], scored(docs[:8]))  # too few of each label
+        choose_thresholds(classifier, docs[:8], scored[:8])  # too few spans of each label
         assert classifier.cfg["thresholds"] == {}
-        choose_thresholds(classifier, docs[:2], scored(docs[:2]))
-        assert classifier.cfg["threshold"] == 0.2
+        classifier.cfg["threshold"] = 0.35
+        choose_thresholds(classifier, docs[:2], scored[:2])  # and of all
+        assert classifier.cfg["threshold"] == 0.35
+
+    def test_spans_that_are_mostly_wrong_are_left_out(self, classifier):
+        docs = [gold(trained(True), i, overlapping=True) for i in range(LEAST_SPANS)]
+        names = [[(0.95, Span(doc, 0, 1, "COMPANY")), (0.9, Span(doc, 2, 4, "MONEY"))] for doc in docs]
+        phrases = [[(0.3, Span(doc, 0, 4 + (i % 5 > 0), "DEAL"))] for i, doc in enumerate(docs)]
+        choose_thresholds(classifier, docs, [a + b for a, b in zip(names, phrases, strict=True)])
+        # alone, F of phrases would be highest below 0.3, but four of five are wrong
+        assert classifier.cfg["thresholds"]["DEAL"] > 0.3
 
     def test_entities_have_one(self, classifier):
         docs = [gold(trained(True), i, overlapping=False) for i in range(LEAST_SPANS)]

@@ -15,6 +15,8 @@ from ie.data.docs import read_docs
 THRESHOLDS = [i / 20 for i in range(2, 19)]
 # With fewer annotated spans on dev, the threshold stays as it is.
 LEAST_SPANS = 20
+# How often the labels' thresholds are chosen in turn, as the best one of each depends on the others.
+ROUNDS = 3
 ScoredSpans = Sequence[tuple[float, Span]]
 
 
@@ -40,45 +42,50 @@ def create_span_threshold(path: Path) -> Callable[[Language], Language]:
 
 
 def choose_thresholds(component: SpanClassifier, gold: Sequence[Doc], scored: Sequence[ScoredSpans]) -> None:
-    """Set the threshold, and those of labels that have enough spans on dev, to those with the highest F.
+    """Set the threshold to that with the highest F, then that of each label that has enough spans on dev.
+
+    F is that of all labels together: for its sake, the rare spans of a difficult label are left out rather
+    than found among many wrong ones.
 
     Args:
         scored: the candidates of each Doc with their scores, as `SpanClassifier.scored_spans` gives them.
     """
-    overlapping = component.cfg["overlapping"]
-    hits: list[tuple[str, float, bool]] = []
+    overlapping, labels = component.cfg["overlapping"], component.labels
     expected: Counter[str] = Counter()
+    # candidates above each threshold, and how many of them are annotated, by label
+    counts = np.zeros((len(labels), len(THRESHOLDS), 2), dtype=np.int64)
     for doc, pairs in zip(gold, scored, strict=True):
         annotated = {(span.start_char, span.end_char, span.label_) for span in annotated_spans(doc)}
         expected.update(label for *_, label in annotated)
         # entities are chosen from the surest on, so a higher threshold only takes away the last ones
         kept = None if overlapping else {*without_overlaps(pairs)}
-        hits += [
-            (span.label_, score, (span.start_char, span.end_char, span.label_) in annotated)
-            for score, span in pairs
-            if kept is None or span in kept
-        ]
+        for score, span in pairs:
+            if kept is None or span in kept:
+                place = span.start_char, span.end_char, span.label_
+                reached = [score >= threshold for threshold in THRESHOLDS]
+                counts[labels.index(span.label_), reached] += (1, place in annotated)
     component.cfg["thresholds"] = {}
-    if expected.total() >= LEAST_SPANS:
-        component.cfg["threshold"] = best_threshold([hit[1:] for hit in hits], expected.total())
-    for label in component.labels if overlapping else ():
-        if expected[label] >= LEAST_SPANS:
-            of_label = [hit[1:] for hit in hits if hit[0] == label]
-            component.cfg["thresholds"][label] = best_threshold(of_label, expected[label])
+    if expected.total() < LEAST_SPANS:
+        return
+    common = _best([counts[:, i].sum(axis=0) for i in range(len(THRESHOLDS))], expected.total())
+    component.cfg["threshold"] = THRESHOLDS[common]
+    chosen = np.full(len(labels), common)
+    own = [k for k, label in enumerate(labels) if overlapping and expected[label] >= LEAST_SPANS]
+    for k in own * ROUNDS:
+        others = sum(counts[i, chosen[i]] for i in range(len(labels)) if i != k)
+        chosen[k] = _best([others + of_label for of_label in counts[k]], expected.total())
+    component.cfg["thresholds"] = {labels[k]: THRESHOLDS[chosen[k]] for k in own}
 
 
-def best_threshold(hits: Sequence[tuple[float, bool]], expected: int) -> float:
-    """The threshold with the highest F; of equal ones that closest to 0.5.
+def _best(counts: Sequence[np.ndarray], expected: int) -> int:
+    """The number of the threshold with the highest F; of equal ones that closest to 0.5.
 
     Args:
-        hits: score of each candidate, and whether it is annotated. expected: number of annotated spans.
+        counts: candidates above each threshold, and how many of them are annotated.
     """
-    scores = np.array([score for score, _ in hits])
-    right = np.array([is_right for _, is_right in hits], dtype=bool)
 
-    def quality(threshold: float) -> tuple[float, float]:
-        kept = scores >= threshold
-        f = 2 * int(right[kept].sum()) / (int(kept.sum()) + expected)
-        return round(f, 4), -abs(threshold - 0.5)
+    def quality(i: int) -> tuple[float, float]:
+        candidates, right = map(int, counts[i])
+        return round(2 * right / (candidates + expected), 4), -abs(THRESHOLDS[i] - 0.5)
 
-    return max(THRESHOLDS, key=quality)
+    return max(range(len(THRESHOLDS)), key=quality)
