@@ -21,11 +21,12 @@ from ie.data import options, splits
 from ie.data.config import DataConfig, load_data_config
 from ie.data.formats import interchange
 from ie.review import first_model
-from ie.review.settings import ReviewSettings
+from ie.review.settings import BeginSection, ReviewSettings
 from ie.setup import demo
 from ie.setup.inputs import Inputs, Sources, read_inputs
 from ie.setup.plan import GOLD, TEXTS, Plan, Target, make_plan
 from ie.setup.project_file import md5
+from ie.setup.shares import fit_shares
 from ie.status.snapshot import ProjectPaths, read_snapshot
 from ie.status.terminal import print_lines
 
@@ -75,6 +76,8 @@ def main(
         scheme=scheme,
     )
     inputs = read_inputs(sources, settings)
+    begin = load_settings(REVIEW, ReviewSettings).order.begin
+    settings = fit_shares(settings, inputs, begin.model_dump())
     plan = make_plan(inputs, sources, target, settings)
     if overwrite != "yes":
         refuse_loss(GOLD, plan.files[GOLD] or "")
@@ -89,13 +92,12 @@ def main(
             f"Outputs for earlier texts, but outside of this folder, so they stay: {listing(plan.linked)}."
         )
     msg.good("`git diff` shows every change; `git checkout .` undoes all but the removal of outputs.")
-    say_what_is_missing(inputs, settings)
+    say_what_is_missing(inputs, settings, begin)
     print_lines(read_snapshot(ProjectPaths(scheme=scheme, data=DATA)))
 
 
-def say_what_is_missing(inputs: Inputs, settings: DataConfig) -> None:
+def say_what_is_missing(inputs: Inputs, settings: DataConfig, begin: BeginSection) -> None:
     """Name the reviewed texts that a first model lacks; `review` asks for them in the same way."""
-    begin = load_settings(REVIEW, ReviewSettings).order.begin
     split = settings.assign(inputs.gold, inputs.texts)
     shares = splits.shares(settings.split.test_percent, settings.split.dev_percent)
     missing = first_model.missing(begin, {part: len(getattr(split, part)) for part in splits.SIDES})

@@ -125,6 +125,19 @@ def test_it_ends_with_the_next_step(project, sales, capsys):
     assert output.endswith("Next weasel run all: it trains, measures and packages")
 
 
+def test_shares_fit_a_small_set(project, tmp_path, capsys):
+    few = write_lines(tmp_path / "few.jsonl", (annotated(text, n) for n, text in enumerate(TEXTS[:12])))
+    before = Path("configs/data.cfg").read_text("utf-8")
+    outcome = init(capsys, annotations=few)
+    assert "A first model needs" not in outcome.output
+    assert "30 and 15 % for test and dev, not 37 and 10 %" in " ".join(outcome.output.split())
+    changed = set(Path("configs/data.cfg").read_text("utf-8").splitlines()) - set(before.splitlines())
+    assert changed == {"test_percent = 30", "dev_percent = 15"}
+    # raw texts alone: review finds enough of each part
+    assert init(capsys, texts=few, labels="BUYER", overwrite="yes").status == 0
+    assert "dev_percent = 15" in Path("configs/data.cfg").read_text("utf-8")
+
+
 def test_raw_texts_are_reviewed_next(project, sales, capsys):
     output = init(capsys, texts=sales, labels="BUYER").output
     assert "Status 30 texts, none reviewed" in output

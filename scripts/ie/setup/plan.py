@@ -16,7 +16,7 @@ from ie.core.errors import UserError
 from ie.core.files import json_text, read_text
 from ie.core.settings import read_config
 from ie.data import language, mined_rules, options
-from ie.data.config import DataConfig
+from ie.data.config import DataConfig, load_data_config
 from ie.data.gazetteer import read_gazetteer
 from ie.data.pinned import read_pinned
 from ie.data.records import Record, accepted
@@ -87,7 +87,7 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
     names_label = _plan_names(plan, inputs, sources.names, target)
     money_label = target.money_label if target.money_label in inputs.labels["span"] else ""
     plan.files[target.scheme] = llm_config(target.scheme, inputs, target.lang)
-    _plan_configs(plan, inputs, target, names_label, money_label)
+    _plan_configs(plan, inputs, target, names_label, money_label, data)
     config = _training_config(inputs)
     variables = {
         "config": config,
@@ -176,8 +176,10 @@ def _plan_names(plan: Plan, inputs: Inputs, source: Path | None, target: Target)
     return label
 
 
-def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, money_label: str) -> None:
-    """The language in all configs, and the labels in those that name some."""
+def _plan_configs(
+    plan: Plan, inputs: Inputs, target: Target, names_label: str, money_label: str, data: DataConfig
+) -> None:
+    """The language in all configs, the labels in those that name some, and the shares of the split."""
     configs = {path: ConfigFile(path) for path in sorted(Path("configs").glob("*.cfg"))}
     configs.pop(target.scheme, None)
 
@@ -189,6 +191,7 @@ def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, 
         if one.has("nlp", "lang"):
             one.set("nlp", lang=target.lang)
     config("data").set("texts", lang=target.lang)
+    _set_shares(plan, config("data"), data)
     # Author and address stay: they are those of the person who works here.
     config("package").set("package", description="", license="")
     if inputs.labels["category"]:
@@ -204,6 +207,17 @@ def _plan_configs(plan: Plan, inputs: Inputs, target: Target, names_label: str, 
         config("serve").set("limits", stretch=longest)
     _drop_deals(config("database"), config("ask"), inputs.labels["relation"])
     plan.files |= {path: str(one) for path, one in configs.items()}
+
+
+def _set_shares(plan: Plan, config: ConfigFile, data: DataConfig) -> None:
+    before, after = load_data_config(config.path).split, data.split
+    if after == before:
+        return
+    changed = {name: value for name, value in after.model_dump().items() if value != getattr(before, name)}
+    config.set("split", **changed)
+    shares, usual = (f"{one.test_percent:g} and {one.dev_percent:g} %" for one in (after, before))
+    why = f"{shares} for test and dev, not {usual}: so each part has enough texts for a first model"
+    plan.summary.append((f"[split] of {config.path.as_posix()}", why))
 
 
 def _drop_deals(database: ConfigFile, ask: ConfigFile, relations: Sequence[str]) -> None:
