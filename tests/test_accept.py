@@ -137,12 +137,15 @@ def test_unsure_rows_go_to_review_the_least_sure_first(tmp_path: Path) -> None:
     applied = acceptance.divide(texts, threshold, "rows")
     assert (applied.answers, applied.accepted, applied.whole, applied.unsure) == (6, 3, 1, 3)
     records[4].spans[0].kb_id = "7"
+    records[4].spans[1].money = {"low": "5", "high": "8", "currency": "EUR"}
+    records[0].spans[1].money = {"low": None, "high": None, "currency": None}
     listed = list(acceptance.to_review(applied.least_sure, threshold, "rows", {"7": "Iona"}))
     assert [line["text"] for line in listed] == ["E F", "I J", "A B"]
     assert listed[0]["why"].endswith("; the least sure: E INVESTOR F (no confidence)")
     assert listed[2]["why"] == "1 of 2 rows are less sure than .95; the least sure: A INVESTOR B (.70)"
     assert [line["unsure"] for line in listed] == [[1], [0], [0]]
     assert [line["spans"][0].get("name") for line in listed] == [None, "Iona", None]
+    assert [line["spans"][1].get("value") for line in listed] == [None, "5-8 EUR", None]
     write_jsonl(tmp_path / "unsure.jsonl", listed)
     first, *_, last = selection.less_sure(tmp_path / "unsure.jsonl")
     # the sure row of the same text isn't asked

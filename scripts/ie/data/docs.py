@@ -1,7 +1,8 @@
 """Records as spaCy's Docs, and Docs as records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import spacy
 from spacy.language import Language
@@ -92,11 +93,17 @@ def pipeline_record(doc: Doc) -> Record:
                 setattr(span, name, probability)
         if money := ent._.money if ent.has_extension("money") else None:
             span.money = money
-            if money["low"] is not None:
-                ends = dict.fromkeys((money["low"], money["high"]))
-                span.value = f"{'-'.join(ends)} {money['currency']}"
+            if value := gold_value(money):
+                span.value = value
     record.relations = [Relation(**relation) for relation in doc._.relations]
     return record
+
+
+def gold_value(money: Mapping[str, Any]) -> str:
+    """A predicted amount in the form of gold, "" if it isn't definite."""
+    if money["low"] is None:
+        return ""
+    return f"{'-'.join(dict.fromkeys((money['low'], money['high'])))} {money['currency']}"
 
 
 def docbin(docs: Iterable[Doc]) -> DocBin:

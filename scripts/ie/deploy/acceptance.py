@@ -18,8 +18,8 @@ from wasabi import msg
 from ie.core.errors import UserError
 from ie.core.stats import Estimate, decimals
 from ie.core.text import one_line
-from ie.data.docs import pipeline_record, to_doc
-from ie.data.records import Record
+from ie.data.docs import gold_value, pipeline_record, to_doc
+from ie.data.records import Record, Span
 from ie.deploy.watch.applied import AppliedText
 from ie.evaluation import confidence, database_rows
 from ie.evaluation.confidence import Answer, Answers, Threshold
@@ -201,7 +201,7 @@ def to_review(
         why = f"{len(below)} of {len(sure)} {unit} are less sure than {decimals(threshold.confidence, 2)}"
         row: dict[str, Any] = {
             "text": record.text,
-            "spans": [_named(span.model_dump(exclude_unset=True), names) for span in record.spans],
+            "spans": [_as_gold(span, names) for span in record.spans],
             "why": why,
             "meta": {"accept": {"file": applied.file, "row": applied.row}},
         }
@@ -212,9 +212,14 @@ def to_review(
         yield row
 
 
-def _named(span: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    name = names.get(span.get("kb_id", ""))
-    return span | {"name": name} if name else span
+def _as_gold(span: Span, names: Mapping[str, str]) -> dict[str, Any]:
+    """A span with the name of its entry and the value of its amount, as in gold."""
+    values = span.model_dump(exclude_unset=True)
+    if name := names.get(values.get("kb_id", "")):
+        values["name"] = name
+    if value := gold_value(values["money"]) if values.get("money") else "":
+        values["value"] = value
+    return values
 
 
 def row_in_words(record: Record, number: int) -> str:

@@ -92,6 +92,9 @@ class ReviewState:
         self._chosen = {item.text: item for item in chosen}
         self.selection = selection
         self.texts = [item.text for item in chosen] if selection else list(texts)
+        if any(item.applied for item in chosen):
+            # no row can be asked of blind parts, so these come last
+            self.texts.sort(key=lambda text: self.side(text) in settings.review.blind)
         self._texts = ReviewTexts(self.texts)
         self._groups: dict[str, AnnotatorGroup] = {}
         self._entries: set[str] = set()

@@ -175,6 +175,21 @@ def test_blind_texts_are_shown_without_rows_and_suggestions(tmp_path: Path) -> N
     assert "rows" not in item["why"]
 
 
+def test_blind_texts_come_last(tmp_path: Path) -> None:
+    lines = []
+    for text in texts(12):
+        name, amount = text.split()[0], text.split()[4]
+        spans = [span(text, name, "COMPANY"), span(text, amount, "MONEY")]
+        lines.append(other(text=text, spans=spans))
+    review = project(tmp_path, *lines, blind=("test",))
+    blind = [review.engine.side(text) == "test" for text in review.engine.texts]
+    assert 0 < sum(blind) < 12
+    assert blind == sorted(blind)
+    # the others stay in their order, the least sure first
+    train = [text for text in texts(12) if review.engine.side(text) != "test"]
+    assert review.engine.texts[: len(train)] == train
+
+
 def test_a_text_in_gold_has_no_rows(tmp_path: Path) -> None:
     record = {"text": DEAL, "spans": [span(DEAL, "Hooli", "COMPANY")]}
     review = project(tmp_path, deal(), gold=[record])
