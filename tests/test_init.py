@@ -104,11 +104,11 @@ def test_annotations_make_a_project(project, sales, capsys):
     assert [record.text for record in gold] == TEXTS
     assert len(read_records(Path("assets/texts.jsonl"))) == 30
     values = variables()
-    assert (values["name"], values["config"], values["database"]) == ("en_sales", "crf", "sales")
+    assert (values["name"], values["config"], values["database"]) == ("en_sales", "crf-tags", "sales")
     assert (values["gazetteer_label"], values["money_label"]) == ("", "")
     # comments and layout stay: a few lines differ, in place
     after = Path("project.yml").read_text("utf-8")
-    assert len(set(after.splitlines()) - set(before.splitlines())) < 12
+    assert len(set(after.splitlines()) - set(before.splitlines())) < 13
     assert after.count("#") == before.count("#")
     assets = {asset["dest"]: asset for asset in srsly.read_yaml("project.yml")["assets"]}
     assert assets["assets/texts.jsonl"]["checksum"] == md5(Path("assets/texts.jsonl").read_text("utf-8"))
@@ -267,7 +267,7 @@ def test_annotations_that_overlap_choose_their_config(project, tmp_path, sales, 
     assert len(read_records(Path("assets/reviewed.jsonl"), labels=scheme)[0].spans) == 3
     outcome = init(capsys, annotations=sales, overwrite="yes")
     assert "overlap" not in outcome.output
-    assert (load_scheme(Path("configs/llm.cfg")).overlapping, variables()["config"]) == (False, "crf")
+    assert (load_scheme(Path("configs/llm.cfg")).overlapping, variables()["config"]) == (False, "crf-tags")
 
 
 @pytest.mark.parametrize(

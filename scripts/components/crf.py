@@ -3,7 +3,8 @@
 Features of a token are words, affixes and shapes in a window around it, and what a dictionary of the
 annotated names says. The dictionary is collected from the training texts. In training, each text is looked up
 in a dictionary of the other texts only: otherwise every name would be known, and the weights would trust the
-dictionary more than new texts justify.
+dictionary more than new texts justify. If the config names a general pipeline, such as spaCy's for English,
+the tags and entities that it finds are features as well (stacking, Wolpert 1992).
 
 Texts without capitals, and texts in capitals alone, have weights of their own, learned from the training
 texts in lower case. Other texts are scored as if there were no such weights.
@@ -21,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import spacy
 import srsly
 from spacy.lang.lex_attrs import word_shape
 from spacy.language import Language
@@ -28,8 +30,9 @@ from spacy.pipeline import Pipe
 from spacy.strings import hash_string
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_get_examples
-from spacy.util import from_bytes, from_disk, to_bytes, to_disk
+from spacy.util import from_bytes, from_disk, load_model_from_config, minibatch, to_bytes, to_disk
 from spacy.vocab import Vocab
+from thinc.api import Config
 
 REQUIREMENTS: tuple[str, ...] = ()
 # Neighbours on each side whose words count.
@@ -44,6 +47,8 @@ NEVER = -(10**9)
 KEPT = 50_000
 # Characters of a token that count in features: longer tokens are addresses and the like.
 LONGEST = 40
+# What the components of a general pipeline set whose answers are features, or lead to them.
+GENERAL = {"doc.tensor", "token.tag", "doc.ents"}
 # Parts of the training texts; each is looked up in a dictionary of the others.
 FOLDS = 5
 OUTSIDE = "O"
@@ -61,7 +66,9 @@ class CrfRecogniser(Pipe):
         name: of the component.
         settings: `c1`, `c2`: L1 and L2 regularisation; more L1 makes a smaller model. `max_iterations`: of
             L-BFGS. `min_count`: how often a feature must occur in the training texts. `dictionary`: whether
-            to use one. `caseless`: whether texts of a single case have weights of their own.
+            to use one. `caseless`: whether texts of a single case have weights of their own. `general`: the
+            name or the folder of a pipeline whose tags and entities are features. It becomes part of the
+            component. Empty for none.
         scorer: of spaCy, for entities.
     """
 
@@ -70,6 +77,7 @@ class CrfRecogniser(Pipe):
         self.name = name
         self.scorer = scorer
         self.cfg: dict[str, Any] = {"labels": [], **settings}
+        self.general: Language | None = None
         self._set(_no_weights())
 
     @property
@@ -92,20 +100,58 @@ class CrfRecogniser(Pipe):
             self.vocab.strings.add(label)
 
     def __call__(self, doc: Doc) -> Doc:
-        words = [(token.text, token.shape_) for token in doc]
-        weights = self._cased
-        if self._caseless is not self._cased and has_one_case(words):
-            weights, words = self._caseless, in_lower_case(words)
-        if len(weights.tags) > 1 and words:
-            known = None
-            if self.cfg["dictionary"]:
-                known = self._dictionary.features([text.lower() for text, _ in words])
-            tags = viterbi(weights.scores(words, known), weights.transitions)
-            found = [Span(doc, *span) for span in from_tags([weights.tags[tag] for tag in tags])]
-            taken = {i for ent in doc.ents for i in range(ent.start, ent.end)}
-            free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
-            doc.set_ents([*doc.ents, *free], default="outside")
+        self._set_entities([doc])
         return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Set the entities of Docs; the general pipeline reads `batch_size` of them at a time."""
+        handle_error = self.get_error_handler()
+        for docs in minibatch(stream, batch_size):
+            try:
+                self._set_entities(docs)
+            except Exception as error:  # as spaCy's own components do
+                handle_error(self.name, self, docs, error)
+            else:
+                yield from docs
+
+    def _set_entities(self, docs: Sequence[Doc]) -> None:
+        texts, caseless = [], []
+        for doc in docs:
+            words = [(token.text, token.shape_) for token in doc]
+            caseless.append(self._caseless is not self._cased and has_one_case(words))
+            texts.append(in_lower_case(words) if caseless[-1] else words)
+        known = self._known(docs, texts, map(self._looked_up, texts))
+        for doc, words, rows, is_caseless in zip(docs, texts, known, caseless, strict=True):
+            weights = self._caseless if is_caseless else self._cased
+            if len(weights.tags) > 1 and words:
+                tags = viterbi(weights.scores(words, rows), weights.transitions)
+                found = [Span(doc, *span) for span in from_tags([weights.tags[tag] for tag in tags])]
+                taken = {i for ent in doc.ents for i in range(ent.start, ent.end)}
+                free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
+                doc.set_ents([*doc.ents, *free], default="outside")
+
+    def _looked_up(self, words: Sequence[Word]) -> list[list[str]]:
+        """What the dictionary says of each token."""
+        return self._dictionary.features([text.lower() for text, _ in words])
+
+    def _known(
+        self, docs: Sequence[Doc], texts: Sequence[Sequence[Word]], looked_up: Iterable[list[list[str]]]
+    ) -> Iterator[list[list[str]] | None]:
+        """The features of each token of each text by the dictionary and the general pipeline.
+
+        Args:
+            texts: the Docs' words, or these in lower case. looked_up: features by the dictionary.
+        """
+        if not self.general:
+            yield from looked_up if self.cfg["dictionary"] else (None for _ in texts)
+            return
+        spaces = [[bool(token.whitespace_) for token in doc] for doc in docs]
+        general = general_features(self.general, texts, spaces)
+        if not self.cfg["dictionary"]:
+            yield from general
+            return
+        for rows, others in zip(looked_up, general, strict=True):
+            yield [row + other for row, other in zip(rows, others, strict=True)]
 
     def initialize(
         self,
@@ -132,29 +178,40 @@ class CrfRecogniser(Pipe):
             for gold in golds
         ]
         dictionary = collect(texts) if self.cfg["dictionary"] else Dictionary({}, {})
-        known = list(map(list, map(around, held_out_features(texts)))) if self.cfg["dictionary"] else None
+        looked_up = list(held_out_features(texts)) if self.cfg["dictionary"] else []
+        self.general = load_general(self.cfg["general"]) if self.cfg["general"] else None
         words = [[(token.text, token.shape_) for token in gold] for gold in golds]
         tags = [
             [UNKNOWN if i in unknown else tag for i, tag in enumerate(to_tags(len(words), spans))]
             for words, spans, unknown in texts
         ]
-        weights = fit(all_features(words, known), tags, self.cfg)
+        weights = fit(all_features(words, self._known(golds, words, looked_up)), tags, self.cfg)
         if self.cfg["caseless"]:
             lower = list(map(in_lower_case, words))
             # in a script without capitals they would be the same weights again
             if lower != words:
+                known = self._known(golds, lower, looked_up)
                 weights["caseless"] = fit(all_features(lower, known), tags, self.cfg)
         self._set(weights | {"phrases": dictionary.phrases, "words": dictionary.words})
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Settings, labels and weights."""
         return to_bytes(
-            {"cfg": lambda: srsly.json_dumps(self.cfg).encode(), "weights": self._packed}, exclude
+            {
+                "cfg": lambda: srsly.json_dumps(self.cfg).encode(),
+                "weights": self._packed,
+                "general": lambda: srsly.msgpack_dumps(pipeline_bytes(self.general)),
+            },
+            exclude,
         )
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "CrfRecogniser":
         """Settings, labels and weights, as `to_bytes` gave them."""
-        setters = {"cfg": lambda b: self.cfg.update(srsly.json_loads(b)), "weights": self._unpack}
+        setters: dict[str, Callable[[bytes], Any]] = {
+            "cfg": lambda b: self.cfg.update(srsly.json_loads(b)),
+            "weights": self._unpack,
+            "general": lambda b: setattr(self, "general", pipeline_from_bytes(srsly.msgpack_loads(b))),
+        }
         from_bytes(data, setters, exclude)
         return self
 
@@ -164,6 +221,8 @@ class CrfRecogniser(Pipe):
             "cfg": lambda p: srsly.write_json(p.with_suffix(".json"), self.cfg),
             "weights": lambda p: p.with_suffix(".msgpack").write_bytes(self._packed()),
         }
+        if self.general:
+            parts["general"] = self.general.to_disk
         to_disk(Path(path), parts, exclude)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "CrfRecogniser":
@@ -171,6 +230,7 @@ class CrfRecogniser(Pipe):
         parts: dict[str, Callable[[Path], Any]] = {
             "cfg": lambda p: self.cfg.update(srsly.read_json(p.with_suffix(".json"))),
             "weights": lambda p: self._unpack(p.with_suffix(".msgpack").read_bytes()),
+            "general": lambda p: setattr(self, "general", spacy.load(p) if p.exists() else None),
         }
         from_disk(Path(path), parts, exclude)
         return self
@@ -203,7 +263,7 @@ class Weights:
         """(tokens, tags): the sum of the weights of each token's features.
 
         Args:
-            known: features of each token by the dictionary, if there is one.
+            known: features of each token by the dictionary and the general pipeline, if there are any.
         """
         n, width = len(words), len(self.tags)
         scores = np.empty((n, width), dtype="int32")
@@ -367,6 +427,56 @@ def held_out_features(texts: Sequence[TrainingText]) -> Iterator[list[list[str]]
         yield others[fold].features(text.words)
 
 
+def load_general(name: str) -> Language:
+    """The parts of a general pipeline that find tags and entities.
+
+    Args:
+        name: of an installed package, or a folder.
+
+    Raises:
+        OSError: there is no such pipeline.
+        ValueError: it sets neither tags nor entities.
+    """
+    pipeline = spacy.load(name)
+    wanted = [part for part in pipeline.pipe_names if GENERAL & {*pipeline.get_pipe_meta(part).assigns}]
+    if not any("doc.tensor" not in pipeline.get_pipe_meta(part).assigns for part in wanted):
+        raise ValueError(f"general = {name!r}: this pipeline sets neither tags nor entities")
+    for part in {*pipeline.component_names} - {*wanted}:
+        pipeline.remove_pipe(part)
+    return pipeline
+
+
+def general_features(
+    pipeline: Language, texts: Iterable[Sequence[Word]], spaces: Iterable[Sequence[bool]]
+) -> Iterator[list[list[str]]]:
+    """The tag and the entity of each token of each text, as a general pipeline sees them.
+
+    Args:
+        spaces: whether each token has a space after it.
+    """
+    with pipeline.memory_zone():  # new words don't stay in its vocabulary
+        docs = (
+            Doc(pipeline.vocab, [word for word, _ in words], after)
+            for words, after in zip(texts, spaces, strict=True)
+        )
+        rows = []
+        for doc in pipeline.pipe(docs):
+            entities = to_tags(len(doc), [(ent.start, ent.end, ent.label_) for ent in doc.ents])
+            pairs = zip(doc, entities, strict=True)
+            rows.append([[f"tag={token.tag_}", f"entity={entity}"] for token, entity in pairs])
+    yield from rows
+
+
+def pipeline_bytes(pipeline: Language | None) -> list[Any]:
+    """The config and the data of a pipeline; nothing of none."""
+    return [pipeline.config.to_str(), pipeline.to_bytes()] if pipeline else []
+
+
+def pipeline_from_bytes(parts: Sequence[Any]) -> Language | None:
+    """The pipeline of `pipeline_bytes`."""
+    return load_model_from_config(Config().from_str(parts[0])).from_bytes(parts[1]) if parts else None
+
+
 def around(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
     """The features of each token and of both its neighbours."""
     for i, row in enumerate(rows):
@@ -387,23 +497,22 @@ def in_lower_case(words: Sequence[Word]) -> list[Word]:
 
 
 def all_features(
-    texts: Sequence[Sequence[Word]], known: Sequence[Sequence[Sequence[str]]] | None
+    texts: Sequence[Sequence[Word]], known: Iterable[Sequence[Sequence[str]] | None]
 ) -> Iterator[list[list[str]]]:
     """The features of each token of each text.
 
     Args:
-        known: those by the dictionary, if there is one.
+        known: those by the dictionary and the general pipeline, for each text.
     """
-    for i, words in enumerate(texts):
+    for words, others in zip(texts, known, strict=True):
         rows = own_features(words)
-        if known:
-            for row, others in zip(rows, known[i], strict=True):
-                row += others
+        for row, other in zip(rows, around(others or [[]] * len(words)), strict=True):
+            row += other
         yield rows
 
 
 def own_features(words: Sequence[Word]) -> list[list[str]]:
-    """The features of each token of a text, without those of the dictionary."""
+    """The features of each token of a text, without those of the dictionary and the general pipeline."""
     rows = [["bias", *pairs] for pairs in pair_features([text.lower() for text, _ in words])]
     for i, row in enumerate(rows):
         for offset in OFFSETS:
@@ -567,6 +676,7 @@ def _no_weights() -> dict[str, Any]:
         "min_count": 1,
         "dictionary": True,
         "caseless": True,
+        "general": "",
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -580,6 +690,7 @@ def make_crf(
     min_count: int,
     dictionary: bool,
     caseless: bool,
+    general: str,
     scorer: Callable | None,
 ) -> CrfRecogniser:
     """The `crf` component; see CrfRecogniser for its settings."""
@@ -590,5 +701,6 @@ def make_crf(
         "min_count": min_count,
         "dictionary": dictionary,
         "caseless": caseless,
+        "general": general,
     }
     return CrfRecogniser(nlp.vocab, name, settings, scorer)

@@ -1,6 +1,7 @@
 """The recogniser `crf`: what it learns, that it is stored whole, and what odd input does to it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_scores_are_the_sums_of_all_weights() -> None:
     for text, _ in [*TEXTS, ("Velto fell in Brass Harbour, Oslo.", [])]:
         words = [(token.text, token.shape_) for token in nlp.make_doc(text)]
         known = component._dictionary.features([text.lower() for text, _ in words])
-        (rows,) = crf.all_features([words], [list(crf.around(known))])
+        (rows,) = crf.all_features([words], [known])
         weights = component._cased
         expected = [sum(weights.feature_scores(feature) for feature in row) for row in rows]
         assert np.array_equal(weights.scores(words, known), expected)
@@ -102,6 +103,65 @@ def test_texts_of_one_case_have_weights_of_their_own() -> None:
         assert np.array_equal(component.weights[key], plain.weights[key])
     copy = spacy.blank("en").add_pipe("crf", name="ner").from_bytes(component.to_bytes())
     assert copy._caseless is copy._cased
+
+
+# Nothing but a list tells the names of companies from others.
+LISTED, UNLISTED = (
+    [f"{first}{second}{letter}" for first in "BDG" for second in "aeou"] for letter in ("x", "z")
+)
+SIMILAR: list[Labelled] = [
+    *((f"I saw {name} there.", [(name, "COMPANY")]) for name in LISTED),
+    *((f"I saw {name} there.", []) for name in UNLISTED),
+]
+
+
+@pytest.fixture(scope="module")
+def general(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A general pipeline with a list of names, and a part that is of no use."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    names = [*LISTED, "Kaq"]
+    patterns = [{"label": "ORG", "pattern": [{"LOWER": name.lower()}]} for name in names]
+    nlp.add_pipe("entity_ruler").add_patterns(patterns)
+    folder = tmp_path_factory.mktemp("general") / "pipeline"
+    nlp.to_disk(folder)
+    return folder
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_the_answers_of_a_general_pipeline_are_features(general: Path, dictionary: bool) -> None:
+    nlp, _ = train(SIMILAR, general=str(general), dictionary=dictionary)
+    assert found(nlp, "I saw Kaq there.") == [("Kaq", "COMPANY")]
+    assert found(nlp, "i saw kaq there.") == [("kaq", "COMPANY")]
+    assert found(nlp, "I saw Waq there.") == []
+
+
+def test_a_general_pipeline_becomes_part_of_the_component(general: Path, tmp_path: Path) -> None:
+    nlp, component = train(SIMILAR, general=str(general))
+    assert component.general.pipe_names == ["entity_ruler"]
+    nlp.to_disk(tmp_path)
+    copies = [spacy.load(tmp_path), spacy.blank("en")]
+    copies[1].add_pipe("crf", name="ner").from_bytes(component.to_bytes())
+    texts = ["I saw Kaq there.", "i saw kaq there.", "", "I saw Waq there.", *(text for text, _ in SIMILAR)]
+    expected = [found(nlp, text) for text in texts]
+    size = len(component.general.vocab.strings)
+    for copy in copies:
+        assert copy.get_pipe("ner").to_bytes() == component.to_bytes()
+        docs = copy.pipe(texts, batch_size=2)
+        assert [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs] == expected
+        found(copy, "Qwertz uiop.")
+        # words of texts don't stay in its vocabulary
+        assert len(copy.get_pipe("ner").general.vocab.strings) <= size
+
+
+def test_a_general_pipeline_must_be_there_and_of_use(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no_such_pipeline"):
+        train(general="no_such_pipeline")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(tmp_path)
+    with pytest.raises(ValueError, match="sets neither tags nor entities"):
+        train(general=str(tmp_path))
 
 
 def test_the_best_sequence_is_found_and_ties_go_to_the_first_tag() -> None:

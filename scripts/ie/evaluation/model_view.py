@@ -81,7 +81,9 @@ def read_view(nlp: Language) -> View:
         return View(notes=["The pipeline has no entity recogniser that is trained."])
     name = recognisers[0]
     if components[name]["factory"] == "crf":
-        return View(name, CRF_ATTRS, crf.WINDOW, [CRF_NOTE])
+        general = components[name].get("general")
+        others = [f"It is also given the tags and entities that {general} finds."] if general else []
+        return View(name, CRF_ATTRS, crf.WINDOW, [CRF_NOTE, *others])
     model = components[name].get("model", {})
     inner = model.get("tok2vec", model)
     if "Listener" in str(inner.get("@architectures", "")):

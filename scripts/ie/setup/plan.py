@@ -88,7 +88,7 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
     money_label = target.money_label if target.money_label in inputs.labels["span"] else ""
     plan.files[target.scheme] = llm_config(target.scheme, inputs, target.lang)
     _plan_configs(plan, inputs, target, names_label, money_label, data)
-    config = _training_config(inputs)
+    config = _training_config(inputs, target.lang)
     variables = {
         "config": config,
         "name": target.package,
@@ -121,10 +121,13 @@ def make_plan(inputs: Inputs, sources: Sources, target: Target, data: DataConfig
     return plan
 
 
-def _training_config(inputs: Inputs) -> str:
+def _training_config(inputs: Inputs, lang: str) -> str:
     if inputs.categories_only:
         return "categories" if inputs.exclusive else "multilabel"
-    return "spancat" if inputs.overlapping else options.CONFIG.stem
+    if inputs.overlapping:
+        return "spancat"
+    # It is better with few examples, and no worse with many (see docs/benchmarks.md).
+    return "crf-tags" if lang == "en" else options.CONFIG.stem
 
 
 def _plan_data(plan: Plan, inputs: Inputs, split: Split, nlp: Language) -> None:

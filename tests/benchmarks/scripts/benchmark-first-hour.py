@@ -30,9 +30,9 @@ def main(
     seeds: Annotated[int, typer.Option(help="Orders and trainings of each policy.", min=1)] = 5,
     pool: Annotated[int, typer.Option(help="Texts to review; the LLM reads them.", min=1)] = 300,
     test: Annotated[int, typer.Option(help="Test texts at most; nobody reviews them.", min=1)] = 400,
-    max_steps: options.MaxSteps = 400,
+    max_steps: options.MaxSteps = 0,
     data_sets: Annotated[Path, typer.Option(help="Folder with the public sets.")] = Path("data"),
-    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/efficient.cfg"),
+    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/crf.cfg"),
     llm_config: Annotated[Path, typer.Option(help="Config of the LLM, with the demo's labels.")] = Path(
         "configs/llm.cfg"
     ),
