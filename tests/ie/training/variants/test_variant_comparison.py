@@ -61,8 +61,8 @@ class TestParse:
             (",", r"names no config of"),
             (
                 "efficient,fast",
-                r"fast\.cfg doesn't exist; --variants takes some of: crf, efficient, pretrain, transfer, "
-                r"transformer, vectors",
+                r"fast\.cfg doesn't exist; --variants takes some of: crf, crf-tags, efficient, pretrain, "
+                r"spancat, transfer, transformer, vectors",
             ),
             ("efficient,llm", r"llm\.cfg trains no entity recogniser"),
             ("efficient,efficient", r"names 'efficient' twice"),
