@@ -293,6 +293,18 @@ def test_a_right_row_replaces_spans_that_it_overlaps(tmp_path: Path) -> None:
     assert shown(record) == (["Corda", "$9m for"], [("Corda", "$9m for")])
 
 
+@pytest.mark.parametrize("part", ["Corda raised", "Corda"])
+def test_the_spans_of_a_row_may_overlap_where_spans_may(tmp_path: Path, part: str) -> None:
+    line = other(spans=[span(OTHER, "Corda", "COMPANY"), span(OTHER, part, "MONEY")])
+    review = project(tmp_path, line, overlapping=True)
+    review.step(row="yes")
+    review.run()
+    (record,) = review.gold()
+    (relation,) = record.relations
+    ends = [record.spans[n] for n in (relation.head, relation.child)]
+    assert [(OTHER[s.start : s.end], s.label) for s in ends] == [("Corda", "COMPANY"), (part, "MONEY")]
+
+
 def test_spans_are_moved_to_words(tmp_path: Path) -> None:
     line = other()
     line["spans"][0]["end"] -= 2
