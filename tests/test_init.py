@@ -116,6 +116,7 @@ def test_annotations_make_a_project(project, sales, capsys):
     assert ("SELLER", [{"LOWER": "velto"}]) in [(rule["label"], rule["pattern"]) for rule in rules]
     assert "right in texts held out" in rules[0]["id"]
     assert "undefined" not in outcome.output
+    assert "raise F most with few examples" in " ".join(outcome.output.split())
 
 
 def test_it_ends_with_the_next_step(project, sales, capsys):
