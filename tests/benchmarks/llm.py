@@ -150,8 +150,8 @@ class _Echo(Provider):
     def __init__(self) -> None:
         self.identity = {"model": "echo"}
 
-    async def ask(self, prompts: list[Prompt]) -> list[Answer]:
-        return [Answer("yes", prompt_tokens=1, completion_tokens=1) for _ in prompts]
+    async def ask(self, prompt: Prompt) -> Answer:
+        return Answer("yes", prompt_tokens=1, completion_tokens=1)
 
 
 def overhead(n: int) -> dict[str, float]:
@@ -204,15 +204,14 @@ async def one_by_one(prompts: list[Prompt], provider: EmbeddedProvider) -> tuple
     Returns:
         The answers, and the seconds they took without the start of the server.
     """
-    single = replace(provider, workers=1, slots=1, threads=usable_cores())
+    single = replace(provider, workers=1, threads=usable_cores())
     try:
         server = await (await single._start()).get()
         begun = time.perf_counter()
         contents = []
         for prompt in prompts:
-            body = single._body([prompt]) | {"cache_prompt": False, "id_slot": 0}
-            replies = await single._post(server, "/completion", body)
-            contents.append((replies[0] if isinstance(replies, list) else replies)["content"])
+            body = single._body(prompt) | {"cache_prompt": False, "id_slot": 0}
+            contents.append((await single._post(server, "/completion", body))["content"])
         return contents, time.perf_counter() - begun
     finally:
         await single.close()

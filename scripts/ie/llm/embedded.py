@@ -9,7 +9,6 @@ import os
 import secrets
 import tempfile
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import psutil
 
 from ie.core.errors import UserError
-from ie.core.files import json_text, sha256_file, write_json
+from ie.core.files import sha256_file, write_json
 from ie.llm.executor import Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 
@@ -34,12 +33,9 @@ class EmbeddedProvider(Provider):
     that share a small model wait for each other most of the time, and five times as long on a busy machine.
 
     Answers depend a little on what was computed before and at the same time, as that changes the order of
-    additions. To get the same answers from interrupted runs and on any number of cores,
-
-    - each prompt starts from the same state: its shared prefix is computed once, alone, and every server gets
-      a copy. That is also the fastest way;
-    - a prompt is computed alone. With `slots` above 1, several are computed together, which pays off for
-      large models; the groups depend on the order of the prompts only.
+    additions. To get the same answers from interrupted runs and on any number of cores, a prompt is computed
+    alone, and starts from the same state: its shared prefix is computed once, and every server gets a copy.
+    That is also the fastest way.
     """
 
     deterministic = True
@@ -48,7 +44,6 @@ class EmbeddedProvider(Provider):
     sha256: str
     context_length: int
     workers: int
-    slots: int
     threads: int
     max_tokens: int
     params: dict[str, Any]
@@ -56,14 +51,11 @@ class EmbeddedProvider(Provider):
     folder: Path
 
     def __post_init__(self) -> None:
-        if self.slots < 1 or self.threads < 1:
-            raise UserError(
-                f"slots = {self.slots}, threads = {self.threads} compute nothing; set both to 1 or more."
-            )
+        if self.threads < 1:
+            raise UserError(f"threads = {self.threads} compute nothing; set it to 1 or more.")
         self.name = Path(self.weights).stem
         self.folder = Path(self.folder)
         self.workers = self.workers or max(1, usable_cores() // self.threads)
-        self.group_size = self.slots
         self.reused = self.computed = 0
         self._identity: dict | None = None
         self._starting: asyncio.Lock | None = None
@@ -76,7 +68,7 @@ class EmbeddedProvider(Provider):
     def identity(self) -> dict:
         """Checksum of the weights, version of llama.cpp, and all settings that change answers, not the speed.
 
-        Answers depend a little on the version, and on how many prompts are computed together.
+        Answers depend a little on the version.
         """
         if self._identity is None:
             self._identity = {
@@ -85,7 +77,7 @@ class EmbeddedProvider(Provider):
                 "params": self.params,
                 "max_tokens": self.max_tokens,
                 "context_length": self.context_length,
-                "slots": self.group_size,
+                "slots": 1,  # prompts computed together, in the keys of all answers so far
                 "xllamacpp": _version(),
             }
         return self._identity
@@ -95,12 +87,7 @@ class EmbeddedProvider(Provider):
         """See `Provider.megabytes`."""
         return round(find_weights(self.weights, self.sha256, self.folder)[0].stat().st_size / 1e6)
 
-    def bucket(self, prompt: Prompt) -> Hashable:
-        """One request has one prefix and one set of parameters."""
-        schema = json_text(prompt.schema, sort_keys=True, ensure_ascii=True) if prompt.schema else None
-        return str(prompt[: prompt.prefix]), prompt.stop, prompt.max_tokens, schema, prompt.grammar
-
-    async def ask(self, prompts: list[Prompt]) -> list[Answer]:
+    async def ask(self, prompt: Prompt) -> Answer:
         """See `Provider.ask`."""
         self._starting = self._starting or asyncio.Lock()
         async with self._starting:
@@ -108,14 +95,11 @@ class EmbeddedProvider(Provider):
                 self._idle = await self._start()
         worker = await self._idle.get()
         try:
-            return await self._ask(worker, prompts)
+            return await self._ask(worker, prompt)
         except _Overflow:
-            if len(prompts) == 1:
-                return [Answer(error="context_overflow")]
+            return Answer(error="context_overflow")
         finally:
             self._idle.put_nowait(worker)
-        # The server refuses the whole group because of one prompt; only that one gets the error.
-        return [(await self.ask([prompt]))[0] for prompt in prompts]
 
     async def close(self) -> None:
         """Stop the servers and free the model."""
@@ -127,46 +111,39 @@ class EmbeddedProvider(Provider):
             self._states = None
         self._prefixes.clear()
 
-    async def _ask(self, worker: "_EmbeddedServer", prompts: list[Prompt]) -> list[Answer]:
-        body = self._body(prompts)
-        if prompts[0].prefix or self.group_size > 1:
-            await self._prepare(worker, prompts[0][: prompts[0].prefix])
+    async def _ask(self, worker: "_EmbeddedServer", prompt: Prompt) -> Answer:
+        body = self._body(prompt)
+        if prompt.prefix:
+            await self._prepare(worker, prompt[: prompt.prefix])
         else:
             body["cache_prompt"] = False
-        # llama.cpp's own path, as /v1/completions counts the tokens of the first prompt only.
-        replies = await self._post(worker, "/completion", body)
-        replies = replies if isinstance(replies, list) else [replies]
-        for reply in replies:
-            worker.slots[reply["id_slot"]] = None
-            self.reused += reply["timings"]["cache_n"]
-            self.computed += reply["timings"]["prompt_n"]
-        return [
-            Answer(
-                reply["content"],
-                prompt_tokens=reply["tokens_evaluated"],
-                completion_tokens=reply["tokens_predicted"],
-                finish_reason=STOPPED.get(reply["stop_type"], reply["stop_type"]),
-            )
-            for reply in sorted(replies, key=lambda reply: reply["index"])
-        ]
+        reply = await self._post(worker, "/completion", body)
+        worker.prefix = None
+        self.reused += reply["timings"]["cache_n"]
+        self.computed += reply["timings"]["prompt_n"]
+        return Answer(
+            reply["content"],
+            prompt_tokens=reply["tokens_evaluated"],
+            completion_tokens=reply["tokens_predicted"],
+            finish_reason=STOPPED.get(reply["stop_type"], reply["stop_type"]),
+        )
 
-    def _body(self, prompts: list[Prompt]) -> dict[str, Any]:
-        first = prompts[0]
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
         body = {
-            "prompt": [str(prompt) for prompt in prompts],
-            "n_predict": first.max_tokens or self.max_tokens,
-            "stop": list(first.stop),
+            "prompt": str(prompt),
+            "n_predict": prompt.max_tokens or self.max_tokens,
+            "stop": list(prompt.stop),
             "seed": 0,
             **self.params,
         }
-        if first.grammar:
-            body["grammar"] = first.grammar
-        elif first.schema:
-            body["json_schema"] = first.schema
+        if prompt.grammar:
+            body["grammar"] = prompt.grammar
+        elif prompt.schema:
+            body["json_schema"] = prompt.schema
         return body
 
     async def _prepare(self, worker: "_EmbeddedServer", prefix: str) -> None:
-        """Put every slot into the state just after `prefix`."""
+        """Put a server into the state just after `prefix`."""
         name = hashlib.sha256(prefix.encode("utf-8", "replace")).hexdigest()[:16] + ".state"
         while name not in self._prefixes or not self._prefixes[name].done():
             if name in self._prefixes:
@@ -181,15 +158,12 @@ class EmbeddedProvider(Provider):
             finally:
                 saved.set_result(None)
         self._prefixes.move_to_end(name)
-        # All slots, even if the group is smaller: the server gives a prompt to the slot that holds most of
-        # it, so the order in the group depends on what the slots hold.
-        for slot, state in enumerate(worker.slots):
-            if state != name:
-                await self._post(worker, f"/slots/{slot}?action=restore", {"filename": name})
-                worker.slots[slot] = name
+        if worker.prefix != name:
+            await self._post(worker, "/slots/0?action=restore", {"filename": name})
+            worker.prefix = name
 
     async def _save(self, worker: "_EmbeddedServer", prefix: str, name: str) -> None:
-        worker.slots[0] = None
+        worker.prefix = None
         body = {"prompt": prefix, "n_predict": 0, "id_slot": 0, "cache_prompt": False}
         reply = await self._post(worker, "/completion", body)
         self.computed += reply["timings"]["prompt_n"]
@@ -228,7 +202,7 @@ class EmbeddedProvider(Provider):
         import openai
 
         # Threads that wait by spinning take the cores from those they wait for when anything else runs on the
-        # machine: next to two busy processes, a group took five times as long.
+        # machine: next to two busy processes, a prompt took five times as long.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             import xllamacpp
@@ -242,8 +216,8 @@ class EmbeddedProvider(Provider):
         params.hostnames = ["127.0.0.1"]
         params.port = 0
         params.api_keys = [key]
-        params.n_parallel = self.group_size
-        params.n_ctx = self.context_length * self.group_size
+        params.n_parallel = 1
+        params.n_ctx = self.context_length
         params.cpuparams.n_threads = self.threads
         params.cpuparams_batch.n_threads = self.threads
         params.n_threads_http = 2
@@ -264,7 +238,7 @@ class EmbeddedProvider(Provider):
         except Exception as error:
             raise UserError(
                 f"{path}: llama.cpp can't load it ({error}); check that it is a whole GGUF file "
-                f"and that {self.context_length} x {self.group_size} tokens fit the memory."
+                f"and that {self.context_length} tokens fit the memory."
             ) from error
         client = openai.AsyncOpenAI(
             base_url=server.listening_address,
@@ -276,20 +250,20 @@ class EmbeddedProvider(Provider):
                 trust_env=False, timeout=self.timeout, follow_redirects=False
             ),
         )
-        return _EmbeddedServer(server, client, [None] * self.group_size)
+        return _EmbeddedServer(server, client)
 
 
 @dataclass
 class _EmbeddedServer:
-    """A server, its client, and the prefix that each of its slots has read."""
+    """A server, its client, and the name of the prefix that it has read and nothing else."""
 
     server: Any
     client: Any
-    slots: list[str | None]
+    prefix: str | None = None
 
 
 class _Overflow(Exception):
-    """A prompt of the group is longer than the context."""
+    """The prompt is longer than the context."""
 
 
 def find_weights(weights: str, sha256: str, folder: Path) -> tuple[Path, str]:

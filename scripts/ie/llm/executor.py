@@ -10,7 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -72,14 +72,12 @@ class Provider(ABC):
         name: for messages and reports.
         where: name and address, for messages.
         identity: everything except the prompt that can change an answer; part of the cache key. No secrets.
-        group_size: prompts per request.
         deterministic: asking again gives the same answer, even if it is empty or unreadable.
         max_retries: retries for rate limits, server errors, time-outs and lost connections.
     """
 
     name: str
     identity: dict
-    group_size: int = 1
     deterministic: bool = False
     max_retries: int = 0
 
@@ -92,13 +90,9 @@ class Provider(ABC):
     def where(self) -> str:
         return self.name
 
-    def bucket(self, prompt: Prompt) -> Hashable:
-        """Prompts with equal buckets may go together in one request."""
-        return None
-
     @abstractmethod
-    async def ask(self, prompts: list[Prompt]) -> list[Answer]:
-        """Answers to a group of prompts, in order, without keys: one request, without retries.
+    async def ask(self, prompt: Prompt) -> Answer:
+        """The answer to a prompt, without its key: one request, without retries.
 
         An answer without reported usage has no tokens.
 
@@ -156,9 +150,9 @@ class Spending:
     under_way: int = 0
     _waiting: list[asyncio.Future] = field(default_factory=list, repr=False)
 
-    def book(self, calls: int, most: Decimal) -> None:
-        """Count requests that are about to be sent."""
-        self.calls += calls
+    def book(self, most: Decimal) -> None:
+        """Count a request that is about to be sent."""
+        self.calls += 1
         self.reserved += most
         self.under_way += 1
 
@@ -245,11 +239,9 @@ class _Job:
 
     prompt: Prompt
     key: str
-    bucket: Hashable = None
     hits: int = 0  # stored answers before it
     answer: Answer | None = None
     future: concurrent.futures.Future | None = None
-    place: int = 0
 
 
 @dataclass(eq=False)
@@ -258,7 +250,6 @@ class _Run:
 
     stop: UserError | None = None
     jobs: dict[str, _Job] = field(default_factory=dict)
-    buckets: dict[Hashable, list[_Job]] = field(default_factory=dict)
     futures: set[concurrent.futures.Future] = field(default_factory=set)
 
 
@@ -275,8 +266,7 @@ class Model:
         tries: number of tries for an empty or malformed answer.
         context_length: tokens the model can read, or None if unknown; needed by tasks that split long texts.
         prices: for the running cost and the budget.
-        max_cost, max_calls: limits of one run in dollars and requests (prompts, if several go together),
-            including retries; 0 for none.
+        max_cost, max_calls: limits of one run in dollars and requests, including retries; 0 for none.
 
     Attributes:
         spending: what counts towards the limits, shared by the models of a pipeline.
@@ -312,7 +302,7 @@ class Model:
         self.dry = False
         self.on_answer: Callable[[Answer, Stats], None] | None = None
         self._context_length = context_length
-        self._window = max(64, 4 * concurrency * provider.group_size)
+        self._window = max(64, 4 * concurrency)
         self._limiter = _Limiter(concurrency)
         self._answered = False  # the endpoint has answered something
         self._readable = False  # there was a readable answer, perhaps stored
@@ -322,7 +312,7 @@ class Model:
         self._seen = self._written = 0  # answers and their tokens, to estimate the next one's
         self._first: Prompt | None = None
         self._prefix: str | None = None
-        self._unwritten: list[tuple[list[Answer], asyncio.Future]] = []
+        self._unwritten: list[tuple[Answer, asyncio.Future]] = []
         self._writer: asyncio.Task | None = None
 
     @property
@@ -354,14 +344,10 @@ class Model:
         with self._interruptible(run):
             try:
                 while True:
-                    # The order of drawing and sending doesn't depend on when answers arrive, so groups of
-                    # prompts are the same in every run, and so are a local model's answers.
                     while more and size < self._window and run.stop is None:
                         document = next(source, None)
                         if document is None:
                             more = False
-                            for bucket in list(run.buckets):
-                                self._dispatch(run, bucket)
                             break
                         window.append([self._submit(run, Prompt.of(prompt)) for prompt in document])
                         size += max(1, len(window[-1]))
@@ -408,11 +394,9 @@ class Model:
         if job.answer is None and self.dry:
             job.answer = self._plan(job)
         if job.answer is None:
-            job.bucket = self.provider.bucket(prompt)
-            waiting = run.buckets.setdefault(job.bucket, [])
-            waiting.append(job)
-            if len(waiting) == self.provider.group_size:
-                self._dispatch(run, job.bucket)
+            job.future = asyncio.run_coroutine_threadsafe(self._run(run, job), _loop())
+            run.futures.add(job.future)
+            job.future.add_done_callback(run.futures.discard)
         return job, True
 
     def _stored(self, prompt: Prompt, key: str) -> Answer | None:
@@ -430,19 +414,9 @@ class Model:
             return None
         return answer
 
-    def _dispatch(self, run: _Run, bucket: Hashable) -> None:
-        jobs = run.buckets.pop(bucket)
-        future = asyncio.run_coroutine_threadsafe(self._run(run, jobs), _loop())
-        run.futures.add(future)
-        future.add_done_callback(run.futures.discard)
-        for place, job in enumerate(jobs):
-            job.future, job.place = future, place
-
     def _result(self, run: _Run, job: _Job, first: bool) -> Answer:
         if job.answer is None:
-            if job.future is None:
-                self._dispatch(run, job.bucket)
-            job.answer = job.future.result()[job.place]
+            job.answer = job.future.result()
         answer = job.answer
         run.jobs.pop(job.key, None)
         if not first:
@@ -520,10 +494,10 @@ class Model:
 
     # In the event loop's thread
 
-    async def _run(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
+    async def _run(self, run: _Run, job: _Job) -> Answer:
         try:
-            answers = await self._called(run, jobs)
-            return answers if self.cache is None else await self._store(answers)
+            answer = await self._called(run, job)
+            return answer if self.cache is None else await self._store(answer)
         except UserError as error:
             self._halt(run, error)
             raise
@@ -534,28 +508,27 @@ class Model:
             run.stop = error
             self._limiter.abandon(run)
 
-    async def _called(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
+    async def _called(self, run: _Run, job: _Job) -> Answer:
         """Ask within the limit of requests in flight."""
         answered = False
         await self._limiter.acquire(run)
         try:
-            answers = await self._ask(run, jobs)
+            answer = await self._ask(run, job)
             answered = True
-            for job, answer in zip(jobs, answers, strict=True):
-                self._watch(job, answer)
-            return answers
+            self._watch(job, answer)
+            return answer
         except UserError as error:
             self._halt(run, error)  # before another call starts
             raise
         finally:
             self._limiter.release(answered=answered)
 
-    async def _ask(self, run: _Run, jobs: list[_Job]) -> list[Answer]:
-        """Ask until there are answers, or no reason for another try."""
+    async def _ask(self, run: _Run, job: _Job) -> Answer:
+        """Ask until there is an answer, or no reason for another try."""
         pause = BACKOFF[0]
         failures = broken = 0
         while True:
-            answers, failure = await self._attempt(run, jobs)
+            answer, failure = await self._attempt(run, job)
             if failure is not None:
                 failures += 1
                 # Rate limits pass, but may take minutes.
@@ -564,29 +537,27 @@ class Model:
                     (most + 1) * self.tries - 1 if failure.limited else most
                 )
             else:
-                broken += any(answer.transient for answer in answers)
+                broken += answer.transient
                 # An endpoint that has never answered properly gets fewer tries.
-                again = broken and broken < (self.tries if self._answered else min(2, self.tries))
-                again = again and any(answer.transient for answer in answers)
+                tries = self.tries if self._answered else min(2, self.tries)
+                again = answer.transient and broken < tries
             if not again or run.stop is not None:
-                return answers
+                return answer
             await asyncio.sleep(failure.wait if failure and failure.wait else pause * random.uniform(0.75, 1))
             pause = min(BACKOFF[1], 2 * pause)
 
-    async def _attempt(self, run: _Run, jobs: list[_Job]) -> tuple[list[Answer], Unavailable | None]:
-        """Send one request; returns its answers, and the failure if there are none."""
-        most = await self._book(run, jobs)
-        answers: list[Answer] = []
+    async def _attempt(self, run: _Run, job: _Job) -> tuple[Answer, Unavailable | None]:
+        """Send one request; returns its answer, and the failure if there is none."""
+        most = cost = await self._book(run, job)
         failure = None
-        cost = sum(most, Decimal(0))
         started, begun = time.monotonic(), time.perf_counter()
         try:
-            answers = await self.provider.ask([job.prompt for job in jobs])
+            answer = await self.provider.ask(job.prompt)
         except PromptRefused as error:
-            answers, cost = [Answer(error=error.error) for _ in jobs], Decimal(0)
+            answer, cost = Answer(error=error.error), Decimal(0)
         except Unavailable as error:
             failure = error
-            answers = [Answer(error=f"unavailable: {error}") for _ in jobs]
+            answer = Answer(error=f"unavailable: {error}")
             if error.free:
                 cost = Decimal(0)
             if error.limited:
@@ -596,14 +567,11 @@ class Model:
             cost = Decimal(0)
             raise
         else:
-            cost = sum(map(self._cost, answers, most), Decimal(0))
+            cost = self._cost(answer, most)
         finally:
-            self.spending.settle(sum(most, Decimal(0)), cost)
+            self.spending.settle(most, cost)
             seconds = time.perf_counter() - begun
-        answers = [self._judged(answer, job.prompt) for answer, job in zip(answers, jobs, strict=True)]
-        return [
-            self._counted(answer, job, seconds / len(jobs)) for answer, job in zip(answers, jobs, strict=True)
-        ], failure
+        return self._counted(self._judged(answer, job.prompt), job, seconds), failure
 
     def _judged(self, answer: Answer, prompt: Prompt) -> Answer:
         # Cut off before its first word, for example because of reasoning: an answer that is paid for, and
@@ -671,28 +639,27 @@ class Model:
             return most
         return self.prices.exact(answer.prompt_tokens, answer.completion_tokens)
 
-    async def _book(self, run: _Run, jobs: list[_Job]) -> list[Decimal]:
-        """Check the limits and book a request; returns the most that each of its prompts can cost.
+    async def _book(self, run: _Run, job: _Job) -> Decimal:
+        """Check the limits and book a request; returns the most that it can cost.
 
         Raises:
             BudgetReached: it might cost too much, even after all others have finished.
         """
-        most = [self._most(job.prompt) for job in jobs]
-        total = sum(most, Decimal(0))
+        most = self._most(job.prompt)
         spending = self.spending
         while True:
             if run.stop is not None:
                 raise run.stop
-            if self.max_calls and spending.calls + len(jobs) > self.max_calls:
+            if self.max_calls and spending.calls >= self.max_calls:
                 spent, limit = f"{spending.calls} calls", f"max_calls = {self.max_calls}"
                 break
-            if not self.max_cost or spending.cost + spending.reserved + total <= self.max_cost:
-                spending.book(len(jobs), total)
-                self.stats.calls += len(jobs)
+            if not self.max_cost or spending.cost + spending.reserved + most <= self.max_cost:
+                spending.book(most)
+                self.stats.calls += 1
                 return most
             if not spending.under_way:
                 spent = f"${spending.cost:.4f}"
-                limit = f"max_cost = {self.max_cost} (the next request may cost ${total:.4f})"
+                limit = f"max_cost = {self.max_cost} (the next request may cost ${most:.4f})"
                 break
             await spending.settled()
         raise BudgetReached(
@@ -713,35 +680,29 @@ class Model:
             )
         return self.prices.exact(read, written)
 
-    async def _store(self, answers: list[Answer]) -> list[Answer]:
-        """Return when the usable answers are on disk; answers that arrive together share a commit."""
+    async def _store(self, answer: Answer) -> Answer:
+        """Return when a usable answer is on disk; answers that arrive together share a commit."""
         # An unreadable answer is stored only if asking again would give the same.
-        storable = [not a.error or (a.error == UNREADABLE and self.provider.deterministic) for a in answers]
-        good = [answer.replace(error=None) for answer, keep in zip(answers, storable, strict=True) if keep]
-        if not good:
-            return answers
+        if answer.error and not (answer.error == UNREADABLE and self.provider.deterministic):
+            return answer
         done = asyncio.get_running_loop().create_future()
-        self._unwritten.append((good, done))
+        self._unwritten.append((answer.replace(error=None), done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
-        stored = iter(await done)
-        return [
-            next(stored).replace(error=answer.error) if keep else answer
-            for answer, keep in zip(answers, storable, strict=True)
-        ]
+        return (await done).replace(error=answer.error)
 
     async def _write(self) -> None:
         while self._unwritten:
             batch, self._unwritten = self._unwritten, []
             try:
-                flat = [answer for answers, _ in batch for answer in answers]
-                stored = iter(await asyncio.to_thread(self.cache.put, flat, self.provider.name))
+                answers = [answer for answer, _ in batch]
+                stored = await asyncio.to_thread(self.cache.put, answers, self.provider.name)
             except Exception as error:
                 for _, done in batch:
                     done.set_exception(error)
             else:
-                for answers, done in batch:
-                    done.set_result([next(stored) for _ in answers])
+                for (_, done), answer in zip(batch, stored, strict=True):
+                    done.set_result(answer)
 
 
 def _useless(where: str, kind: str, reason: str, answer: Answer) -> str:

@@ -115,7 +115,6 @@ def embedded_model(
     sha256: str = "",
     context_length: int = 4096,
     workers: int = 0,
-    slots: int = 1,
     threads: int = 1,
     max_tokens: int = 256,
     params: dict[str, Any] = {},  # noqa: B006
@@ -131,12 +130,10 @@ def embedded_model(
         sha256: of the GGUF file; it is checked once, and again when the file changes. "" takes any.
         context_length: tokens one prompt and its answer may have.
         workers: number of servers, each with a copy of the weights; 0 for one per `threads` cores.
-        slots: prompts a server computes together. More than 1 pays off for models of billions of parameters;
-            the answers then depend a little on what was computed together.
-        threads: of each server. More than 1 pays off for such models, on an idle machine.
+        threads: of each server. More than 1 pays off for billions of parameters on an idle machine.
         max_tokens: of an answer, if the prompt sets no limit.
         params: further parameters of llama.cpp's completion request. Temperature is 0 unless set.
-        timeout: seconds for a group; generous, as a busy machine is ten times as slow.
+        timeout: seconds for a prompt; generous, as a busy machine is ten times as slow.
         folder: where assembled weights and notes on checked files go.
         max_calls: limit of one run, in prompts (0: none).
     """

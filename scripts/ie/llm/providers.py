@@ -88,12 +88,6 @@ class RemoteProvider(Provider):
         """Read the body of a response; errors of a wrong shape may be raised."""
         raise NotImplementedError
 
-    async def ask(self, prompts: list[Prompt]) -> list[Answer]:
-        """See `Provider.ask`."""
-        if self._client is None:
-            await self._connect()
-        return [await self._ask(prompt) for prompt in prompts]
-
     async def close(self) -> None:
         """Close the connections kept alive."""
         client, self._client = self._client, None
@@ -135,9 +129,12 @@ class RemoteProvider(Provider):
                 f"{host}: no such host ({error.strerror or error}); check base_url and the network."
             ) from error
 
-    async def _ask(self, prompt: Prompt) -> Answer:
+    async def ask(self, prompt: Prompt) -> Answer:
+        """See `Provider.ask`."""
         import httpx2
 
+        if self._client is None:
+            await self._connect()
         started = time.monotonic()
         try:
             response = await self._client.post(self.path, cast_to=httpx2.Response, body=self.body(prompt))

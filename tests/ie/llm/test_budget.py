@@ -102,22 +102,20 @@ class Counting(executor.Provider):
         self.requests = 0
         self.tokens = [0, 0]
 
-    async def ask(self, prompts):
+    async def ask(self, prompt):
         number = self.requests
         self.requests += 1
         written = self.lengths[number % len(self.lengths)]
         fails = self.failures[number % len(self.failures)]
         if fails == "refused":
             raise executor.PromptRefused("content_filter")
-        self.tokens[0] += len(prompts[0])
+        self.tokens[0] += len(prompt)
         self.tokens[1] += written
         await asyncio.sleep(0)
         if fails == "lost":
             raise executor.Unavailable("lost", again=True)
-        usage = (
-            {} if fails == "uncounted" else {"prompt_tokens": len(prompts[0]), "completion_tokens": written}
-        )
-        return [Answer("" if fails == "empty" else "word", **usage)]
+        usage = {} if fails == "uncounted" else {"prompt_tokens": len(prompt), "completion_tokens": written}
+        return Answer("" if fails == "empty" else "word", **usage)
 
 
 OUTCOMES = ["", "", "empty", "lost", "refused", "uncounted"]

@@ -66,7 +66,6 @@ def model(folder):
             "sha256": SHA256,
             "context_length": 512,
             "workers": 1,
-            "slots": 1,
             "threads": 1,
             "max_tokens": 16,
             "params": {"temperature": 0.0},
@@ -101,16 +100,15 @@ def test_it_answers_and_computes_the_shared_prefix_once(model):
 
 
 @needs_model
-@pytest.mark.parametrize("slots", [1, 2])
-def test_answers_are_the_same_after_a_break_and_with_more_servers(model, tmp_path, slots):
-    whole = texts_of(model(slots=slots)(prompts()))
-    assert texts_of(model(slots=slots, workers=2)(prompts())) == whole
+def test_answers_are_the_same_after_a_break_and_with_more_servers(model, tmp_path):
+    whole = texts_of(model()(prompts()))
+    assert texts_of(model(workers=2)(prompts())) == whole
 
     cache = AnswerCache(tmp_path / "a.sqlite")
-    broken = model(cache, slots=slots)(prompts())
+    broken = model(cache)(prompts())
     first = [str(next(broken)[0]) for _ in range(2)]
     broken.close()
-    rest = model(cache, slots=slots)
+    rest = model(cache)
     assert texts_of(rest(prompts())) == whole
     assert first == whole[:2]
 
@@ -141,7 +139,7 @@ def test_grammar_and_schema_bind_the_answer(model):
 
 @needs_model
 def test_a_prompt_that_is_too_long_is_an_error_of_its_own(model):
-    one = model(slots=2)
+    one = model()
     answers = [a for a, *_ in one([["The sky is"], ["word " * 600], ["The sea is"]])]
     assert [a.error for a in answers] == [None, "context_overflow", None]
     assert answers[0]
@@ -272,9 +270,9 @@ def test_a_package_whose_parts_are_missing_is_reported(package, tmp_path):
     assert not (tmp_path / "cache" / "tiny_weights.gguf").exists()
 
 
-def test_threads_and_slots_below_one_are_refused():
-    with pytest.raises(UserError, match="slots = 0"):
-        models.embedded_model(slots=0)
+def test_threads_below_one_are_refused():
+    with pytest.raises(UserError, match="threads = 0"):
+        models.embedded_model(threads=0)
 
 
 @needs_model
@@ -325,7 +323,6 @@ def test_what_computes_the_answers_is_part_of_their_key(tmp_path, monkeypatch):
 
     plain = key()
     assert key(threads=2, workers=3, timeout=5.0) == plain
-    assert key(slots=2) != plain
     models._embedded.clear()
     monkeypatch.setattr(embedded, "version", lambda name: "1999.1")
     assert key() != plain

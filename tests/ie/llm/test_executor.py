@@ -18,32 +18,27 @@ class Memory(Provider):
 
     name = "memory"
 
-    def __init__(self, group_size=1, delay=lambda prompt: 0, fail=lambda prompt: None):
+    def __init__(self, delay=lambda prompt: 0, fail=lambda prompt: None):
         self.identity = {"model": "memory"}
-        self.group_size = group_size
         self.delay, self.fail = delay, fail
-        self.groups = []
+        self.prompts = []
         self.active = self.most = 0
 
-    def bucket(self, prompt):
-        return prompt.group
-
-    async def ask(self, prompts):
-        self.groups.append([str(prompt) for prompt in prompts])
+    async def ask(self, prompt):
+        self.prompts.append(prompt)
         self.active += 1
         self.most = max(self.most, self.active)
         try:
-            await asyncio.sleep(max(self.delay(prompt) for prompt in prompts))
-            for prompt in prompts:
-                if error := self.fail(prompt):
-                    raise error
+            await asyncio.sleep(self.delay(prompt))
+            if error := self.fail(prompt):
+                raise error
         finally:
             self.active -= 1
-        return [Answer(f"re: {prompt}", prompt_tokens=10, completion_tokens=5) for prompt in prompts]
+        return Answer(f"re: {prompt}", prompt_tokens=10, completion_tokens=5)
 
     @property
     def asked(self):
-        return [prompt for group in self.groups for prompt in group]
+        return [str(prompt) for prompt in self.prompts]
 
 
 def documents(n, start=0):
@@ -90,7 +85,7 @@ def test_memory_does_not_grow_with_the_number_of_documents():
     def peak(n):
         tracemalloc.start()
         for _ in model([f"{i} " + "x" * 2000] for i in range(n)):
-            model.provider.groups.clear()
+            model.provider.prompts.clear()
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return size
@@ -123,28 +118,6 @@ def test_the_same_prompt_in_flight_is_asked_once(cache):
 def test_every_answer_is_stored_before_it_is_given_out(cache):
     for answer, *_ in Model(Memory(), cache, concurrency=8)(documents(20)):
         assert AnswerCache(cache.path).get(answer.key) == answer
-
-
-def test_groups_depend_on_the_order_alone_and_are_the_same_after_a_break(tmp_path):
-    def prompts():
-        for n in range(30):
-            yield [Prompt(f"{label}{n}", group=label) for label in "ab"]
-
-    whole = Model(Memory(group_size=4), AnswerCache(tmp_path / "whole"), concurrency=1)
-    list(whole(prompts()))
-    assert [len(group) for group in whole.provider.groups].count(4) == 14
-    assert all(len({p[0] for p in group}) == 1 for group in whole.provider.groups)
-
-    for broken in (1, 5, 9):
-        path = tmp_path / f"broken{broken}"
-        first = Model(Memory(group_size=4), AnswerCache(path), concurrency=1)
-        answers = first(prompts())
-        for _ in range(broken):
-            next(answers)
-        answers.close()
-        second = Model(Memory(group_size=4), AnswerCache(path), concurrency=1)
-        list(second(prompts()))
-        assert first.provider.groups + second.provider.groups == whole.provider.groups
 
 
 def test_giving_up_early_still_stores_what_was_sent(cache):
@@ -246,16 +219,15 @@ def test_half_a_character_is_an_error_of_its_own(cache):
 
 def test_what_plain_prompts_share_is_found(cache):
     template = "You are an expert.\n" * 20
-    seen = []
-    provider = Memory()
-    provider.bucket = lambda prompt: seen.append(prompt.prefix)
-    model = Model(provider, cache)
-    list(model([[f"{template}Text: {i}"] for i in range(4)] + [["something else"]]))
-    assert seen == [0, *[len(template)] * 3, 0]
-    seen.clear()
-    again = Model(provider, cache)
-    list(again([[f"{template}Text: {i}"] for i in range(6)]))
-    assert seen == [len(template)] * 2, "also when the first answers come from the store"
+
+    def asked(model, prompts):
+        list(model([prompt] for prompt in prompts))
+        return [prompt.prefix for prompt in model.provider.prompts]
+
+    texts = [f"{template}Text: {i}" for i in range(6)]
+    assert asked(Model(Memory(), cache), [*texts[:4], "something else"]) == [0, *[len(template)] * 3, 0]
+    # also when the first answers come from the store
+    assert asked(Model(Memory(), cache), texts) == [len(template)] * 2
 
 
 def test_two_threads_may_use_one_model(cache):
