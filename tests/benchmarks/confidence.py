@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import spacy
+from benchmarks import calibration
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -159,22 +160,22 @@ def measure(
         answers=len(answers),
         precision=sum(right) / max(len(right), 1),
         not_calibrated=component.reasons,
-        error=confidence.estimate(answers, confidence.calibration_error) if known.any() else None,
+        error=confidence.estimate(answers, calibration.calibration_error) if known.any() else None,
         perfect=perfect_error(answers) if known.any() else None,
-        area=confidence.estimate(answers, confidence.area_under_risk_coverage) if known.any() else None,
+        area=confidence.estimate(answers, calibration.area_under_risk_coverage) if known.any() else None,
         better={},
         labels={
-            label: (int((labels == label).sum()), confidence.calibration_error(answers[labels == label]))
+            label: (int((labels == label).sum()), calibration.calibration_error(answers[labels == label]))
             for label in sorted(set(labels))
-            if (labels == label).sum() >= confidence.IN_BIN
+            if (labels == label).sum() >= calibration.IN_BIN
         },
-        reliability=confidence.reliability(answers) if known.any() else [],
-        risks=confidence.risk_by_coverage(answers)[:: max(1, len(answers) // 200)].tolist(),
+        reliability=calibration.reliability(answers) if known.any() else [],
+        risks=calibration.risk_by_coverage(answers)[:: max(1, len(answers) // 200)].tolist(),
     )
     usable = [span for span, is_known in zip(spans, known, strict=True) if is_known]
     for baseline, scores in baselines(usable, gold["train"], llm).items() if usable else ():
         other = Answers(answers.text, scores, answers.right)
-        result.better[baseline] = confidence.estimate(other, confidence.area_under_risk_coverage, answers)
+        result.better[baseline] = confidence.estimate(other, calibration.area_under_risk_coverage, answers)
     result.promises = promises(nlp, gold, draws)
     result.cost = cost(nlp, component, [record.text for record in parts["test"]])
     result.megabytes = len(component.to_bytes()) / 1e6
@@ -220,10 +221,10 @@ def measure_kinds(nlp: Language, test: Sequence[Record]) -> list[KindMeasurement
         figures: dict[str, Any] = {"error": None, "perfect": None, "area": None, "better": None}
         if model and len(kept):
             answers = Answers(kept.text, answer_training.predict(model, kept), kept.right)
-            area = confidence.area_under_risk_coverage
+            area = calibration.area_under_risk_coverage
             uncalibrated = Answers(kept.text, kept.features[:, 0], kept.right)
             figures = {
-                "error": confidence.estimate(answers, confidence.calibration_error),
+                "error": confidence.estimate(answers, calibration.calibration_error),
                 "perfect": perfect_error(answers),
                 "area": confidence.estimate(answers, area),
                 "better": confidence.estimate(uncalibrated, area, answers),
@@ -239,7 +240,7 @@ def perfect_error(answers: Answers, samples: int = 200) -> float:
     return float(
         np.mean(
             [
-                confidence.calibration_error(
+                calibration.calibration_error(
                     Answers(answers.text, answers.confidence, draw.random(len(answers)) < answers.confidence)
                 )
                 for _ in range(samples)

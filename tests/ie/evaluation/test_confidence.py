@@ -1,4 +1,4 @@
-"""Calibration error, risk and coverage, and thresholds whose promise holds on new texts."""
+"""Thresholds whose promise holds on new texts."""
 
 import numpy as np
 import pytest
@@ -12,21 +12,6 @@ def simulated(n: int, seed: int, of_text: int = 1) -> Answers:
     random = np.random.default_rng(seed)
     p = random.beta(4, 1, n)
     return Answers(np.arange(n) // of_text, p, random.random(n) < p)
-
-
-def test_the_error_is_that_of_a_calculation_by_hand() -> None:
-    p = np.repeat([0.9, 0.6], 50)
-    right = np.concatenate([np.arange(50) < 40, np.arange(50) < 35])
-    # .9 against 40 of 50, .6 against 35 of 50
-    assert confidence.calibration_error(Answers(np.arange(100), p, right)) == pytest.approx(0.1)
-    assert confidence.calibration_error(simulated(20_000, 0)) < 0.01
-
-
-def test_risk_is_that_of_a_calculation_by_hand_and_ties_have_no_order() -> None:
-    right = np.array([True, False, True, True])
-    answers = Answers(np.arange(4), np.array([0.9, 0.5, 0.5, 0.1]), right)
-    assert confidence.risk_by_coverage(answers) == pytest.approx([0, 0.25, 1 / 3, 0.25])
-    assert confidence.area_under_risk_coverage(answers) == pytest.approx((0.25 + 1 / 3 + 0.25) / 4)
 
 
 def test_answers_without_a_confidence_are_left_out() -> None:
@@ -63,10 +48,3 @@ def test_too_few_or_wrong_answers_promise_nothing() -> None:
     assert confidence.threshold(sure, 0.95) is None
     many = Answers(np.arange(400), np.linspace(0.5, 0.99, 400), np.arange(400) % 2 == 0)
     assert confidence.threshold(many, 0.95) is None
-
-
-def test_a_difference_has_an_interval() -> None:
-    answers = simulated(400, 0)
-    chance = Answers(answers.text, np.ones(400), answers.right)
-    worse = confidence.estimate(chance, confidence.area_under_risk_coverage, answers, samples=50)
-    assert 0 < worse.low < worse.value < worse.high
