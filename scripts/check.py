@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 import srsly
 import typer
+from spacy.language import Language
 from wasabi import msg
 from weasel.util import get_checksum
 
+from components.span_classifier import LONGEST
 from ie.core.cli import run
 from ie.core.errors import UserError
 from ie.core.files import read_text
@@ -67,6 +69,8 @@ def main(
         rows.append((config, "can be read"))
     reader = settings.reader(labels)
     gold = reader.read(reviewed, allow_empty=True)
+    if labels.overlapping:
+        warn_long_spans(gold, settings.blank(), reviewed)
     answers = Counter(record.answer for record in gold)
     if labels.scored == "spans":
         answers |= {"spans": sum(len(record.spans) for record in gold)}
@@ -110,6 +114,18 @@ def main(
     print_next_step(
         ProjectPaths(texts=texts, reviewed=reviewed, scheme=scheme, data=data, training=training), train_on
     )
+
+
+def warn_long_spans(gold: list[Record], nlp: Language, reviewed: Path) -> None:
+    """Name the spans that are too long to be found where spans overlap."""
+    spans = [record.text[span.start : span.end] for record in gold for span in record.spans]
+    # a token has at least one character
+    long = [text for text in spans if len(text) > LONGEST and len(nlp.make_doc(text)) > LONGEST]
+    if long:
+        msg.warn(
+            f"{reviewed}: {counted(len(long), 'span')} of {len(spans):,} with more than {LONGEST} tokens, "
+            f"which a classifier of spans can't find (first: {long[0][:60]!r}); mark shorter ones."
+        )
 
 
 def listing(counts: Mapping[str, int]) -> str:

@@ -86,6 +86,24 @@ def test_what_was_found_is_counted(project):
     assert before == files
 
 
+def test_spans_that_overlap_take_a_config_for_them_and_have_a_length(project):
+    config = scheme("COMPANY", "PHRASE").replace("labels = ", "overlapping = true\nlabels = ")
+    project.write("llm.cfg", config)
+    long = " ".join(["word"] * 40)
+    line = {**project.lines[0], "text": f"Hooli {long}", "meta": {"id": "long"}}
+    line["spans"] = [*line["spans"], {"start": 0, "end": len(line["text"]), "label": "PHRASE"}]
+    write_lines(project.folder / "reviewed.jsonl", [*project.lines[:30], line])
+    outcome = project.check()
+    assert outcome.status == 0, outcome.output
+    warning = " ".join(outcome.output.split())
+    assert "1 span of 32 with more than 30 tokens, which a classifier of spans can't find (first:" in warning
+    entities = '[nlp]\nlang = "en"\npipeline = ["ner"]\n[components]\n[components.ner]\nfactory = "ner"\n'
+    project.write("train.cfg", entities)
+    outcome = project.check()
+    assert outcome.status == 1
+    assert "train.cfg: finds entities, which can't overlap" in outcome.output
+
+
 def test_optional_files_may_be_left_out(project):
     (project.folder / "known.csv").unlink()
     (project.folder / "train.cfg").unlink()

@@ -359,6 +359,7 @@ def check_overlapping(config_path: Path, config: Config) -> None:
     Raises:
         UserError: a component sets entities, and none sets spans that may overlap.
     """
+    spacy.blank("xx")  # registers spaCy's own factories
     factories = [component.get("factory") for component in config.get("components", {}).values()]
     known = [Language.get_factory_meta(name) for name in factories if name and Language.has_factory(name)]
     assigned = {attribute for meta in known for attribute in meta.assigns}
