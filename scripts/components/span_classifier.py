@@ -261,8 +261,9 @@ def _span_vectors(
     tokens, spans = X
     ops, xp, width = model.ops, model.ops.xp, model.get_dim("nO")
     W, length_table = model.get_param("W"), model.get_param("length")
-    before = xp.cumsum(tokens.lengths) - tokens.lengths  # tokens in earlier Docs
-    places = spans.dataXd + xp.repeat(before, spans.lengths)[:, None]
+    n_tokens, n_spans = ops.to_numpy(tokens.lengths), ops.to_numpy(spans.lengths)
+    before = np.cumsum(n_tokens) - n_tokens  # tokens in earlier Docs
+    places = spans.dataXd + ops.asarray(np.repeat(before, n_spans).astype("i"))[:, None]
     start, end = places[:, 0].astype("i"), places[:, 1].astype("i")
     length = xp.minimum(end - start, LONGEST)
     per_token = ops.gemm(tokens.dataXd, W)
