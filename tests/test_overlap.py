@@ -45,7 +45,7 @@ def test_the_whole_workflow(tmp_path: Path):
     given = {"init_annotations": annotations, "init_texts": raw, "init_labels": ",".join(labels)}
     assert "Spans overlap in 30 texts" in project.weasel("init", **given, init_name="own")
     with project.language_model():
-        output = project.run_all("spancat", max_steps=200)
+        output = project.run_all("spancat", max_steps=100)
         assert "Traceback" not in output
         assert "no confidence of spans that overlap" in output
         assert "spans can't overlap" in output  # the plain conditional random field
@@ -56,7 +56,7 @@ def test_the_whole_workflow(tmp_path: Path):
     assert metrics["systems"]["reviewed"]["all"]["f"] > 0.5
     assert "crf" not in metrics["systems"] or "all" not in metrics["systems"]["crf"]
     assert list((tmp_path / "packages").glob("*.whl"))
-    for command in ("diagnose", "status", "agreement"):
+    for command in ("status", "agreement"):
         assert "Traceback" not in project.weasel(command, config="spancat", max_steps=20)
     project.weasel("apply", config="spancat")
     applied = [record for path in (tmp_path / "corpus/applied/rows").glob("*") for record in rows(path)]

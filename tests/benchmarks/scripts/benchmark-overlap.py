@@ -42,6 +42,7 @@ def main(
     ),
     sets: Annotated[str, typer.Option(help="Sets, with commas")] = ",".join(RULES),
     configs: Annotated[str, typer.Option(help="Configs, with commas")] = "spancat,efficient,crf",
+    annotations: Annotated[str, typer.Option(help="Kinds of annotations, with commas")] = "flat,nested",
     reviewed: options.Reviewed = Path("assets/reviewed.jsonl"),
     settings: Annotated[Path, typer.Option(help="Data settings, for the split")] = Path("configs/data.cfg"),
     max_steps: options.MaxSteps = 0,
@@ -62,7 +63,10 @@ def main(
                 f"{sources[0]} isn't here, so {name} is left out; set IE_DATA to the folder of the sets."
             )
             continue
-        rows += measure(name, read(sources, config), names_in(configs), config, overrides, seed)
+        gold = read(sources, config)
+        for kind in names_in(annotations):
+            annotated = RULES[name](gold) if kind == "nested" else gold
+            rows += measure((name, kind), annotated, names_in(configs), config, overrides, seed)
     if rows:
         print_table(table(rows), HEADER, "lllrrrrrrrr")
         print(
@@ -87,33 +91,34 @@ def read(paths: Sequence[Path], config: DataConfig) -> list[Record]:
 
 
 def measure(
-    name: str,
+    data: tuple[str, str],
     gold: Sequence[Record],
     configs: Sequence[str],
     settings: DataConfig,
     overrides: dict[str, Any],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Train all configs on flat and on nested annotations of a set; a row for each."""
-    rows = []
-    for kind, annotated in (("flat", gold), ("nested", RULES[name](gold))):
-        split = settings.assign(list(annotated), [])
-        counts = {}
-        for config in tqdm(configs, desc=f"{name}, {kind}", leave=False):
-            result = train(split, kind, Path("configs") / f"{config}.cfg", settings, overrides, seed)
-            counts[config] = scoring.count(
-                split.test, result.predicted or [], scoring.labels_of(annotated)
-            ).sum(axis=1)
-            p, r, f = (estimate.as_dict() for estimate in stats.intervals(counts[config]))
-            words = sum(len(settings.blank().make_doc(record.text)) for record in split.test)
-            speed = result.words_per_second(words)
-            row = {"set": name, "annotations": kind, "config": config, "train": len(split.train)}
-            row |= {"test": len(split.test), "spans": sum(len(record.spans) for record in split.test)}
-            rows.append(row | {"p": p, "r": r, "f": f, "words_per_second": speed, "mb": result.mb})
-        for row in rows[-len(counts) :]:
-            others = OVERLAPPING in counts and row["config"] != OVERLAPPING
-            minus = stats.difference(counts[row["config"]], counts[OVERLAPPING]).as_dict() if others else None
-            row["minus_spancat"] = minus
+    """Train all configs on a set; a row for each.
+
+    Args:
+        data: name of the set, and kind of its annotations.
+    """
+    name, kind = data
+    split, counts, rows = settings.assign(list(gold), []), {}, []
+    words = sum(len(settings.blank().make_doc(record.text)) for record in split.test)
+    for config in tqdm(configs, desc=f"{name}, {kind}", leave=False):
+        result = train(split, kind, Path("configs") / f"{config}.cfg", settings, overrides, seed)
+        table = scoring.count(split.test, result.predicted or [], scoring.labels_of(gold))
+        counts[config] = table.sum(axis=1)
+        p, r, f = (estimate.as_dict() for estimate in stats.intervals(counts[config]))
+        row = {"set": name, "annotations": kind, "config": config, "train": len(split.train)}
+        row |= {"test": len(split.test), "spans": sum(len(record.spans) for record in split.test)}
+        speed = result.words_per_second(words)
+        rows.append(row | {"p": p, "r": r, "f": f, "words_per_second": speed, "mb": result.mb})
+    for row in rows:
+        compared = OVERLAPPING in counts and row["config"] != OVERLAPPING
+        minus = stats.difference(counts[row["config"]], counts[OVERLAPPING]) if compared else None
+        row["minus_spancat"] = minus.as_dict() if minus else None
     return rows
 
 
