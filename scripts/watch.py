@@ -42,6 +42,9 @@ def main(
         str, typer.Option(help="Input column with a date, to compare days; empty compares input files")
     ] = "",
     sample: Annotated[int, typer.Option(help="Texts drawn at random for review", min=1)] = 50,
+    by_confidence: Annotated[
+        bool, typer.Option(help="Draw less sure texts more often, and weight the score")
+    ] = False,
     log: Annotated[Path, typer.Option(help="File of the scores on applied texts")] = Path(
         "training/production.jsonl"
     ),
@@ -57,7 +60,7 @@ def main(
     applied = None if served else open_results(results, model, key, day_column)
     named = model.parent.name or model.name  # training/crf/reviewed/model-best, or en_deal_news
     known = reference.read_or_make(output / f"{named}.json", model, key, corpus, labels)
-    drawn = RandomSample(sample)
+    drawn = RandomSample(sample, by_confidence=by_confidence)
     if applied:
         periods, left_out = read(applied, known, drawn)
         remarks, manifest = notes(applied, left_out), sha256_file(results / shard_runner.MANIFEST)
@@ -76,7 +79,7 @@ def main(
     gold = read_gold(reviewed, labels, load_data_config(data))
     texts = drawn.texts()
     kinds = production.kinds_of(texts, known.words)
-    score = production.score([one.record for one in texts], gold, known, labels, kinds)
+    score = production.score([one.record for one in texts], gold, known, labels, kinds, drawn.weights())
     shown = WatchReport(compared, score, len(texts), remarks, manifest)
     if applied:  # counters have no texts, and the sample of earlier results may be in review
         production.write_sample(output / "sample.jsonl", results, texts)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import psutil
 from fake_llm import spacy_llm_pipeline
@@ -20,7 +21,7 @@ from spacy.language import Language
 from spacy_llm.models.rest.openai.model import OpenAI
 from spacy_llm.registry import registry
 
-from ie.llm import models, streaming
+from ie.llm import gguf, models, streaming
 from ie.llm.cache import AnswerCache
 from ie.llm.embedded import EmbeddedProvider, usable_cores
 from ie.llm.executor import Model, Provider
@@ -240,4 +241,32 @@ def embedded(prompts: list[list[Prompt]], provider: EmbeddedProvider) -> dict[st
         "times_as_fast": round(naive_seconds / ours, 2),
         "tokens_found_computed": round(reused / max(1, reused + computed), 3),
         "same_answers": sum(a == b for a, b in zip(answers, plain, strict=True)) / len(flat),
+    }
+
+
+async def unpacking(prompts: list[Prompt], provider: EmbeddedProvider) -> dict[str, float]:
+    """Processor time of a server with the weights as shipped and of one with unpacked weights, in turns."""
+    servers = {}
+    for name, unpack in (("as_shipped", lambda path, *_: path), ("unpacked", gguf.unpacked)):
+        servers[name] = replace(provider, workers=1, slots=1, threads=1)
+        with mock.patch.object(gguf, "unpacked", unpack):
+            await servers[name].ask([Prompt("Start.", max_tokens=1)])
+    used = dict.fromkeys(servers, 0.0)
+    same = 0
+    try:
+        for number, prompt in enumerate(prompts):
+            answers = []
+            for name in sorted(servers, reverse=number % 2 == 1):
+                started = time.process_time()
+                answers += await servers[name].ask([prompt])
+                used[name] += time.process_time() - started
+            same += answers[0] == answers[1]
+    finally:
+        for server in servers.values():
+            await server.close()
+    return {
+        "prompts": len(prompts),
+        **{f"processor_ms_per_prompt_{name}": round(1000 * s / len(prompts), 1) for name, s in used.items()},
+        "share_of_time": round(used["unpacked"] / used["as_shipped"], 3),
+        "same_answers": same / len(prompts),
     }

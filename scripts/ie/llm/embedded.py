@@ -18,6 +18,7 @@ import psutil
 
 from ie.core.errors import UserError
 from ie.core.files import sha256_file, write_json
+from ie.llm import gguf
 from ie.llm.executor import Provider, Unavailable
 from ie.llm.types import Answer, Prompt
 
@@ -190,7 +191,8 @@ class EmbeddedProvider(Provider):
             raise Unavailable(f"the embedded server: {error.__cause__ or error}") from None
 
     async def _start(self) -> "asyncio.Queue[_EmbeddedServer]":
-        path, _ = await asyncio.to_thread(find_weights, self.weights, self.sha256, self.folder)
+        path, checksum = await asyncio.to_thread(find_weights, self.weights, self.sha256, self.folder)
+        path = await asyncio.to_thread(gguf.unpacked, path, checksum, self.folder)
         self._states = tempfile.TemporaryDirectory(prefix="llm-")
         idle: asyncio.Queue[_EmbeddedServer] = asyncio.Queue()
         for _ in range(self.workers):

@@ -1,5 +1,6 @@
 """Measure the LLM layer: how close to what an endpoint allows, and at what cost of its own."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from ie.llm.embedded import EmbeddedProvider
 from ie.llm.tasks import Task
 from ie.llm.types import Prompt
 
-PARTS = ("throughput", "overhead", "memory", "embedded")
+PARTS = ("throughput", "overhead", "memory", "embedded", "unpacking")
 
 
 def main(
@@ -46,6 +47,11 @@ def main(
     if "embedded" in wanted:
         found["embedded"] = rows = llm.embedded(*embedded_prompts(config, texts, embedded_texts))
         show("The embedded model, with this project's prompts, against one request at a time", rows)
+    if "unpacking" in wanted:
+        prompts, provider = embedded_prompts(config, texts, embedded_texts)
+        flat = [prompt for document in prompts for prompt in document]
+        found["unpacking"] = rows = asyncio.run(llm.unpacking(flat, provider))
+        show("The embedded model with its weights as shipped, and unpacked", rows)
     if "memory" in wanted:
         found["memory"] = rows = llm.memory(memory_texts)
         show("Resident memory in MB (goal: flat, 500 at most)", rows)
@@ -79,7 +85,9 @@ def embedded_prompts(config: Path, texts: Path, n: int) -> tuple[list[list[Promp
     nlp = pipeline.assemble(pipeline.load_config(config), config)
     providers = [model.provider for model in pipeline.llm_models(nlp)]
     if not providers or not isinstance(providers[0], EmbeddedProvider):
-        raise UserError(f"{config}: its model isn't ie.Embedded.v1; leave embedded out of --parts.")
+        raise UserError(
+            f"{config}: its model isn't ie.Embedded.v1; leave embedded and unpacking out of --parts."
+        )
     ours = providers[0]
     tasks = [pipe.task for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "task", None), Task)]
     with open(texts, encoding="utf-8") as file:

@@ -33,6 +33,7 @@ def test_it_prints_ratios_of_one_run(tmp_path):
 def test_a_part_that_is_none_is_reported():
     result = benchmark("--parts", "speed")
     assert result.returncode == 1
-    assert "--parts speed is no part; choose from throughput, overhead, memory, embedded." in " ".join(
-        (result.stdout + result.stderr).split()
+    assert (
+        "--parts speed is no part; choose from throughput, overhead, memory, embedded, unpacking."
+        in " ".join((result.stdout + result.stderr).split())
     )

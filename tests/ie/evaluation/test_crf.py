@@ -32,6 +32,10 @@ def test_tags_and_spans(spans, tags) -> None:
     assert list(crf.from_tags(tags)) == spans
 
 
+def test_of_overlapping_spans_the_first_is_kept() -> None:
+    assert crf.to_tags(3, [(0, 2, "A"), (1, 3, "B")]) == ["B-A", "L-A", "O"]
+
+
 @pytest.mark.parametrize("tags", [["B-A", "O"], ["I-A", "L-A"], ["B-A", "L-B"], ["B-A", "I-B", "L-A"]])
 def test_incomplete_tags_are_no_span(tags) -> None:
     assert list(crf.from_tags(tags)) == []

@@ -326,3 +326,12 @@ def test_what_computes_the_answers_is_part_of_their_key(tmp_path, monkeypatch):
     models._embedded.clear()
     monkeypatch.setattr(embedded, "version", lambda name: "1999.1")
     assert key() != plain
+
+
+@needs_model
+def test_unpacked_weights_give_the_same_answers(model, monkeypatch):
+    unpacked = model()
+    answers = texts_of(unpacked(prompts()))
+    unpacked.close()
+    monkeypatch.setattr("ie.llm.gguf.unpacked", lambda path, *_: path)
+    assert texts_of(model()(prompts())) == answers

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,13 +23,14 @@ class DocumentSettings(Section):
 
     min_chars: int = Field(100, ge=0)
     max_chars: int = Field(1000, gt=0)
+    reader: Literal["own", "docling"] = "own"
     max_mb: int = Field(100, gt=0)
     max_pages: int = Field(2000, gt=0)
     seconds: float = Field(120, gt=0)
 
     def process(self) -> DocumentProcess:
         """A process that reads documents within these limits."""
-        return DocumentProcess(Limits(self.max_mb, self.max_pages), self.seconds)
+        return DocumentProcess(Limits(self.max_mb, self.max_pages), self.seconds, self.reader)
 
 
 @dataclass

@@ -16,8 +16,8 @@ SCRIPTS = Path(__file__).parents[3]
 class DocumentProcess:
     """A process that reads documents, started with the first request; for use from any thread."""
 
-    def __init__(self, limits: Limits, seconds: float) -> None:
-        self._limits, self._seconds = limits, seconds
+    def __init__(self, limits: Limits, seconds: float, reader: str = "own") -> None:
+        self._limits, self._seconds, self._reader = limits, seconds, reader
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
@@ -27,7 +27,9 @@ class DocumentProcess:
         Raises:
             UnreadableDocument: there are none; the message completes a sentence that begins with the name.
         """
-        return Content.from_json(self._ask({"do": "read", "path": str(path)})["content"])
+        return Content.from_json(
+            self._ask({"do": "read", "path": str(path), "reader": self._reader})["content"]
+        )
 
     def picture(self, path: Path, page: int) -> str:
         """A page of a PDF as PNG, in base 64."""

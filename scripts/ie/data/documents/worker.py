@@ -26,6 +26,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             from ie.data.documents import pdf
 
             return {"picture": base64.b64encode(pdf.picture(path.read_bytes(), request["page"])).decode()}
+        if request["reader"] == "docling":
+            from ie.data.documents import docling
+
+            return {"content": docling.read(path).to_json()}
         from ie.data.documents.reading import read_document
 
         return {"content": read_document(path, limits).to_json()}
@@ -44,10 +48,14 @@ def main() -> None:
     # What libraries print must not get between the answers.
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    limited = False
     for line in sys.stdin:
-        output.write(json.dumps(answer(json.loads(line)), ensure_ascii=True) + "\n")
+        request = json.loads(line)
+        if not limited and request.get("reader") != "docling":  # a neural model may need more
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+            limited = True
+        output.write(json.dumps(answer(request), ensure_ascii=True) + "\n")
         output.flush()
 
 

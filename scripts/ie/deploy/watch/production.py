@@ -1,10 +1,12 @@
 """How good the pipeline is on the applied texts: a random sample is reviewed, without its answers in view.
 
-The sample has the texts with the smallest hashes, so it is random over all distinct texts, takes constant
-memory, and changes little when more texts are applied.
+The sample has the texts with the smallest ranks, made from their hashes, so it is random over all distinct
+texts, takes constant memory, and changes little when more texts are applied. It may have more of the less
+sure texts, in which there is more to correct; the score is weighted then, so that it is that of all texts.
 """
 
 import heapq
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,35 +22,67 @@ from ie.data import records
 from ie.data.records import Record
 from ie.data.scheme import Scheme
 from ie.deploy.watch.applied import AppliedText
-from ie.deploy.watch.measures import values_of
+from ie.deploy.watch.measures import confidences, values_of
 from ie.deploy.watch.reference import Reference
 from ie.evaluation import history, scoring
 
 # Reviewed texts of the sample from which on a score is given.
 FEWEST = 10
+# A text is drawn at least this often, relative to one of which all is doubted.
+LEAST_DOUBT = 0.1
 
 
 class RandomSample:
-    """A random sample of the texts that are added, each text once."""
+    """A random sample of the texts that are added, each text once.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._heap: list[int] = []  # hashes, negated, as the largest one goes first
-        self._kept: dict[int, AppliedText] = {}
+    Args:
+        by_confidence: draw less sure texts more often. Scores must be weighted with `weights` then.
+    """
+
+    def __init__(self, size: int, *, by_confidence: bool = False) -> None:
+        self.size, self.by_confidence = size, by_confidence
+        # Negated ranks, as the largest one goes first. One more text than the sample: its rank is the limit.
+        self._heap: list[tuple[float, str]] = []
+        self._kept: dict[str, tuple[AppliedText, float]] = {}
 
     def add(self, applied: AppliedText) -> None:
         """Take in a text, or not."""
-        rank = int(text_hash(applied.record.text), 16)
-        if rank in self._kept:
+        key = text_hash(applied.record.text)
+        chance = doubt(applied.record) if self.by_confidence else 1.0
+        # Exponentially distributed with this rate, as the hash is uniform.
+        uniform = (int(key, 16) + 0.5) / 16 ** len(key)
+        rank = -math.log1p(-uniform) / chance
+        if key in self._kept or not self.size or (len(self._heap) > self.size and -rank < self._heap[0][0]):
             return
-        heapq.heappush(self._heap, -rank)
-        self._kept[rank] = applied
-        if len(self._heap) > self.size:
-            del self._kept[-heapq.heappop(self._heap)]
+        heapq.heappush(self._heap, (-rank, key))
+        self._kept[key] = applied, chance
+        if len(self._heap) > self.size + 1:
+            _, gone = heapq.heappop(self._heap)
+            del self._kept[gone]
+
+    def _drawn(self) -> list[tuple[AppliedText, float]]:
+        return [self._kept[key] for _, key in sorted(self._heap, reverse=True)[: self.size]]
 
     def texts(self) -> list[AppliedText]:
         """The sample, in random order."""
-        return [self._kept[rank] for rank in sorted(self._kept)]
+        return [applied for applied, _ in self._drawn()]
+
+    def weights(self) -> list[float]:
+        """How many texts each text of the sample stands for, relative to the others.
+
+        It is the inverse of its probability to be drawn, given the rank of the first text that wasn't (Cohen
+        and Kaplan 2007).
+        """
+        if not self.by_confidence or len(self._heap) <= self.size:
+            return [1.0] * len(self._drawn())
+        limit = -self._heap[0][0]
+        return [1 / -math.expm1(-chance * limit) for _, chance in self._drawn()]
+
+
+def doubt(record: Record) -> float:
+    """Mean doubt about the entities of a text; without any of known confidence, as much as in a coin toss."""
+    sure = confidences(record)
+    return max(LEAST_DOUBT, 1 - sum(sure) / len(sure)) if sure else 0.5
 
 
 def write_sample(path: Path, results: Path, sample: Sequence[AppliedText]) -> None:
@@ -163,11 +197,12 @@ def score(
     reference: Reference,
     scheme: Scheme,
     kinds: Sequence[Collection[str]] = (),
+    weights: Sequence[float] = (),
 ) -> ProductionScore | None:
     """The score on the texts of the sample that people accepted; None if these are fewer than `FEWEST`.
 
     Args:
-        kinds: of each text of the sample (see `kinds_of`).
+        kinds: of each text of the sample (see `kinds_of`). weights: see `RandomSample.weights`.
     """
     answers = {record.text: record for record in records.accepted(list(gold))}
     pairs = [(answers[record.text], record) for record in sample if record.text in answers]
@@ -176,6 +211,8 @@ def score(
         return None
     right, predicted = (scoring.view(side, scheme.scored) for side in zip(*pairs, strict=True))
     counts = scoring.count(right, predicted, reference.labels)
+    if of_weights := [w for record, w in zip(sample, weights, strict=False) if record.text in answers]:
+        counts = counts * np.array(of_weights)[:, None, None] / np.mean(of_weights)
     (_, _, f), (_, _, test) = (stats.intervals(c.sum(axis=1)) for c in (counts, reference.counts))
     both = {scoring.ALL: (counts.sum(axis=1), reference.counts.sum(axis=1))}
     if len(reference.labels) > 1:

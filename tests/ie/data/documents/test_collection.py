@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from subprocess import Popen
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from document_files import column, make_docx, make_pdf, need_pdf, paragraph
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ie.core.errors import UserError
+from ie.data.documents import docling
 from ie.data.documents.blocks import Block, Content, Limits, UnreadableDocument
 from ie.data.documents.collection import DocumentSettings, is_documents, read_documents
 from ie.data.documents.cutting import cut
@@ -150,3 +152,41 @@ def test_a_parser_that_hangs_or_crashes_stops_one_file_only(folder, monkeypatch)
             process.read(folder / "b.pdf")
         process._seconds = 60
         assert process.read(folder / "b.pdf").blocks[0].text == "Text of a PDF."
+
+
+def test_docling_gives_the_same_kind_of_blocks(monkeypatch, tmp_path):
+    def item(label: str, text: str, **more: object) -> tuple[SimpleNamespace, int]:
+        return SimpleNamespace(label=label, text=text, prov=[SimpleNamespace(page_no=2)], **more), 0
+
+    header, data = (
+        SimpleNamespace(text="Company", column_header=True),
+        SimpleNamespace(text="Hooli", column_header=False),
+    )
+    table = item("table", "", data=SimpleNamespace(grid=[[header], [data]]))
+    items = [item("page_header", "x"), item("section_header", "Deals"), item("text", "A  text."), table]
+    document = SimpleNamespace(
+        pages={2: SimpleNamespace(size=SimpleNamespace(width=595.0, height=842.0))},
+        iterate_items=lambda: items,
+    )
+
+    class DocumentConverter:
+        def convert(self, path: Path) -> SimpleNamespace:
+            return SimpleNamespace(document=document)
+
+    module = ModuleType("docling.document_converter")
+    module.DocumentConverter = DocumentConverter
+    monkeypatch.setitem(sys.modules, "docling", ModuleType("docling"))
+    monkeypatch.setitem(sys.modules, "docling.document_converter", module)
+    content = docling.read(tmp_path / "a.pdf")
+    assert [(block.kind, block.text, block.pages) for block in content.blocks] == [
+        ("heading", "Deals", [2]),
+        ("paragraph", "A text.", [2]),
+        ("row", "Company: Hooli", [2]),
+    ]
+    assert content.sizes == {2: (595.0, 842.0)}
+
+
+def test_docling_that_is_missing_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "docling.document_converter", None)
+    with pytest.raises(UnreadableDocument, match="needs docling"):
+        docling.read(tmp_path / "a.pdf")

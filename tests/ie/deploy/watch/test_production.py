@@ -106,6 +106,36 @@ def test_a_sample_keeps_its_texts_when_others_come():
     assert len(before & {one.record.text for one in drawn.texts()}) >= 10
 
 
+def test_a_sample_by_confidence_is_weighted_so_that_its_score_is_that_of_all_texts():
+    """The surer half is right in 9 of 10 spans, the other in 2; a sample has more of the other."""
+    gold, sure = texts(400, {"COMPANY": 0.9, "CITY": 0.9})
+    _, unsure = texts(400, {"COMPANY": 0.2, "CITY": 0.2})
+    predicted = [*sure[:200], *unsure[200:]]
+    for i, record in enumerate(predicted):
+        for span in record.spans:
+            span.confidence = 0.9 if i < 200 else 0.2
+    scheme = Scheme(span_labels=LABELS)
+    everything = production.score(predicted, gold, reference(), scheme)
+    drawn = RandomSample(100, by_confidence=True)
+    for i, record in enumerate(predicted):
+        drawn.add(AppliedText("", i, "", record))
+    sample = drawn.texts()
+    assert sum(one.row >= 200 for one in sample) > 75
+    found = [one.record for one in sample]
+    plain = production.score(found, gold, reference(), scheme)
+    weighted = production.score(found, gold, reference(), scheme, weights=drawn.weights())
+    assert everything.f.value - plain.f.value > 0.15
+    assert abs(everything.f.value - weighted.f.value) < 0.07
+    assert weighted.f.low < everything.f.value < weighted.f.high
+
+
+def test_a_sample_of_all_texts_is_not_weighted():
+    drawn = RandomSample(10, by_confidence=True)
+    for i in range(10):
+        drawn.add(applied(i))
+    assert (len(drawn.texts()), drawn.weights()) == (10, [1.0] * 10)
+
+
 def test_a_pipeline_that_is_worse_is_named_with_its_label():
     gold, predicted = texts(50, {"COMPANY": 0.9, "CITY": 0.2})
     score = production.score(predicted, gold, reference(), Scheme(span_labels=LABELS))
