@@ -248,9 +248,9 @@ async def unpacking(prompts: list[Prompt], provider: EmbeddedProvider) -> dict[s
     """Processor time of a server with the weights as shipped and of one with unpacked weights, in turns."""
     servers = {}
     for name, unpack in (("as_shipped", lambda path, *_: path), ("unpacked", gguf.unpacked)):
-        servers[name] = replace(provider, workers=1, slots=1, threads=1)
+        servers[name] = replace(provider, workers=1, threads=1)
         with mock.patch.object(gguf, "unpacked", unpack):
-            await servers[name].ask([Prompt("Start.", max_tokens=1)])
+            await servers[name].ask(Prompt("Start.", max_tokens=1))
     used = dict.fromkeys(servers, 0.0)
     same = 0
     try:
@@ -258,7 +258,7 @@ async def unpacking(prompts: list[Prompt], provider: EmbeddedProvider) -> dict[s
             answers = []
             for name in sorted(servers, reverse=number % 2 == 1):
                 started = time.process_time()
-                answers += await servers[name].ask([prompt])
+                answers.append(await servers[name].ask(prompt))
                 used[name] += time.process_time() - started
             same += answers[0] == answers[1]
     finally:
