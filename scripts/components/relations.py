@@ -1,11 +1,13 @@
 """Typed, directed relations between the entities of a text: a trainable component, model included.
 
 Every ordered pair of entities is a candidate, unless it is too far apart or its entity labels never had a
-relation in training. Two logistic regressions score the candidates, one after the other:
+relation in training. Three logistic regressions score the candidates:
 
-1. The first one reads the text around a pair: n-grams of words in which entities are masked by their label
-   and role, n-grams of the characters of both names, the punctuation between entities, distance and order.
-2. The second one reads the scores that the first one gives to all candidates of the text (stacked
+1. One reads the text around a pair: n-grams of words in which entities are masked by their label and role,
+   n-grams of the characters of both names, the punctuation between entities, distance and order.
+2. One reads the whole text, n-grams of its words and characters: does it have any relation of the label? A
+   text about a takeover can have the words of an investment.
+3. The last one reads the scores that these give to the text and to all its candidates (stacked
    generalisation, Wolpert 1992). A company is rarely the investor of one deal and the target of another, and
    two companies are rarely each other's investors: such rules are learned from the data, label by label.
 
@@ -16,6 +18,7 @@ the trained component does not need. The same examples give the same weights, wh
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,17 +38,21 @@ from spacy.vocab import Vocab
 REQUIREMENTS: tuple[str, ...] = ()
 # Maximum tokens of candidates in one step of prediction.
 HELD = 50_000
+TEXTS = 128  # in one step of training
 # A text and its candidates: one row each, the indices of head and child in doc.ents.
 Candidates = tuple[Doc, np.ndarray]
 # (start, end, label) of an entity in characters, to compare gold and prediction.
 Key = tuple[int, int, str]
 # Start and end of several stretches of words or tokens.
 Stretches = tuple[np.ndarray, np.ndarray]
+# Columns of known n-grams, one owner after the other, and how many each owner has.
+Known = tuple[np.ndarray, np.ndarray]
 ENDS = ("head", "child")
 ROLES = ("other", *ENDS)
 ORDERS = ("back", "forward")  # the head is after the child, or before it
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
 WORDS = (1, 3)  # shortest and longest n-gram of words
+
 OUTLINE = (3, 5)  # of entities and punctuation
 CHARACTERS = (3, 5)  # of the characters of a name's words
 NEAR = 6  # words on each side of an entity whose n-grams are features of that entity
@@ -168,7 +175,7 @@ def ragged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the features of each candidate that the first regression reads, and the candidate of each.
+    """Hashes of the features of each candidate, and the candidate of each.
 
     The hashes of one candidate aren't contiguous, and may be there more than once.
     """
@@ -204,6 +211,32 @@ def ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
         )
     known = describe(laid, second - first)
     parts.append((known.ravel(), np.repeat(np.arange(len(known)), known.shape[1])))
+    grams, owner = map(np.concatenate, zip(*parts, strict=True))
+    return grams, owner
+
+
+def text_ngrams(laid: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the features of each text, and the text of each: n-grams of words and of characters.
+
+    Entities are masked by their label.
+    """
+    lower = laid.tokens([LOWER])[:, 0]
+    kept = np.ones(len(lower), dtype=bool)
+    kept[ragged(laid.start, laid.end)[0]] = False
+    spelt = [
+        (gram, token)
+        for token, word in enumerate(token.lower_[:LONGEST] for doc in laid.docs for token in doc)
+        if kept[token]
+        for gram in character_ngrams(word)
+    ]
+    kept[laid.start] = True
+    lower[laid.start] = hashes(f"<{label}>" for label in laid.labels)
+    before = np.concatenate([[0], np.cumsum(kept)])
+    bounds = before[laid.offsets], before[laid.offsets + laid.sizes]
+    parts = _grams(lower[kept], bounds, WORDS, hashes(["word"]))
+    owner = np.repeat(np.arange(len(laid.docs)), laid.sizes)
+    grams, tokens = np.array(spelt, dtype="uint64").reshape(-1, 2).T
+    parts.append((grams, owner[tokens.astype(int)]))
     grams, owner = map(np.concatenate, zip(*parts, strict=True))
     return grams, owner
 
@@ -275,13 +308,16 @@ def describe(laid: Layout, distances: np.ndarray) -> np.ndarray:
     return hashes(features).reshape(-1, 5)
 
 
-def known_ngrams(laid: Layout, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers in `keys` (sorted) of the n-grams of each candidate, and how many each candidate has."""
-    grams, owner = ngrams(laid)
+def known_ngrams(grams: np.ndarray, owner: np.ndarray, owners: int, keys: np.ndarray) -> Known:
+    """Numbers in `keys` (sorted) of the n-grams of each owner, and how many each owner has.
+
+    Args:
+        owner, owners: the candidate, or text, of each n-gram; and how many of these there are.
+    """
     place = np.minimum(np.searchsorted(keys, grams), max(0, len(keys) - 1))
     known = keys[place] == grams if len(keys) else np.zeros(len(grams), dtype=bool)
     owner, columns = np.divmod(distinct(owner[known] * len(keys) + place[known]), max(1, len(keys)))
-    return columns, np.bincount(owner, minlength=len(laid.text))
+    return columns, np.bincount(owner, minlength=owners)
 
 
 def scales(lengths: np.ndarray) -> np.ndarray:
@@ -290,23 +326,36 @@ def scales(lengths: np.ndarray) -> np.ndarray:
 
 
 def ngram_scores(laid: Layout, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(candidates, labels): scores (logits) of the first regression."""
-    columns, lengths = known_ngrams(laid, arrays["keys"])
-    weights = arrays["weights"][columns]
-    # what a candidate without a known n-gram adds up to is that of no row
+    """(candidates, labels): scores (logits) of the regression on the words around a pair."""
+    known = known_ngrams(*ngrams(laid), len(laid.text), arrays["keys"])
+    return linear_scores(known, arrays["weights"], arrays["bias"])
+
+
+def text_scores(laid: Layout, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(texts, labels): scores (logits) of the regression on whole texts."""
+    known = known_ngrams(*text_ngrams(laid), len(laid.docs), arrays["text_keys"])
+    return linear_scores(known, arrays["text_weights"], arrays["text_bias"])
+
+
+def linear_scores(known: Known, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """(owners, labels): the sum of the weights of the n-grams that each owner has."""
+    columns, lengths = known
+    weights = weights[columns]
+    # what an owner without a known n-gram adds up to is that of no row
     total = np.vstack([np.zeros((1, weights.shape[1])), np.cumsum(weights, axis=0, dtype="f8")])
     ends = np.cumsum(lengths)
-    return (total[ends] - total[ends - lengths]) * scales(lengths)[:, None] + arrays["bias"]
+    return (total[ends] - total[ends - lengths]) * scales(lengths)[:, None] + bias
 
 
 class TextScores:
-    """The scores of all candidates of each text, as features of each candidate for the second regression.
+    """The scores of a text and of all its candidates, as features of each candidate for the last regression.
 
     Args:
-        scores: (candidates, labels) of the first regression, `NEVER` where a label doesn't fit.
+        scores: (candidates, labels) of the regression on pairs, `NEVER` where a label doesn't fit.
+        of_texts: (texts, labels) of the regression on texts.
     """
 
-    def __init__(self, laid: Layout, scores: np.ndarray) -> None:
+    def __init__(self, laid: Layout, scores: np.ndarray, of_texts: np.ndarray) -> None:
         self.scores = scores
         entities = len(laid.labels)
         as_head, beside_head = best_of(scores, laid.head, entities)
@@ -324,6 +373,7 @@ class TextScores:
             as_child[laid.head],
             as_head[laid.child],
             np.where((pair[place] == reverse)[:, None], scores[place], NEVER),
+            of_texts[laid.text],
         ]
         self._context = np.stack(parts, axis=1)
         keys = list(zip(laid.inside.tolist(), laid.labels, strict=True))
@@ -364,10 +414,10 @@ def best_of(scores: np.ndarray, groups: np.ndarray, n: int) -> tuple[np.ndarray,
 def fit(
     batch: Sequence[Candidates], truth: np.ndarray, fits: np.ndarray, settings: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Fit both regressions; see `Relations` for the settings.
+    """Fit the regressions; see `Relations` for the settings.
 
-    The second one learns from scores that the first one gives to texts it was not fitted to, by
-    cross-validation: on its own training texts the first one is nearly always right.
+    The last one learns from scores that the others give to texts they were not fitted to, by
+    cross-validation: on their own training texts they are nearly always right.
 
     Args:
         truth, fits: (candidates, labels): whether a candidate has, or could have, a label.
@@ -375,76 +425,116 @@ def fit(
     Raises:
         ImportError: scikit-learn isn't there; it is needed to train, not to use what was trained.
     """
-    matrix, keys = ngram_matrix(batch)
     # the same text with other entities counts once, and is in the same fold
-    names, numbers = np.unique(hashes(doc.text for doc, _ in batch), return_inverse=True)
-    texts = np.repeat(numbers, [len(pairs) for _, pairs in batch])
-    fold = names % np.uint64(settings["folds"])
-    held_out = np.full(truth.shape, NEVER)
-    for number in range(settings["folds"]):
-        inside = fold != number
-        if inside.any() and not inside.all():
-            columns, weights, bias = fit_ngrams(matrix, texts, inside, truth, fits, settings)
-            rows = np.flatnonzero(~inside[texts])
-            held_out[rows] = scaled(matrix[rows][:, columns]) @ weights + bias
-    columns, weights, bias = fit_ngrams(matrix, texts, np.ones(len(names), dtype=bool), truth, fits, settings)
-    text_scores = TextScores(Layout(batch), np.where(fits, held_out, NEVER))
+    texts, names = np.unique(hashes(doc.text for doc, _ in batch), return_inverse=True)
+    fold = (texts % np.uint64(settings["folds"]))[names]
+    owner = np.repeat(np.arange(len(batch)), [len(pairs) for _, pairs in batch])
+    least = settings["ngram_texts"]
+    layouts = map(Layout, portions(batch))
+    ngrams_of = ngram_matrix([(*ngrams(laid), len(laid.text)) for laid in layouts])
+    pairs = NgramRegression(
+        *ngrams_of, truth, fits, names[owner], fold[owner], least, settings["ngram_strength"]
+    )
+    layouts = map(Layout, minibatch(batch, size=TEXTS))
+    ngrams_of = ngram_matrix([(*text_ngrams(laid), len(laid.docs)) for laid in layouts])
+    in_text = [any_of(values, owner, len(batch)) for values in (truth, fits)]
+    whole = NgramRegression(*ngrams_of, *in_text, names, fold, least, settings["text_strength"], rare=True)
+    joined = TextScores(Layout(batch), np.where(fits, pairs.held_out(), NEVER), whole.held_out())
     joint = [
-        regression(text_scores.features(label, rows), truth[rows, label], settings["joint_strength"])
+        regression(joined.features(label, rows), truth[rows, label], settings["joint_strength"])
         for label, rows in enumerate(map(np.flatnonzero, fits.T))
     ]
     return {
-        "keys": keys[columns],
-        "weights": np.ascontiguousarray(weights, dtype="float32"),
-        "bias": bias.astype("float32"),
+        **pairs.arrays(),
+        **{f"text_{name}": values for name, values in whole.arrays().items()},
         "joint": np.stack([one for one, _ in joint], axis=1).astype("float32"),
         "joint_bias": np.array([one for _, one in joint], dtype="float32"),
     }
 
 
-def ngram_matrix(batch: Sequence[Candidates]) -> tuple[Any, np.ndarray]:
-    """(candidates, n-grams), 1 where a candidate has one; and the sorted n-grams."""
+def any_of(values: np.ndarray, owner: np.ndarray, owners: int) -> np.ndarray:
+    """(owners, labels): whether a label holds for any candidate of each text."""
+    result = np.zeros((owners, values.shape[1]), dtype=bool)
+    np.logical_or.at(result, owner, values)
+    return result
+
+
+def ngram_matrix(parts: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Any, np.ndarray]:
+    """(owners, n-grams), 1 where an owner has one; and the sorted n-grams.
+
+    Args:
+        parts: n-grams, their owners, and how many owners there are.
+    """
     from scipy.sparse import csr_matrix
 
-    parts = [ngrams(Layout(part)) for part in portions(batch)]
-    keys = distinct(np.concatenate([np.zeros(0, "uint64"), *(grams for grams, _ in parts)]))
-    columns, lengths = [], []
-    for part in portions(batch):
-        of_part, counts = known_ngrams(Layout(part), keys)
-        columns.append(of_part)
-        lengths.append(counts)
-    indices, counts = np.concatenate(columns), np.concatenate(lengths)
+    keys = distinct(np.concatenate([np.zeros(0, "uint64"), *(grams for grams, *_ in parts)]))
+    known = [known_ngrams(*part, keys) for part in parts]
+    indices, counts = (np.concatenate(arrays) for arrays in zip(*known, strict=True))
     starts = np.concatenate([[0], np.cumsum(counts)])
     matrix = csr_matrix((np.ones(len(indices), dtype="f"), indices, starts), (len(counts), len(keys)))
     return matrix, keys
 
 
-def fit_ngrams(
-    matrix: Any,
-    texts: np.ndarray,
-    inside: np.ndarray,
-    truth: np.ndarray,
-    fits: np.ndarray,
-    settings: Mapping[str, Any],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first regression of some texts: which n-grams several of them have, weights and bias.
+@dataclass(frozen=True)
+class NgramRegression:
+    """The regression on the n-grams of candidates, or of texts, and its cross-validation.
 
-    Args:
-        texts, inside: the text of each candidate; whether each text is used.
+    Attributes:
+        matrix, keys: see `ngram_matrix`.
+        truth, fits: (rows, labels): whether a row has, or could have, a label.
+        names: which text each row is of. fold: that it is in.
+        least: texts that must have an n-gram. strength: C of scikit-learn.
+        rare: rare n-grams weigh more (inverse document frequency). Texts have many frequent ones.
     """
-    from scipy.sparse import csr_matrix
 
-    used = np.flatnonzero(inside[texts])
-    of_text = csr_matrix((np.ones(len(used)), (texts[used], np.arange(len(used)))), (len(inside), len(used)))
-    columns = np.flatnonzero((of_text @ matrix[used]).getnnz(axis=0) >= settings["ngram_texts"])
-    known = scaled(matrix[:, columns])
-    weights, bias = np.zeros((len(columns), truth.shape[1])), np.zeros(truth.shape[1])
-    for label in range(truth.shape[1]):
-        rows = used[fits[used, label]]
-        weights[:, label], bias[label] = regression(
-            known[rows], truth[rows, label], settings["ngram_strength"]
-        )
-    return columns, weights, bias
+    matrix: Any
+    keys: np.ndarray
+    truth: np.ndarray
+    fits: np.ndarray
+    names: np.ndarray
+    fold: np.ndarray
+    least: int
+    strength: float
+    rare: bool = False
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Keys, weights and bias, learned from all rows."""
+        columns, weights, bias = self._fit(np.ones(len(self.fold), dtype=bool))
+        return {
+            "keys": self.keys[columns],
+            "weights": np.ascontiguousarray(weights, dtype="float32"),
+            "bias": bias.astype("float32"),
+        }
+
+    def held_out(self) -> np.ndarray:
+        """(rows, labels): the scores of each row, learned from the other folds."""
+        scores = np.full(self.truth.shape, NEVER)
+        for number in np.unique(self.fold):
+            inside = self.fold != number
+            if inside.any():
+                columns, weights, bias = self._fit(inside)
+                scores[~inside] = scaled(self.matrix[~inside][:, columns]) @ weights + bias
+        return scores
+
+    def _fit(self, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which n-grams are known, their weights, and bias, learned from some rows."""
+        from scipy.sparse import csr_matrix
+
+        used = np.flatnonzero(inside)
+        names = self.names[used]
+        of_text = csr_matrix((np.ones(len(used)), (names, np.arange(len(used)))))
+        texts_with = (of_text @ self.matrix[used]).getnnz(axis=0)
+        columns = np.flatnonzero(texts_with >= self.least)
+        known = scaled(self.matrix[:, columns])
+        importance = np.ones(len(columns))
+        if self.rare:
+            importance += np.log(len(np.unique(names)) / texts_with[columns])
+            known.data *= importance[known.indices]
+        weights, bias = np.zeros((len(columns), len(self.truth.T))), np.zeros(len(self.truth.T))
+        for label, truth in enumerate(self.truth.T):
+            rows = used[self.fits[used, label]]
+            weights[:, label], bias[label] = regression(known[rows], truth[rows], self.strength)
+        return columns, weights * importance[:, None], bias
 
 
 def scaled(matrix: Any) -> Any:
@@ -481,9 +571,9 @@ class Relations(Pipe):
             each label the ends, "head" or "child", that can be in one such relation only; the most probable
             is kept; labels that aren't listed take the ends of which, in the training data, at least
             `single_share` (0 to 1; above 1 none is learned) are in one relation only. `ngram_texts`: training
-            texts that must have an n-gram. `ngram_strength`, `joint_strength`: inverse of the L2
-            regularisation (C of scikit-learn) of the first and of the second regression. `folds`: parts of
-            the training data; the first regression scores each part by the others.
+            texts that must have an n-gram. `ngram_strength`, `text_strength`, `joint_strength`: inverse of
+            the L2 regularisation (C of scikit-learn) of the regressions on pairs, on texts, and on the scores
+            of both. `folds`: parts of the training data; the first two score each part by the others.
         scorer: of the pipeline's relations.
     """
 
@@ -556,7 +646,8 @@ class Relations(Pipe):
         if not len(fits) or not self.arrays:
             return np.zeros(fits.shape)
         scores = np.concatenate([ngram_scores(Layout(part), self.arrays) for part in portions(batch)])
-        texts = TextScores(Layout(batch), np.where(fits, scores, NEVER))
+        laid = Layout(batch)
+        texts = TextScores(laid, np.where(fits, scores, NEVER), text_scores(laid, self.arrays))
         result = np.zeros(scores.shape)
         for label, rows in enumerate(map(np.flatnonzero, fits.T)):
             final = texts.features(label, rows) @ self.arrays["joint"][:, label]
@@ -703,6 +794,10 @@ class Relations(Pipe):
 
     def _unpack(self, data: bytes) -> None:
         self.arrays = srsly.msgpack_loads(data)
+        if self.arrays and "text_keys" not in self.arrays:
+            raise ValueError(
+                f"{self.name}: trained by an earlier version; run `weasel run train-components`."
+            )
 
 
 @Language.factory(
@@ -717,6 +812,7 @@ class Relations(Pipe):
         "single_share": 0.98,
         "ngram_texts": 2,
         "ngram_strength": 1.0,
+        "text_strength": 0.02,
         "joint_strength": 1.0,
         "folds": 5,
         "scorer": {"@scorers": "ie.RelationScorer.v1"},
@@ -738,6 +834,7 @@ def make_relations(
     single_share: float,
     ngram_texts: int,
     ngram_strength: float,
+    text_strength: float,
     joint_strength: float,
     folds: int,
     scorer: Callable | None,
@@ -751,6 +848,7 @@ def make_relations(
         "single_share": single_share,
         "ngram_texts": ngram_texts,
         "ngram_strength": ngram_strength,
+        "text_strength": text_strength,
         "joint_strength": joint_strength,
         "folds": folds,
     }

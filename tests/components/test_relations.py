@@ -410,9 +410,13 @@ def test_truth_is_that_of_each_pair(nlp: Language) -> None:
 
 
 def plain_features(
-    scores: dict[tuple[int, int, int], float], labels: list[str], pair: tuple, label: int
+    scores: dict[tuple[int, int, int], float],
+    of_text: list[float],
+    labels: list[str],
+    pair: tuple,
+    label: int,
 ) -> list:
-    """What `TextScores` says of a pair in one text: scores by (head, child, label)."""
+    """What `TextScores` says of a pair in one text: scores by (head, child, label); of the text by label."""
     head, child = pair
     own = scores[head, child, label]
 
@@ -434,7 +438,7 @@ def plain_features(
         lambda h, c: h == child,
         lambda h, c: (h, c) == (child, head),
     ]
-    values = [own, *(best(fits, of) for fits in parts for of in range(count))]
+    values = [own, *(best(fits, of) for fits in parts for of in range(count)), *of_text]
     values += [own - best(fits, label) for fits in parts[:2]]
     squashed = [
         *np.tanh(np.array(values) / 4),
@@ -448,18 +452,19 @@ def plain_features(
 def test_features_of_a_pair_are_the_scores_of_the_other_pairs(seed: int) -> None:
     batch = random_batch(seed, VOCAB)
     laid = Layout(batch)
-    scores = np.random.default_rng(seed).integers(-5, 5, (len(laid.text), 2)).astype(float)
-    texts, rows = TextScores(laid, scores), np.arange(len(scores))
+    draw = np.random.default_rng(seed)
+    scores, of_texts = (draw.integers(-5, 5, (n, 2)).astype(float) for n in (len(laid.text), len(batch)))
+    texts, rows = TextScores(laid, scores, of_texts), np.arange(len(scores))
     for label in range(2):
         features, at = texts.features(label, rows), 0
-        for doc, pairs in batch:
+        for (doc, pairs), of_text in zip(batch, of_texts.tolist(), strict=True):
             pairs = [tuple(pair) for pair in pairs.tolist()]
-            of_text = {
+            of_pairs = {
                 (*pair, name): scores[at + i, name] for i, pair in enumerate(pairs) for name in range(2)
             }
             names = [ent.label_ for ent in doc.ents]
             for i, pair in enumerate(pairs):
-                assert np.allclose(features[at + i], plain_features(of_text, names, pair, label))
+                assert np.allclose(features[at + i], plain_features(of_pairs, of_text, names, pair, label))
             at += len(pairs)
 
 
@@ -469,12 +474,57 @@ def test_a_pair_is_judged_by_the_other_pairs_of_its_text(nlp: Language) -> None:
     laid = Layout([(doc, pairs := component.candidates(doc))])
     fits = component._fits([(doc, pairs)])
     scores = np.where(fits, relations.ngram_scores(laid, component.arrays), NEVER)
+    of_text = relations.text_scores(laid, component.arrays)
     column, row = component.labels.index("INVESTOR"), pairs.tolist().index([0, 2])
-    before = TextScores(laid, scores).features(column, np.array([row]))
+    before = TextScores(laid, scores, of_text).features(column, np.array([row]))
     scores[pairs.tolist().index([2, 0]), column] += 3
-    after = TextScores(laid, scores).features(column, np.array([row]))
+    after = TextScores(laid, scores, of_text).features(column, np.array([row]))
     weights = component.arrays["joint"][:, column]
     assert (after @ weights).item() < (before @ weights).item()
+
+
+def test_the_n_grams_of_a_text_mask_its_entities() -> None:
+    def grams(text: str, start: int, end: int, label: str) -> set[int]:
+        doc = Doc(VOCAB, words=text.split())
+        doc.ents = [Entity(doc, start, end, label=label)]
+        of_other = Doc(VOCAB, words=["other"])
+        none = np.zeros((0, 2), dtype=int)
+        found, owner = relations.text_ngrams(Layout([(of_other, none), (doc, none)]))
+        assert set(owner) == {0, 1}
+        return set(found[owner == 1].tolist())
+
+    one = grams("Acme buys a rival", 0, 1, "COMPANY")
+    assert one == grams("Hooli Corp buys a rival", 0, 2, "COMPANY")
+    assert one != grams("Acme buys a rival", 0, 1, "PERSON")
+    assert set(relations.character_ngrams("buys")) <= one
+
+
+def test_a_pair_is_judged_by_its_whole_text() -> None:
+    """The same words around a pair are a relation in some texts only; a word far from it says in which."""
+    far = ", and, as people here say, nothing else of note happened for quite a long time. It was a "
+    some = [
+        record("{} backs {}" + far + topic, related, NAMES[i % 6], NAMES[(i + 1) % 6])
+        for i in range(40)
+        for topic, related in (("funding.", [(0, 1, "INVESTOR")]), ("takeover.", []))
+    ]
+    nlp = trained(some)
+    for topic, right in (("funding.", [(0, 1, "INVESTOR")]), ("takeover.", [])):
+        assert found(nlp, record("{} backs {}" + far + topic, [], "Wayne", "Stark")) == right
+    docs = [entities_doc(one, nlp) for one in some]
+    component = nlp.get_pipe("relations")
+    scores = relations.text_scores(
+        Layout([(doc, component.candidates(doc)) for doc in docs]), component.arrays
+    )
+    assert (scores[::2] > 0).all()
+    assert (scores[1::2] < 0).all()
+
+
+def test_weights_of_an_earlier_version_are_refused(nlp: Language) -> None:
+    component = trained(corpus(2)).get_pipe("relations")
+    for name in ("text_keys", "text_weights", "text_bias"):
+        del component.arrays[name]
+    with pytest.raises(ValueError, match="earlier version; run `weasel run train-components`"):
+        relations.Relations(nlp.vocab, "relations", component.cfg, None).from_bytes(component.to_bytes())
 
 
 def test_a_text_with_other_entities_is_no_other_text() -> None:
@@ -486,5 +536,5 @@ def test_a_text_with_other_entities_is_no_other_text() -> None:
 
 
 def test_one_text_is_enough_to_train() -> None:
-    """All texts are in one fold then, so the second regression has nothing to learn from."""
+    """All texts are in one fold then, so the last regression has nothing to learn from."""
     assert isinstance(found(trained(corpus(1)[:1], ngram_texts=1), corpus()[0]), list)
