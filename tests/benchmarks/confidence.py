@@ -322,7 +322,7 @@ def _promise(target: float, outcomes: np.ndarray) -> Promise:
     )
 
 
-def cost(nlp: Language, component: confidence_training.SpanConfidence, texts: Sequence[str]) -> float:
+def cost(nlp: Language, component: Any, texts: Sequence[str]) -> float:
     """Processor time of the component as a share of that of the pipeline, median of several runs."""
     docs, shares = list(nlp.pipe(texts)), []
     for _ in range(REPEATS):

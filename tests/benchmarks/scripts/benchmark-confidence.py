@@ -19,6 +19,7 @@ from ie.core.pipelines import load_pipeline
 from ie.core.stats import Estimate
 from ie.core.text import names_among
 from ie.data import records
+from ie.training.answer_training import NAME
 
 # The most that the calibration error may be, and the draws that may break a promise.
 GOAL = 0.05
@@ -50,8 +51,12 @@ def main(
     """Print three tables; write OUTPUT/confidence.json and confidence.png."""
     if pipeline:
         gold = records.accepted(records.read_records(test))
-        kinds = confidence.measure_kinds(load_pipeline(pipeline, "run `weasel run components` first"), gold)
-        show_kinds(kinds, len(gold))
+        nlp = load_pipeline(pipeline, "run `weasel run components` first")
+        show_kinds(confidence.measure_kinds(nlp, gold), len(gold))
+        component = nlp.get_pipe(NAME)
+        with nlp.select_pipes(disable=[NAME]):
+            share = confidence.cost(nlp, component, [record.text for record in gold])
+        msg.info(f"{NAME}: {100 * share:.0f} % more time, {len(component.to_bytes()) / 1e6:.3f} MB.")
         return
     results = []
     for name in names_among(tuple(STEPS), "--sets", sets) or STEPS:
