@@ -28,6 +28,8 @@ from ie.data.splits import SIDES
 SYSTEMS = ("llm", "crf", "silver", "reviewed")
 # What a user's edits are counted in; assets are the data themselves, and dvc.yaml follows from project.yml.
 EDITED = ("project.yml", "configs")
+# What runs where the LLM is asked nothing.
+WITHOUT_LLM = ("check", "split", "train", "evaluate", "package")
 # Public sets have faults, and a user would have to say so.
 LENIENT = {"misaligned": "snap", "duplicates": "first", "bad_relations": "drop"}
 
@@ -181,6 +183,7 @@ def retarget(
     lang: str = "",
     overrides: Mapping[str, Any],
     commands: Sequence[str],
+    without_llm: bool = False,
     progress: Callable[[str], Any] = lambda what: None,
 ) -> RetargetResult:
     """Set a copy of the project up for a set by `init`, run commands in it, and read what they wrote.
@@ -192,6 +195,7 @@ def retarget(
         lang: its language; empty for that of the project.
         overrides: vars of the run.
         commands: of project.yml, in order.
+        without_llm: pretend that the LLM was asked about no text.
         progress: told before each of them.
 
     Raises:
@@ -202,6 +206,8 @@ def retarget(
     progress("init")
     copy = set_up(name, reviewed, raw, words, root, folder, size, init_lang=lang)
     added, removed = edits(copy)
+    if without_llm:
+        write_no_answers(copy)
     for command in commands:
         progress(command)
         run(copy, command, overrides)
@@ -254,6 +260,17 @@ def set_up(
     }
     run(copy, "init", variables)
     return copy
+
+
+def write_no_answers(copy: Path) -> None:
+    """The files of `llm-annotate`, which other commands read, without an answer."""
+    for name, text in {
+        "corpus/llm.jsonl": "",
+        "corpus/llm.json": "{}\n",
+        "training/llm-timings.jsonl": "",
+    }.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text, encoding="utf-8")
 
 
 def count_lines(words: Path) -> int:

@@ -29,6 +29,9 @@ def main(
     reviewed: Annotated[int, typer.Option(help="Annotated texts of a set at most.", min=50)] = 1000,
     llm_texts: Annotated[int, typer.Option(help="Texts that the LLM is asked about.", min=20)] = 200,
     max_steps: Annotated[int, typer.Option(help="Updates per training; 0 leaves it to the config.")] = 400,
+    without_llm: Annotated[
+        bool, typer.Option("--without-llm", help="Ask the LLM nothing: the reviewed pipeline alone.")
+    ] = False,
     output: Annotated[Path, typer.Option(help="The table as JSON.")] = Path(
         "training/benchmark-retarget.json"
     ),
@@ -44,7 +47,7 @@ def main(
         raise UserError(f"{absent[0]}: there is no such set; set --vars.data to their folder.")
     if languages:
         chosen = [name for name in chosen if has_tokenizer(name)]
-    commands = srsly.read_yaml("project.yml")["workflows"]["all"]
+    commands = retarget.WITHOUT_LLM if without_llm else srsly.read_yaml("project.yml")["workflows"]["all"]
     found: list[retarget.RetargetResult] = []
     with tqdm(total=len(chosen) * (len(commands) + 1), desc="retarget") as bar:
         for name in chosen:
@@ -65,6 +68,7 @@ def main(
                         lang=name if languages else "",
                         overrides={"max_steps": max_steps, "seeds": 1, "portions": "50,100"},
                         commands=commands,
+                        without_llm=without_llm,
                         progress=told,
                     )
                 )
