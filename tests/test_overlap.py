@@ -9,6 +9,8 @@ from own_project import OwnProject
 from running import run_command, scheme, write_lines
 
 from ie.data.records import read_records
+from ie.data.scheme import load_scheme
+from ie.deploy.service.annotator import Annotator, load
 
 # The sentences are this repository's own, CC0.
 TOOLS = ("a torque wrench", "a spirit level", "the lathe", "the bench saw", "a soldering iron", "the plotter")
@@ -59,6 +61,14 @@ def test_the_whole_workflow(tmp_path: Path):
     project.weasel("apply", config="spancat")
     applied = [record for path in (tmp_path / "corpus/applied/rows").glob("*") for record in rows(path)]
     assert any(overlaps(record["spans"]) for record in applied)
+    model = tmp_path / "training/spancat/shipped/model-best"
+    options = ["--model", model, "--format", "jsonl", "--output", "corpus/lines"]
+    assert project.python("apply", "--texts", "assets/texts.jsonl", *options).returncode == 0
+    [lines] = (tmp_path / "corpus/lines/rows/texts.jsonl").glob("*")
+    assert len(read_records(lines, labels=load_scheme(tmp_path / "configs/llm.cfg"))) == len(gold)
+    annotator = Annotator(lambda: load(str(model)), 0, 1000)
+    served = annotator([record["text"] for record in gold])
+    assert any(overlaps(json.loads(line)["spans"]) for line in served)
     assert "spans that overlap have none" in project.weasel("accept", config="spancat", status=1)
     assert "can't handle spans that overlap" in project.weasel("train-components", config="spancat", status=1)
     flat = project.weasel("check", config="efficient", status=1)
