@@ -32,7 +32,7 @@ def main(
     test: Annotated[int, typer.Option(help="Test texts at most; nobody reviews them.", min=1)] = 400,
     max_steps: options.MaxSteps = 0,
     data_sets: Annotated[Path, typer.Option(help="Folder with the public sets.")] = Path("data"),
-    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/crf.cfg"),
+    config: Annotated[Path, typer.Option(help="Training config.")] = Path("configs/crf-tags.cfg"),
     llm_config: Annotated[Path, typer.Option(help="Config of the LLM, with the demo's labels.")] = Path(
         "configs/llm.cfg"
     ),
