@@ -92,7 +92,7 @@ def test_the_page_is_shown_with_the_spans_on_it(server: Server, browse: Callable
     assert page.locator("#document-place").inner_text() == "deal.pdf, page 1"
     assert page.locator(".pages img").count() == 0  # nothing is loaded before it is wanted
     press(page, "v")
-    page.wait_for_selector(".pages figure.loaded")
+    page.wait_for_selector(".pages figure.loaded", timeout=60_000)
     assert page.locator(".pages .box").count() == 2
     left, top, width, height = box_of(page, 0)
     assert left == pytest.approx(60 / 595, abs=0.005)
@@ -144,7 +144,7 @@ def test_explore_shows_it_too(tmp_path: Path, browse: Callable, record: Record) 
         page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
         page.locator("#mentions summary").click()
         assert page.locator("#mentions summary").inner_text() == "deal.pdf, page 1"
-        page.wait_for_selector(".pages figure.loaded")
+        page.wait_for_selector(".pages figure.loaded", timeout=60_000)
         assert page.locator(".pages .box").count() == 1
         assert box_of(page, 0)[0] == pytest.approx(60 / 595, abs=0.005)
     finally:
