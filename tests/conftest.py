@@ -62,3 +62,19 @@ def browse(browser: object) -> Iterator[Callable]:
         context.close()
     # an answer that was refused or a server that is down is told by the browser too
     assert [fault for fault in faults if "Failed to load resource" not in fault] == []
+
+
+@pytest.fixture
+def open_review(browse: Callable) -> Iterator[Callable]:
+    """Opens the review page of a project's folder, at its first text."""
+    from review_page import Server  # slow to import, and few tests need it
+
+    servers = []
+
+    def open_review(folder: Path) -> object:
+        servers.append(Server(folder))
+        return browse(servers[-1].url, "#text .w")
+
+    yield open_review
+    for server in servers:
+        server.stop()

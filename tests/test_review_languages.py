@@ -1,11 +1,11 @@
 """The review page in scripts from right to left and without spaces: what is seen and marked."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from review_page import Server, accept, make_project, press
+from review_page import accept, make_project, press
 from running import ROOT, data_config, write_lines
 
 from ie.data.records import read_records
@@ -21,21 +21,17 @@ GAPS = """() => [...document.querySelectorAll("#text mark")].map((mark) => {
 
 
 @pytest.fixture
-def page_of(tmp_path: Path, browse: Callable) -> Iterator[Callable]:
+def page_of(tmp_path: Path, open_review: Callable) -> Callable:
     """Opens the review page of texts in a language."""
-    servers = []
 
     def open_page(lang: str, texts: list[str], suggested: list[dict]) -> object:
         make_project(tmp_path)
         write_lines(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
         write_lines(tmp_path / "llm.jsonl", suggested)
         data_config(tmp_path / "data.cfg", lang=lang)
-        servers.append(Server(tmp_path))
-        return browse(servers[-1].url, "#text .w")
+        return open_review(tmp_path)
 
-    yield open_page
-    for server in servers:
-        server.stop()
+    return open_page
 
 
 def answered(folder: Path, text: str) -> list[str]:

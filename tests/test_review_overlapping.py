@@ -2,11 +2,11 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from review_page import Server, accept, make_project, press
+from review_page import accept, make_project, press
 from running import data_config, scheme, write_lines
 
 from ie.data.records import Record, read_records
@@ -35,9 +35,8 @@ NESTED = [
 
 
 @pytest.fixture
-def open_page(tmp_path: Path, browse: Callable) -> Iterator[Callable]:
+def open_page(tmp_path: Path, open_review: Callable) -> Callable:
     """Opens the review page of suggested records, with all labels at once."""
-    servers = []
 
     def open_page(*suggested: dict, lang: str = "en", mode: str = "all labels") -> object:
         make_project(tmp_path, independent=False)
@@ -48,12 +47,9 @@ def open_page(tmp_path: Path, browse: Callable) -> Iterator[Callable]:
         settings = (tmp_path / "review.cfg").read_text("utf-8").replace("one label", mode)
         (tmp_path / "review.cfg").write_text(settings, encoding="utf-8")
         data_config(tmp_path / "data.cfg", lang=lang)
-        servers.append(Server(tmp_path))
-        return browse(servers[-1].url, "#text .w")
+        return open_review(tmp_path)
 
-    yield open_page
-    for server in servers:
-        server.stop()
+    return open_page
 
 
 def rows(page: object) -> list[tuple[str, str]]:

@@ -90,6 +90,11 @@ class CrfRecogniser(Pipe):
         """The labels for spaCy's `init labels`."""
         return self.labels
 
+    def _set_general(self, pipeline: Language | None) -> None:
+        if pipeline:
+            multiply_by_numpy(pipeline)
+        self.general = pipeline
+
     def _set(self, weights: dict[str, Any]) -> None:
         self.weights = weights
         self._dictionary = Dictionary(weights["phrases"], weights["words"])
@@ -179,7 +184,7 @@ class CrfRecogniser(Pipe):
         ]
         dictionary = collect(texts) if self.cfg["dictionary"] else Dictionary({}, {})
         looked_up = list(held_out_features(texts)) if self.cfg["dictionary"] else []
-        self.general = load_general(self.cfg["general"]) if self.cfg["general"] else None
+        self._set_general(load_general(self.cfg["general"]) if self.cfg["general"] else None)
         words = [[(token.text, token.shape_) for token in gold] for gold in golds]
         tags = [
             [UNKNOWN if i in unknown else tag for i, tag in enumerate(to_tags(len(words), spans))]
@@ -210,7 +215,7 @@ class CrfRecogniser(Pipe):
         setters: dict[str, Callable[[bytes], Any]] = {
             "cfg": lambda b: self.cfg.update(srsly.json_loads(b)),
             "weights": self._unpack,
-            "general": lambda b: setattr(self, "general", pipeline_from_bytes(srsly.msgpack_loads(b))),
+            "general": lambda b: self._set_general(pipeline_from_bytes(srsly.msgpack_loads(b))),
         }
         from_bytes(data, setters, exclude)
         return self
@@ -230,9 +235,7 @@ class CrfRecogniser(Pipe):
         parts: dict[str, Callable[[Path], Any]] = {
             "cfg": lambda p: self.cfg.update(srsly.read_json(p.with_suffix(".json"))),
             "weights": lambda p: self._unpack(p.with_suffix(".msgpack").read_bytes()),
-            "general": lambda p: setattr(
-                self, "general", with_fast_products(spacy.load(p)) if p.exists() else None
-            ),
+            "general": lambda p: self._set_general(spacy.load(p) if p.exists() else None),
         }
         from_disk(Path(path), parts, exclude)
         return self
@@ -445,17 +448,16 @@ def load_general(name: str) -> Language:
         raise ValueError(f"general = {name!r}: this pipeline sets neither tags nor entities")
     for part in {*pipeline.component_names} - {*wanted}:
         pipeline.remove_pipe(part)
-    return with_fast_products(pipeline)
+    return pipeline
 
 
-def with_fast_products(pipeline: Language) -> Language:
-    """The pipeline, whose models multiply matrices by numpy: 1.4 times as fast as by blis, Thinc's choice."""
+def multiply_by_numpy(pipeline: Language) -> None:
+    """Let the models of a pipeline multiply by numpy: 1.4 times as fast as by blis, Thinc's choice."""
     for _, part in pipeline.pipeline:
         model = getattr(part, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
             if type(layer.ops) is NumpyOps:
                 layer.ops = NumpyOps(use_blis=False)
-    return pipeline
 
 
 def general_features(
@@ -488,7 +490,7 @@ def pipeline_from_bytes(parts: Sequence[Any]) -> Language | None:
     """The pipeline of `pipeline_bytes`."""
     if not parts:
         return None
-    return with_fast_products(load_model_from_config(Config().from_str(parts[0])).from_bytes(parts[1]))
+    return load_model_from_config(Config().from_str(parts[0])).from_bytes(parts[1])
 
 
 def around(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:

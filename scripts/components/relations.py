@@ -52,7 +52,6 @@ ROLES = ("other", *ENDS)
 ORDERS = ("back", "forward")  # the head is after the child, or before it
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40)
 WORDS = (1, 3)  # shortest and longest n-gram of words
-
 OUTLINE = (3, 5)  # of entities and punctuation
 CHARACTERS = (3, 5)  # of the characters of a name's words
 NEAR = 6  # words on each side of an entity whose n-grams are features of that entity

@@ -56,10 +56,15 @@ def position_key(span: Span) -> tuple[int, int, str]:
     return span.start, -span.end, span.label_
 
 
-def set_spans(doc: Doc, spans: Iterable[Span]) -> None:
-    """Set the spans of a Doc that may overlap: by position, and an outer span before those in it."""
-    ordered = sorted(spans, key=position_key)
-    doc.spans[SPANS_KEY] = SpanGroup(doc, name=SPANS_KEY, spans=ordered)
+def set_spans(doc: Doc, spans: Iterable[Span], *, overlapping: bool) -> None:
+    """Annotate a Doc: spans that may overlap are a group, sorted by `position_key`; others are entities.
+
+    Tokens outside of entities are O, not missing.
+    """
+    if overlapping:
+        doc.spans[SPANS_KEY] = SpanGroup(doc, name=SPANS_KEY, spans=sorted(spans, key=position_key))
+    else:
+        doc.set_ents(list(spans), default="outside")
 
 
 class SpanClassifier(SpanCategorizer):
@@ -124,10 +129,9 @@ class SpanClassifier(SpanCategorizer):
         """Set the spans, or the entities, of which the model is at least as sure as the threshold."""
         for doc, scored in zip(docs, self.scored_spans(docs, indices_scores), strict=True):
             sure = [(score, span) for score, span in scored if score >= self.threshold_of(span.label_)]
-            if self.cfg["overlapping"]:
-                set_spans(doc, [span for _, span in sure])
-            else:
-                doc.set_ents(without_overlaps(sure), default="outside")
+            overlapping = self.cfg["overlapping"]
+            spans = [span for _, span in sure] if overlapping else without_overlaps(sure)
+            set_spans(doc, spans, overlapping=overlapping)
 
     def scored_spans(
         self, docs: Iterable[Doc], indices_scores: tuple[Ragged, Floats2d], least: float = 0.05

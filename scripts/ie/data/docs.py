@@ -46,10 +46,7 @@ def to_doc(record: Record, nlp: Language, *, overlapping: bool = False) -> Doc:
                 "token; read it with misaligned 'snap' or 'drop', or correct its offsets."
             )
         spans.append(marked)
-    if overlapping or overlap(record.spans):
-        set_spans(doc, spans)
-    else:
-        doc.set_ents(spans, default="outside")
+    set_spans(doc, spans, overlapping=overlapping or overlap(record.spans))
     doc.cats = dict(record.cats)
     if record.relations:
         # a Doc sorts its spans; those of a record may be in any order

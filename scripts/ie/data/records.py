@@ -540,8 +540,8 @@ def _resolve_tokens(place: str, record: Record, relation: Relation) -> None:
         named = extra.get(f"{end}_span")
         if not isinstance(named, dict):
             continue
-        place = named.get("start"), named.get("end")
-        matches = [i for i, s in enumerate(record.spans) if (s.start, s.end) == place]
+        edges = named.get("start"), named.get("end")
+        matches = [i for i, s in enumerate(record.spans) if (s.start, s.end) == edges]
         # of several labels on one span the one that is named
         matches.sort(key=lambda i: record.spans[i].label != named.get("label"))
         if not matches:

@@ -306,10 +306,7 @@ def shuffled(docs: Sequence[Doc], seed: int) -> list[Doc]:
                 start = int(rng.choice(starts))
                 free[start : start + n] = overlapping
                 spans.append(Span(copy, start, start + n, label=name))
-        if overlapping:
-            set_spans(copy, spans)
-        else:
-            copy.set_ents(spans, default="outside")
+        set_spans(copy, spans, overlapping=overlapping)
         copies.append(copy)
     return copies
 

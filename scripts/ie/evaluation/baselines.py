@@ -41,11 +41,7 @@ def rules(
         gazetteer: list of known names and aliases (see `ie.data.gazetteer`).
         label: label of the gazetteer's names.
     """
-    if overlapping:
-        ruler = nlp.add_pipe("span_ruler", config={"validate": True, "spans_key": SPANS_KEY})
-    else:
-        ruler = nlp.add_pipe("entity_ruler", config={"validate": True})
-    assert isinstance(ruler, EntityRuler | SpanRuler)
+    ruler = add_ruler(nlp, overlapping=overlapping)
     phrases: list[dict[str, Any]] = []
 
     def add(pattern: dict[str, Any]) -> None:
@@ -67,6 +63,17 @@ def rules(
         phrases += [{"label": label, "pattern": name} for name in names(gazetteer)]
     ruler.add_patterns(phrases)
     return nlp
+
+
+def add_ruler(nlp: Language, *, overlapping: bool) -> EntityRuler | SpanRuler:
+    """Add an `entity_ruler` to a pipeline, or a `span_ruler` where spans may overlap."""
+    settings: dict[str, Any] = {"validate": True}
+    if overlapping:
+        ruler = nlp.add_pipe("span_ruler", config=settings | {"spans_key": SPANS_KEY})
+    else:
+        ruler = nlp.add_pipe("entity_ruler", config=settings)
+    assert isinstance(ruler, EntityRuler | SpanRuler)
+    return ruler
 
 
 def names(path: Path) -> list[str]:

@@ -399,10 +399,7 @@ class SpansTask(Task):
             notes["dropped"] += dropped
         notes["spans"] = spans
         marked = [doc.char_span(s.start, s.end, label=s.label) for s in spans]
-        if self.overlapping:
-            set_spans(doc, marked)
-        else:
-            doc.set_ents(marked, default="outside")
+        set_spans(doc, marked, overlapping=self.overlapping)
 
 
 class CategoriesTask(Task):

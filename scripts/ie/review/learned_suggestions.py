@@ -7,10 +7,10 @@ from functools import partial
 
 from spacy.tokens import Doc
 
-from components.span_classifier import SPANS_KEY
 from ie.data.docs import from_doc
 from ie.data.language import Lang
 from ie.data.records import Record, blank
+from ie.evaluation import baselines
 from ie.review import quick_model
 from ie.review.marked_strings import MarkedStrings
 from ie.review.quick_model import QuickTraining
@@ -136,10 +136,6 @@ def _ruler(training: QuickTraining, lang: Lang, overlapping: bool) -> Callable[[
         return None
     nlp = blank(lang)
     # of matches that overlap, an entity_ruler keeps the longer one
-    ruler = (
-        nlp.add_pipe("span_ruler", config={"spans_key": SPANS_KEY})
-        if overlapping
-        else nlp.add_pipe("entity_ruler")
-    )
+    ruler = baselines.add_ruler(nlp, overlapping=overlapping)
     ruler.add_patterns([rule.line() for rule in training.rules])
     return nlp

@@ -148,7 +148,7 @@ def _plan_data(plan: Plan, inputs: Inputs, split: Split, nlp: Language) -> None:
         plan.summary.append((EXAMPLES.as_posix(), "empty: the first llm-annotate chooses examples from gold"))
     if inputs.labels["span"]:
         rules = mined_rules.mine(split.train, nlp)
-        summary = _rules_summary(rules, split.dev, nlp)
+        summary = _rules_summary(rules, split.dev, nlp, overlapping=inputs.overlapping)
     else:
         rules, summary = [], "empty: rules find spans"
     plan.files[PATTERNS] = _jsonl(json_text(rule.line()) for rule in rules)
@@ -272,12 +272,15 @@ def _plan_removals(plan: Plan, user_files: Sequence[Path]) -> None:
         plan.summary.append((REVIEW_LOG.as_posix(), f"renamed to {renamed}: it is about earlier texts"))
 
 
-def _rules_summary(rules: Sequence[mined_rules.MinedRule], dev: Sequence[Record], nlp: Language) -> str:
+def _rules_summary(
+    rules: Sequence[mined_rules.MinedRule], dev: Sequence[Record], nlp: Language, *, overlapping: bool
+) -> str:
     if not rules:
         return "empty: no rule could be mined" if dev else "empty: there is nothing to mine rules from"
     summary = f"{len(rules):,} rules mined from train"
     if not dev:
         return summary
+    baselines.add_ruler(nlp, overlapping=overlapping).add_patterns([rule.line() for rule in rules])
     labels = sorted({rule.label for rule in rules})
     predicted = baselines.predict_with(nlp)([record.text for record in dev])
     counts = scoring.count(dev, predicted, labels).sum(axis=1)

@@ -281,7 +281,7 @@ def test_prodigys_relations_point_to_spans(tmp_path):
         assert (record.relations[0].head, record.relations[0].child) == (1, 0)
         write_records(path, [record])
     line["relations"][0]["head_span"] = span(6, 12)
-    with pytest.raises(UserError, match="the head of a relation 'RAISED' is no span"):
+    with pytest.raises(UserError, match=r"a\.jsonl:1: the head of a relation 'RAISED' is no span"):
         read_records(write_lines(path, [line]))
 
 

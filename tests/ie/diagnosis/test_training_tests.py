@@ -140,7 +140,7 @@ class TestLearning:
     def test_shuffled_spans_may_overlap_where_those_of_the_data_do(self) -> None:
         docs = project().docs("train", blank("en").vocab)
         for doc in docs:
-            set_spans(doc, [*doc.ents, Span(doc, 0, len(doc), "CITY")])
+            set_spans(doc, [*doc.ents, Span(doc, 0, len(doc), "CITY")], overlapping=True)
             doc.set_ents([], default="outside")
         noise = recorded_training.shuffled(docs, 0)
         lengths = [sorted(len(span) for doc in of for span in doc.spans["sc"]) for of in (docs, noise)]

@@ -47,7 +47,11 @@ def nested_corpus(path: Path) -> Path:
     for text, _ in TEXTS * 6:
         doc = nlp(text)
         names = [span for span in (doc[0:1], doc[len(doc) - 2 :]) if span.text.strip()]
-        set_spans(doc, [Span(doc, s.start, s.end, "PART") for s in names] + [Span(doc, 0, len(doc), "WHOLE")])
+        set_spans(
+            doc,
+            [Span(doc, s.start, s.end, "PART") for s in names] + [Span(doc, 0, len(doc), "WHOLE")],
+            overlapping=True,
+        )
         docs.append(doc)
     docbin(docs).to_disk(path)
     return path

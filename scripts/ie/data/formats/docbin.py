@@ -108,10 +108,8 @@ def _doc(record: Record, job: Conversion) -> Doc:
     for span in record.spans:
         kb_id = str((span.model_extra or {}).get("kb_id") or "")
         spans.append(cut.char_span(span.start, span.end, label=span.label, kb_id=kb_id))
-    if overlap(record.spans) or (job.scheme and job.scheme.overlapping):
-        set_spans(cut, spans)
-    else:
-        cut.set_ents(spans, default="outside")
+    overlapping = overlap(record.spans) or bool(job.scheme and job.scheme.overlapping)
+    set_spans(cut, spans, overlapping=overlapping)
     cut.cats = dict(record.cats)
     rest = record.model_dump(exclude_unset=True, exclude={"text", "cats"})
     in_order = all(one.start < other.start for one, other in pairwise(record.spans))
