@@ -40,9 +40,8 @@ def gold(nlp: Language, i: int, *, overlapping: bool) -> Doc:
     doc = Doc(nlp.vocab, [NAMES[i % len(NAMES)], "raised", "$", str(1 + i % 9), "today"])
     spans = [Span(doc, 0, 1, "COMPANY"), Span(doc, 2, 4, "MONEY")]
     if overlapping:
-        set_spans(doc, [*spans, Span(doc, 0, 4, "DEAL")], overlapping=True)
-    else:
-        doc.set_ents(spans, default="outside")
+        spans.append(Span(doc, 0, 4, "DEAL"))
+    set_spans(doc, spans, overlapping=overlapping)
     return doc
 
 

@@ -66,7 +66,10 @@ def rules(
 
 
 def add_ruler(nlp: Language, *, overlapping: bool) -> EntityRuler | SpanRuler:
-    """Add an `entity_ruler` to a pipeline, or a `span_ruler` where spans may overlap."""
+    """Add an `entity_ruler` to a pipeline, or a `span_ruler` where spans may overlap.
+
+    Of matches that overlap, an `entity_ruler` keeps the longer one, and a `span_ruler` all.
+    """
     settings: dict[str, Any] = {"validate": True}
     if overlapping:
         ruler = nlp.add_pipe("span_ruler", config=settings | {"spans_key": SPANS_KEY})

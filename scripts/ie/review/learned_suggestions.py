@@ -135,7 +135,6 @@ def _ruler(training: QuickTraining, lang: Lang, overlapping: bool) -> Callable[[
     if not training.rules:
         return None
     nlp = blank(lang)
-    # of matches that overlap, an entity_ruler keeps the longer one
     ruler = baselines.add_ruler(nlp, overlapping=overlapping)
     ruler.add_patterns([rule.line() for rule in training.rules])
     return nlp

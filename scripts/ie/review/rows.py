@@ -18,6 +18,7 @@ from ie.review.drafts import Edge, Mark, ReviewDraft, SpanNumbers
 from ie.review.settings import ROW, Unit
 
 Verdict = Literal["yes", "no", "correct"]
+PREFIX = f"{ROW}:"  # of the name of such a question
 # What gold keeps of a span besides its place and label.
 VALUES = ("kb_id", "name", "value")
 
@@ -36,7 +37,7 @@ class SuggestedRow:
         """The question. Its name changes with all that is shown of the row but the confidence."""
         content = json_text([self.label, *(end.model_dump() for end in (self.head, self.child))])
         labels = tuple(dict.fromkeys((self.label, self.head.label, self.child.label)))
-        return Unit(ROW, labels, f"{ROW}:{hashlib.sha256(content.encode()).hexdigest()[:12]}")
+        return Unit(ROW, labels, f"{PREFIX}{hashlib.sha256(content.encode()).hexdigest()[:12]}")
 
     def fits(self, units: Sequence[Unit], *, overlapping: bool) -> bool:
         """Whether the other questions ask for such spans and relations, and gold can hold both spans."""

@@ -24,9 +24,9 @@ from ie.review.drafts import GoldDrafts, ReviewDraft
 from ie.review.guidelines_panel import GuidelinesPanel
 from ie.review.progress import ReviewSession, skip_cost
 from ie.review.queue import PartCounts, ReviewQueue
-from ie.review.rows import SuggestedRow, on_cells, open_row
+from ie.review.rows import PREFIX, SuggestedRow, on_cells, open_row
 from ie.review.selection import SelectedText
-from ie.review.settings import ROW, BeginSection, ReviewSettings, Unit
+from ie.review.settings import BeginSection, ReviewSettings, Unit
 from ie.review.suggestion_sources import Key, SuggestionSources, TextSuggestions, agreed
 from ie.review.text_search import ReviewTexts, text_key
 
@@ -523,7 +523,7 @@ class ReviewState:
 
     def _row(self, text: str, name: str) -> SuggestedRow | None:
         """The row that a question is about, by name; None if it is about something else."""
-        if not name.startswith(f"{ROW}:"):
+        if not name.startswith(PREFIX):
             return None
         return next((row for row in self._rows(text) if row.unit.name == name), None)
 
